@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    // Gigabytes: `npm run test:large`.
+    exclude: ['test/large/**'],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    coverage: {
+      provider: 'v8',
+      include: ['lib/**'],
+      thresholds: { lines: 95, branches: 95 },
+    },
+  },
+})
