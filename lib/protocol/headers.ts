@@ -1,0 +1,36 @@
+/**
+ * The words of the protocol as they stand on the wire ([MC-BUP] 2.2). Names are written as Windows and IIS write
+ * them; whoever reads them compares without regard to case, because proxies may change it.
+ */
+export const BitsPost = 'BITS_POST'
+export const PacketTypeHeader = 'BITS-Packet-Type'
+export const SessionIdHeader = 'BITS-Session-Id'
+export const SupportedProtocolsHeader = 'BITS-Supported-Protocols'
+export const ProtocolHeader = 'BITS-Protocol'
+export const ReceivedContentRangeHeader = 'BITS-Received-Content-Range'
+export const HostIdHeader = 'BITS-Host-Id'
+export const HostIdFallbackTimeoutHeader = 'BITS-Host-Id-Fallback-Timeout'
+/** The open specification says `BITS-Error`, the win32 pages `BITS-Error-Code`; both are sent. */
+export const ErrorHeaders = ['BITS-Error-Code', 'BITS-Error'] as const
+export const ErrorContextHeader = 'BITS-Error-Context'
+
+/** "BITS 1.5 Upload Protocol", the only one there is ([MC-BUP] 1.7.1). */
+export const UploadProtocol = '{7df0354d-249b-430f-820d-3d2a9bef4931}'
+
+/** Windows' own servers cap a header's value at 4 KB ([MC-BUP] 2.2.1, product note 2). */
+export const MaxHeaderValue = 4096
+
+/** Windows' own servers read this many protocols of the client's list (product note 6). */
+export const MaxProtocols = 100
+
+/** "Any HTTP-legal string up to 100 characters" (win32: Ack for Create-Session). */
+export const MaxSessionId = 100
+
+/** Header fields as `node:http` gives them: names in lower case. */
+export type HeaderFields = Readonly<Record<string, string | readonly string[] | undefined>>
+
+/** One field's value, whatever the case of `name`; fields that came more than once are joined as HTTP says. */
+export function field(headers: HeaderFields, name: string): string | undefined {
+  const value = headers[name.toLowerCase()]
+  return typeof value === 'object' ? value.join(', ') : value
+}

@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest'
+import { ackFields } from '../../lib/protocol/ack.ts'
+import { asBitsError, BitsError, isFault } from '../../lib/protocol/errors.ts'
+
+describe('BitsError', () => {
+  it('carries its row of the table', () => {
+    expect(new BitsError('session-not-found')).toMatchObject({
+      name: 'BitsError',
+      status: 500,
+      hresult: 0x8020001f,
+      context: 5,
+    })
+    expect(new BitsError('application-refused', 'No').message).toBe('No')
+    expect(new BitsError('application-refused').context).toBe(7)
+  })
+
+  it('knows its codes', () => {
+    // @ts-expect-error a code that is not in the table
+    expect(() => new BitsError('nonsense')).toThrow(/no code 'nonsense'.*session-not-found/)
+    // @ts-expect-error a name that every object has
+    expect(() => new BitsError('toString')).toThrow(TypeError)
+  })
+
+  it('takes more details without losing those it has', () => {
+    const cause = new Error('EIO')
+    const error = new BitsError('store-failed', 'It broke', { cause })
+      .with({ received: 5 })
+      .with({ context: 7 })
+    expect(error).toMatchObject({ message: 'It broke', cause, received: 5, context: 7 })
+    expect(
+      new BitsError('unauthorized', undefined, { challenge: 'Basic' }).with({ received: 0 }),
+    ).toMatchObject({
+      challenge: 'Basic',
+      received: 0,
+    })
+  })
+
+  it('keeps what was thrown as the cause', () => {
+    const cause = new Error('EIO')
+    expect(asBitsError(cause)).toMatchObject({ code: 'store-failed', cause })
+    expect(asBitsError(cause, 'hook-failed').code).toBe('hook-failed')
+    const error = new BitsError('too-large')
+    expect(asBitsError(error)).toBe(error)
+  })
+
+  it('tells the server’s faults from the client’s mistakes', () => {
+    expect(isFault(new BitsError('disk-full'))).toBe(true)
+    expect(isFault(new BitsError('session-not-found'))).toBe(false)
+  })
+})
+
+describe('ackFields', () => {
+  it('has no error headers where the HTTP status says it all', () => {
+    const names = ackFields({ status: 416, received: 0, error: new BitsError('out-of-sync') }).map(
+      ([name]) => name,
+    )
+    expect(names).toEqual(['Pragma', 'BITS-Packet-Type', 'Content-Length', 'BITS-Received-Content-Range'])
+  })
+
+  it('has both spellings of the error, of eight digits, else', () => {
+    const fields = Object.fromEntries(ackFields({ status: 500, error: new BitsError('disk-full') }))
+    expect(fields).toMatchObject({
+      'BITS-Error': '0x80070070',
+      'BITS-Error-Code': '0x80070070',
+      'BITS-Error-Context': '0x5',
+    })
+  })
+
+  it('challenges', () => {
+    const error = new BitsError('unauthorized', undefined, { challenge: 'Basic realm="x"' })
+    expect(ackFields({ status: 401, error })).toContainEqual(['WWW-Authenticate', 'Basic realm="x"'])
+  })
+})

@@ -1,0 +1,143 @@
+import { describe, expect, it } from 'vitest'
+import { newGuid, readGuid } from '../../lib/protocol/guid.ts'
+import { UploadProtocol } from '../../lib/protocol/headers.ts'
+import { announcesBody, packetType, readPacket } from '../../lib/protocol/packet.ts'
+
+const id = '{0D6F2C0E-5B1C-4E0B-9E47-7C1E2B0A9F11}'
+const control = (type: string, more = {}) => ({ 'bits-packet-type': type, 'content-length': '0', ...more })
+const fragment = (more: Record<string, string | undefined>) => ({
+  'bits-packet-type': 'Fragment',
+  'bits-session-id': id,
+  'content-length': '100',
+  'content-range': 'bytes 0-99/300',
+  ...more,
+})
+const code = (headers: Record<string, string | string[] | undefined>): string => {
+  try {
+    readPacket(headers)
+  } catch (error) {
+    return (error as { code: string }).code
+  }
+  return 'none'
+}
+
+describe('readPacket', () => {
+  it('reads each packet', () => {
+    expect(readPacket(control('PING'))).toEqual({ type: 'Ping' })
+    expect(readPacket(control(' create-session ', { 'bits-supported-protocols': UploadProtocol }))).toEqual({
+      type: 'Create-Session',
+      protocol: UploadProtocol,
+    })
+    expect(readPacket(control('Close-Session', { 'bits-session-id': id.toLowerCase() }))).toEqual({
+      type: 'Close-Session',
+      sessionId: id,
+    })
+    expect(readPacket(control('Cancel-Session', { 'bits-session-id': id }))).toEqual({
+      type: 'Cancel-Session',
+      sessionId: id,
+    })
+    expect(readPacket(fragment({}))).toEqual({
+      type: 'Fragment',
+      sessionId: id,
+      range: { first: 0, last: 99, total: 300 },
+    })
+  })
+
+  it.each(['Foo', 'Ack', '', 'Create Session', 'Fragment, Fragment'])('refuses the type %j', (type) => {
+    expect(code(control(type))).toBe('invalid-packet')
+    expect(packetType(control(type))).toBeUndefined()
+  })
+
+  it('refuses a packet without a type', () => {
+    expect(code({ 'content-length': '0' })).toBe('invalid-packet')
+  })
+
+  it.each([undefined, '1', '-1', '+0', '0x0', '', '0, 0', '9'.repeat(20)])(
+    'refuses a control packet with Content-Length %j',
+    (length) => {
+      expect(code(control('Ping', { 'content-length': length }))).toBe('invalid-packet')
+    },
+  )
+
+  it.each([
+    [`${UploadProtocol} {AAAAAAAA-0000-0000-0000-000000000000}`],
+    [`{AAAAAAAA-0000-0000-0000-000000000000},${UploadProtocol.toUpperCase()}`],
+    [`{AAAAAAAA-0000-0000-0000-000000000000} , \t${UploadProtocol}`],
+    [`${'{AAAAAAAA-0000-0000-0000-000000000000} '.repeat(99)}${UploadProtocol}`],
+  ])('finds its protocol in %j', (protocols) => {
+    expect(code(control('Create-Session', { 'bits-supported-protocols': protocols }))).toBe('none')
+  })
+
+  it.each([
+    [undefined],
+    [' '],
+    ['{AAAAAAAA-0000-0000-0000-000000000000}'],
+    [UploadProtocol.slice(1, -1)],
+    [`${'{AAAAAAAA-0000-0000-0000-000000000000} '.repeat(100)}${UploadProtocol}`],
+  ])('finds none in %j', (protocols) => {
+    expect(code(control('Create-Session', { 'bits-supported-protocols': protocols }))).toBe('invalid-packet')
+  })
+
+  it('tells a missing session id from an unknown one', () => {
+    expect(code(control('Close-Session'))).toBe('invalid-packet')
+    expect(code(control('Close-Session', { 'bits-session-id': 'x'.repeat(101) }))).toBe('invalid-packet')
+    expect(code(control('Close-Session', { 'bits-session-id': 'x'.repeat(100) }))).toBe('session-not-found')
+    expect(code(control('Close-Session', { 'bits-session-id': [id, id] }))).toBe('session-not-found')
+    expect(code(control('Cancel-Session', { 'bits-session-id': `../${id}` }))).toBe('session-not-found')
+  })
+
+  it('limits its own headers, and nobody else’s', () => {
+    const at = (name: string, length: number) => code(control('Ping', { [name]: 'x'.repeat(length) }))
+    expect(at('bits-foo', 4096)).toBe('none')
+    expect(at('bits-foo', 4097)).toBe('invalid-packet')
+    expect(at('content-name', 4097)).toBe('invalid-packet')
+    expect(at('content-range', 4097)).toBe('invalid-packet')
+    expect(at('authorization', 8000)).toBe('none')
+  })
+
+  it.each([
+    ['no Content-Range', { 'content-range': undefined }],
+    ['a malformed Content-Range', { 'content-range': 'bytes 0-99/*' }],
+    ['a shorter body', { 'content-length': '99' }],
+    ['a longer body', { 'content-length': '101' }],
+    ['no Content-Length', { 'content-length': undefined }],
+    ['an encoded body', { 'content-encoding': 'gzip' }],
+  ])('refuses a fragment with %s', (_, headers) => {
+    expect(code(fragment(headers))).toBe('invalid-packet')
+  })
+
+  it('takes a fragment that a proxy re-framed, and one that says identity', () => {
+    expect(code(fragment({ 'content-length': undefined, 'transfer-encoding': 'chunked' }))).toBe('none')
+    expect(code(fragment({ 'content-encoding': 'Identity' }))).toBe('none')
+  })
+
+  it('takes every spelling of an empty file', () => {
+    for (const range of ['bytes */0', 'bytes 0-0/0', 'bytes 0--1/0', undefined]) {
+      expect(readPacket(fragment({ 'content-length': '0', 'content-range': range }))).toMatchObject({
+        range: { first: 0, last: -1, total: 0 },
+      })
+    }
+    expect(code(fragment({ 'content-length': '1', 'content-range': 'bytes */0' }))).toBe('invalid-packet')
+    expect(
+      code(fragment({ 'content-length': '0', 'content-range': undefined, 'transfer-encoding': 'chunked' })),
+    ).toBe('invalid-packet')
+  })
+
+  it('knows whether a body is announced', () => {
+    expect(announcesBody({})).toBe(false)
+    expect(announcesBody({ 'content-length': '0' })).toBe(false)
+    expect(announcesBody({ 'content-length': '1' })).toBe(true)
+    expect(announcesBody({ 'transfer-encoding': 'chunked' })).toBe(true)
+  })
+})
+
+describe('GUIDs', () => {
+  it('are written as IIS writes them, and read in any case', () => {
+    const guid = newGuid()
+    expect(guid).toMatch(/^\{[0-9A-F]{8}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}\}$/)
+    expect(readGuid(guid.toLowerCase())).toBe(guid)
+    expect(readGuid(guid.slice(1, -1))).toBeUndefined()
+    expect(readGuid(`${guid}\n`)).toBeUndefined()
+    expect(newGuid()).not.toBe(guid)
+  })
+})
