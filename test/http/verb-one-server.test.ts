@@ -1,0 +1,161 @@
+/** acceptBitsPost(server) by itself: nothing here calls acceptBitsPostEverywhere(). */
+import { once } from 'node:events'
+import http, { type Server } from 'node:http'
+import http2 from 'node:http2'
+import net from 'node:net'
+import { Duplex, PassThrough } from 'node:stream'
+import tls from 'node:tls'
+import { afterEach, describe, expect, it } from 'vitest'
+import { acceptBitsPost } from '../../lib/http/verb.ts'
+import {
+  certificate,
+  closeAll,
+  Host,
+  plain,
+  recorder,
+  secure,
+  type Transport,
+  transports,
+} from './verb-wire.ts'
+
+afterEach(closeAll)
+
+const BITS = 'BITS_POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello'
+const SEEN = { method: 'BITS_POST', url: '/up', body: 'hello' }
+
+/** Both protocols on one port; the tests' wire says nothing of h2, and so gets HTTP/1. */
+const both: Transport = {
+  ...secure,
+  over: 'https, with h2',
+  create: (listener) =>
+    http2.createSecureServer(
+      { ...certificate, allowHTTP1: true },
+      listener as never,
+    ) as unknown as net.Server,
+}
+
+describe.each([...transports, both])('over $over', (transport) => {
+  it('a server that was not told refuses BITS_POST, while one that was told takes it', async () => {
+    const told = await Host.start(transport, recorder().listener)
+    const untold = await Host.start(transport, recorder().listener)
+    acceptBitsPost(told.server as Server)
+    for (let i = 0; i < 2; i++) {
+      const wire = await told.dial()
+      await wire.send(...BITS)
+      expect(await wire.asked()).toMatchObject(SEEN)
+      const refused = await untold.dial()
+      await refused.send(BITS)
+      expect(await refused.reply()).toMatchObject({ status: 400 })
+    }
+  })
+
+  it('a server told before it listens, twice, takes it, with no listener too many', async () => {
+    const server = transport.create(recorder().listener)
+    const before = server.listenerCount(transport.accepted)
+    acceptBitsPost(server as Server)
+    acceptBitsPost(server as Server)
+    expect(server.listenerCount(transport.accepted)).toBe(before + 1)
+    const wire = await (await Host.start(transport, server)).dial()
+    await wire.send(BITS)
+    expect(await wire.asked()).toMatchObject(SEEN)
+  })
+
+  it("the server's other listeners stay as they were", () => {
+    const names = (server: net.Server) =>
+      server.eventNames().map((name) => `${String(name)} ${server.listenerCount(name)}`)
+    const told = transport.create(recorder().listener)
+    acceptBitsPost(told as Server)
+    const untold = transport.create(recorder().listener)
+    untold.on(transport.accepted, () => {})
+    expect(names(told)).toEqual(names(untold))
+  })
+})
+
+describe('http2 with allowHTTP1', () => {
+  it('h2 requests are as they were, and h2 sockets are left alone', async () => {
+    const { asked, listener } = recorder()
+    const server = both.create(listener)
+    acceptBitsPost(server as Server)
+    const host = await Host.start(both, server)
+    const counts: number[] = []
+    server.on('secureConnection', (socket: tls.TLSSocket) => counts.push(socket.listenerCount('data')))
+    const client = http2.connect(`https://127.0.0.1:${host.port}`, { rejectUnauthorized: false })
+    for (const method of ['GET', 'POST', 'BIND']) {
+      const stream = client.request({ ':method': method, ':path': '/up' })
+      stream.end(method === 'GET' ? undefined : BITS)
+      let text = ''
+      for await (const part of stream.setEncoding('utf8')) text += part
+      expect(JSON.parse(text)).toMatchObject({ method, url: '/up', body: method === 'GET' ? '' : BITS })
+    }
+    client.close()
+    await once(client, 'close')
+    const wire = await host.dial()
+    await wire.send(BITS)
+    expect(await wire.asked()).toMatchObject(SEEN)
+    expect(asked).toHaveLength(4)
+    expect(counts[0]).toBe(0)
+  })
+})
+
+describe("server.emit('connection', …)", () => {
+  it('a home-made Duplex', async () => {
+    const server = http.createServer(recorder().listener)
+    acceptBitsPost(server)
+    const up = new PassThrough()
+    const down = new PassThrough()
+    server.emit('connection', Duplex.from({ readable: up, writable: down }))
+    for (let i = 0; i < 3; i++) {
+      for (const byte of BITS) up.write(byte)
+      const [answer] = (await once(down, 'data')) as [Buffer]
+      expect(JSON.parse(answer.toString().split('\r\n\r\n')[1] ?? '')).toMatchObject(SEEN)
+    }
+    up.end()
+    down.destroy()
+  })
+
+  it('a socket of another server, in whose first byte was looked', async () => {
+    const inner = http.createServer(recorder().listener)
+    acceptBitsPost(inner)
+    const outer = net.createServer((socket) => {
+      socket.once('data', (first) => {
+        socket.pause()
+        socket.unshift(first)
+        inner.emit('connection', socket)
+        socket.resume()
+      })
+    })
+    const wire = await (await Host.start(plain, outer)).dial()
+    for (let i = 0; i < 3; i++) {
+      await wire.send('B', BITS.slice(1))
+      expect(await wire.asked()).toMatchObject(SEEN)
+    }
+  })
+
+  it('a raw socket of another server, for an https server', async () => {
+    const inner = secure.create(recorder().listener)
+    acceptBitsPost(inner as Server)
+    const outer = net.createServer((socket) => inner.emit('connection', socket))
+    const host = await Host.start({ ...plain, dial: secure.dial, dialled: secure.dialled }, outer)
+    const { socket } = await host.dial()
+    socket.write(BITS)
+    const [answer] = (await once(socket, 'data')) as [string]
+    expect(answer).toContain('"BITS_POST"')
+  })
+})
+
+describe('a wrong argument', () => {
+  it.each([
+    ['nothing', undefined],
+    ['null', null],
+    ['an app', () => {}],
+    ['an object', {}],
+    ['a net.Server', net.createServer()],
+    ['a tls.Server', tls.createServer()],
+    ['an http2 server without TLS', http2.createServer()],
+  ])('%s is a TypeError', (_what, argument) => {
+    expect(() => acceptBitsPost(argument as unknown as Server)).toThrow(TypeError)
+    expect(() => acceptBitsPost(argument as unknown as Server)).toThrow(
+      /^acceptBitsPost: expected an http\.Server/,
+    )
+  })
+})

@@ -1,0 +1,229 @@
+/**
+ * Servers, and a client that decides which bytes go into which packet, for the tests of lib/http/verb.ts.
+ */
+
+import { once } from 'node:events'
+import http, { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import https from 'node:https'
+import { createRequire } from 'node:module'
+import net, { type AddressInfo, type Socket } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import tls from 'node:tls'
+import connect from 'connect'
+import express from 'express'
+import { generate } from 'selfsigned'
+
+const require = createRequire(import.meta.url)
+const express4 = require('express4') as typeof express
+
+const pems = await generate([{ name: 'commonName', value: 'localhost' }], {
+  keyType: 'ec',
+  algorithm: 'sha256',
+})
+export const certificate = { key: pems.private, cert: pems.cert }
+
+/** What a server was asked. */
+export interface Asked {
+  readonly method: string | undefined
+  readonly url: string | undefined
+  readonly note: string | undefined
+  body: string
+}
+
+/** A listener that takes down what it is asked and answers with it; with `early`, before the body has come. */
+export function recorder({ early = false } = {}): { asked: Asked[]; listener: RequestListener } {
+  const asked: Asked[] = []
+  const listener = (req: IncomingMessage, res: ServerResponse) => {
+    const entry: Asked = { method: req.method, url: req.url, note: req.headers.note?.toString(), body: '' }
+    asked.push(entry)
+    if (early) res.end(JSON.stringify(entry))
+    req.on('data', (chunk: Buffer) => {
+      entry.body += chunk.toString('latin1')
+    })
+    req.on('end', () => {
+      if (!early) res.end(JSON.stringify(entry))
+    })
+  }
+  return { asked, listener }
+}
+
+/** The same listener, mounted in each kind of app. */
+export const apps: readonly { app: string; mount: (listener: RequestListener) => RequestListener }[] = [
+  { app: 'node:http', mount: (listener) => listener },
+  { app: 'Express 5', mount: (listener) => express().use(listener) },
+  { app: 'Express 4', mount: (listener) => express4().use(listener) },
+  { app: 'Connect', mount: (listener) => connect().use(listener) },
+]
+
+export interface Transport {
+  readonly over: string
+  readonly create: (listener?: RequestListener) => net.Server
+  /** The server's event for a connection whose bytes are HTTP. */
+  readonly accepted: string
+  readonly dial: (port: number) => Socket
+  readonly dialled: string
+}
+
+export const plain: Transport = {
+  over: 'http',
+  create: (listener) => http.createServer(listener),
+  accepted: 'connection',
+  dial: (port) => net.connect(port, '127.0.0.1'),
+  dialled: 'connect',
+}
+
+export const secure: Transport = {
+  over: 'https',
+  create: (listener) => https.createServer(certificate, listener),
+  accepted: 'secureConnection',
+  dial: (port) => tls.connect({ host: '127.0.0.1', port, rejectUnauthorized: false }),
+  dialled: 'secureConnect',
+}
+
+export const transports = [plain, secure] as const
+
+export const everyAppAndTransport = transports.flatMap((transport) =>
+  apps.map(({ app, mount }) => ({ over: transport.over, app, mount, transport })),
+)
+
+const open = new Set<{ destroy(): unknown } | { close(): unknown }>()
+
+/** For afterEach: nothing of a test outlives it. */
+export async function closeAll(): Promise<void> {
+  const closing = [...open].map((each) => {
+    if ('destroy' in each) return each.destroy()
+    const server = each as http.Server
+    const closed = new Promise<unknown>((resolve) => server.close(resolve))
+    return closed
+  })
+  open.clear()
+  await Promise.all(closing)
+}
+
+/** A server on a free port of 127.0.0.1, and the server's side of each connection. */
+export class Host {
+  readonly server: net.Server
+  readonly transport: Transport
+  readonly peers = new Map<number, Socket>()
+
+  private constructor(server: net.Server, transport: Transport) {
+    this.server = server
+    this.transport = transport
+    server.on(transport.accepted, (socket: Socket) => {
+      const port = socket.remotePort ?? 0
+      this.peers.set(port, socket)
+      open.add(socket)
+      socket.once('close', () => {
+        this.peers.delete(port)
+        open.delete(socket)
+      })
+    })
+  }
+
+  static async start(transport: Transport, app?: RequestListener | net.Server): Promise<Host> {
+    const host = new Host(app instanceof net.Server ? app : transport.create(app), transport)
+    host.server.listen(0, '127.0.0.1')
+    await once(host.server, 'listening')
+    open.add(host.server)
+    return host
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port
+  }
+
+  async dial(): Promise<Wire> {
+    const socket = this.transport.dial(this.port)
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+    await once(socket, this.transport.dialled)
+    const port = socket.localPort as number
+    while (!this.peers.has(port)) await turn()
+    return new Wire(socket, this.peers.get(port) as Socket)
+  }
+}
+
+export interface Reply {
+  readonly status: number
+  readonly body: string
+}
+
+/** A client's connection on which each send() arrives at the server as a packet of its own. */
+export class Wire {
+  readonly socket: Socket
+  /** The server's side of it. */
+  readonly peer: Socket
+  /** All that the server sent and no reply() has taken. */
+  received = ''
+  #sent = 0
+  #closed = false
+  #wake = () => {}
+
+  constructor(socket: Socket, peer: Socket) {
+    this.socket = socket
+    this.peer = peer
+    socket.setNoDelay(true)
+    socket.setEncoding('latin1')
+    socket.on('data', (text: string) => {
+      this.received += text
+      this.#wake()
+    })
+    // Written to a connection that the server has already given up: the reply tells the rest.
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      this.#closed = true
+      this.#wake()
+    })
+  }
+
+  /**
+   * Sends the packets (latin1), each only when the server has been handed the one before it. Stops when the server
+   * has given the connection up: more would come back as a reset, and take the answer with it.
+   */
+  async send(...packets: string[]): Promise<void> {
+    for (const packet of packets) {
+      if (this.peer.destroyed || this.#closed) return
+      this.socket.write(packet, 'latin1')
+      this.#sent += packet.length
+      while (this.peer.bytesRead < this.#sent && !this.peer.destroyed && !this.#closed) await turn()
+    }
+  }
+
+  /** The next response; undefined when the connection closed without one. */
+  async reply(): Promise<Reply | undefined> {
+    for (;;) {
+      const reply = this.#take()
+      if (reply || this.#closed) return reply
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  /** What the recorder was asked, as it tells in the next response. */
+  async asked(): Promise<Asked> {
+    const reply = await this.reply()
+    if (reply?.status !== 200) throw new Error(`expected 200, got ${JSON.stringify(reply)}`)
+    return JSON.parse(reply.body) as Asked
+  }
+
+  #take(): Reply | undefined {
+    const end = this.received.indexOf('\r\n\r\n') + 4
+    if (end < 4) return undefined
+    const head = this.received.slice(0, end)
+    const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? 0)
+    if (this.received.length < end + length) return undefined
+    const body = this.received.slice(end, end + length)
+    this.received = this.received.slice(end + length)
+    return { status: Number(head.split(' ')[1]), body }
+  }
+}
+
+/** `text` in two packets, once for each place where it can be cut. */
+export function everyCut(text: string): [string, string][] {
+  return Array.from({ length: text.length - 1 }, (_, i) => [text.slice(0, i + 1), text.slice(i + 1)])
+}
+
+export function chunked(...chunks: string[]): string {
+  return [...chunks, ''].map((chunk) => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join('')
+}

@@ -1,0 +1,418 @@
+import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import https from 'node:https'
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import express from 'express'
+import supertest from 'supertest'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { acceptBitsPost, acceptBitsPostEverywhere } from '../../lib/http/verb.ts'
+import {
+  apps,
+  certificate,
+  closeAll,
+  everyAppAndTransport,
+  everyCut,
+  Host,
+  plain,
+  recorder,
+  secure,
+  transports,
+  type Wire,
+} from './verb-wire.ts'
+
+beforeAll(acceptBitsPostEverywhere)
+afterEach(closeAll)
+
+const HEAD = 'BITS_POST /up/f.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n'
+const SEEN = { method: 'BITS_POST', url: '/up/f.bin', body: 'hello' }
+
+/** As Node answers what it cannot parse. */
+const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
+
+describe.each(everyAppAndTransport)('$app over $over', ({ mount, transport }) => {
+  it('sees BITS_POST as BITS_POST, again and again on one connection', async () => {
+    const host = await Host.start(transport, mount(recorder().listener))
+    const wire = await host.dial()
+    for (let i = 0; i < 3; i++) {
+      await wire.send(`${HEAD}hello`)
+      expect(await wire.asked()).toMatchObject(SEEN)
+    }
+  })
+
+  it('sees it in one byte per packet', async () => {
+    const host = await Host.start(transport, mount(recorder().listener))
+    const wire = await host.dial()
+    await wire.send(...`${HEAD}hello`)
+    expect(await wire.asked()).toMatchObject(SEEN)
+  })
+})
+
+describe.each(transports)('over $over', (transport) => {
+  it('the pieces of these tests reach the server as packets of their own', async () => {
+    const host = await Host.start(transport, recorder().listener)
+    const sizes: number[] = []
+    host.server.on(transport.accepted, (socket: Socket) => {
+      socket.on('data', (chunk: Buffer) => sizes.push(chunk.length))
+    })
+    const wire = await host.dial()
+    await wire.send('BITS_P', 'OST /', ` HTTP/1.1\r\nHost: x\r\n\r\n`)
+    expect(await wire.asked()).toMatchObject({ method: 'BITS_POST', url: '/' })
+    expect(sizes).toEqual([6, 5, 22])
+  })
+
+  it('the request may be cut at every byte', async () => {
+    const { asked, listener } = recorder()
+    const host = await Host.start(transport, listener)
+    const cuts = everyCut(`${HEAD}hello`)
+    for (const cut of cuts) {
+      const wire = await host.dial()
+      await wire.send(...cut)
+      expect(await wire.asked(), JSON.stringify(cut)).toMatchObject(SEEN)
+      wire.socket.destroy()
+    }
+    expect(asked).toHaveLength(cuts.length)
+  })
+
+  it('the request may be cut at every byte on a connection that is kept alive', async () => {
+    const host = await Host.start(transport, recorder().listener)
+    const wire = await host.dial()
+    for (const cut of everyCut(`${HEAD}hello`)) {
+      await wire.send(...cut)
+      expect(await wire.asked(), JSON.stringify(cut)).toMatchObject(SEEN)
+    }
+  })
+
+  it('every other method keeps its name, cut at every byte', async () => {
+    const host = await Host.start(transport, recorder().listener)
+    const wire = await host.dial()
+    const methods = http.METHODS.filter((method) => method !== 'CONNECT' && method !== 'HEAD')
+    expect(methods).toContain('BIND')
+    for (const method of methods) {
+      const token = `${method} /`
+      for (const [first, rest] of everyCut(token)) {
+        await wire.send(first, `${rest} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`)
+        expect(await wire.asked()).toMatchObject({ method, url: '/' })
+      }
+    }
+  })
+
+  it('blank lines before a request are skipped, as for any method', async () => {
+    const host = await Host.start(transport, recorder().listener)
+    const wire = await host.dial()
+    await wire.send(`\r\n\r\n${HEAD}hello`)
+    expect(await wire.asked()).toMatchObject(SEEN)
+    await wire.send('\r', '\n', `\r\n${HEAD}hello`)
+    expect(await wire.asked()).toMatchObject(SEEN)
+  })
+
+  it('several spaces before the URL are skipped, as for any method', async () => {
+    const host = await Host.start(transport, recorder().listener)
+    const wire = await host.dial()
+    await wire.send('BITS_POST    /a HTTP/1.1\r\nHost: x\r\n\r\n')
+    expect(await wire.asked()).toMatchObject({ method: 'BITS_POST', url: '/a' })
+  })
+
+  it('a client that sends on in the tick in which it reads the answer is understood', async () => {
+    const { asked, listener } = recorder()
+    const host = await Host.start(transport, listener)
+    const { socket } = await host.dial()
+    await new Promise<void>((resolve) => {
+      let text = ''
+      socket.on('data', (part) => {
+        text += part
+        if (!text.endsWith('}')) return
+        text = ''
+        if (asked.length === 50) resolve()
+        else socket.write(`${HEAD}hello`)
+      })
+      socket.write(`${HEAD}hello`)
+    })
+    expect(asked.map(({ method }) => method)).toEqual(Array(50).fill('BITS_POST'))
+  })
+
+  it('a client that reads an early answer and sends on behind its body is understood', async () => {
+    const { asked, listener } = recorder({ early: true })
+    const host = await Host.start(transport, listener)
+    const wire = await host.dial()
+    for (let i = 0; i < 5; i++) {
+      await wire.send(HEAD)
+      expect(await wire.reply()).toMatchObject({ status: 200 })
+      await wire.send('hello', HEAD)
+      expect(await wire.reply()).toMatchObject({ status: 200 })
+      await wire.send('he', 'llo')
+    }
+    expect(asked.map(({ method }) => method)).toEqual(Array(10).fill('BITS_POST'))
+    expect(new Set(asked.map(({ body }) => body))).toEqual(new Set(['hello']))
+  })
+
+  it("the peer's address and certificate stay readable", async () => {
+    const tls = transport === secure
+    const listener = (req: IncomingMessage, res: ServerResponse) => {
+      const socket = req.socket as TLSSocket
+      const peer = tls ? socket.getPeerCertificate().subject.CN : ''
+      res.end(JSON.stringify({ address: socket.remoteAddress, encrypted: socket.encrypted, peer }))
+    }
+    const options = { ...certificate, requestCert: true, rejectUnauthorized: false }
+    const host = await Host.start(
+      transport,
+      tls ? https.createServer(options, listener) : http.createServer(listener),
+    )
+    const request = tls ? https.request : http.request
+    const body = await new Promise<string>((resolve, reject) => {
+      const { port } = host
+      const client = { ...certificate, rejectUnauthorized: false, agent: false as const }
+      request({ ...client, host: '127.0.0.1', port, method: 'BITS_POST' }, (res) => {
+        res.setEncoding('utf8').on('data', resolve)
+      })
+        .on('error', reject)
+        .end()
+    })
+    const encrypted = tls ? { encrypted: true } : {}
+    expect(JSON.parse(body)).toEqual({ address: '127.0.0.1', ...encrypted, peer: tls ? 'localhost' : '' })
+  })
+})
+
+describe('what apps do with it', () => {
+  it.each(apps)('supertest($app) can send it', async ({ mount }) => {
+    const app = mount(recorder().listener)
+    const { body } = await new supertest.Test(app, 'BITS_POST', '/up').send('hello').parse(asJson)
+    expect(body).toMatchObject({ method: 'BITS_POST', url: '/up', body: 'hello' })
+  })
+
+  it('every middleware and route of Express sees the name', async () => {
+    const app = express()
+    const seen: string[] = []
+    app.use((req, _res, next) => {
+      seen.push(req.method)
+      next()
+    })
+    app.post('/up/:name', (_req, res) => {
+      res.end('post')
+    })
+    app.use('/up', (req, _res, next) => {
+      seen.push(req.method)
+      next()
+    })
+    // Not app.all(): that is one route for each of http.METHODS, where BITS_POST is not.
+    app.route('/up/:name').all((req, res) => {
+      seen.push(req.method)
+      res.end('all')
+    })
+    const { text } = await new supertest.Test(app, 'BITS_POST', '/up/f')
+    expect(text).toBe('all')
+    expect(seen).toEqual(['BITS_POST', 'BITS_POST', 'BITS_POST'])
+  })
+
+  it('an agent of node:http with kept-alive connections can send it', async () => {
+    const { asked, listener } = recorder()
+    const host = await Host.start(plain, listener)
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    for (const method of ['BITS_POST', 'GET', 'BITS_POST', 'BIND', 'POST', 'BITS_POST']) {
+      await new Promise<void>((resolve, reject) => {
+        http
+          .request(
+            { agent, host: '127.0.0.1', port: host.port, method, headers: { 'content-length': 5 } },
+            (res) => {
+              res.resume().on('end', resolve)
+            },
+          )
+          .on('error', reject)
+          .end('hello')
+      })
+    }
+    agent.destroy()
+    expect(host.peers.size).toBeLessThanOrEqual(1)
+    expect(asked.map(({ method }) => method)).toEqual([
+      'BITS_POST',
+      'GET',
+      'BITS_POST',
+      'BIND',
+      'POST',
+      'BITS_POST',
+    ])
+  })
+
+  const expecting = HEAD.replace('Host', 'Expect: 100-continue\r\nHost')
+  it.each([
+    { how: 'Node says "continue"', event: undefined, first: 100 },
+    { how: 'the app says "continue"', event: 'checkContinue', first: 100 },
+    { how: 'the app refuses', event: 'checkContinue', first: 413 },
+  ])('Expect: 100-continue: $how', async ({ event, first }) => {
+    const { asked, listener } = recorder()
+    const server = http.createServer(listener)
+    const methods: (string | undefined)[] = []
+    if (event) {
+      server.on(event, (req, res) => {
+        methods.push(req.method)
+        if (first === 100) res.writeContinue()
+        else res.writeHead(first, { 'Content-Length': 0 })
+        if (first === 100) listener(req, res)
+        else res.end()
+      })
+    }
+    const host = await Host.start(plain, server)
+    const wire = await host.dial()
+    // Node closes the connection when the body that was announced is not wanted.
+    const times = first === 100 ? 3 : 1
+    for (let i = 0; i < times; i++) {
+      await wire.send(expecting)
+      expect(await wire.reply()).toMatchObject({ status: first })
+      await wire.send('hello')
+      if (first === 100) expect(await wire.asked()).toMatchObject(SEEN)
+    }
+    expect(asked).toHaveLength(first === 100 ? 3 : 0)
+    expect(methods).toEqual(event ? Array(times).fill('BITS_POST') : [])
+  })
+
+  it('an expectation that is not 100-continue reaches checkExpectation with the name', async () => {
+    const server = http.createServer()
+    server.on('checkExpectation', (req, res) => res.writeHead(417, { 'Content-Length': 9 }).end(req.method))
+    const wire = await (await Host.start(plain, server)).dial()
+    await wire.send('BITS_POST / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n')
+    expect(await wire.reply()).toEqual({ status: 417, body: 'BITS_POST' })
+  })
+
+  it('requests dropped for maxRequestsPerSocket carry the name', async () => {
+    const { listener } = recorder()
+    const server = http.createServer({}, listener)
+    server.maxRequestsPerSocket = 1
+    const dropped: (string | undefined)[] = []
+    server.on('dropRequest', (req) => dropped.push(req.method))
+    const wire = await (await Host.start(plain, server)).dial()
+    // Sent before the first answer, with its 'Connection: close', is written.
+    await wire.send(HEAD, 'hello', HEAD, 'hello')
+    expect(await wire.asked()).toMatchObject(SEEN)
+    await wire.reply()
+    expect(dropped.filter((method) => method !== 'BITS_POST')).toEqual([])
+  })
+
+  it('calling twice, or for a server already covered, attaches nothing twice', async () => {
+    acceptBitsPostEverywhere()
+    for (const transport of transports) {
+      const once = await Host.start(transport, recorder().listener)
+      const twice = await Host.start(transport, recorder().listener)
+      acceptBitsPost(twice.server as Server)
+      acceptBitsPost(twice.server as Server)
+      acceptBitsPostEverywhere()
+      const wires = [await once.dial(), await twice.dial()] as const
+      for (const wire of wires) {
+        await wire.send(HEAD, 'hello')
+        expect(await wire.asked()).toMatchObject(SEEN)
+      }
+      const [one, two] = wires.map(({ peer }) => peer.listenerCount('data'))
+      expect(two).toBe(one)
+    }
+  })
+})
+
+const lookAlikes = [
+  ...['B', 'BI', 'BIT', 'BITS', 'BITS_', 'BITS_P', 'BITS_PO', 'BITS_POS'],
+  ...[
+    'BITS_POSTX',
+    'BITS_POST_',
+    'BITS_POST\t',
+    'BITS_POST\u0000',
+    'BITS_POST/x',
+    'BITS_POST?',
+    'BITS_PUT',
+    'BITS_GET',
+  ],
+  ...[
+    'bits_post',
+    'Bits_Post',
+    'bITS_POST',
+    'BITS_POSt',
+    'BITS-POST',
+    'BITSPOST',
+    'BITS_BITS_POST',
+    'XBITS_POST',
+  ],
+  ...[
+    'BBITS_POST',
+    ' BITS_POST',
+    'BITD',
+    'BITND',
+    'BITSND',
+    'BITX',
+    'BIS',
+    'BIN',
+    'BINS',
+    'BINS_POST',
+    'BIND_POST',
+  ],
+  ...['BINDS', 'BITSD', 'BIT\r\nD', 'BITS\r\n', 'BITS _POST'],
+]
+
+describe('what only looks like the verb', () => {
+  it.each([
+    { how: 'in one packet', cut: (text: string) => [text] },
+    { how: 'in one byte per packet', cut: (text: string) => [...text] },
+  ])("gets Node's own 400, $how", async ({ cut }) => {
+    const { asked, listener } = recorder()
+    const host = await Host.start(plain, listener)
+    for (const token of lookAlikes) {
+      const wire = await host.dial()
+      await wire.send(...cut(`${token} / HTTP/1.1\r\nHost: x\r\n\r\n`))
+      expect(await textUntilClose(wire), JSON.stringify(token)).toBe(BAD_REQUEST)
+    }
+    expect(asked).toEqual([])
+  })
+
+  it("is seen by the app's own 'clientError' handler, which decides the answer", async () => {
+    const { asked, listener } = recorder()
+    const server = http.createServer(listener)
+    const codes: string[] = []
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      codes.push(error.code ?? '')
+      socket.end('HTTP/1.1 418 Teapot\r\n\r\n')
+    })
+    const host = await Host.start(plain, server)
+    for (const token of lookAlikes) {
+      const wire = await host.dial()
+      await wire.send(`${token} / HTTP/1.1\r\nHost: x\r\n\r\n`)
+      expect(await wire.reply(), JSON.stringify(token)).toMatchObject({ status: 418 })
+    }
+    expect(codes).toHaveLength(lookAlikes.length)
+    expect(codes.filter((code) => !code.startsWith('HPE_'))).toEqual([])
+    expect(asked).toEqual([])
+  })
+
+  it.each(['BITS', 'BIT', 'BITS_POST', 'BITS_POST '])(
+    '%j and then the end of the stream gets 400',
+    async (text) => {
+      const wire = await (await Host.start(plain, recorder().listener)).dial()
+      await wire.send(text)
+      wire.socket.end()
+      expect(await textUntilClose(wire)).toBe(BAD_REQUEST)
+    },
+  )
+
+  it('gets 400 also behind a good request', async () => {
+    const { asked, listener } = recorder()
+    const host = await Host.start(plain, listener)
+    for (const token of lookAlikes) {
+      const wire = await host.dial()
+      await wire.send(`${HEAD}hello`)
+      expect(await wire.asked()).toMatchObject(SEEN)
+      await wire.send(`${token} / HTTP/1.1\r\nHost: x\r\n\r\n`)
+      expect(await textUntilClose(wire), JSON.stringify(token)).toBe(BAD_REQUEST)
+    }
+    expect(asked).toHaveLength(lookAlikes.length)
+  })
+})
+
+async function textUntilClose(wire: Wire): Promise<string> {
+  if (!wire.socket.closed) await new Promise((resolve) => wire.socket.once('close', resolve))
+  return wire.received
+}
+
+/** The recorder sends no Content-Type. */
+function asJson(res: unknown, done: (error: Error | null, body: unknown) => void): void {
+  let text = ''
+  const message = res as IncomingMessage
+  message.setEncoding('utf8')
+  message.on('data', (part: string) => {
+    text += part
+  })
+  message.on('end', () => done(null, JSON.parse(text)))
+}
