@@ -1,0 +1,112 @@
+import { Readable } from 'node:stream'
+import { BitsError } from '../protocol/errors.ts'
+import type { AppendOptions, Body, NewSession, Session, SessionState, Store } from './store.ts'
+
+/** Options of {@link memoryStore}. */
+export interface MemoryStoreOptions {
+  /** Bytes that all sessions and files may have together; then uploads end with `disk-full`. Default: 64 MiB. */
+  readonly capacity?: number
+}
+
+/** A store that forgets with the process: for tests and examples. */
+export interface MemoryStore extends Store {
+  /** What was published, by name. The application may take files out. */
+  readonly files: Map<string, Buffer>
+}
+
+interface Entry {
+  readonly session: NewSession
+  readonly chunks: Uint8Array[]
+  received: number
+  total?: number
+  state: SessionState
+  progressed: number
+}
+
+/**
+ * Keeps sessions and files in memory.
+ *
+ * @example app.use('/upload', bitsUpload({ store: memoryStore() }))
+ */
+export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
+  const { capacity = 64 * 1024 * 1024 } = options
+  if (!(capacity > 0)) throw new TypeError('memoryStore: capacity is a number of bytes above 0')
+  const entries = new Map<string, Entry>()
+  const files = new Map<string, Buffer>()
+
+  const entryOf = (id: string): Entry => {
+    const entry = entries.get(id)
+    if (!entry) throw new BitsError('session-not-found')
+    return entry
+  }
+  const held = (): number => {
+    let sum = 0
+    for (const { received, state } of entries.values()) sum += state === 'published' ? 0 : received
+    for (const file of files.values()) sum += file.length
+    return sum
+  }
+  const snapshot = ({ session, chunks: _, ...rest }: Entry): Session => ({ ...session, ...rest })
+  const refuseTaken = ({ name, overwrite }: NewSession): void => {
+    if (files.has(name) && !overwrite) throw new BitsError('destination-exists')
+  }
+
+  return {
+    files,
+
+    async create(session) {
+      refuseTaken(session)
+      entries.set(session.id, {
+        session,
+        chunks: [],
+        received: 0,
+        state: 'receiving',
+        progressed: session.created,
+      })
+    },
+
+    async load(id) {
+      const entry = entries.get(id)
+      return entry && snapshot(entry)
+    },
+
+    async append({ id }, body: Body, { total }: AppendOptions) {
+      const entry = entryOf(id)
+      entry.total = total
+      try {
+        for await (const chunks of body) {
+          for (const chunk of chunks) {
+            if (held() + chunk.length > capacity) throw new BitsError('disk-full')
+            entry.chunks.push(chunk)
+            entry.received += chunk.length
+          }
+        }
+      } finally {
+        entry.progressed = Date.now()
+      }
+      return snapshot(entry)
+    },
+
+    async accept({ id }) {
+      entryOf(id).state = 'accepted'
+    },
+
+    async publish({ id }) {
+      const entry = entryOf(id)
+      if (entry.state === 'published') return
+      refuseTaken(entry.session)
+      files.set(entry.session.name, Buffer.concat(entry.chunks))
+      entry.chunks.length = 0
+      entry.state = 'published'
+    },
+
+    read: ({ id }) => Readable.from(entryOf(id).chunks, { objectMode: false }),
+
+    async remove({ id }) {
+      entries.delete(id)
+    },
+
+    async *list() {
+      for (const entry of entries.values()) yield snapshot(entry)
+    },
+  }
+}

@@ -1,0 +1,103 @@
+import type { Readable } from 'node:stream'
+
+/** What is known of an upload when its session begins; it never changes after. */
+export interface NewSession {
+  /** `{UPPER-CASE-GUID}`, unique, never used again. */
+  readonly id: string
+  /** Where the file is to be published: checked segments joined with `/`, below the store's root. */
+  readonly name: string
+  /** The path that the client asked for, decoded, with the mount path; its later packets must name it too. */
+  readonly path: string
+  /** Whoever `authorize` said the client is; undefined where nobody asked. */
+  readonly owner?: string
+  /** Largest size in bytes that this upload may have. */
+  readonly maxSize: number
+  /** Whether publishing may replace a file. */
+  readonly overwrite: boolean
+  /** What `onCreate` wanted to be kept with the upload. */
+  readonly metadata?: Readonly<Record<string, string>>
+  /** Milliseconds since 1970. */
+  readonly created: number
+}
+
+/**
+ * - `receiving`: bytes are missing, or all are there and nothing was decided yet
+ * - `accepted`: all bytes are there and `onUpload` took them; not published yet
+ * - `published`: the file stands under its name
+ * - `gone`: bytes were held and have vanished behind the store's back
+ */
+export type SessionState = 'receiving' | 'accepted' | 'published' | 'gone'
+
+/** A session as the store holds it at this moment. */
+export interface Session extends NewSession {
+  readonly state: SessionState
+  /** Bytes held from 0 without holes: the only truth about progress. Once published, the total. */
+  readonly received: number
+  /** Size of the whole file in bytes; undefined until the first fragment told it. */
+  readonly total?: number
+  /** When the last append came to its end, or the session was created. Milliseconds since 1970. */
+  readonly progressed: number
+}
+
+/** A fragment's bytes, in the batches in which they arrived. Each batch is written before the next is asked for. */
+export type Body = AsyncIterable<readonly Uint8Array[]>
+
+export interface StoreOptions {
+  /** Aborted when nobody waits for the result any more. A store may then give up, or finish; never half. */
+  readonly signal?: AbortSignal
+}
+
+export interface AppendOptions extends StoreOptions {
+  /** Size of the whole file in bytes, to be remembered from the first append on. */
+  readonly total: number
+  /** Resolve only after all bytes held would survive a loss of power: the caller is about to promise them. */
+  readonly durable: boolean
+}
+
+/**
+ * Where sessions and their bytes rest. One verb a method; the caller holds the session's lock, so that of one session
+ * only one method runs at a time (`list` excepted). A `session` argument is the very object that `load` returned under
+ * that lock: a store may carry more in it than the contract names. Methods may reject with a `BitsError`, which goes to
+ * the client as it is; any other rejection is answered with a 5xx, and the client will come back.
+ */
+export interface Store {
+  /**
+   * Begins a session. It must be found by `load` from any process that shares the store.
+   *
+   * Rejects with `destination-exists` if the name is taken and `overwrite` is off (publishing checks again),
+   * `invalid-destination` if it is a folder, `destination-not-found` if its folder does not exist (a store
+   * without folders never does), and then leaves nothing behind.
+   */
+  create(session: NewSession, options?: StoreOptions): Promise<void>
+
+  /** The session as it is now, asked of what is really held, never of a memory; undefined if it is not known. */
+  load(id: string, options?: StoreOptions): Promise<Session | undefined>
+
+  /**
+   * Writes a body behind the bytes that are held (`session.received`), in bounded memory, and marks progress even if
+   * the body is empty. When the body throws, all batches that it gave before are kept and counted by `load`, and its
+   * error is passed on. When writing fails, what `load` counts is there.
+   * @returns the session as `load` would tell it now
+   */
+  append(session: Session, body: Body, options: AppendOptions): Promise<Session>
+
+  /** Remembers, durably, that `onUpload` took the upload: the state `accepted`. */
+  accept(session: Session, options?: StoreOptions): Promise<void>
+
+  /**
+   * Makes the complete upload appear under its name, atomically and durably: at no moment, and after no crash, does a
+   * part of it stand there. Exclusively, if the session may not overwrite: `destination-exists` if the name is taken.
+   * Called again after a crash, it publishes only what was not published.
+   */
+  publish(session: Session, options?: StoreOptions): Promise<void>
+
+  /** The bytes held, as a stream; what was published is no longer the store's to read. For `onUpload`. */
+  read(session: Session): Readable
+
+  /** Forgets the session and the bytes that it still holds; never what was published. No error if there is none. */
+  remove(session: Session, options?: StoreOptions): Promise<void>
+
+  /** All sessions, in any order, those that come and go meanwhile perhaps among them. Never all in memory at once.
+   * A store may clear away meanwhile what crashes left behind. */
+  list(options?: StoreOptions): AsyncIterable<Session>
+}

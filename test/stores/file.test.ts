@@ -1,0 +1,397 @@
+import {
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { fileStore } from '../../lib/index.ts'
+import { currentBoot, sameBoot } from '../../lib/stores/boot.ts'
+import { type FileSystem, nodeFileSystem } from '../../lib/stores/file-system.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { body, complete, listed, loaded, newSession } from '../support/store.ts'
+
+const failing = (code: string): never => {
+  throw Object.assign(new Error(`${code}: made by the test`), { code })
+}
+
+/** The real file system, but for some calls. */
+const withCalls = (calls: Partial<FileSystem>): FileSystem => ({ ...nodeFileSystem, ...calls })
+
+const refusal = (code: string) => expect.objectContaining({ name: 'BitsError', code })
+
+describe('names that only the file system can judge', () => {
+  it('takes a folder that is there, and makes none', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    await mkdir(join(root, 'logs'))
+    await store.publish(await complete(store, 'abc', { name: 'logs/a.txt' }))
+    expect(await readFile(join(root, 'logs/a.txt'), 'utf8')).toBe('abc')
+    await expect(store.create(newSession({ name: 'none/a.txt' }))).rejects.toEqual(
+      refusal('destination-not-found'),
+    )
+    await expect(store.create(newSession({ name: 'logs/a.txt/b' }))).rejects.toEqual(
+      refusal('destination-not-found'),
+    )
+    await expect(store.create(newSession({ name: 'logs' }))).rejects.toEqual(refusal('invalid-destination'))
+    await expect(store.create(newSession({ name: 'logs', overwrite: true }))).rejects.toEqual(
+      refusal('invalid-destination'),
+    )
+    expect(await readdir(root)).toEqual(['.bits-sessions', 'logs'])
+  })
+
+  it('follows no link out of the root', async () => {
+    const root = await temporaryDirectory()
+    const outside = await temporaryDirectory()
+    const store = fileStore(root)
+    await symlink(outside, join(root, 'out'))
+    await mkdir(join(root, 'real'))
+    await symlink(join(root, 'real'), join(root, 'in'))
+    await expect(store.create(newSession({ name: 'out/a' }))).rejects.toEqual(refusal('invalid-destination'))
+    await expect(store.create(newSession({ name: 'out' }))).rejects.toEqual(refusal('invalid-destination'))
+    await store.publish(await complete(store, 'abc', { name: 'in/a' }))
+    expect(await readFile(join(root, 'real/a'), 'utf8')).toBe('abc')
+
+    // Planted while the upload ran.
+    const late = await complete(store, 'abc', { name: 'real/b' })
+    await rename(join(root, 'real'), join(root, 'was-real'))
+    await symlink(outside, join(root, 'real'))
+    await expect(store.publish(late)).rejects.toEqual(refusal('invalid-destination'))
+    expect(await readdir(outside)).toEqual([])
+  })
+
+  it('replaces a link to a file, never the file behind it', async () => {
+    const root = await temporaryDirectory()
+    const outside = await temporaryDirectory()
+    const store = fileStore(root)
+    await writeFile(join(outside, 'secret'), 'secret')
+    await symlink(join(outside, 'secret'), join(root, 'a.bin'))
+    await expect(store.create(newSession())).rejects.toEqual(refusal('destination-exists'))
+    await store.publish(await complete(store, 'abc', { overwrite: true }))
+    expect(await readFile(join(outside, 'secret'), 'utf8')).toBe('secret')
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+
+  it('lets nobody into the sessions’ directory, whatever it is called', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root, { sessionDirectory: join(root, 'Sessions') })
+    await complete(store, 'abc', { name: 'first' })
+    await symlink(join(root, 'Sessions'), join(root, 'alias'))
+    for (const name of ['Sessions', 'Sessions/x', 'alias/x']) {
+      await expect(store.create(newSession({ name }))).rejects.toEqual(refusal('invalid-destination'))
+    }
+    expect((await stat(join(root, 'Sessions'))).mode & 0o777).toBe(0o700)
+  })
+
+  it('refuses a name that is too long for this file system', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root, { fileSystem: withCalls({ lstat: async () => failing('ENAMETOOLONG') }) })
+    await expect(store.create(newSession())).rejects.toEqual(refusal('invalid-destination'))
+  })
+})
+
+describe('what a crash leaves', () => {
+  it('is a session, for another store on the same directory', async () => {
+    const root = await temporaryDirectory()
+    const first = fileStore(root)
+    const session = newSession()
+    await first.create(session)
+    await first.append(await loaded(first, session.id), body('abc'), { total: 5, durable: false })
+    const second = fileStore(root)
+    expect(await loaded(second, session.id)).toMatchObject({ ...session, received: 3, total: 5 })
+    expect(await listed(second)).toEqual([session.id])
+  })
+
+  it('is published once, though the crash was between link and unlink', async () => {
+    const root = await temporaryDirectory()
+    const fileSystem = withCalls({ unlink: async () => failing('EKILLED') })
+    const session = await complete(fileStore(root), 'abc')
+    const crashed = fileStore(root, { fileSystem })
+    await expect(crashed.publish(await loaded(crashed, session.id))).rejects.toThrow('EKILLED')
+    const store = fileStore(root)
+    const found = await loaded(store, session.id)
+    expect(found.state).toBe('receiving')
+    await store.publish(found)
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'published', received: 3 })
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+
+  it('is published once, though it was replaced already', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc', { overwrite: true })
+    // rename() of two names of one file does nothing.
+    await link(join(root, '.bits-sessions', `${session.id}.part`), join(root, 'a.bin'))
+    await store.publish(session)
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'published' })
+  })
+
+  it('is cleared away when it is of no use: torn records, parts without one', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const kept = await complete(store, 'abc')
+    const sessions = join(root, '.bits-sessions')
+    const { id: torn } = newSession()
+    const { id: orphan } = newSession()
+    const { id: fresh } = newSession()
+    await writeFile(join(sessions, `${torn}.json`), '{"version":1,"sess')
+    await writeFile(join(sessions, `${orphan}.part`), 'abc')
+    await writeFile(join(sessions, `${fresh}.json`), '')
+    await writeFile(join(sessions, 'README'), 'not ours')
+    const old = new Date(Date.now() - 3_600_000)
+    for (const name of [`${torn}.json`, `${orphan}.part`]) await utimes(join(sessions, name), old, old)
+    expect(await listed(store)).toEqual([kept.id])
+    expect((await readdir(sessions)).sort()).toEqual(
+      [`${kept.id}.json`, `${kept.id}.part`, `${fresh}.json`, 'README'].sort(),
+    )
+  })
+
+  it('loses a torn fact only', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = newSession()
+    await store.create(session)
+    const record = join(root, '.bits-sessions', `${session.id}.json`)
+    await writeFile(record, `${await readFile(record, 'utf8')}\n{"tot`)
+    expect(await loaded(store, session.id)).toMatchObject({ received: 0 })
+    await store.append(await loaded(store, session.id), body('ab'), { total: 5, durable: false })
+    expect(await loaded(store, session.id)).toMatchObject({ received: 2, total: 5 })
+  })
+
+  it('knows bytes that vanished, and takes the file anew', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc')
+    await store.accept(session)
+    await rm(join(root, '.bits-sessions', `${session.id}.part`))
+    const gone = await loaded(store, session.id)
+    expect(gone).toMatchObject({ state: 'gone', received: 0, total: 3 })
+    await store.append(gone, body('ab'), { total: 3, durable: false })
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'receiving', received: 2 })
+  })
+})
+
+describe('a loss of power', () => {
+  /** Rewrites a session's record as if it stemmed from before the last start of the machine. */
+  const reboot = async (root: string, id: string): Promise<void> => {
+    const record = join(root, '.bits-sessions', `${id}.json`)
+    await writeFile(record, (await readFile(record, 'utf8')).replaceAll(currentBoot(), 'another-boot'))
+  }
+
+  it('takes back what was not synced, and goes on behind what was', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = newSession({ maxSize: 2 ** 30 })
+    await store.create(session)
+    const step = 2 ** 24
+    let now = await loaded(store, session.id)
+    for (let i = 0; i < 5; i += 1) {
+      now = await store.append(now, body(Buffer.alloc(step, i + 1)), { total: 6 * step, durable: false })
+      now = await loaded(store, session.id)
+    }
+    expect(now.received).toBe(5 * step)
+    await reboot(root, session.id)
+    // The fourth append completed 64 MiB.
+    now = await loaded(store, session.id)
+    expect(now.received).toBe(4 * step)
+    await store.append(now, body('tail'), { total: 6 * step, durable: false })
+    now = await loaded(store, session.id)
+    expect(now.received).toBe(4 * step + 4)
+    const part = await readFile(join(root, '.bits-sessions', `${session.id}.part`))
+    expect(part.length).toBe(4 * step + 4)
+    expect(part.subarray(-5)).toEqual(Buffer.from('\x04tail'))
+  })
+
+  it('takes back nothing that was accepted or published', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const accepted = await complete(store, 'abc')
+    await store.accept(accepted)
+    const published = await complete(store, 'abc', { name: 'b' })
+    await store.publish(published)
+    await reboot(root, accepted.id)
+    await reboot(root, published.id)
+    expect(await loaded(store, accepted.id)).toMatchObject({ state: 'accepted', received: 3 })
+    expect(await loaded(store, published.id)).toMatchObject({ state: 'published', received: 3 })
+  })
+
+  it('tells boots apart', () => {
+    expect(sameBoot(currentBoot(), currentBoot())).toBe(true)
+    expect(sameBoot('a', 'b')).toBe(false)
+    expect(sameBoot('1700000000', '1700000059')).toBe(true)
+    expect(sameBoot('1700000000', '1700000061')).toBe(false)
+  })
+
+  it('finds nothing that an Ack promised unsynced, and syncs no fragment before the last', async () => {
+    const calls: string[] = []
+    const counted =
+      (name: 'fdatasync' | 'fsync' | 'link') =>
+      async (...args: never[]) => {
+        calls.push(name)
+        return (nodeFileSystem[name] as (...args: never[]) => Promise<void>)(...args)
+      }
+    const fileSystem = withCalls({
+      fdatasync: counted('fdatasync'),
+      fsync: counted('fsync'),
+      link: counted('link'),
+    })
+    const store = fileStore(await temporaryDirectory(), { fileSystem })
+    const session = newSession()
+    await store.create(session)
+    for (let i = 0; i < 10; i += 1) {
+      await store.append(await loaded(store, session.id), body('ab'), { total: 22, durable: false })
+    }
+    expect(calls).toEqual([])
+    await store.publish(
+      await store.append(await loaded(store, session.id), body('ab'), { total: 22, durable: true }),
+    )
+    // Bytes, then the name, then the name's directory.
+    expect(calls).toEqual(['fdatasync', 'link', 'fsync'])
+  })
+})
+
+describe('a disk that fails', () => {
+  it('gets less written than asked, and asks for the rest', async () => {
+    const root = await temporaryDirectory()
+    const writev: FileSystem['writev'] = (fd, [chunk = Buffer.alloc(0)], position) =>
+      nodeFileSystem.writev(fd, [chunk.subarray(0, 2)], position)
+    const store = fileStore(root, { fileSystem: withCalls({ writev }) })
+    await store.publish(await complete(store, 'abcdefghi'))
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abcdefghi')
+  })
+
+  it.each([
+    ['ENOSPC', 'disk-full'],
+    ['EDQUOT', 'disk-full'],
+    ['EFBIG', 'too-large'],
+  ])('says %s in the words of the protocol, and holds what it holds', async (errno, code) => {
+    const root = await temporaryDirectory()
+    const writev: FileSystem['writev'] = async (fd, chunks, position) =>
+      position > 0 ? failing(errno) : nodeFileSystem.writev(fd, chunks, position)
+    const store = fileStore(root, { fileSystem: withCalls({ writev }) })
+    const session = newSession()
+    await store.create(session)
+    const append = store.append(await loaded(store, session.id), body('abc', 'def'), {
+      total: 6,
+      durable: false,
+    })
+    await expect(append).rejects.toEqual(refusal(code))
+    expect(await loaded(store, session.id)).toMatchObject({ received: 3, total: 6 })
+  })
+
+  it('leaves no record of a session that could not begin', async () => {
+    const root = await temporaryDirectory()
+    let full = true
+    const write: FileSystem['write'] = async (fd, text) =>
+      full ? failing('ENOSPC') : nodeFileSystem.write(fd, text)
+    const store = fileStore(root, { fileSystem: withCalls({ write }) })
+    await expect(store.create(newSession())).rejects.toEqual(refusal('disk-full'))
+    expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
+    full = false
+    await store.create(newSession())
+  })
+
+  it('passes on what it has no word for, whole', async () => {
+    const root = await temporaryDirectory()
+    const open: FileSystem['open'] = async (path, flags) =>
+      path.endsWith('.part') ? failing('EMFILE') : nodeFileSystem.open(path, flags)
+    const store = fileStore(root, { fileSystem: withCalls({ open }) })
+    await expect(complete(store, 'abc')).rejects.toThrow('EMFILE')
+    const stat: FileSystem['stat'] = async () => failing('EIO')
+    const sick = fileStore(root, { fileSystem: withCalls({ stat }) })
+    await expect(sick.load(newSession().id)).rejects.toThrow('EIO')
+  })
+
+  it('says so where there are no hard links', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root, { fileSystem: withCalls({ link: async () => failing('EPERM') }) })
+    await expect(store.publish(await complete(store, 'abc'))).rejects.toThrow(/hard links/)
+    await store.publish(await complete(store, 'abc', { overwrite: true }))
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+
+  it('refuses to replace a folder that took the name meanwhile', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc', { overwrite: true })
+    await mkdir(join(root, 'a.bin'))
+    await expect(store.publish(session)).rejects.toEqual(refusal('invalid-destination'))
+  })
+})
+
+describe('two file systems', () => {
+  /** Names ending in .part lie on another device. */
+  const across = (name: 'link' | 'rename'): FileSystem['link'] => {
+    return async (path, newPath) =>
+      path.includes('elsewhere') && !newPath.includes('elsewhere')
+        ? failing('EXDEV')
+        : nodeFileSystem[name](path, newPath)
+  }
+  const open = async (more: Partial<FileSystem> = {}) => {
+    const root = await temporaryDirectory()
+    const sessionDirectory = join(root, 'elsewhere')
+    const fileSystem = withCalls({ link: across('link'), rename: across('rename'), ...more })
+    return { root, store: fileStore(root, { sessionDirectory, fileSystem }) }
+  }
+
+  it.each([false, true])('are crossed by a copy, synced and renamed (overwrite: %s)', async (overwrite) => {
+    const { root, store } = await open()
+    const session = await complete(store, 'abc', { overwrite })
+    await store.publish(session)
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+    expect((await readdir(root)).sort()).toEqual(['a.bin', 'elsewhere'])
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'published' })
+  })
+
+  it('are crossed without replacing what stands there', async () => {
+    const { root, store } = await open()
+    const session = await complete(store, 'abc')
+    await writeFile(join(root, 'a.bin'), 'theirs')
+    await expect(store.publish(session)).rejects.toEqual(refusal('destination-exists'))
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('theirs')
+    expect((await readdir(root)).sort()).toEqual(['a.bin', 'elsewhere'])
+  })
+
+  it('are crossed once, though a crash came behind the link', async () => {
+    let crash = true
+    const unlink: FileSystem['unlink'] = async (path) =>
+      crash && path.endsWith('.part') && path.includes('elsewhere')
+        ? failing('EKILLED')
+        : nodeFileSystem.unlink(path)
+    const { root, store } = await open({ unlink })
+    const session = await complete(store, 'abc')
+    await expect(store.publish(session)).rejects.toThrow('EKILLED')
+    crash = false
+    await store.publish(await loaded(store, session.id))
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'published' })
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+    await store.remove(await loaded(store, session.id))
+    expect((await readdir(root)).sort()).toEqual(['a.bin', 'elsewhere'])
+    expect(await readdir(join(root, 'elsewhere'))).toEqual([])
+  })
+
+  it('leave no copy when a session ends in the middle of one', async () => {
+    const copyFile: FileSystem['copyFile'] = async (path, newPath) => {
+      await nodeFileSystem.copyFile(path, newPath)
+      failing('EIO')
+    }
+    const { root, store } = await open({ copyFile })
+    const session = await complete(store, 'abc')
+    await expect(store.publish(session)).rejects.toThrow('EIO')
+    await store.remove(await loaded(store, session.id))
+    expect(await readdir(root)).toEqual(['elsewhere'])
+  })
+})
+
+it('takes no path for none', () => {
+  // @ts-expect-error a path is required
+  expect(() => fileStore()).toThrow(TypeError)
+  expect(() => fileStore('')).toThrow(TypeError)
+})
