@@ -1,0 +1,36 @@
+import type { IncomingMessage } from 'node:http'
+
+/** What may be read and thrown away of one body: more than the largest fragment of a Windows client, 13 MB. */
+const MaxBytes = 16 * 1024 * 1024
+/** And for how long, in milliseconds. */
+const MaxTime = 30_000
+
+/**
+ * Deals with a body that nobody wants any more: the request was answered before its end. Closing at once would throw
+ * the Ack away together with the connection (a peer that is still sending gets a reset and never reads it), and left
+ * alone the bytes would stand between this request and the next. So they are read and dropped, within a limit; beyond it
+ * the connection is closed.
+ */
+export function discardBody(request: IncomingMessage): void {
+  if (request.destroyed) return
+  if (request.complete) {
+    // All is here already, if there was anything.
+    request.resume()
+    return
+  }
+  let left = MaxBytes
+  const end = (): void => {
+    clearTimeout(timer)
+    request.off('data', onData).off('end', end).off('close', end)
+  }
+  const hangUp = (): void => {
+    end()
+    request.socket.destroy()
+  }
+  const onData = (chunk: Buffer): void => {
+    left -= chunk.length
+    if (left < 0) hangUp()
+  }
+  const timer = setTimeout(hangUp, MaxTime).unref()
+  request.on('data', onData).on('end', end).on('close', end).resume()
+}

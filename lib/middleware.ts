@@ -1,0 +1,173 @@
+import type { EventEmitter } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { sendAck } from './http/answer.ts'
+import { incomingBody } from './http/body.ts'
+import { disconnected, drainControlBody, isBitsPost, type MountedRequest } from './http/request.ts'
+import { acceptBitsPostEverywhere } from './http/verb.ts'
+import { type BitsUploadOptions, readOptions, type Settings } from './options.ts'
+import type { Ack } from './protocol/ack.ts'
+import { lengthOf } from './protocol/content-range.ts'
+import { asBitsError, BitsError, isFault } from './protocol/errors.ts'
+import { field, MaxSessionId, SessionIdHeader } from './protocol/headers.ts'
+import { decodePath } from './protocol/name.ts'
+import { announcesBody, type Packet, packetType, readPacket } from './protocol/packet.ts'
+import type { BitsUploadEvents } from './sessions/reports.ts'
+import { Sessions } from './sessions/sessions.ts'
+import type { SweepResult } from './sessions/sweep.ts'
+
+/** The middleware: a handler for `app.use`, with what the rest of an application may want of it. */
+export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
+  (request: Caller, response: ServerResponse, next: (error?: unknown) => void): void
+
+  /** What happens to uploads, to be listened to: see {@link BitsUploadEvents}. */
+  readonly events: Pick<EventEmitter<BitsUploadEvents>, 'on' | 'once' | 'off' | 'listenerCount'>
+
+  /** Removes the sessions whose clients did not come back; also runs by itself, see the option `sweepEvery`. */
+  sweep(): Promise<SweepResult>
+
+  /**
+   * Stops: packets that come from now on are answered 503, so that clients come back later; those being worked on may
+   * end within `grace` milliseconds (default: 10 s), then fragments still arriving are cut, and what came of them is
+   * kept. Resolves when no packet is being worked on. Sessions stay, to be resumed by the next process.
+   */
+  close(options?: { readonly grace?: number }): Promise<void>
+}
+
+/**
+ * A middleware for Express, Connect and whatever calls `(request, response, next)`: it answers the packets of the BITS
+ * Upload Protocol below its mount path, and hands everything else to `next()`, untouched.
+ *
+ * From the first call on, every `node:http` and `node:https` server of the process accepts the verb `BITS_POST`.
+ *
+ * @example app.use('/upload', bitsUpload({ store: './incoming' }))
+ * @throws {TypeError} for an option that is unknown, missing or out of range, with what to write instead
+ */
+export function bitsUpload<Caller extends IncomingMessage = IncomingMessage>(
+  options: BitsUploadOptions<Caller>,
+): BitsUpload<Caller> {
+  const receiver = new Receiver(readOptions(options))
+  acceptBitsPostEverywhere()
+  return Object.assign(
+    (request: Caller, response: ServerResponse, next: (error?: unknown) => void): void => {
+      if (isBitsPost(request)) receiver.receive(request, response)
+      else next()
+    },
+    {
+      events: receiver.sessions.reports,
+      sweep: () => receiver.sessions.sweep(),
+      close: ({ grace = 10_000 } = {}) => receiver.close(grace),
+    },
+  )
+}
+
+class Receiver<Caller extends MountedRequest> {
+  readonly sessions: Sessions<Caller>
+  readonly #settings: Settings<Caller>
+  /** Packets being worked on, each with what cuts it short. */
+  readonly #active = new Map<Promise<void>, AbortController>()
+  #stopping = false
+
+  constructor(settings: Settings<Caller>) {
+    this.#settings = settings
+    this.sessions = new Sessions(settings)
+  }
+
+  /** Never throws, and never rejects: Express 4 and Connect would wait for ever. */
+  receive(request: Caller, response: ServerResponse): void {
+    const controller = new AbortController()
+    const work = this.#exchange(request, response, controller).catch(() => {
+      // Not even an Ack could be sent.
+      request.socket.destroy()
+    })
+    this.#active.set(work, controller)
+    void work.then(() => this.#active.delete(work))
+  }
+
+  async close(grace: number): Promise<void> {
+    this.#stopping = true
+    this.sessions.stopSweeping()
+    const cut = setTimeout(() => {
+      for (const controller of this.#active.values()) controller.abort(new BitsError('stopping'))
+    }, grace)
+    await Promise.all(this.#active.keys())
+    clearTimeout(cut)
+  }
+
+  async #exchange(request: Caller, response: ServerResponse, controller: AbortController): Promise<void> {
+    const began = Date.now()
+    const onClose = (): void => controller.abort(disconnected(request, began))
+    response.on('close', onClose)
+    let ack: Ack
+    try {
+      ack = await this.#answer(request, controller.signal)
+    } catch (error) {
+      ack = this.#refuse(request, error)
+    }
+    response.off('close', onClose)
+    sendAck(request, response, ack)
+  }
+
+  async #answer(request: Caller, signal: AbortSignal): Promise<Ack> {
+    const packet = await this.#read(request)
+    if (this.#stopping) throw new BitsError('stopping')
+    if (!this.#settings.enabled()) throw new BitsError('uploads-disabled')
+    const owner = await this.#authorize(request, packet)
+    if (packet.type === 'Ping') return { status: 200 }
+    const path = decodePath(request.originalUrl ?? request.url ?? '')
+    return this.sessions.answer(
+      packet,
+      { caller: request, owner, path, signal },
+      {
+        name: () => decodePath(request.url ?? '').slice(1),
+        body: () => {
+          const length = packet.type === 'Fragment' ? lengthOf(packet.range) : 0
+          const body = incomingBody(request, { length, idleTimeout: this.#settings.idleTimeout })
+          signal.addEventListener('abort', () => body.interrupt(signal.reason), { once: true })
+          return body
+        },
+      },
+    )
+  }
+
+  async #read(request: Caller): Promise<Packet> {
+    try {
+      return readPacket(request.headers)
+    } catch (error) {
+      // The body of a packet that should have none is read away, so that the connection stays usable.
+      if (packetType(request.headers) !== 'Fragment' && announcesBody(request.headers)) {
+        await drainControlBody(request, this.#settings.idleTimeout)
+      }
+      throw error
+    }
+  }
+
+  async #authorize(request: Caller, packet: Packet): Promise<string | undefined> {
+    let owner: unknown
+    try {
+      owner = await this.#settings.authorize?.(request, packet)
+    } catch (error) {
+      throw asBitsError(error, 'hook-failed')
+    }
+    if (owner === false) throw new BitsError('access-denied')
+    if (owner === undefined || owner === null || owner === true) return undefined
+    if (typeof owner === 'string' && owner !== '') return owner
+    // An empty name would make one owner of all who have none.
+    const cause = new TypeError('authorize() returns a name, true, false or undefined')
+    throw new BitsError('hook-failed', cause.message, { cause })
+  }
+
+  #refuse(request: Caller, thrown: unknown): Ack {
+    const error = asBitsError(thrown)
+    const sessionId = field(request.headers, SessionIdHeader)?.slice(0, MaxSessionId)
+    // A connection that broke is reported where the fragment's bytes are counted.
+    if (error.code !== 'disconnected') {
+      this.sessions.reports.tell(isFault(error) ? 'failed' : 'refused', {
+        error,
+        type: packetType(request.headers),
+        target: request.originalUrl ?? request.url ?? '',
+        sessionId,
+      })
+    }
+    return { status: error.status, sessionId, received: error.received, error }
+  }
+}

@@ -1,0 +1,54 @@
+import { BitsError } from '../protocol/errors.ts'
+import type { Session } from '../stores/store.ts'
+import type { Census } from './census.ts'
+import type { Locker } from './locker.ts'
+import type { Reports } from './reports.ts'
+import type { SessionSettings } from './settings.ts'
+
+/** What the five packets share. */
+export interface Core<Caller> {
+  readonly settings: SessionSettings<Caller>
+  readonly locker: Locker
+  readonly census: Census
+  readonly reports: Reports
+}
+
+/** Who sent a packet, and for which destination. */
+export interface Client<Caller> {
+  /** The request as the hooks are to see it. */
+  readonly caller: Caller
+  readonly owner: string | undefined
+  /** Decoded path of the destination, with the mount path: it ties packets to their session. */
+  readonly path: string
+  /** Aborted when nobody waits for the Ack any more, with the reason. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * Works on a session with its lock held.
+ * @param onWanted called when another packet of the same session waits
+ * @throws {BitsError} `session-not-found`, the same whether the session never was, or is another's: nobody learns
+ * which ids exist
+ */
+export async function withSession<Caller, T>(
+  { settings, locker }: Core<Caller>,
+  { owner, path, signal }: Client<Caller>,
+  id: string,
+  work: (session: Session) => Promise<T>,
+  onWanted?: () => void,
+): Promise<T> {
+  const lock = await locker.acquire(id, onWanted ? { signal, onWanted } : { signal })
+  try {
+    const session = await settings.store.load(id, { signal })
+    if (!session || session.owner !== owner || session.path !== path) throw new BitsError('session-not-found')
+    return await work(session)
+  } finally {
+    lock.release()
+  }
+}
+
+/** Forgets a session, in the store and in the count. */
+export async function forget<Caller>({ settings, census }: Core<Caller>, session: Session): Promise<void> {
+  await settings.store.remove(session)
+  census.drop(session)
+}

@@ -1,0 +1,101 @@
+import type { Ack } from '../protocol/ack.ts'
+import { type ContentRange, lengthOf } from '../protocol/content-range.ts'
+import { asBitsError, BitsError } from '../protocol/errors.ts'
+import type { FragmentPacket } from '../protocol/packet.ts'
+import { byteLength, dropBytes } from '../stores/chunks.ts'
+import type { Body, Session } from '../stores/store.ts'
+import { completeUpload } from './complete.ts'
+import { type Client, type Core, withSession } from './core.ts'
+import { uploadReport } from './reports.ts'
+
+/** The fragment's bytes on their way in. */
+export interface Incoming {
+  /** Begins to read. Bytes that arrived before `interrupt`, or before the connection broke, are still given. */
+  read(): Body
+  /** Makes `read` end with this error. */
+  interrupt(reason: Error): void
+}
+
+/** Fragment ([MC-BUP] 3.2.5.2.6). The Ack always says how many bytes are held, whatever became of the packet. */
+export async function receiveFragment<Caller>(
+  core: Core<Caller>,
+  client: Client<Caller>,
+  { sessionId, range }: FragmentPacket,
+  incoming: Incoming,
+): Promise<Ack> {
+  const letGo = () =>
+    incoming.interrupt(new BitsError('out-of-sync', 'Another packet of the session took over'))
+  return withSession(
+    core,
+    client,
+    sessionId,
+    async (session) => {
+      try {
+        const after = await take(core, session, range, incoming)
+        if (after.received === range.total) await completeUpload(core, client, after)
+        return { status: 200, sessionId, received: after.received }
+      } catch (error) {
+        throw await withTruth(core, session, error)
+      }
+    },
+    letGo,
+  )
+}
+
+/** Judges the range by what is held, and keeps what is new of the fragment. */
+async function take<Caller>(
+  { settings, reports }: Core<Caller>,
+  session: Session,
+  { first, last, total }: ContentRange,
+  incoming: Incoming,
+): Promise<Session> {
+  const { received } = session
+  if ((session.total ?? total) !== total || received > total) {
+    throw new BitsError(
+      'invalid-packet',
+      `The file's size was ${session.total ?? received}, now it is ${total}`,
+    )
+  }
+  if (total > session.maxSize) throw new BitsError('too-large')
+  if (lengthOf({ first, last, total }) > settings.maxFragmentSize) throw new BitsError('fragment-too-large')
+  // The last fragment again, because its Ack was lost: the same final answer.
+  if (session.state === 'published' || session.state === 'accepted') return session
+  if (first > received) throw new BitsError('out-of-sync')
+
+  // Held bytes are kept, only what lies behind them is written (win32: Fragment).
+  const isNew = last >= received
+  const body = isNew ? skip(incoming, received - first) : nothing()
+  const durable = (isNew ? last + 1 : received) === total
+  const after = await settings.store.append(session, body, { total, durable })
+  reports.tell('received', uploadReport(after))
+  return after
+}
+
+function skip(incoming: Incoming, count: number): Body {
+  return count === 0 ? incoming.read() : skipBytes(incoming.read(), count)
+}
+
+async function* skipBytes(body: Body, count: number): AsyncGenerator<readonly Uint8Array[]> {
+  let left = count
+  for await (const chunks of body) {
+    const rest = left > 0 ? dropBytes(chunks, left) : chunks
+    left = Math.max(0, left - byteLength(chunks))
+    if (rest.length > 0) yield rest
+  }
+}
+
+async function* nothing(): AsyncGenerator<never> {}
+
+/** An error that tells the client how many bytes are held now: asked of the store again, for some may have come. */
+async function withTruth<Caller>(
+  { settings, reports }: Core<Caller>,
+  session: Session,
+  error: unknown,
+): Promise<BitsError> {
+  const now = await settings.store.load(session.id).catch(() => undefined)
+  const refusal = asBitsError(error).with({ received: now?.received })
+  if (now && isInterruption(refusal)) reports.tell('interrupted', { ...uploadReport(now), reason: refusal })
+  return refusal
+}
+
+const isInterruption = ({ code }: BitsError): boolean => code === 'disconnected' || code === 'timeout'

@@ -1,0 +1,84 @@
+import type { Ack } from '../protocol/ack.ts'
+import { asBitsError } from '../protocol/errors.ts'
+import type { Packet, PingPacket } from '../protocol/packet.ts'
+import { Census } from './census.ts'
+import type { Client, Core } from './core.ts'
+import { createSession } from './create.ts'
+import { cancelSession, closeSession } from './finish.ts'
+import { type Incoming, receiveFragment } from './fragment.ts'
+import { memoryLocker } from './locker.ts'
+import { Reports } from './reports.ts'
+import type { SessionSettings } from './settings.ts'
+import { type SweepResult, sweep } from './sweep.ts'
+
+/** All that concern a session; a Ping concerns none. */
+type SessionPacket = Exclude<Packet, PingPacket>
+
+/** What only some packets have to say beside themselves. */
+export interface PacketContent {
+  /** Decoded path of the destination below the mount path. */
+  name(): string
+  /** The body of a Fragment. */
+  body(): Incoming
+}
+
+/** The sessions of one middleware: packets in, Acks out, and the housekeeping between. */
+export class Sessions<Caller> {
+  readonly reports = new Reports()
+  readonly #core: Core<Caller>
+  readonly #sweepEvery: number
+  #sweeper: NodeJS.Timeout | undefined
+  #sweeping: Promise<SweepResult> | undefined
+  #begun = false
+
+  constructor(settings: SessionSettings<Caller> & { readonly sweepEvery: number }) {
+    this.#core = { settings, locker: memoryLocker(), census: new Census(), reports: this.reports }
+    this.#sweepEvery = settings.sweepEvery
+  }
+
+  /** @throws {BitsError} for a packet that is refused; anything else that is thrown is a fault of the server's own */
+  async answer(packet: SessionPacket, client: Client<Caller>, content: PacketContent): Promise<Ack> {
+    switch (packet.type) {
+      case 'Create-Session':
+        this.#beginSweeping()
+        return createSession(this.#core, client, packet, content.name())
+      case 'Fragment':
+        return receiveFragment(this.#core, client, packet, content.body())
+      case 'Close-Session':
+        return closeSession(this.#core, client, packet.sessionId)
+      case 'Cancel-Session':
+        return cancelSession(this.#core, client, packet.sessionId)
+    }
+  }
+
+  /** One sweep at a time: who asks meanwhile gets the result of the one under way. */
+  sweep(): Promise<SweepResult> {
+    this.#sweeping ??= sweep(this.#core).finally(() => {
+      this.#sweeping = undefined
+    })
+    return this.#sweeping
+  }
+
+  stopSweeping(): void {
+    this.#begun = true
+    clearInterval(this.#sweeper)
+  }
+
+  /** Not before the first session: to make a middleware is not to touch its store. */
+  #beginSweeping(): void {
+    if (this.#begun || this.#sweepEvery === 0) return
+    this.#begun = true
+    const run = (): void => {
+      this.sweep().catch((cause) => {
+        this.reports.tell('failed', {
+          error: asBitsError(cause),
+          type: undefined,
+          target: '',
+          sessionId: undefined,
+        })
+      })
+    }
+    this.#sweeper = setInterval(run, this.#sweepEvery).unref()
+    run()
+  }
+}

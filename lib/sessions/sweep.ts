@@ -1,0 +1,75 @@
+import type { Session } from '../stores/store.ts'
+import { type Core, forget } from './core.ts'
+import { uploadReport } from './reports.ts'
+
+/** What a sweep did. */
+export interface SweepResult {
+  /** Sessions removed. */
+  readonly expired: number
+  /** Sessions left open. */
+  readonly open: number
+}
+
+/**
+ * Removes the sessions whose clients did not come back, all of them where uploads are disabled ([MC-BUP] 3.2.4.2), and
+ * what is above an owner's limit, the newest first, as IIS's cleaner does; that can only be after the limit was lowered,
+ * for no session begins above it. Counts the rest.
+ */
+export async function sweep<Caller>(core: Core<Caller>): Promise<SweepResult> {
+  const { settings, census } = core
+  const isOver = ({ progressed }: Session): boolean =>
+    !settings.enabled() || Date.now() - progressed > settings.expireAfter
+  let expired = 0
+  const open: Pick<Session, 'id' | 'owner'>[] = []
+  census.beginCount()
+  try {
+    for await (const session of settings.store.list()) {
+      if (isOver(session) && (await expire(core, session.id, isOver))) expired += 1
+      else open.push({ id: session.id, ...(session.owner !== undefined && { owner: session.owner }) })
+    }
+    census.endCount(open)
+  } catch (error) {
+    census.cancelCount()
+    throw error
+  }
+  const trimmed = await trim(core)
+  return { expired: expired + trimmed, open: open.length - trimmed }
+}
+
+async function trim<Caller>(core: Core<Caller>): Promise<number> {
+  const { census } = core
+  const { store, maxSessionsPerOwner } = core.settings
+  const over = new Map<string, Session[]>()
+  for await (const session of census.exceeds(maxSessionsPerOwner) ? store.list() : []) {
+    const { owner } = session
+    if (owner === undefined || census.of(owner) <= maxSessionsPerOwner) continue
+    over.set(owner, [...(over.get(owner) ?? []), session])
+  }
+  let trimmed = 0
+  for (const sessions of over.values()) {
+    sessions.sort((a, b) => a.created - b.created)
+    for (const { id } of sessions.slice(maxSessionsPerOwner)) {
+      if (await expire(core, id, () => true)) trimmed += 1
+    }
+  }
+  return trimmed
+}
+
+/** Removes a session, unless a packet of its client is being worked on, or just was. */
+async function expire<Caller>(
+  core: Core<Caller>,
+  id: string,
+  isOver: (session: Session) => boolean,
+): Promise<boolean> {
+  const lock = await core.locker.tryAcquire(id)
+  if (!lock) return false
+  try {
+    const session = await core.settings.store.load(id)
+    if (!session || !isOver(session)) return false
+    await forget(core, session)
+    core.reports.tell('expired', uploadReport(session))
+    return true
+  } finally {
+    lock.release()
+  }
+}

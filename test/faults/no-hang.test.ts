@@ -1,0 +1,426 @@
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { connect as netConnect } from 'node:net'
+import { join } from 'node:path'
+import connect from 'connect'
+import express from 'express'
+import express4 from 'express4'
+import { describe, expect, it, vi } from 'vitest'
+import {
+  BitsError,
+  type BitsUpload,
+  type BitsUploadEvents,
+  type BitsUploadOptions,
+  bitsUpload,
+  type FileSystem,
+  fileStore,
+  memoryStore,
+  type Store,
+} from '../../lib/index.ts'
+import { Reports } from '../../lib/sessions/reports.ts'
+import { nodeFileSystem } from '../../lib/stores/file-system.ts'
+import { noise } from '../support/bytes.ts'
+import { type Answer, answerTo, begin, hresult, received, send, TestClient } from '../support/client.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { withResolvers } from '../support/promise.ts'
+import { listen, serve, uploadServer } from '../support/server.ts'
+
+const file = noise(300_000)
+
+/** The next event of a kind. */
+const next = async <Event extends keyof BitsUploadEvents>(
+  { events }: BitsUpload,
+  event: Event,
+): Promise<BitsUploadEvents[Event][0]> => {
+  const message = withResolvers<BitsUploadEvents[Event][0]>()
+  ;(events as Reports).once(event as 'failed', message.resolve as () => void)
+  return message.promise
+}
+
+/** A file store, and a promise that is kept when it has written bytes of a fragment. */
+async function watchedStore() {
+  const written = withResolvers<void>()
+  const directory = await temporaryDirectory()
+  const fileSystem: FileSystem = {
+    ...nodeFileSystem,
+    async writev(...args) {
+      const bytes = await nodeFileSystem.writev(...args)
+      written.resolve()
+      return bytes
+    },
+  }
+  return { directory, store: fileStore(directory, { fileSystem }), written: written.promise }
+}
+
+/** Begins a fragment, sends these bytes of it and waits until they are on their way to the store. */
+async function trickle(client: TestClient, first: number, length: number, bytes: Buffer) {
+  const outgoing = begin(client.url, 'Fragment', { headers: client.range(first, length, file.length) })
+  const answer = answerTo(outgoing).catch((error: Error) => error)
+  outgoing.write(bytes)
+  await once(outgoing, 'socket')
+  return { outgoing, answer }
+}
+
+describe('a body parser in front', () => {
+  const parsers = [
+    ['express.raw', express.raw({ type: () => true, limit: '1mb' })],
+    ['express.text', express.text({ type: () => true, limit: '1mb' })],
+  ] as const
+
+  it.each(parsers)(
+    '%s: is told to the operator; the client comes back, nothing is lost',
+    async (_, parser) => {
+      const upload = bitsUpload({ store: memoryStore() })
+      const url = await serve(express().use(parser).use('/upload', upload))
+      const client = new TestClient(new URL('upload/a.bin', url))
+      await client.create()
+      const failed = next(upload, 'failed')
+      const answer = await client.fragment(0, file, file.length)
+      expect(answer.status).toBe(500)
+      expect(received(answer)).toBe(0)
+      expect((await failed).error.message).toMatch(/body parser.*mount bitsUpload\(\) before it/)
+      expect((await client.close()).status).toBe(200)
+    },
+  )
+
+  it('does no harm where it leaves BITS alone', async () => {
+    const store = memoryStore()
+    const url = await serve(express().use(express.json()).use('/upload', bitsUpload({ store })))
+    const client = new TestClient(new URL('upload/a.bin', url))
+    await client.create()
+    expect((await client.fragment(0, file, file.length)).status).toBe(200)
+    expect(store.files.get('a.bin')?.equals(file)).toBe(true)
+  })
+})
+
+describe('a hook or a store that fails', () => {
+  const frameworks = [
+    ['Express 5', (upload: BitsUpload) => express().use('/upload', upload)],
+    ['Express 4', (upload: BitsUpload) => express4().use('/upload', upload)],
+    ['Connect', (upload: BitsUpload) => connect().use('/upload', upload)],
+  ] as const
+  const broken = () => Promise.reject(new Error('made by the test'))
+  const thrown = () => {
+    throw new Error('made by the test')
+  }
+
+  const upTo = async (url: URL): Promise<Answer> => {
+    const client = new TestClient(url)
+    const created = await client.create()
+    return created.status === 200 ? client.fragment(0, file, file.length) : created
+  }
+
+  describe.each(frameworks)('under %s', (_, mount) => {
+    it.each([
+      ['authorize', { authorize: broken }, '500 undefined'],
+      ['authorize, at once', { authorize: thrown }, '500 undefined'],
+      ['authorize, with nonsense', { authorize: (() => 5) as never }, '500 undefined'],
+      ['onCreate', { onCreate: broken }, '500 undefined'],
+      ['onUpload', { onUpload: broken }, '500 0x801901F4'],
+      ['onUpload, at once', { onUpload: thrown }, '500 0x801901F4'],
+      ['enabled', { enabled: thrown }, '500 undefined'],
+      [
+        'onUpload, refusing',
+        { onUpload: () => Promise.reject(new BitsError('application-refused', 'A virus')) },
+        '403 0x80070005',
+      ],
+      [
+        'onCreate, refusing',
+        { onCreate: () => Promise.reject(new BitsError('access-denied')) },
+        '403 0x80070005',
+      ],
+      ['authorize, with no name', { authorize: () => '' }, '500 undefined'],
+      ['onCreate, with no size', { onCreate: () => ({ maxSize: '2 apples' }) }, '500 undefined'],
+      ['onCreate, with NaN', { onCreate: () => ({ maxSize: Number.NaN }) }, '500 undefined'],
+      ['onCreate, with no name', { onCreate: () => ({ name: 5 }) as never }, '500 undefined'],
+      ['onCreate, with a bad name', { onCreate: () => ({ name: '../a' }) }, '400 0x80070057'],
+    ] satisfies [string, Partial<BitsUploadOptions>, string][])('%s', async (_, options, expected) => {
+      const upload = bitsUpload({ store: memoryStore(), ...options })
+      const url = await serve(mount(upload))
+      const answer = await upTo(new URL('upload/a.bin', url))
+      expect(`${answer.status} ${hresult(answer)}`).toBe(expected)
+      expect(answer.headers['bits-packet-type']).toBe('Ack')
+    })
+
+    it.each(['create', 'load', 'append', 'publish'] as const)('store.%s', async (verb) => {
+      const upload = bitsUpload({ store: { ...memoryStore(), [verb]: broken } })
+      const failed = next(upload, 'failed')
+      const url = await serve(mount(upload))
+      const answer = await upTo(new URL('upload/a.bin', url))
+      expect(answer.status).toBe(500)
+      expect(hresult(answer)).toBeUndefined()
+      expect((await failed).error.cause).toMatchObject({ message: 'made by the test' })
+    })
+  })
+
+  it('runs onUpload again when the client comes back, with context 0x7 until then', async () => {
+    const store = memoryStore()
+    let times = 0
+    const { url } = await uploadServer({
+      store,
+      async onUpload() {
+        times += 1
+        if (times < 3) throw new Error('not yet')
+      },
+    })
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    for (const status of [500, 500, 200, 200]) {
+      const answer = await client.fragment(0, file, file.length)
+      expect(answer.status).toBe(status)
+      expect(received(answer)).toBe(file.length)
+      expect(answer.headers['bits-error-context']).toBe(status === 500 ? '0x7' : undefined)
+      expect(store.files.has('a.bin')).toBe(status === 200)
+    }
+    expect(times).toBe(3)
+  })
+
+  it('says how far it got, when a write fails in the middle, and goes on from there', async () => {
+    const store = memoryStore()
+    let failing = true
+    const append: Store['append'] = (session, body, options) =>
+      store.append(session, failing ? firstBatch(body) : body, options)
+    async function* firstBatch(body: AsyncIterable<readonly Uint8Array[]>) {
+      for await (const batch of body) {
+        yield batch
+        throw Object.assign(new Error('EIO'), { code: 'EIO' })
+      }
+    }
+    const { url } = await uploadServer({ store: { ...store, append } })
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    const answer = await client.fragment(0, file, file.length)
+    expect(answer.status).toBe(500)
+    expect(received(answer)).toBeGreaterThan(0)
+    failing = false
+    expect((await client.fragment(0, file, file.length)).status).toBe(200)
+    expect(store.files.get('a.bin')?.equals(file)).toBe(true)
+  })
+})
+
+describe('a client that vanishes', () => {
+  it('in mid-fragment leaves what came, and its session free', async () => {
+    const { upload, url, directory } = await uploadServer()
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    const interrupted = next(upload, 'interrupted')
+    const { outgoing, answer } = await trickle(client, 0, file.length, file.subarray(0, 100_000))
+    outgoing.end = () => outgoing
+    // The bytes are known to have come when the store holds them; the connection breaks when it likes.
+    outgoing.socket?.end()
+    expect(await interrupted).toMatchObject({
+      name: 'a.bin',
+      received: 100_000,
+      reason: { code: 'disconnected' },
+    })
+    await answer
+    expect((await client.fragment(0, file, file.length)).status).toBe(200)
+    expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
+  })
+
+  it('because Node lost patience is told to the operator', async () => {
+    const upload = bitsUpload({ store: memoryStore() })
+    const server = createServer(
+      { requestTimeout: 250, headersTimeout: 250, connectionsCheckingInterval: 20 },
+      express().use('/upload', upload),
+    )
+    const client = new TestClient(new URL('upload/a.bin', await listen(server)))
+    await client.create()
+    const interrupted = next(upload, 'interrupted')
+    const { answer } = await trickle(client, 0, file.length, file.subarray(0, 1000))
+    const { received, reason } = await interrupted
+    expect(received).toBe(1000)
+    expect(reason.message).toMatch(/server\.requestTimeout .* set it to 0/)
+    await answer
+  })
+
+  it('while another packet of it waits', async () => {
+    const release = withResolvers<void>()
+    const entered = withResolvers<void>()
+    const { upload, url } = await uploadServer({
+      async onUpload() {
+        entered.resolve()
+        await release.promise
+      },
+    })
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    const first = client.fragment(0, file, file.length)
+    await entered.promise
+    const closed = begin(client.url, 'Close-Session', {
+      headers: { 'BITS-Session-Id': client.sessionId, 'Content-Length': 0 },
+    })
+    closed.on('error', () => {})
+    closed.end(() => closed.destroy())
+    release.resolve()
+    expect((await first).status).toBe(200)
+    expect((await client.fragment(0, file, file.length)).status).toBe(200)
+    await upload.close()
+  })
+
+  it('by falling silent is told 408, and what came is kept', async () => {
+    const { upload, url } = await uploadServer({ idleTimeout: 40 })
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    const interrupted = next(upload, 'interrupted')
+    const { outgoing, answer } = await trickle(client, 0, file.length, file.subarray(0, 1000))
+    expect(await interrupted).toMatchObject({ received: 1000, reason: { code: 'timeout' } })
+    const ack = (await answer) as Answer
+    expect(ack.status).toBe(408)
+    expect(received(ack)).toBe(1000)
+    outgoing.destroy()
+  })
+})
+
+describe('an answer before the body was read', () => {
+  const unknown = {
+    'BITS-Session-Id': '{11111111-2222-3333-4444-555555555555}',
+    'Content-Range': `bytes 0-${file.length - 1}/${file.length}`,
+  }
+
+  it('leaves the connection usable, and no byte of the body to be taken for a request', async () => {
+    const { upload, url } = await uploadServer()
+    const client = new TestClient(new URL('a.bin', url))
+    const trap = Buffer.alloc(file.length, 'BITS_POST /upload/trap HTTP/1.1\r\nHost: x\r\n\r\n')
+    let packets = 0
+    upload.events.on('refused', () => {
+      packets += 1
+    })
+    for (let i = 1; i <= 5; i += 1) {
+      const answer = await client.send('Fragment', { headers: unknown, body: trap })
+      expect(hresult(answer)).toBe('0x8020001F')
+      expect((await client.ping()).status).toBe(200)
+      expect(packets).toBe(i)
+    }
+    expect(Object.values(client.agent.freeSockets).flat()).toHaveLength(1)
+  })
+
+  it('closes the connection behind a body without end', async () => {
+    const { url } = await uploadServer()
+    const socket = netConnect(Number(url.port), url.hostname)
+    const fields = {
+      Host: url.host,
+      'BITS-Packet-Type': 'Fragment',
+      ...unknown,
+      'Content-Range': `bytes 0-${2 ** 40 - 1}/${2 ** 40}`,
+      'Content-Length': 2 ** 40,
+    }
+    const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.write(`BITS_POST /upload/a.bin HTTP/1.1\r\n${head.join('')}\r\n`)
+    const [answer] = await once(socket, 'data')
+    expect(String(answer)).toMatch(/^HTTP\/1\.1 500 /)
+    // The Ack is there, and the connection still takes bytes: as many as a fragment of Windows may have, and no more.
+    const closed = new Promise((resolve) => socket.on('close', resolve).on('error', () => {}))
+    const chunk = Buffer.alloc(1024 * 1024)
+    let taken = 0
+    const more = (error?: Error | null): void => {
+      if (error || socket.destroyed) return
+      taken += 1
+      socket.write(chunk, more)
+    }
+    more()
+    await closed
+    expect(taken).toBeGreaterThan(13)
+    expect(taken).toBeLessThan(40)
+  })
+
+  it.each([
+    ['413, shrink', { maxFragmentSize: 1000 }, 413, undefined],
+    ['too large', { maxSize: 1000 }, 500, '0x80200020'],
+  ])('%s', async (_, options, status, code) => {
+    const { url } = await uploadServer(options)
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    const answer = await client.fragment(0, file, file.length)
+    expect([answer.status, hresult(answer), received(answer)]).toEqual([status, code, 0])
+    expect((await client.ping()).status).toBe(200)
+  })
+
+  it('reads away the body of a packet that has none, or gives the connection up', async () => {
+    const { url } = await uploadServer({ idleTimeout: 40 })
+    const client = new TestClient(new URL('a.bin', url))
+    const answer = await client.send('Ping', { body: 'hello' })
+    expect([answer.status, hresult(answer)]).toEqual([400, '0x80070057'])
+    expect((await client.send('Close-Session', { body: noise(200_000) })).status).toBe(400)
+    expect((await client.ping()).status).toBe(200)
+    const silent = begin(client.url, 'Ping', { headers: { 'Content-Length': 5 } })
+    silent.write('abc')
+    await expect(answerTo(silent)).rejects.toMatchObject({ code: 'ECONNRESET' })
+  })
+})
+
+describe('close()', () => {
+  it('lets running packets end, and tells others to come back', async () => {
+    const { upload, url, directory } = await uploadServer()
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    const { outgoing, answer } = await trickle(client, 0, file.length, file.subarray(0, 1000))
+    // A second connection's Ping shows that the first one's head was read.
+    await send(client.url, 'Ping')
+    const closed = upload.close()
+    expect((await send(client.url, 'Ping')).status).toBe(503)
+    outgoing.end(file.subarray(1000))
+    expect(((await answer) as Answer).status).toBe(200)
+    await closed
+    expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
+  })
+
+  it('cuts what takes longer than its grace, and keeps what came', async () => {
+    const { directory, store, written } = await watchedStore()
+    const { upload, url } = await uploadServer({ store })
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    const { outgoing, answer } = await trickle(client, 0, file.length, file.subarray(0, 1000))
+    await written
+    await upload.close({ grace: 0 })
+    const ack = (await answer) as Answer
+    expect(ack.status).toBe(503)
+    expect(received(ack)).toBe(1000)
+    outgoing.destroy()
+    const again = bitsUpload({ store: directory })
+    const next = new TestClient(new URL('upload/a.bin', await serve(express().use('/upload', again))))
+    next.sessionId = client.sessionId
+    expect((await next.fragment(1000, file.subarray(1000), file.length)).status).toBe(200)
+  })
+})
+
+it('answers the client although a listener of the application throws, and lets the throw be heard', () => {
+  const reports = new Reports()
+  reports.on('closed', () => {
+    throw new Error('made by the test')
+  })
+  const nextTick = vi.spyOn(process, 'nextTick').mockImplementation(() => {})
+  reports.tell('closed', {
+    id: '{}',
+    name: 'a',
+    path: '/a',
+    received: 0,
+    total: 0,
+  })
+  const [heard] = nextTick.mock.calls[0] as [() => void]
+  nextTick.mockRestore()
+  expect(heard).toThrow('made by the test')
+})
+
+it('adds nothing to an answer that somebody else gave', async () => {
+  const entered = withResolvers<void>()
+  const release = withResolvers<void>()
+  const upload = bitsUpload({
+    store: memoryStore(),
+    async onCreate() {
+      entered.resolve()
+      await release.promise
+    },
+  })
+  const app = express().use('/upload', (request, response, proceed) => {
+    if (request.get('BITS-Packet-Type') === 'Create-Session') {
+      void entered.promise.then(() => response.status(504).end('too slow', () => release.resolve()))
+    }
+    upload(request, response, proceed)
+  })
+  const client = new TestClient(new URL('upload/a.bin', await serve(app)))
+  const answer = await client.create()
+  expect([answer.status, answer.body.toString()]).toEqual([504, 'too slow'])
+  expect((await client.ping()).status).toBe(200)
+})

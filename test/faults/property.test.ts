@@ -1,0 +1,94 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { bitsUpload } from '../../lib/index.ts'
+import { noise } from '../support/bytes.ts'
+import { answerTo, begin, received, TestClient } from '../support/client.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { serve } from '../support/server.ts'
+
+/** What may happen to an upload. Places and lengths are shares of the file. */
+type Step =
+  | { readonly kind: 'fragment'; readonly at: number; readonly length: number }
+  | { readonly kind: 'next'; readonly length: number }
+  | { readonly kind: 'cut'; readonly length: number; readonly after: number }
+  | { readonly kind: 'restart' }
+  | { readonly kind: 'ping' }
+
+const share = fc.double({ min: 0, max: 1, noNaN: true })
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({ kind: fc.constant('fragment' as const), at: share, length: share }),
+  { arbitrary: fc.record({ kind: fc.constant('next' as const), length: share }), weight: 2 },
+  fc.record({ kind: fc.constant('cut' as const), length: share, after: share }),
+  fc.constant({ kind: 'restart' as const }),
+  fc.constant({ kind: 'ping' as const }),
+)
+
+it('whatever comes in whatever order, the file is whole at the end and the offset never lies', async () => {
+  const directory = await temporaryDirectory()
+  const open = () => bitsUpload({ store: directory, sweepEvery: 0 })
+  let upload = open()
+  const url = await serve((request, response) =>
+    upload(request, response, () => response.writeHead(404).end()),
+  )
+  let run = 0
+
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 300_000 }),
+      fc.array(step, { maxLength: 12 }),
+      async (size, steps) => {
+        run += 1
+        const name = `file-${run}`
+        const file = noise(size, run)
+        const client = new TestClient(new URL(name, url))
+        expect((await client.create()).status).toBe(200)
+        const part = join(directory, '.bits-sessions', `${client.sessionId}.part`)
+        /** What the server said last. Cut fragments may have added to it. */
+        let held = 0
+        let done = false
+        /** A cut fragment may be read by the server after the packet that follows it, and takes the session from it. */
+        let overtaken = false
+
+        const check = async (first: number, end: number): Promise<void> => {
+          const answer = await client.fragment(first, file.subarray(first, end), size)
+          const now = received(answer)
+          expect(now).toBeGreaterThanOrEqual(held)
+          if (!overtaken || first > now) expect(answer.status).toBe(first > now ? 416 : 200)
+          if (answer.status === 200) expect(now).toBeGreaterThanOrEqual(end)
+          held = now
+          done = held === size
+          const bytes = await readFile(done ? join(directory, name) : part).catch(() => Buffer.alloc(0))
+          expect(bytes.equals(file.subarray(0, held))).toBe(true)
+        }
+
+        for (const { kind, ...more } of steps) {
+          const { at = 0, length = 0, after = 0 } = more as { at?: number; length?: number; after?: number }
+          if (kind === 'restart') upload = open()
+          if (kind === 'ping') expect((await client.ping()).status).toBe(200)
+          const first = kind === 'fragment' ? Math.floor(at * (size - 1)) : Math.min(held, size - 1)
+          const end = Math.min(size, first + 1 + Math.floor(length * (size - first)))
+          if (kind === 'fragment' || kind === 'next') await check(first, end)
+          if (kind === 'cut' && !done) {
+            overtaken = true
+            const outgoing = begin(client.url, 'Fragment', {
+              headers: client.range(first, end - first, size),
+            })
+            const answer = answerTo(outgoing).catch(() => {})
+            // Always a byte short: what is complete is not a cut.
+            const sent = file.subarray(first, first + Math.floor(after * (end - first - 1)))
+            await new Promise<void>((resolve) => outgoing.write(sent, () => resolve()))
+            outgoing.destroy()
+            await answer
+          }
+        }
+        while (!done) await check(held, size)
+        expect((await client.close()).status).toBe(200)
+        expect((await readFile(join(directory, name))).equals(file)).toBe(true)
+        client.agent.destroy()
+      },
+    ),
+    { numRuns: 150 },
+  )
+})

@@ -1,0 +1,176 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { connect } from 'node:net'
+import { describe, expect, it } from 'vitest'
+import { type BodyOptions, incomingBody } from '../../lib/http/body.ts'
+import { BitsError } from '../../lib/protocol/errors.ts'
+import { noise } from '../support/bytes.ts'
+import { answerTo, begin } from '../support/client.ts'
+import { withResolvers } from '../support/promise.ts'
+import { serve } from '../support/server.ts'
+
+interface Read {
+  readonly bytes: Buffer
+  /** Bytes of the largest batch. */
+  readonly largest: number
+  readonly error: unknown
+  /** What is left on the request when the reading is over. */
+  readonly listeners: number
+}
+
+const countListeners = (request: IncomingMessage): number =>
+  ['data', 'end', 'error', 'close'].reduce((sum, name) => sum + request.listenerCount(name), 0)
+
+/** A server that reads each body, and what it got of the first one. */
+async function reader(
+  options: BodyOptions,
+  use: (request: IncomingMessage, response: ServerResponse) => void = (_, response) => response.end(),
+  pace: () => Promise<void> = async () => {},
+) {
+  let done: (read: Read) => void = () => {}
+  const read = new Promise<Read>((resolve) => {
+    done = resolve
+  })
+  const url = await serve(async (request, response) => {
+    const before = countListeners(request)
+    const batches: Buffer[] = []
+    let error: unknown
+    try {
+      for await (const chunks of incomingBody(request, options).read()) {
+        batches.push(Buffer.concat(chunks))
+        await pace()
+      }
+    } catch (thrown) {
+      error = thrown
+    }
+    done({
+      bytes: Buffer.concat(batches),
+      largest: Math.max(...batches.map(({ length }) => length)),
+      error,
+      listeners: countListeners(request) - before,
+    })
+    use(request, response)
+  })
+  return { url, read }
+}
+
+describe('incomingBody', () => {
+  it('gives all bytes in order, and leaves no listener', async () => {
+    const body = noise(3_000_000)
+    const { url, read } = await reader({ length: body.length, idleTimeout: 10_000 })
+    const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': body.length } })
+    const answer = answerTo(outgoing)
+    outgoing.end(body)
+    const { bytes, error, listeners } = await read
+    expect(bytes.equals(body)).toBe(true)
+    expect({ error, listeners }).toEqual({ error: undefined, listeners: 0 })
+    expect((await answer).status).toBe(200)
+  })
+
+  it('gathers while a batch is being dealt with, and no more than half a megabyte and a packet', async () => {
+    const body = noise(8 * 1024 * 1024)
+    // As slow as a disk: a few turns of the event loop a batch.
+    const { url, read } = await reader({ length: body.length, idleTimeout: 10_000 }, undefined, async () => {
+      for (let turn = 0; turn < 3; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve))
+    })
+    const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': body.length } })
+    outgoing.on('error', () => {})
+    outgoing.end(body)
+    const { bytes, largest } = await read
+    expect(bytes.equals(body)).toBe(true)
+    expect(largest).toBeGreaterThan(64 * 1024)
+    expect(largest).toBeLessThan((512 + 64) * 1024)
+  })
+
+  it('gives what came before the connection broke, then says so', async () => {
+    const { url, read } = await reader({ length: 1000, idleTimeout: 10_000 })
+    const socket = connect(Number(url.port), '127.0.0.1')
+    socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc', () => socket.end())
+    const { bytes, error, listeners } = await read
+    expect(bytes.toString()).toBe('abc')
+    expect(error).toMatchObject({ code: 'disconnected' })
+    expect(listeners).toBe(0)
+  })
+
+  it('says so, too, where the connection was gone before', async () => {
+    const reading = withResolvers<unknown>()
+    const url = await serve(async (request) => {
+      await new Promise((resolve) => request.on('close', resolve))
+      const iterator = incomingBody(request, { length: 1000, idleTimeout: 10_000 })
+        .read()
+        [Symbol.asyncIterator]()
+      iterator.next().then(reading.resolve, reading.reject)
+    })
+    const socket = connect(Number(url.port), '127.0.0.1')
+    socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc', () => socket.destroy())
+    await expect(reading.promise).rejects.toMatchObject({ code: 'disconnected' })
+  })
+
+  it('gives up a body that falls silent, not one whose reader is slow', async () => {
+    const { url, read } = await reader({ length: 1000, idleTimeout: 30 }, undefined, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 90))
+    })
+    const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': 1000 } })
+    outgoing.on('error', () => {})
+    outgoing.write('abc')
+    const { bytes, error } = await read
+    expect(bytes.toString()).toBe('abc')
+    expect(error).toMatchObject({ code: 'timeout', status: 408 })
+    outgoing.destroy()
+  })
+
+  it.each([
+    ['longer', 5, 'longer'],
+    ['shorter', 7, 'shorter'],
+  ])('refuses a chunked body that is %s than its range, behind its bytes', async (_, length, message) => {
+    const { url, read } = await reader({ length, idleTimeout: 10_000 })
+    const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Transfer-Encoding': 'chunked' } })
+    const answer = answerTo(outgoing)
+    outgoing.end('abcdef')
+    const { bytes, error } = await read
+    expect(bytes.toString()).toBe('abcdef'.slice(0, length))
+    expect(error).toBeInstanceOf(BitsError)
+    expect(String(error)).toContain(message)
+    await answer
+  })
+
+  it('ends when it is interrupted, before or after it began', async () => {
+    const results = withResolvers<unknown[]>()
+    const reason = new Error('enough')
+    const url = await serve(async (request, response) => {
+      const early = incomingBody(request, { length: 1000, idleTimeout: 10_000 })
+      early.interrupt(reason)
+      const late = incomingBody(request, { length: 1000, idleTimeout: 10_000 })
+      const errors: unknown[] = []
+      for (const body of [early, late]) {
+        try {
+          for await (const _ of body.read()) late.interrupt(reason)
+        } catch (error) {
+          errors.push(error)
+        }
+      }
+      late.interrupt(new Error('too late'))
+      results.resolve(errors)
+      response.end()
+    })
+    const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': 1000 } })
+    outgoing.on('error', () => {})
+    outgoing.write('abc')
+    expect(await results.promise).toEqual([reason, reason])
+    outgoing.destroy()
+  })
+
+  it('leaves nothing behind when its reader stops', async () => {
+    const left = withResolvers<number>()
+    const url = await serve(async (request, response) => {
+      const before = countListeners(request)
+      for await (const _ of incomingBody(request, { length: 1000, idleTimeout: 10_000 }).read()) break
+      left.resolve(countListeners(request) - before)
+      response.end()
+    })
+    const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': 1000 } })
+    outgoing.on('error', () => {})
+    outgoing.write('abc')
+    expect(await left.promise).toBe(0)
+    outgoing.destroy()
+  })
+})
