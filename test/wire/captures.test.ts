@@ -1,0 +1,436 @@
+/**
+ * Conversations in literal text. First the two that [MC-BUP] prints as hex dumps, Microsoft BITS/6.7 talking to IIS 6.0
+ * in June 2007: what the client said goes out again header for header, in its order and spelling, and what IIS said is
+ * what must come back. Then the worked exchanges of our own reference.
+ */
+
+import { readFile, truncate } from 'node:fs/promises'
+import { join } from 'node:path'
+import express from 'express'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { type BitsUploadOptions, bitsUpload } from '../../lib/index.ts'
+import { noise } from '../support/bytes.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { serve } from '../support/server.ts'
+import { partOf, published, sessionFiles } from './disk.ts'
+import { dial, expectToRead, type RawAnswer, type Transcript } from './transcript.ts'
+
+/** A server with the middleware at a path, and one connection to it. */
+async function connection(mount: string, options: Partial<BitsUploadOptions> = {}) {
+  const directory = await temporaryDirectory()
+  const upload = bitsUpload({ store: directory, ...options })
+  const url = await serve(express().use(mount, upload))
+  onTestFinished(() => upload.close({ grace: 0 }))
+  return { directory, wire: await dial(url) }
+}
+
+const idOf = ({ headers }: RawAnswer): string => String(headers['bits-session-id'])
+
+/** Names of an answer's fields, in the order in which they came. */
+const namesOf = ({ rawHeaders }: RawAnswer): string[] => rawHeaders.filter((_, i) => i % 2 === 0)
+
+/** Expects the fields that IIS sent to come in the order in which IIS sent them, in whatever spelling of letters. */
+function expectOrder(answer: RawAnswer, ...names: string[]): void {
+  const wanted = names.map((name) => name.toLowerCase())
+  const found = namesOf(answer).map((name) => name.toLowerCase())
+  expect(found.filter((name) => wanted.includes(name))).toEqual(wanted)
+}
+
+describe('what was captured between Microsoft BITS/6.7 and IIS 6.0', () => {
+  const file = noise(4892)
+
+  it('4.1: a plain upload', async () => {
+    const { wire, directory } = await connection('/upload')
+    const created = await wire.say(`
+      BITS_POST /upload/2000mb-rfc2119.txt HTTP/1.1
+      Accept: */*
+      BITS-Packet-Type: Create-Session
+      BITS-Supported-Protocols: {7df0354d-249b-430f-820d-3d2a9bef4931}
+      Content-Name: rfc2119.txt
+      User-Agent: Microsoft BITS/6.7
+      Host: frankcao8
+      Content-Length: 0
+      Connection: Keep-Alive
+    `)
+    const id = idOf(created)
+    expect(id).toMatch(/^\{[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\}$/)
+    expectToRead(
+      created,
+      `HTTP/1.1 200 OK
+      Pragma: no-cache
+      BITS-Packet-Type: Ack
+      BITS-Protocol: {7df0354d-249b-430f-820d-3d2a9bef4931}
+      BITS-Session-Id: ${id}
+      Content-Length: 0
+      Accept-Encoding: identity`,
+    )
+    expectOrder(
+      created,
+      'Pragma',
+      'BITS-Packet-Type',
+      'BITS-Protocol',
+      'BITS-Session-Id',
+      'Content-Length',
+      'Accept-Encoding',
+    )
+    expect(created.headers.date).toMatch(/ GMT$/)
+
+    const fragment = await wire.say(
+      `
+      BITS_POST /upload/2000mb-rfc2119.txt HTTP/1.1
+      Accept: */*
+      BITS-Packet-Type: Fragment
+      BITS-Session-Id: ${id}
+      Content-Name: rfc2119.txt
+      Content-Range: bytes 0-4891/4892
+      User-Agent: Microsoft BITS/6.7
+      Host: frankcao8
+      Content-Length: 4892
+      Connection: Keep-Alive
+      `,
+      file,
+    )
+    expectToRead(
+      fragment,
+      `HTTP/1.1 200 OK
+      Pragma: no-cache
+      BITS-Packet-Type: Ack
+      BITS-Session-Id: ${id}
+      Content-Length: 0
+      BITS-Received-Content-Range: 4892`,
+    )
+    expectOrder(fragment, 'Pragma', 'BITS-Packet-Type', 'Content-Length', 'BITS-Received-Content-Range')
+    expect(await readFile(join(directory, '2000mb-rfc2119.txt'))).toEqual(file)
+
+    // The job was interrupted and resumed here, hence the Ping.
+    const ping = await wire.say(`
+      BITS_POST /upload/2000mb-rfc2119.txt HTTP/1.1
+      Accept: */*
+      BITS-Packet-Type: Ping
+      User-Agent: Microsoft BITS/6.7
+      Host: frankcao8
+      Content-Length: 0
+      Connection: Keep-Alive
+    `)
+    expectToRead(
+      ping,
+      `HTTP/1.1 200 OK
+      Pragma: no-cache
+      BITS-Packet-Type: Ack
+      Content-Length: 0`,
+    )
+
+    const closed = await wire.say(`
+      BITS_POST /upload/2000mb-rfc2119.txt HTTP/1.1
+      Accept: */*
+      BITS-Packet-Type: Close-Session
+      BITS-Session-Id: ${id}
+      Content-Name: rfc2119.txt
+      User-Agent: Microsoft BITS/6.7
+      Host: frankcao8
+      Content-Length: 0
+      Connection: Keep-Alive
+    `)
+    expectToRead(
+      closed,
+      `HTTP/1.1 200 OK
+      Pragma: no-cache
+      BITS-Packet-Type: Ack
+      BITS-Session-Id: ${id}
+      Content-Length: 0`,
+    )
+    expect(await wire.end()).toBe('')
+    expect(await published(directory)).toEqual(['2000mb-rfc2119.txt'])
+    expect(await sessionFiles(directory)).toEqual([])
+  })
+
+  // Without its reply, which the client fetched before it closed; the file's name is ours.
+  it('4.2: an upload by way of a Host-Id', async () => {
+    const { wire, directory } = await connection('/upload-ref-isapi-WebFarm', {
+      hostId: { host: 'FRANKCAO8', fallbackTimeout: 110 },
+    })
+    const created = await wire.say(`
+      BITS_POST /upload-ref-isapi-WebFarm/2000mb-rfc2119.txt HTTP/1.1
+      Accept: */*
+      BITS-Packet-Type: Create-Session
+      BITS-Supported-Protocols: {7df0354d-249b-430f-820d-3d2a9bef4931}
+      Content-Name: rfc2119.txt
+      User-Agent: Microsoft BITS/6.7
+      Host: frankcao8
+      Content-Length: 0
+      Connection: Keep-Alive
+    `)
+    const id = idOf(created)
+    expectToRead(
+      created,
+      `HTTP/1.1 200 OK
+      Pragma: no-cache
+      BITS-Packet-Type: Ack
+      BITS-Protocol: {7df0354d-249b-430f-820d-3d2a9bef4931}
+      BITS-Session-Id: ${id}
+      BITS-Host-Id: FRANKCAO8
+      BITS-Host-Id-Fallback-Timeout: 110
+      Content-Length: 0
+      Accept-Encoding: identity`,
+    )
+    expectOrder(
+      created,
+      'Pragma',
+      'BITS-Packet-Type',
+      'BITS-Protocol',
+      'BITS-Session-Id',
+      'BITS-Host-Id',
+      'BITS-Host-Id-Fallback-Timeout',
+      'Content-Length',
+      'Accept-Encoding',
+    )
+
+    // From here on to the host of the Host-Id.
+    const ping = await wire.say(`
+      BITS_POST /upload-ref-isapi-WebFarm/2000mb-rfc2119.txt HTTP/1.1
+      Accept: */*
+      BITS-Packet-Type: Ping
+      User-Agent: Microsoft BITS/6.7
+      Host: FRANKCAO8
+      Content-Length: 0
+      Connection: Keep-Alive
+    `)
+    expectToRead(
+      ping,
+      `HTTP/1.1 200 OK
+      Pragma: no-cache
+      BITS-Packet-Type: Ack
+      Content-Length: 0`,
+    )
+
+    const fragment = await wire.say(
+      `
+      BITS_POST /upload-ref-isapi-WebFarm/2000mb-rfc2119.txt HTTP/1.1
+      Accept: */*
+      BITS-Packet-Type: Fragment
+      BITS-Session-Id: ${id}
+      Content-Name: rfc2119.txt
+      Content-Range: bytes 0-4891/4892
+      User-Agent: Microsoft BITS/6.7
+      Host: FRANKCAO8
+      Content-Length: 4892
+      Connection: Keep-Alive
+      `,
+      file,
+    )
+    expectToRead(
+      fragment,
+      `HTTP/1.1 200 OK
+      Pragma: no-cache
+      BITS-Packet-Type: Ack
+      BITS-Session-Id: ${id}
+      Content-Length: 0
+      BITS-Received-Content-Range: 4892`,
+    )
+    expect(await readFile(join(directory, '2000mb-rfc2119.txt'))).toEqual(file)
+
+    const closed = await wire.say(`
+      BITS_POST /upload-ref-isapi-WebFarm/2000mb-rfc2119.txt HTTP/1.1
+      Accept: */*
+      BITS-Packet-Type: Close-Session
+      BITS-Session-Id: ${id}
+      Content-Name: rfc2119.txt
+      User-Agent: Microsoft BITS/6.7
+      Host: FRANKCAO8
+      Content-Length: 0
+      Connection: Keep-Alive
+    `)
+    expectToRead(
+      closed,
+      `HTTP/1.1 200 OK
+      Pragma: no-cache
+      BITS-Packet-Type: Ack
+      BITS-Session-Id: ${id}
+      Content-Length: 0`,
+    )
+    expect(await wire.end()).toBe('')
+    expect(await sessionFiles(directory)).toEqual([])
+  })
+})
+
+describe('the worked exchanges of section 15', () => {
+  const Unknown = '{11111111-2222-3333-4444-555555555555}'
+
+  /** A client of Windows 10, in its own order of headers, uploading to `/upload/a.bin`. */
+  const windows = (wire: Transcript) => {
+    const say = (fields: string, body?: Uint8Array) =>
+      wire.say(
+        `BITS_POST /upload/a.bin HTTP/1.1
+        Accept: */*
+        ${fields}
+        User-Agent: Microsoft BITS/7.8
+        Host: files.example
+        Content-Length: ${body?.length ?? 0}
+        Connection: Keep-Alive`,
+        body,
+      )
+    return {
+      create: () =>
+        say(`BITS-Packet-Type: Create-Session
+          BITS-Supported-Protocols: {7df0354d-249b-430f-820d-3d2a9bef4931}`),
+      ping: () => say('BITS-Packet-Type: Ping'),
+      fragment: (id: string, range: string, body: Uint8Array) =>
+        say(
+          `BITS-Packet-Type: Fragment
+          BITS-Session-Id: ${id}
+          Content-Name: a.bin
+          Content-Range: bytes ${range}`,
+          body,
+        ),
+      close: (id: string) => say(`BITS-Packet-Type: Close-Session\nBITS-Session-Id: ${id}`),
+      cancel: (id: string) => say(`BITS-Packet-Type: Cancel-Session\nBITS-Session-Id: ${id}`),
+    }
+  }
+
+  const expectCreated = (answer: RawAnswer): string => {
+    expectToRead(
+      answer,
+      `HTTP/1.1 200 OK
+      Pragma: no-cache
+      BITS-Packet-Type: Ack
+      BITS-Protocol: {7df0354d-249b-430f-820d-3d2a9bef4931}
+      BITS-Session-Id: ${idOf(answer)}
+      Accept-Encoding: identity
+      Content-Length: 0`,
+    )
+    return idOf(answer)
+  }
+
+  const expectReceived = (answer: RawAnswer, id: string, received: number): void =>
+    expectToRead(
+      answer,
+      `HTTP/1.1 200 OK
+      BITS-Packet-Type: Ack
+      BITS-Session-Id: ${id}
+      BITS-Received-Content-Range: ${received}
+      Content-Length: 0`,
+    )
+
+  const expectOutOfSync = (answer: RawAnswer, id: string, received: number): void =>
+    expectToRead(
+      answer,
+      // Node writes the reason of today's RFC 9110; the number is what counts.
+      `HTTP/1.1 416 Range Not Satisfiable
+      BITS-Packet-Type: Ack
+      BITS-Session-Id: ${id}
+      BITS-Received-Content-Range: ${received}
+      Content-Length: 0`,
+    )
+
+  const expectEnded = (answer: RawAnswer, id: string): void =>
+    expectToRead(
+      answer,
+      `HTTP/1.1 200 OK
+      BITS-Packet-Type: Ack
+      BITS-Session-Id: ${id}
+      Content-Length: 0`,
+    )
+
+  const expectPinged = (answer: RawAnswer): void =>
+    expectToRead(
+      answer,
+      `HTTP/1.1 200 OK
+      BITS-Packet-Type: Ack
+      Content-Length: 0`,
+    )
+
+  const expectNotFound = (answer: RawAnswer, id: string): void =>
+    expectToRead(
+      answer,
+      `HTTP/1.1 500 Internal Server Error
+      BITS-Packet-Type: Ack
+      BITS-Session-Id: ${id}
+      BITS-Error-Code: 0x8020001F
+      BITS-Error: 0x8020001F
+      BITS-Error-Context: 0x5
+      Content-Length: 0`,
+    )
+
+  it('15.1: the happy path, 12,000 bytes in three fragments', async () => {
+    const { wire, directory } = await connection('/upload')
+    const client = windows(wire)
+    const file = noise(12_000)
+    const id = expectCreated(await client.create())
+    expectReceived(await client.fragment(id, '0-5119/12000', file.subarray(0, 5120)), id, 5120)
+    expectReceived(await client.fragment(id, '5120-10239/12000', file.subarray(5120, 10_240)), id, 10_240)
+    expectReceived(await client.fragment(id, '10240-11999/12000', file.subarray(10_240)), id, 12_000)
+    expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
+    expectPinged(await client.ping())
+    expectEnded(await client.close(id), id)
+    expect(await wire.end()).toBe('')
+  })
+
+  it('15.2: resume after a lost Ack', async () => {
+    const { wire, directory } = await connection('/upload')
+    const client = windows(wire)
+    const file = noise(12_000)
+    const id = expectCreated(await client.create())
+    expectReceived(await client.fragment(id, '0-5119/12000', file.subarray(0, 5120)), id, 5120)
+    // The Ack for this one is lost, as the client sees it.
+    expectReceived(await client.fragment(id, '5120-10239/12000', file.subarray(5120, 10_240)), id, 10_240)
+
+    expectPinged(await client.ping())
+    expectReceived(await client.fragment(id, '5120-11999/12000', file.subarray(5120)), id, 12_000)
+    expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
+    expect(await wire.end()).toBe('')
+  })
+
+  it('15.3: a gap, after the server was restored from a backup', async () => {
+    const { wire, directory } = await connection('/upload')
+    const client = windows(wire)
+    const file = noise(20_000)
+    const id = expectCreated(await client.create())
+    expectReceived(await client.fragment(id, '0-8191/20000', file.subarray(0, 8192)), id, 8192)
+    await truncate(partOf(directory, id), 4096)
+
+    expectOutOfSync(await client.fragment(id, '8192-12287/20000', file.subarray(8192, 12_288)), id, 4096)
+    expectReceived(await client.fragment(id, '4096-8191/20000', file.subarray(4096, 8192)), id, 8192)
+    expectReceived(await client.fragment(id, '8192-19999/20000', file.subarray(8192)), id, 20_000)
+    expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
+    expect(await wire.end()).toBe('')
+  })
+
+  it('15.4: an unknown session, and the client starts over', async () => {
+    const { wire, directory } = await connection('/upload')
+    const client = windows(wire)
+    const file = noise(20_000)
+    expectNotFound(await client.fragment(Unknown, '8192-12287/20000', file.subarray(8192, 12_288)), Unknown)
+    expect(await sessionFiles(directory)).toEqual([])
+    const id = expectCreated(await client.create())
+    expect(id).not.toBe(Unknown)
+    expectReceived(await client.fragment(id, '0-19999/20000', file), id, 20_000)
+    expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
+    expect(await wire.end()).toBe('')
+  })
+
+  it('15.6: Cancel', async () => {
+    const { wire, directory } = await connection('/upload')
+    const client = windows(wire)
+    const id = expectCreated(await client.create())
+    expectReceived(await client.fragment(id, '0-99/12000', noise(100)), id, 100)
+    expectEnded(await client.cancel(id), id)
+    expect(await sessionFiles(directory)).toEqual([])
+    expectNotFound(await client.fragment(id, '100-199/12000', noise(100)), id)
+    expectNotFound(await client.close(id), id)
+    expectNotFound(await client.cancel(id), id)
+    expect(await published(directory)).toEqual([])
+    expect(await wire.end()).toBe('')
+  })
+
+  for (const range of ['0-0/0', '*/0']) {
+    it(`15.7: a file of no bytes, as ${range}`, async () => {
+      const { wire, directory } = await connection('/upload')
+      const client = windows(wire)
+      const id = expectCreated(await client.create())
+      expectReceived(await client.fragment(id, range, new Uint8Array()), id, 0)
+      expect((await readFile(join(directory, 'a.bin'))).length).toBe(0)
+      expectEnded(await client.close(id), id)
+      expect(await wire.end()).toBe('')
+    })
+  }
+})

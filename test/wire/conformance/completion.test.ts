@@ -1,0 +1,357 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import express, { type RequestHandler } from 'express'
+import { describe, expect, it } from 'vitest'
+import { noise } from '../../support/bytes.ts'
+import { type Answer, answerTo, begin, send, TestClient } from '../../support/client.ts'
+import { temporaryDirectory } from '../../support/directory.ts'
+import { BG_E_SESSION_NOT_FOUND, E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
+import { MeteredDisk, partOf, published, sessionFiles } from '../disk.ts'
+import { all, oddFragment, session, sessionOn, start, type Upload } from '../setting.ts'
+
+const file = noise(300)
+const Unknown = '{11111111-2222-3333-4444-555555555555}'
+
+const fileIn = (directory: string): Promise<Buffer> => readFile(join(directory, 'a.bin'))
+
+/** A session that holds the first 100 of 300 bytes. */
+async function midUpload(scene: Parameters<typeof session>[0] = {}): Promise<Upload> {
+  const upload = await session(scene)
+  expectAck(await upload.client.fragment(0, file.subarray(0, 100), 300), 200, { received: 100 })
+  return upload
+}
+
+/** A session whose last fragment was acknowledged. */
+async function complete(scene: Parameters<typeof session>[0] = {}): Promise<Upload> {
+  const upload = await session(scene)
+  const answer = await upload.client.fragment(0, file, 300)
+  expectAck(answer, 200, { sessionId: upload.id, received: 300 })
+  return upload
+}
+
+/** Expects that the server knows no session of the id any more, and that nothing is left of one. */
+async function expectForgotten({ client, id, directory }: Upload): Promise<void> {
+  const answers = [
+    await client.fragment(0, file, 300),
+    await client.fragment(100, file.subarray(100), 300),
+    await client.close(),
+    await client.cancel(),
+  ]
+  for (const answer of answers) {
+    expectAck(answer, 500, { error: BG_E_SESSION_NOT_FOUND, sessionId: id, received: null })
+  }
+  expect(await sessionFiles(directory)).toEqual([])
+}
+
+describe('Completion', () => {
+  it('75: the destination has the full content before the Ack of the last fragment is sent', async () => {
+    const directory = await temporaryDirectory()
+    const path = join(directory, 'a.bin')
+    const seen: (Buffer | undefined)[] = []
+    // Looks at the disk in the very moment in which an Ack's first byte is about to leave.
+    const look: RequestHandler = (_request, response, next) => {
+      const { writeHead } = response
+      response.writeHead = (...args: unknown[]) => {
+        seen.push(existsSync(path) ? readFileSync(path) : undefined)
+        return Reflect.apply(writeHead, response, args)
+      }
+      next()
+    }
+    const { client } = await session({ directory, before: [look] })
+    expectAck(await client.fragment(0, file.subarray(0, 299), 300), 200, { received: 299 })
+    expectAck(await client.fragment(299, file.subarray(299), 300), 200, { received: 300 })
+    expect(seen).toEqual([undefined, undefined, file])
+  })
+
+  it('76: in commit-on-close mode the destination appears only after Close', async () => {
+    const { upload, client, directory, id } = await session({ commitOn: 'close' })
+    const uploaded = all(upload, 'uploaded')
+    expectAck(await client.fragment(0, file.subarray(0, 100), 300), 200, { received: 100 })
+    expectAck(await client.fragment(100, file.subarray(100), 300), 200, { sessionId: id, received: 300 })
+    expect(await published(directory)).toEqual([])
+    expectAck(await client.ping(), 200)
+    expectAck(await client.fragment(100, file.subarray(100), 300), 200, { sessionId: id, received: 300 })
+    expect(await published(directory)).toEqual([])
+    expect(uploaded).toEqual([])
+
+    expectAck(await client.close(), 200, { sessionId: id })
+    expect(await fileIn(directory)).toEqual(file)
+    expect(await published(directory)).toEqual(['a.bin'])
+    expect(await sessionFiles(directory)).toEqual([])
+    expect(uploaded).toHaveLength(1)
+  })
+
+  it('76: in commit-on-close mode a session that is cancelled leaves no file', async () => {
+    const upload = await complete({ commitOn: 'close' })
+    expectAck(await upload.client.cancel(), 200, { sessionId: upload.id })
+    expect(await published(upload.directory)).toEqual([])
+    await expectForgotten(upload)
+  })
+
+  it('77: while the upload is incomplete, GET of the destination never shows partial data', async () => {
+    for (const old of [undefined, Buffer.from('old')]) {
+      const disk = new MeteredDisk()
+      const directory = await temporaryDirectory()
+      if (old) await writeFile(join(directory, 'a.bin'), old)
+      const scene = { directory, fileSystem: disk.fileSystem, overwrite: old !== undefined }
+      const { client } = await session({ ...scene, behind: [express.static(directory)] })
+      const expectToGet = async (content: Buffer | undefined): Promise<void> => {
+        const { status, body } = await send(client.url, undefined, { method: 'GET' })
+        expect([status, content ? body : undefined]).toEqual([content ? 200 : 404, content])
+      }
+      await expectToGet(old)
+      await client.fragment(0, file.subarray(0, 100), 300)
+      await expectToGet(old)
+
+      // The last fragment is on its way: half of it is on disk.
+      const outgoing = begin(client.url, 'Fragment', { headers: client.range(100, 200, 300) })
+      const answer = answerTo(outgoing)
+      outgoing.write(file.subarray(100, 200))
+      await disk.holds(200)
+      await expectToGet(old)
+      outgoing.end(file.subarray(200))
+      expectAck(await answer, 200, { received: 300 })
+      await expectToGet(file)
+      expectAck(await client.close(), 200)
+      await expectToGet(file)
+    }
+  })
+
+  describe('78: the last fragment again, after its Ack was lost', () => {
+    const last = (client: TestClient): Promise<Answer> => client.fragment(200, file.subarray(200), 300)
+
+    it('78: it gets the same success answer, and no second copy is made', async () => {
+      let asked = 0
+      const server = await session({ onUpload: () => void asked++ })
+      const { upload, client, directory, id } = server
+      const uploaded = all(upload, 'uploaded')
+      await client.fragment(0, file.subarray(0, 200), 300)
+      const first = await last(client)
+      expectAck(first, 200, { sessionId: id, received: 300 })
+      const { ino, mtimeMs } = await stat(join(directory, 'a.bin'))
+
+      for (const answer of [await last(client), await last(client), await client.fragment(0, file, 300)]) {
+        expectAck(answer, 200, { sessionId: id, received: 300 })
+        expect(answer.headers['bits-reply-url']).toBe(first.headers['bits-reply-url'])
+      }
+      expect(await stat(join(directory, 'a.bin'))).toMatchObject({ ino, mtimeMs })
+      expect(await published(directory)).toEqual(['a.bin'])
+      expect(uploaded).toHaveLength(1)
+      expect(asked).toBe(1)
+      expectAck(await client.close(), 200, { sessionId: id })
+    })
+
+    it('78: a file that was taken away meanwhile does not come back, and one in its place stays', async () => {
+      const { client, directory, id } = await complete({ overwrite: true })
+      const path = join(directory, 'a.bin')
+      await rename(path, join(directory, 'taken.bin'))
+      expectAck(await last(client), 200, { sessionId: id, received: 300 })
+      expect(await published(directory)).toEqual(['taken.bin'])
+      await writeFile(path, 'another')
+      expectAck(await last(client), 200, { sessionId: id, received: 300 })
+      expectAck(await client.close(), 200, { sessionId: id })
+      expect(await readFile(path, 'utf8')).toBe('another')
+    })
+
+    it('78: it is the same after a restart of the server', async () => {
+      const { upload, directory, id } = await complete()
+      await upload.close()
+      const after = await start({ directory })
+      const uploaded = all(after.upload, 'uploaded')
+      const client = new TestClient(new URL('a.bin', after.url))
+      client.sessionId = id
+      expectAck(await last(client), 200, { sessionId: id, received: 300 })
+      expectAck(await client.close(), 200, { sessionId: id })
+      expect(uploaded).toEqual([])
+      expect(await published(directory)).toEqual(['a.bin'])
+    })
+  })
+
+  it('79: a destination created meanwhile, overwrite off: the last fragment fails 403, the file is untouched', async () => {
+    const { client, directory, id } = await midUpload()
+    const path = join(directory, 'a.bin')
+    await writeFile(path, 'theirs')
+    for (const first of [100, 200]) {
+      const answer = await client.fragment(first, file.subarray(first), 300)
+      expectAck(answer, 403, { error: E_ACCESSDENIED, sessionId: id, received: 300 })
+      expect(await readFile(path, 'utf8')).toBe('theirs')
+    }
+    expectAck(await client.close(), 200, { sessionId: id })
+    expect(await readFile(path, 'utf8')).toBe('theirs')
+    expect(await published(directory)).toEqual(['a.bin'])
+    expect(await sessionFiles(directory)).toEqual([])
+  })
+
+  it('79: a destination created meanwhile, overwrite off, commit on close: Close fails 403', async () => {
+    const { client, directory, id } = await complete({ commitOn: 'close' })
+    await writeFile(join(directory, 'a.bin'), 'theirs')
+    expectAck(await client.close(), 403, { error: E_ACCESSDENIED, sessionId: id })
+    expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('theirs')
+    expect(await published(directory)).toEqual(['a.bin'])
+  })
+
+  it('79: of two uploads to one destination the second to finish fails 403', async () => {
+    const server = await start()
+    const [one, other] = [await sessionOn(server), await sessionOn(server)]
+    expectAck(await one.fragment(0, file, 300), 200, { received: 300 })
+    const answer = await other.fragment(0, noise(300, 2), 300)
+    expectAck(answer, 403, { error: E_ACCESSDENIED, received: 300 })
+    expect(await fileIn(server.directory)).toEqual(file)
+  })
+
+  it('80: Close on a complete session is answered 200, the temp deleted, the id unknown afterwards', async () => {
+    const upload = await complete()
+    expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+    expect(await fileIn(upload.directory)).toEqual(file)
+    await expectForgotten(upload)
+    expect(await published(upload.directory)).toEqual(['a.bin'])
+    expect(await fileIn(upload.directory)).toEqual(file)
+  })
+
+  it('81: Close before completion: 200, no file, the temp deleted, the id unknown afterwards', async () => {
+    for (const commitOn of ['last-fragment', 'close'] as const) {
+      const upload = await midUpload({ commitOn })
+      expect(existsSync(partOf(upload.directory, upload.id))).toBe(true)
+      expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+      expect(await published(upload.directory)).toEqual([])
+      await expectForgotten(upload)
+    }
+  })
+
+  it('82: Close when the temp entity was removed behind the server’s back is answered 404', async () => {
+    for (const upload of [await midUpload(), await complete({ commitOn: 'close' })]) {
+      await rm(partOf(upload.directory, upload.id))
+      expectAck(await upload.client.close(), 404, { sessionId: upload.id })
+      expect(await published(upload.directory)).toEqual([])
+      await expectForgotten(upload)
+    }
+  })
+
+  it('82: a Fragment then is answered 416 with 0, and the client can begin again', async () => {
+    const { client, directory, id } = await midUpload()
+    await rm(partOf(directory, id))
+    const answer = await client.fragment(100, file.subarray(100), 300)
+    expectAck(answer, 416, { sessionId: id, received: 0 })
+    expectAck(await client.fragment(0, file, 300), 200, { sessionId: id, received: 300 })
+    expect(await fileIn(directory)).toEqual(file)
+    expectAck(await client.close(), 200, { sessionId: id })
+  })
+
+  it('83: Close with an unknown id is answered 500, 0x8020001F', async () => {
+    const { client, directory, id } = await midUpload()
+    client.sessionId = Unknown
+    const answer = await client.close()
+    expectAck(answer, 500, { error: BG_E_SESSION_NOT_FOUND, sessionId: Unknown, received: null })
+    expect(await sessionFiles(directory)).toEqual([`${id}.json`, `${id}.part`])
+  })
+
+  it('84: Cancel mid-upload: 200, the temp deleted, the id unknown afterwards', async () => {
+    const upload = await midUpload()
+    expectAck(await upload.client.cancel(), 200, { sessionId: upload.id, received: null })
+    expect(await published(upload.directory)).toEqual([])
+    await expectForgotten(upload)
+  })
+
+  it('84: Cancel while a fragment is still arriving: 200, the temp deleted, the id unknown afterwards', async () => {
+    const disk = new MeteredDisk()
+    const upload = await midUpload({ fileSystem: disk.fileSystem })
+    const { client } = upload
+    const { agent } = new TestClient(client.url)
+    const outgoing = begin(client.url, 'Fragment', { agent, headers: client.range(100, 200, 300) })
+    const answer = answerTo(outgoing)
+    outgoing.write(file.subarray(100, 150))
+    await disk.holds(150)
+    expectAck(await client.cancel(), 200, { sessionId: upload.id })
+    outgoing.end(file.subarray(150))
+    expectAck(await answer, 416, { received: 150 })
+    expect(await published(upload.directory)).toEqual([])
+    await expectForgotten(upload)
+  })
+
+  it('85: Cancel after the last fragment: 200, the destination file stays', async () => {
+    const upload = await complete()
+    expectAck(await upload.client.cancel(), 200, { sessionId: upload.id, received: null })
+    await expectForgotten(upload)
+    expect(await published(upload.directory)).toEqual(['a.bin'])
+    expect(await fileIn(upload.directory)).toEqual(file)
+  })
+
+  it('86: Cancel with an unknown id is answered 500, 0x8020001F', async () => {
+    const { client, directory, id } = await midUpload()
+    client.sessionId = Unknown
+    const answer = await client.cancel()
+    expectAck(answer, 500, { error: BG_E_SESSION_NOT_FOUND, sessionId: Unknown, received: null })
+    expect(await sessionFiles(directory)).toEqual([`${id}.json`, `${id}.part`])
+  })
+
+  it('87: a Fragment after Close is answered 500, 0x8020001F', async () => {
+    const { client, directory, id } = await complete()
+    expectAck(await client.close(), 200)
+    for (const answer of [
+      await client.fragment(200, file.subarray(200), 300),
+      await client.fragment(0, file, 300),
+    ]) {
+      expectAck(answer, 500, { error: BG_E_SESSION_NOT_FOUND, sessionId: id, received: null })
+    }
+    expect(await sessionFiles(directory)).toEqual([])
+    expect(await fileIn(directory)).toEqual(file)
+  })
+
+  it('88: Create and then Close with no fragment: 200 and no file', async () => {
+    for (const commitOn of ['last-fragment', 'close'] as const) {
+      const upload = await session({ commitOn })
+      expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+      expect(await published(upload.directory)).toEqual([])
+      await expectForgotten(upload)
+    }
+  })
+
+  describe('89: empty-file fragment forms', () => {
+    const forms = ['bytes */0', 'bytes 0-0/0', 'bytes 0--1/0', undefined]
+
+    for (const form of forms) {
+      const empty = (client: TestClient): Promise<Answer> =>
+        oddFragment(client, form === undefined ? {} : { 'Content-Range': form }, new Uint8Array())
+
+      it(`89: ${form ?? 'no Content-Range'} is answered 200 with 0, and an empty file is published`, async () => {
+        const { client, directory, id } = await session()
+        expectAck(await empty(client), 200, { sessionId: id, received: 0 })
+        expect((await fileIn(directory)).length).toBe(0)
+        // Again, as for any last fragment.
+        expectAck(await empty(client), 200, { sessionId: id, received: 0 })
+        expectAck(await client.close(), 200, { sessionId: id })
+        expect(await published(directory)).toEqual(['a.bin'])
+        expect(await sessionFiles(directory)).toEqual([])
+      })
+
+      it(`89: ${form ?? 'no Content-Range'} is answered 400 once bytes were received`, async () => {
+        const { client, directory, id } = await midUpload()
+        expectAck(await empty(client), 400, { error: E_INVALIDARG })
+        expect(await published(directory)).toEqual([])
+        expectAck(await client.fragment(100, file.subarray(100), 300), 200, { sessionId: id, received: 300 })
+        expect(await fileIn(directory)).toEqual(file)
+      })
+    }
+
+    it('89: none of them may have a body', async () => {
+      for (const form of forms) {
+        const { client, directory, id } = await session()
+        const headers = form === undefined ? {} : { 'Content-Range': form }
+        expectAck(await oddFragment(client, headers, noise(1)), 400, { error: E_INVALIDARG })
+        expect(await published(directory)).toEqual([])
+        expect(await sessionFiles(directory)).toEqual([`${id}.json`])
+      }
+    })
+
+    it('89: with commit on close the empty file appears at Close', async () => {
+      const { client, directory, id } = await session({ commitOn: 'close' })
+      expectAck(await oddFragment(client, { 'Content-Range': 'bytes */0' }, new Uint8Array()), 200, {
+        received: 0,
+      })
+      expect(await published(directory)).toEqual([])
+      expectAck(await client.close(), 200, { sessionId: id })
+      expect((await fileIn(directory)).length).toBe(0)
+    })
+  })
+})

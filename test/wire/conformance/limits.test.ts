@@ -1,0 +1,290 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { memoryStore } from '../../../lib/index.ts'
+import { noise } from '../../support/bytes.ts'
+import { TestClient } from '../../support/client.ts'
+import { temporaryDirectory } from '../../support/directory.ts'
+import { BG_E_SESSION_NOT_FOUND, BG_E_TOO_LARGE, E_INVALIDARG, expectAck } from '../acks.ts'
+import { age, filesOf, published, sessionFiles, timesOf } from '../disk.ts'
+import { all, oddFragment, type Scene, session, sessionOn, start } from '../setting.ts'
+
+const Minute = 60_000
+const Hour = 60 * Minute
+const file = noise(300)
+
+/** Sessions that expire after an hour, and only when they are swept. */
+const expiring = { expireAfter: Hour, sweepEvery: 0 }
+
+async function expectUnknown(client: TestClient): Promise<void> {
+  for (const answer of [await client.fragment(100, file.subarray(100), 300), await client.close()]) {
+    expectAck(answer, 500, { error: BG_E_SESSION_NOT_FOUND, sessionId: client.sessionId, received: null })
+  }
+}
+
+describe('Timeouts & limits', () => {
+  it('90: idle beyond the session timeout: files gone and id unknown', async () => {
+    const server = await start(expiring)
+    const { upload, directory } = server
+    const expired = all(upload, 'expired')
+    const [silent, half, whole, fresh] = [
+      await sessionOn(server, 'silent.bin'),
+      await sessionOn(server, 'half.bin'),
+      await sessionOn(server, 'whole.bin'),
+      await sessionOn(server, 'fresh.bin'),
+    ]
+    const old = [silent, half, whole]
+    await half.fragment(0, file.subarray(0, 100), 300)
+    await whole.fragment(0, file, 300)
+    await fresh.fragment(0, file.subarray(0, 100), 300)
+
+    for (const { sessionId } of old) await age(directory, sessionId, Hour - Minute)
+    expect(await upload.sweep()).toEqual({ expired: 0, open: 4 })
+    for (const { sessionId } of old) await age(directory, sessionId, 2 * Minute)
+    expect(await upload.sweep()).toEqual({ expired: 3, open: 1 })
+
+    expect(expired.map(({ id }) => id).sort()).toEqual(old.map(({ sessionId }) => sessionId).sort())
+    expect(await sessionFiles(directory)).toEqual([`${fresh.sessionId}.json`, `${fresh.sessionId}.part`])
+    for (const client of old) await expectUnknown(client)
+    // What was published is nobody's to expire.
+    expect(await published(directory)).toEqual(['whole.bin'])
+    expect(await readFile(join(directory, 'whole.bin'))).toEqual(file)
+    expectAck(await fresh.fragment(100, file.subarray(100), 300), 200, { received: 300 })
+  })
+
+  it('91: a successful fragment just before expiry restarts the timer', async () => {
+    const server = await start(expiring)
+    const { upload, directory } = server
+    const [active, doubled, idle] = [
+      await sessionOn(server, 'active.bin'),
+      await sessionOn(server, 'doubled.bin'),
+      await sessionOn(server, 'idle.bin'),
+    ]
+    const everyone = [active, doubled, idle]
+    for (const client of everyone) await client.fragment(0, file.subarray(0, 100), 300)
+    for (const { sessionId } of everyone) await age(directory, sessionId, Hour - Minute)
+
+    expectAck(await active.fragment(100, file.subarray(100, 200), 300), 200, { received: 200 })
+    // Nothing new is in it, but it succeeds.
+    expectAck(await doubled.fragment(0, file.subarray(0, 100), 300), 200, { received: 100 })
+
+    for (const { sessionId } of everyone) await age(directory, sessionId, 2 * Minute)
+    expect(await upload.sweep()).toEqual({ expired: 1, open: 2 })
+    await expectUnknown(idle)
+    for (const { sessionId } of everyone) await age(directory, sessionId, Hour)
+    expect(await upload.sweep()).toEqual({ expired: 2, open: 0 })
+    expect(await sessionFiles(directory)).toEqual([])
+  })
+
+  describe('92: a failed packet', () => {
+    const failures: [what: string, status: number, scene: Scene, packet: (client: TestClient) => unknown][] =
+      [
+        ['gap', 416, {}, (client) => client.fragment(200, file.subarray(200), 300)],
+        ['other total', 400, {}, (client) => client.fragment(100, file.subarray(100), 301)],
+        [
+          'bad range',
+          400,
+          {},
+          (client) => oddFragment(client, { 'Content-Range': 'bytes 9-0/300' }, file.subarray(0, 10)),
+        ],
+        [
+          'too large a fragment',
+          413,
+          { maxFragmentSize: 150 },
+          (client) => client.fragment(100, file.subarray(100), 300),
+        ],
+      ]
+
+    for (const [what, status, scene, packet] of failures) {
+      it(`92: a failed packet (${status}, ${what}) does not restart the timer`, async () => {
+        const { upload, client, directory, id } = await session({ ...expiring, ...scene })
+        await client.fragment(0, file.subarray(0, 100), 300)
+        await age(directory, id, Hour - Minute)
+        const times = await timesOf(directory, id)
+        expect(await packet(client)).toMatchObject({ status })
+        expect(await timesOf(directory, id)).toEqual(times)
+        expect(await upload.sweep()).toEqual({ expired: 0, open: 1 })
+
+        await age(directory, id, 2 * Minute)
+        expect(await upload.sweep()).toEqual({ expired: 1, open: 0 })
+        await expectUnknown(client)
+        expect(await sessionFiles(directory)).toEqual([])
+      })
+    }
+
+    it('92: nor does one before the first byte', async () => {
+      const { upload, client, directory, id } = await session({ ...expiring, maxSize: 300 })
+      await age(directory, id, Hour - Minute)
+      expectAck(await client.fragment(100, file.subarray(100), 300), 416, { received: 0 })
+      expectAck(await client.fragment(0, file, 301), 500, { error: BG_E_TOO_LARGE, received: 0 })
+      expectAck(await client.send('Close-Session'), 400, { error: E_INVALIDARG })
+      await age(directory, id, 2 * Minute)
+      expect(await upload.sweep()).toEqual({ expired: 1, open: 0 })
+      await expectUnknown(client)
+    })
+  })
+
+  it('93: of more sessions than the per-user limit the cleaner removes the newest, until below', async () => {
+    const directory = await temporaryDirectory()
+    const authorize: Scene['authorize'] = ({ headers }) => {
+      const user = headers['x-user']
+      return typeof user === 'string' ? user : undefined
+    }
+    const scene = { directory, authorize, sweepEvery: 0 }
+    const generous = await start({ ...scene, maxSessionsPerOwner: 10 })
+    // A second between each session and the next.
+    vi.useFakeTimers({ toFake: ['Date'] })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
+    const clients: TestClient[] = []
+    for (const [i, user] of [
+      'alice',
+      'bob',
+      'alice',
+      'alice',
+      '',
+      'bob',
+      'alice',
+      'alice',
+      '',
+      '',
+    ].entries()) {
+      vi.setSystemTime(Date.now() + 1000)
+      const client = await sessionOn(generous, `${i}.bin`, user === '' ? {} : { 'X-User': user })
+      await client.fragment(0, file.subarray(0, 100), 300)
+      clients.push(client)
+    }
+    await generous.upload.close()
+
+    const strict = await start({ ...scene, maxSessionsPerOwner: 2 })
+    const expired = all(strict.upload, 'expired')
+    expect(await strict.upload.sweep()).toEqual({ expired: 3, open: 7 })
+    const newest = [3, 6, 7].map((i) => clients[i]?.sessionId)
+    expect(expired.map(({ id }) => id).sort()).toEqual(newest.sort())
+    for (const [i, { sessionId }] of clients.entries()) {
+      const files = newest.includes(sessionId) ? [] : [`${sessionId}.json`, `${sessionId}.part`]
+      expect([i, await filesOf(directory, sessionId)]).toEqual([i, files])
+    }
+    expect(await strict.upload.sweep()).toEqual({ expired: 0, open: 7 })
+  })
+
+  it('93: above the limit no further session begins: 503, until one of them ends', async () => {
+    const authorize: Scene['authorize'] = ({ headers }) => String(headers['x-user'])
+    const server = await start({ authorize, maxSessionsPerOwner: 2, maxSessions: 3, sweepEvery: 0 })
+    const { url, directory } = server
+    const alice = { 'X-User': 'alice' }
+    const first = await sessionOn(server, 'a.bin', alice)
+    await sessionOn(server, 'b.bin', alice)
+    const refused = new TestClient(new URL('c.bin', url), alice)
+    expectAck(await refused.create(), 503, { sessionId: null })
+    // Another user is not concerned, until there are too many in all.
+    await sessionOn(server, 'd.bin', { 'X-User': 'bob' })
+    expectAck(await new TestClient(new URL('e.bin', url), { 'X-User': 'carol' }).create(), 503, {
+      sessionId: null,
+    })
+    expect(await sessionFiles(directory)).toHaveLength(3)
+
+    expectAck(await first.cancel(), 200)
+    expectAck(await refused.create(), 200)
+  })
+
+  it('93: the limit holds for sessions that begin at the same time, too', async () => {
+    // Five clients; each is either refused, or waits at the gate until all are one or the other.
+    let decided = 0
+    let open = (): void => {}
+    const gate = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const decide = (): void => {
+      decided += 1
+      if (decided === 5) open()
+    }
+    const { url, directory, upload } = await start({
+      authorize: () => 'alice',
+      maxSessionsPerOwner: 2,
+      sweepEvery: 0,
+      onCreate: async () => {
+        decide()
+        await gate
+      },
+    })
+    upload.events.on('refused', decide)
+    const clients = Array.from({ length: 5 }, (_, i) => new TestClient(new URL(`${i}.bin`, url)))
+    const answers = await Promise.all(clients.map((client) => client.create()))
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 503, 503, 503])
+    expect(await sessionFiles(directory)).toHaveLength(2)
+  })
+
+  describe('93: sessions that come and go while the cleaner counts', () => {
+    /** A server with room for one session, whose sweep stops behind the last session that it saw. */
+    async function slowlyCounted() {
+      const store = memoryStore()
+      let reached = (): void => {}
+      let goOn = (): void => {}
+      const counted = new Promise<void>((resolve) => {
+        reached = resolve
+      })
+      const gate = new Promise<void>((resolve) => {
+        goOn = resolve
+      })
+      async function* list() {
+        yield* store.list()
+        reached()
+        await gate
+      }
+      const server = await start({ store: { ...store, list }, maxSessions: 1, sweepEvery: 0 })
+      const another = () => new TestClient(new URL('b.bin', server.url)).create()
+      return { ...server, counted, goOn, another }
+    }
+
+    it('93: one that ended meanwhile does not count', async () => {
+      const server = await slowlyCounted()
+      const { upload, counted, goOn, another } = server
+      const client = await sessionOn(server)
+      const sweep = upload.sweep()
+      await counted
+      expectAck(await client.close(), 200)
+      goOn()
+      await sweep
+      expectAck(await another(), 200)
+    })
+
+    it('93: one that began meanwhile counts', async () => {
+      const server = await slowlyCounted()
+      const { upload, counted, goOn, another } = server
+      const sweep = upload.sweep()
+      await counted
+      await sessionOn(server)
+      goOn()
+      await sweep
+      expectAck(await another(), 503, { sessionId: null })
+    })
+  })
+
+  it('94: when uploads get disabled, the sessions are removed', async () => {
+    let enabled = true
+    const server = await start({ enabled: () => enabled, sweepEvery: 0 })
+    const { upload, directory } = server
+    const expired = all(upload, 'expired')
+    const clients = [
+      await sessionOn(server, 'a.bin'),
+      await sessionOn(server, 'b.bin'),
+      await sessionOn(server, 'c.bin'),
+    ]
+    await clients[0]?.fragment(0, file.subarray(0, 100), 300)
+    await clients[1]?.fragment(0, file, 300)
+    expect(await upload.sweep()).toEqual({ expired: 0, open: 3 })
+
+    enabled = false
+    expect(await upload.sweep()).toEqual({ expired: 3, open: 0 })
+    expect(expired).toHaveLength(3)
+    expect(await sessionFiles(directory)).toEqual([])
+    expect(await published(directory)).toEqual(['b.bin'])
+
+    enabled = true
+    for (const client of clients) await expectUnknown(client)
+    expect(await readFile(join(directory, 'b.bin'))).toEqual(file)
+    expect(await sessionFiles(directory)).toEqual([])
+  })
+})
