@@ -1,0 +1,14 @@
+/** Express 5: one line, and the app takes uploads from BITS. */
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import express from 'express'
+import { bitsUpload } from 'express-bits-upload'
+
+const app = express()
+app.use('/upload', bitsUpload({ store: './incoming' }))
+
+const server = app.listen(Number(process.env.PORT ?? 8080))
+// Node gives up requests after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+server.requestTimeout = 0
+await once(server, 'listening')
+console.log(`Send files to http://localhost:${(server.address() as AddressInfo).port}/upload/`)
