@@ -1,0 +1,165 @@
+import { execFile } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { BitsError, type BitsErrorCode, type BitsUploadOptions, bitsUpload } from '../../lib/index.ts'
+import { readOptions } from '../../lib/options.ts'
+import { environment, Program } from '../examples/program.ts'
+import { install, packed, project, root } from './package.ts'
+import { blocks, code, readme, rows, section } from './readme.ts'
+
+const run = promisify(execFile)
+
+/** Installing takes as long as the registry does. */
+const timeout = 180_000
+
+const tarball = packed()
+
+describe('as a newcomer types it', () => {
+  it('the quick start runs, and the upload by hand arrives', { timeout }, async () => {
+    const [npmInstall, start, ...rest] = blocks(section('Quick start'), 'sh').map((text) => text.trim())
+    const [server] = blocks(section('Quick start'), 'js')
+    expect(npmInstall).toMatch(/^npm install [\w -]+$/)
+    expect(start).toBe('node server.mjs')
+    expect(rest).toHaveLength(1)
+
+    // The tarball stands for the name that npm does not know before it is published.
+    const packages = String(npmInstall).split(' ').slice(2)
+    const directory = await project([], { 'server.mjs': String(server) })
+    await install(
+      directory,
+      packages.map((name) => (name === 'express-bits-upload' ? tarball() : name)),
+    )
+    const program = new Program(['sh', '-c', `exec ${start}`], { cwd: directory })
+    const { host } = await program.url()
+
+    const [byHand = ''] = blocks(section('An upload by hand'), 'sh')
+    expect(byHand).toContain('//localhost:8080/')
+    const script = byHand.replaceAll('//localhost:8080/', `//${host}/`)
+    const { stdout } = await run('sh', ['-euc', script], { cwd: directory, env: environment() })
+    expect(
+      stdout.replaceAll('\r', '').match(/^HTTP\/1.1 .*|^BITS-Received-Content-Range: .*|^Hello.*/gm),
+    ).toEqual([
+      'HTTP/1.1 200 OK',
+      'BITS-Received-Content-Range: 7',
+      'HTTP/1.1 200 OK',
+      'BITS-Received-Content-Range: 13',
+      'HTTP/1.1 200 OK',
+      'Hello, world!',
+    ])
+    expect(await readFile(join(directory, 'incoming/hello.txt'), 'utf8')).toBe('Hello, world!')
+  })
+
+  it('the commands for a clone are there', async () => {
+    const commands = blocks(section('Quick start'), 'sh')
+      .at(-1)
+      ?.match(/npm \w+/g)
+    const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+    expect(commands).toEqual(['npm ci', 'npm start', 'npm cit'])
+    expect(scripts).toMatchObject({ start: expect.any(String), test: expect.any(String) })
+  })
+
+  it('every other example is TypeScript that compiles', { timeout }, async () => {
+    const prelude = `
+import { createHash } from 'node:crypto'
+import { createServer } from 'node:http'
+import type { Server } from 'node:net'
+import type { Readable } from 'node:stream'
+import type { Express, Request } from 'express'
+import type { AppendOptions, Body, NewSession, Session } from 'express-bits-upload'
+import { acceptBitsPost, BitsError, bitsUpload, fileStore, memoryStore } from 'express-bits-upload'
+
+declare const app: Express
+declare const gateway: Server
+declare const blocked: Set<string>
+declare function signIn(authorization: string | undefined): Promise<{ name: string } | undefined>
+`
+    // What the page calls the interface of stores is what stores are, and what is taken for one.
+    const outline = `
+memoryStore() satisfies Store
+declare const store: Store
+bitsUpload({ store })
+`
+    const sources = blocks(readme, 'ts').map(
+      (source) => prelude + source + (source.startsWith('interface Store') ? outline : ''),
+    )
+    expect(sources.length).toBe(6)
+    expect(sources.filter((source) => source.endsWith(outline))).toHaveLength(1)
+    const directory = await project(['express@5', '@types/express@5', '@types/node@20', tarball()], {
+      'tsconfig.json': JSON.stringify({
+        compilerOptions: {
+          module: 'nodenext',
+          target: 'es2023',
+          types: ['node'],
+          strict: true,
+          noEmit: true,
+        },
+      }),
+    })
+    await Promise.all(sources.map((source, i) => writeFile(join(directory, `${i}.mts`), source)))
+    const tsc = join(root, 'node_modules/typescript/bin/tsc')
+    const { stdout } = await run(process.execPath, [tsc, '-p', directory]).catch((error) => error)
+    expect(stdout).toBe('')
+  })
+})
+
+/** The names in the text that a mistake is answered with. */
+function namesIn(mistake: () => unknown, pattern: RegExp): string[] {
+  try {
+    mistake()
+  } catch (error) {
+    return (pattern.exec(String(error))?.[1] ?? '').split(', ')
+  }
+  throw new Error('There is no mistake')
+}
+
+describe('what its tables say is so', () => {
+  it('all options are there, and no others', () => {
+    const options = { 'no such option': 1 } as unknown as BitsUploadOptions
+    const known = namesIn(() => bitsUpload(options), /the options are (.*)/)
+    const told = rows(section('Options')).map(([name]) => code(name))
+    expect(told).toEqual(known)
+  })
+
+  it('the defaults are those of the library', () => {
+    const words = new Map<string, unknown>([
+      ["`'10gb'`", 10 * 1024 ** 3],
+      ['`maxSize`', 10 * 1024 ** 3],
+      ['10000', 10_000],
+      ['50', 50],
+      ['`false`', false],
+      ['14 days', 14 * 24 * 3_600_000],
+      ['12 hours', 12 * 3_600_000],
+      ['2 minutes', 120_000],
+      ["`'last-fragment'`", 'last-fragment'],
+      ['200', 200],
+    ])
+    const told = rows(section('Options')).filter(([, , standard]) => words.has(String(standard)))
+    expect(told).toHaveLength(10)
+    expect(readOptions({ store: 'incoming' })).toMatchObject(
+      Object.fromEntries(told.map(([name, , standard]) => [code(name), words.get(String(standard))])),
+    )
+  })
+
+  it('all errors are there, with their numbers', () => {
+    const known = namesIn(() => new BitsError('' as BitsErrorCode), /the codes are (.*)/)
+    const told = rows(section('Errors')).map(([name, , status, hresult]) => [code(name), status, hresult])
+    const hex = (hresult: number | undefined) =>
+      hresult === undefined ? '' : `0x${hresult.toString(16).toUpperCase().padStart(8, '0')}`
+    const so = known.map((name) => {
+      const { status, hresult } = new BitsError(name as BitsErrorCode)
+      return [name, String(status), hex(hresult)]
+    })
+    expect(told.sort()).toEqual(so.sort())
+  })
+
+  it('all files that it names are there', async () => {
+    const names = readme.match(/examples\/[\w-]+\.ts|`[\w-]+\.ts`/g) ?? []
+    expect(names.length).toBeGreaterThan(6)
+    for (const name of names) {
+      const path = name.startsWith('`') ? `examples/${name.replaceAll('`', '')}` : name
+      await expect(readFile(join(root, path))).resolves.toBeDefined()
+    }
+  })
+})

@@ -1,0 +1,175 @@
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { Program } from '../examples/program.ts'
+import { uploadFile } from '../examples/upload.ts'
+import { noise } from '../support/bytes.ts'
+import { TestClient } from '../support/client.ts'
+import { list, packed, project, root } from './package.ts'
+
+const run = promisify(execFile)
+
+/** Installing takes as long as the registry does. */
+const timeout = 180_000
+
+const tarball = packed()
+
+const expressServer = `
+import express from 'express'
+import { bitsUpload } from 'express-bits-upload'
+
+const store = './incoming'
+const app = express()
+app.use('/upload', bitsUpload({ store }))
+const server = app.listen(process.env.PORT, () => {
+  console.log('http://localhost:' + server.address().port + '/upload/')
+})
+`
+const connectServer = `
+import { createServer } from 'node:http'
+import connect from 'connect'
+import { bitsUpload } from 'express-bits-upload'
+
+const store = './incoming'
+const app = connect()
+app.use('/upload', bitsUpload({ store }))
+const server = createServer(app).listen(process.env.PORT, () => {
+  console.log('http://localhost:' + server.address().port + '/upload/')
+})
+`
+const commonServer = `
+const express = require('express')
+const { bitsUpload } = require('express-bits-upload')
+
+const app = express()
+app.use('/upload', bitsUpload({ store: './incoming' }))
+const server = app.listen(process.env.PORT, () => {
+  console.log('http://localhost:' + server.address().port + '/upload/')
+})
+`
+
+describe('installed from its tarball', () => {
+  it.each([
+    ['Express 5', 'express@5', 'server.mjs', expressServer],
+    ['Express 4', 'express@4', 'server.mjs', expressServer],
+    ['Connect', 'connect@3', 'server.mjs', connectServer],
+    ['require() and Express 5', 'express@5', 'server.cjs', commonServer],
+  ])('it takes a file with %s', { timeout }, async (_, framework, name, server) => {
+    const directory = await project([framework, tarball()], { [name]: server })
+    const program = new Program([process.execPath, name], { cwd: directory })
+    const file = noise(30_000)
+    await uploadFile(new TestClient(new URL('a.bin', await program.url())), file)
+    expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
+  })
+
+  it('it brings what it needs, and nothing else', { timeout }, async () => {
+    const directory = await project([tarball()], {})
+    const script = `import('express-bits-upload').then((all) => console.log(Object.keys(all).sort().join()))`
+    const { stdout, stderr } = await run(process.execPath, ['-e', script], { cwd: directory })
+    expect(stdout.trim()).toBe('BitsError,acceptBitsPost,bitsUpload,fileStore,memoryStore')
+    expect(stderr).toBe('')
+  })
+})
+
+it('the tarball has the library and its pages', { timeout }, async () => {
+  const paths = await list(tarball())
+  expect(paths.filter((path) => !path.startsWith('dist/')).sort()).toEqual([
+    'CHANGELOG.md',
+    'LICENSE',
+    'README.md',
+    'package.json',
+  ])
+  expect(paths).toContain('dist/index.js')
+  // For each module its types, and neither maps, nor sources, nor tests.
+  const modules = paths.filter((path) => path.endsWith('.js'))
+  const types = paths.filter((path) => path.endsWith('.d.ts'))
+  expect(types.map((path) => path.replace(/\.d\.ts$/, '.js')).sort()).toEqual(modules.sort())
+  expect(paths.length).toBe(modules.length + types.length + 4)
+})
+
+it('package.json says what tools ask for', async () => {
+  const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+  expect(manifest).toMatchObject({
+    name: 'express-bits-upload',
+    license: 'MIT',
+    type: 'module',
+    engines: { node: '>=20.19' },
+    sideEffects: false,
+    exports: { '.': { types: './dist/index.d.ts', default: './dist/index.js' } },
+  })
+  expect(manifest).not.toHaveProperty('peerDependencies')
+})
+
+describe('for a TypeScript project', () => {
+  /** Checks a file as a project of its own would, types of dependencies included. */
+  async function check(packages: readonly string[], source: string): Promise<string> {
+    const compilerOptions = {
+      module: 'nodenext',
+      moduleResolution: 'nodenext',
+      target: 'es2023',
+      types: ['node'],
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      skipLibCheck: false,
+      noEmit: true,
+    }
+    const directory = await project([...packages, '@types/node@20', tarball()], {
+      'app.mts': source,
+      'tsconfig.json': JSON.stringify({ compilerOptions, files: ['app.mts'] }),
+    })
+    const tsc = join(root, 'node_modules/typescript/bin/tsc')
+    const { stdout } = await run(process.execPath, [tsc, '-p', directory]).catch((error) => error)
+    return stdout
+  }
+
+  it('the hooks get the request of Express', { timeout }, async () => {
+    const source = `
+import express, { type Request } from 'express'
+import { BitsError, bitsUpload } from 'express-bits-upload'
+
+const upload = bitsUpload<Request>({
+  store: './incoming',
+  authorize: (request, packet) => packet.type === 'Ping' || request.ip,
+  onCreate: ({ name }, request) => {
+    if (request.query.check) throw new BitsError('access-denied', 'Not ' + name)
+    return { name: 'logs/' + name, metadata: { agent: request.get('user-agent') ?? '' } }
+  },
+  async onUpload(upload, request) {
+    for await (const chunk of upload.read()) console.log(chunk, request.hostname)
+  },
+})
+upload.events.on('uploaded', ({ name, received }) => console.log(name.toUpperCase(), received.toFixed()))
+express().use('/upload', upload)
+
+// The type is also found out from a hook.
+express().use(bitsUpload({ store: 'a', authorize: (request: Request) => request.ip }))
+
+// @ts-expect-error: there is no such option
+bitsUpload({ store: 'a', maxsize: 1 })
+// @ts-expect-error: nor such an event
+upload.events.on('done', () => {})
+`
+    expect(await check(['express@5', '@types/express@5'], source)).toBe('')
+  })
+
+  it('no types but those of Node are needed', { timeout }, async () => {
+    const source = `
+import { createServer } from 'node:http'
+import { acceptBitsPost, bitsUpload, fileStore, memoryStore, type Store } from 'express-bits-upload'
+
+const store: Store = Math.random() < 0.5 ? memoryStore({ capacity: 1024 }) : fileStore('./incoming')
+const upload = bitsUpload({ store, maxSize: '1gb', authorize: ({ headers }) => headers.authorization })
+const server = createServer((request, response) => upload(request, response, () => response.end()))
+acceptBitsPost(server)
+const { expired } = await upload.sweep()
+console.log(expired.toFixed())
+await upload.close({ grace: 100 })
+
+// @ts-expect-error: a store is required
+bitsUpload({})
+`
+    expect(await check([], source)).toBe('')
+  })
+})
