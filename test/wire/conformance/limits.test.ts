@@ -250,6 +250,28 @@ describe('Timeouts & limits', () => {
       expectAck(await another(), 200)
     })
 
+    it('93: one that was about to begin when the count did counts', async () => {
+      let reached = (): void => {}
+      let goOn = (): void => {}
+      const beginning = new Promise<void>((resolve) => {
+        reached = resolve
+      })
+      const gate = new Promise<void>((resolve) => {
+        goOn = resolve
+      })
+      const onCreate = (): Promise<void> => {
+        reached()
+        return gate
+      }
+      const server = await start({ store: memoryStore(), maxSessions: 1, sweepEvery: 0, onCreate })
+      const session = sessionOn(server)
+      await beginning
+      await server.upload.sweep()
+      goOn()
+      await session
+      expectAck(await new TestClient(new URL('b.bin', server.url)).create(), 503, { sessionId: null })
+    })
+
     it('93: one that began meanwhile counts', async () => {
       const server = await slowlyCounted()
       const { upload, counted, goOn, another } = server
