@@ -20,7 +20,7 @@ export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
   (request: Caller, response: ServerResponse, next: (error?: unknown) => void): void
 
   /** What happens to uploads, to be listened to: see {@link BitsUploadEvents}. */
-  readonly events: Pick<EventEmitter<BitsUploadEvents>, 'on' | 'once' | 'off' | 'listenerCount'>
+  readonly events: EventEmitter<BitsUploadEvents>
 
   /** Removes the sessions whose clients did not come back; also runs by itself, see the option `sweepEvery`. */
   sweep(): Promise<SweepResult>
@@ -104,7 +104,8 @@ class Receiver<Caller extends MountedRequest> {
       ack = this.#refuse(request, error)
     }
     response.off('close', onClose)
-    sendAck(request, response, ack)
+    // What is echoed must be what the client wrote ([MC-BUP] 2.2.1.2).
+    sendAck(request, response, { sessionId: sessionIdOf(request), ...ack })
   }
 
   async #answer(request: Caller, signal: AbortSignal): Promise<Ack> {
@@ -158,16 +159,20 @@ class Receiver<Caller extends MountedRequest> {
 
   #refuse(request: Caller, thrown: unknown): Ack {
     const error = asBitsError(thrown)
-    const sessionId = field(request.headers, SessionIdHeader)?.slice(0, MaxSessionId)
     // A connection that broke is reported where the fragment's bytes are counted.
     if (error.code !== 'disconnected') {
       this.sessions.reports.tell(isFault(error) ? 'failed' : 'refused', {
         error,
         type: packetType(request.headers),
         target: request.originalUrl ?? request.url ?? '',
-        sessionId,
+        sessionId: sessionIdOf(request),
       })
     }
-    return { status: error.status, sessionId, received: error.received, error }
+    return { status: error.status, received: error.received, error }
   }
+}
+
+function sessionIdOf({ headers }: IncomingMessage): string | undefined {
+  const id = field(headers, SessionIdHeader)
+  return id === undefined || id.length > MaxSessionId ? undefined : id
 }

@@ -34,7 +34,7 @@ export interface CancelSessionPacket {
   readonly type: 'Cancel-Session'
   readonly sessionId: string
 }
-/** What a client may send ([MC-BUP] 2.2). Session ids are in their one spelling, upper case. */
+/** What a client may send ([MC-BUP] 2.2). Session ids that are GUIDs are in their one spelling, upper case. */
 export type Packet =
   | PingPacket
   | CreateSessionPacket
@@ -120,10 +120,7 @@ function sessionId(headers: HeaderFields): string {
   const id = field(headers, SessionIdHeader)?.trim()
   if (!id) throw invalid(`${SessionIdHeader} is missing`)
   if (id.length > MaxSessionId) throw invalid(`${SessionIdHeader} is longer than ${MaxSessionId} characters`)
-  // An id that this server cannot have issued is a session that it does not know.
-  const guid = readGuid(id)
-  if (!guid) throw new BitsError('session-not-found')
-  return guid
+  return readGuid(id) ?? id
 }
 
 function readFragment(headers: HeaderFields, length: number | undefined): FragmentPacket {

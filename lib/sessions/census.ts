@@ -15,6 +15,8 @@ type Counted = Pick<Session, 'id' | 'owner'>
 export class Census {
   #owners = new Map<string, string | undefined>()
   #counts = new Map<string, number>()
+  /** Those that are about to begin: the store may know them, or not. */
+  readonly #beginning = new Map<string, Counted>()
   /** What came and went since a count of the store began: it may have seen it, or not. */
   #meanwhile: Map<string, Counted | undefined> | undefined
 
@@ -28,11 +30,18 @@ export class Census {
     if (owner !== undefined && this.of(owner) >= limits.maxSessionsPerOwner) {
       throw new BitsError('too-many-sessions', 'Too many uploads of this owner are open')
     }
+    this.#beginning.set(session.id, session)
     this.#meanwhile?.set(session.id, session)
     this.#add(session)
   }
 
+  /** The store knows the session from now on. */
+  begun({ id }: Pick<Session, 'id'>): void {
+    this.#beginning.delete(id)
+  }
+
   drop({ id }: Pick<Session, 'id'>): void {
+    this.#beginning.delete(id)
     this.#meanwhile?.set(id, undefined)
     if (!this.#owners.has(id)) return
     const owner = this.#owners.get(id)
@@ -56,7 +65,7 @@ export class Census {
 
   /** Begins a count of the store. */
   beginCount(): void {
-    this.#meanwhile = new Map()
+    this.#meanwhile = new Map(this.#beginning)
   }
 
   /** Takes over what the count found, and what has happened since it began. */

@@ -1,4 +1,5 @@
 import { BitsError } from '../protocol/errors.ts'
+import { readGuid } from '../protocol/guid.ts'
 import type { Session } from '../stores/store.ts'
 import type { Census } from './census.ts'
 import type { Locker } from './locker.ts'
@@ -37,6 +38,8 @@ export async function withSession<Caller, T>(
   work: (session: Session) => Promise<T>,
   onWanted?: () => void,
 ): Promise<T> {
+  // An id that this server cannot have issued; nor is it to be asked of a store, as part of a path perhaps.
+  if (!readGuid(id)) throw new BitsError('session-not-found')
   const lock = await locker.acquire(id, onWanted ? { signal, onWanted } : { signal })
   try {
     const session = await settings.store.load(id, { signal })

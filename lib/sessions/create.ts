@@ -26,6 +26,7 @@ export async function createSession<Caller>(
   try {
     const session = decide(settings, upload, await ask(settings.onCreate, upload, client.caller))
     await settings.store.create(session, { signal })
+    census.begun({ id })
     reports.tell(
       'created',
       uploadReport({ ...session, state: 'receiving', received: 0, progressed: session.created }),

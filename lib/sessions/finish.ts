@@ -18,7 +18,7 @@ export async function closeSession<Caller>(
     await forget(core, session)
     core.reports.tell('closed', uploadReport(session))
     if (session.state === 'gone') throw new BitsError('entity-gone')
-    return { status: 200, sessionId }
+    return { status: 200 }
   })
 }
 
@@ -31,6 +31,6 @@ export async function cancelSession<Caller>(
   return withSession(core, client, sessionId, async (session) => {
     await forget(core, session)
     core.reports.tell('cancelled', uploadReport(session))
-    return { status: 200, sessionId }
+    return { status: 200 }
   })
 }

@@ -33,7 +33,7 @@ export async function receiveFragment<Caller>(
       try {
         const after = await take(core, session, range, incoming)
         if (after.received === range.total) await completeUpload(core, client, after)
-        return { status: 200, sessionId, received: after.received }
+        return { status: 200, received: after.received }
       } catch (error) {
         throw await withTruth(core, session, error)
       }

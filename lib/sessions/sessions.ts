@@ -28,7 +28,7 @@ export class Sessions<Caller> {
   readonly #core: Core<Caller>
   readonly #sweepEvery: number
   #sweeper: NodeJS.Timeout | undefined
-  #sweeping: Promise<SweepResult> | undefined
+  #sweeping: Promise<unknown> = Promise.resolve()
   #begun = false
 
   constructor(settings: SessionSettings<Caller> & { readonly sweepEvery: number }) {
@@ -51,12 +51,12 @@ export class Sessions<Caller> {
     }
   }
 
-  /** One sweep at a time: who asks meanwhile gets the result of the one under way. */
+  /** One sweep at a time: the next begins when the one under way is over, for that may have passed what it is about. */
   sweep(): Promise<SweepResult> {
-    this.#sweeping ??= sweep(this.#core).finally(() => {
-      this.#sweeping = undefined
-    })
-    return this.#sweeping
+    const run = () => sweep(this.#core)
+    const result = this.#sweeping.then(run, run)
+    this.#sweeping = result
+    return result
   }
 
   stopSweeping(): void {

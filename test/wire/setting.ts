@@ -97,3 +97,17 @@ export function all<Event extends keyof BitsUploadEvents>(
   emitter.on(event, (report) => reports.push(report))
   return reports
 }
+
+/** Something that a test waits for, or lets others wait for. */
+export interface Signal {
+  readonly given: Promise<void>
+  give(): void
+}
+
+export function signal(): Signal {
+  let give = (): void => {}
+  const given = new Promise<void>((resolve) => {
+    give = resolve
+  })
+  return { given, give: () => give() }
+}

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { memoryStore } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
-import { received, TestClient } from '../support/client.ts'
+import { hresult, received, send, TestClient } from '../support/client.ts'
 import { uploadServer } from '../support/server.ts'
 
 it('takes a file in three fragments and publishes it whole', async () => {
@@ -17,3 +18,20 @@ it('takes a file in three fragments and publishes it whole', async () => {
   expect((await client.close()).status).toBe(200)
   expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
 })
+
+it.each(['x', '../../a.bin', '{../../a.bin}', '{11111111-2222-3333-4444-55555555555}'])(
+  'knows no session %j, asks no store for it, and echoes it as it came',
+  async (id) => {
+    const asked: string[] = []
+    const store = memoryStore()
+    const load: typeof store.load = async (name) => {
+      asked.push(name)
+      return store.load(name)
+    }
+    const { url } = await uploadServer({ store: { ...store, load } })
+    const answer = await send(new URL('a.bin', url), 'Close-Session', { headers: { 'BITS-Session-Id': id } })
+    expect([answer.status, hresult(answer)]).toEqual([500, '0x8020001F'])
+    expect(answer.headers['bits-session-id']).toBe(id)
+    expect(asked).toEqual([])
+  },
+)

@@ -7,7 +7,7 @@ import { TestClient } from '../../support/client.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
 import { BG_E_SESSION_NOT_FOUND, BG_E_TOO_LARGE, E_INVALIDARG, expectAck } from '../acks.ts'
 import { age, filesOf, published, sessionFiles, timesOf } from '../disk.ts'
-import { all, oddFragment, type Scene, session, sessionOn, start } from '../setting.ts'
+import { all, oddFragment, type Scene, session, sessionOn, signal, start } from '../setting.ts'
 
 const Minute = 60_000
 const Hour = 60 * Minute
@@ -192,13 +192,10 @@ describe('Timeouts & limits', () => {
   it('93: the limit holds for sessions that begin at the same time, too', async () => {
     // Five clients; each is either refused, or waits at the gate until all are one or the other.
     let decided = 0
-    let open = (): void => {}
-    const gate = new Promise<void>((resolve) => {
-      open = resolve
-    })
+    const gate = signal()
     const decide = (): void => {
       decided += 1
-      if (decided === 5) open()
+      if (decided === 5) gate.give()
     }
     const { url, directory, upload } = await start({
       authorize: () => 'alice',
@@ -206,7 +203,7 @@ describe('Timeouts & limits', () => {
       sweepEvery: 0,
       onCreate: async () => {
         decide()
-        await gate
+        await gate.given
       },
     })
     upload.events.on('refused', decide)
@@ -220,65 +217,51 @@ describe('Timeouts & limits', () => {
     /** A server with room for one session, whose sweep stops behind the last session that it saw. */
     async function slowlyCounted() {
       const store = memoryStore()
-      let reached = (): void => {}
-      let goOn = (): void => {}
-      const counted = new Promise<void>((resolve) => {
-        reached = resolve
-      })
-      const gate = new Promise<void>((resolve) => {
-        goOn = resolve
-      })
+      const [counted, gate] = [signal(), signal()]
       async function* list() {
         yield* store.list()
-        reached()
-        await gate
+        counted.give()
+        await gate.given
       }
       const server = await start({ store: { ...store, list }, maxSessions: 1, sweepEvery: 0 })
       const another = () => new TestClient(new URL('b.bin', server.url)).create()
-      return { ...server, counted, goOn, another }
+      return { ...server, counted, gate, another }
     }
 
     it('93: one that ended meanwhile does not count', async () => {
       const server = await slowlyCounted()
-      const { upload, counted, goOn, another } = server
+      const { upload, counted, gate, another } = server
       const client = await sessionOn(server)
       const sweep = upload.sweep()
-      await counted
+      await counted.given
       expectAck(await client.close(), 200)
-      goOn()
+      gate.give()
       await sweep
       expectAck(await another(), 200)
     })
 
     it('93: one that was about to begin when the count did counts', async () => {
-      let reached = (): void => {}
-      let goOn = (): void => {}
-      const beginning = new Promise<void>((resolve) => {
-        reached = resolve
-      })
-      const gate = new Promise<void>((resolve) => {
-        goOn = resolve
-      })
+      const [beginning, gate] = [signal(), signal()]
       const onCreate = (): Promise<void> => {
-        reached()
-        return gate
+        beginning.give()
+        return gate.given
       }
       const server = await start({ store: memoryStore(), maxSessions: 1, sweepEvery: 0, onCreate })
-      const session = sessionOn(server)
-      await beginning
+      const begun = sessionOn(server)
+      await beginning.given
       await server.upload.sweep()
-      goOn()
-      await session
+      gate.give()
+      await begun
       expectAck(await new TestClient(new URL('b.bin', server.url)).create(), 503, { sessionId: null })
     })
 
     it('93: one that began meanwhile counts', async () => {
       const server = await slowlyCounted()
-      const { upload, counted, goOn, another } = server
+      const { upload, counted, gate, another } = server
       const sweep = upload.sweep()
-      await counted
+      await counted.given
       await sessionOn(server)
-      goOn()
+      gate.give()
       await sweep
       expectAck(await another(), 503, { sessionId: null })
     })
