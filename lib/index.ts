@@ -8,8 +8,8 @@ export type { Size } from './protocol/size.ts'
 export type { CompleteUpload, CreateDecision, Hooks, NewUpload } from './sessions/hooks.ts'
 export type { BitsUploadEvents, InterruptionReport, PacketReport, UploadReport } from './sessions/reports.ts'
 export type { SweepResult } from './sessions/sweep.ts'
-export { type FileStoreOptions, fileStore } from './stores/file.ts'
-export type { FileSystem } from './stores/file-system.ts'
+export { type Durability, type FileStoreOptions, fileStore } from './stores/file.ts'
+export type { FileStatus, FileSystem } from './stores/file-system.ts'
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores/memory.ts'
 export type {
   AppendOptions,

@@ -60,56 +60,77 @@ export async function checkDestination(
   return path
 }
 
+/** What there is to be done around a publication. */
+export interface PlaceOptions {
+  /** A name beside the part, on its file system, that nobody else uses. */
+  readonly spare: string
+  /** Whether the new name must survive a loss of power. */
+  readonly durable: boolean
+  /** Called before a copy appears beside the destination: {@link strayCopy} names it. */
+  beforeCopy(): Promise<void>
+}
+
 /**
- * Moves a complete, synced part to its destination, atomically, and makes the new name durable. Called again after a
- * crash it goes on where it was.
- *
- * @param beforeCopy called before a copy appears beside the destination: {@link strayCopy} names it
+ * Makes a complete part stand at its destination too, atomically. The part stays: as long as it does, and the session is
+ * not known to be published, this may be called again, and goes on where a crash ended it.
  */
-export async function moveToDestination(
+export async function placeAtDestination(
   fs: FileSystem,
   directories: Directories,
   session: NewSession,
   part: string,
-  beforeCopy: () => Promise<void>,
+  { spare, durable, beforeCopy }: PlaceOptions,
 ): Promise<void> {
   const path = await resolve(fs, directories, session.name)
   const copy = strayCopy(directories, session)
-  const put = session.overwrite ? replace : putExclusively
-  try {
-    await put(fs, part, path, copy)
-  } catch (error) {
-    if (errno(error) !== 'EXDEV') throw error
-    // Between two file systems the bytes travel to a hidden name first, so that the last step is atomic again.
-    await beforeCopy()
-    // After a crash the copy may be in its place already.
-    if (!(await isSameFile(fs, copy, path))) {
-      await copySynced(fs, part, copy)
-      await put(fs, copy, path, copy).catch(async (failure) => {
-        await orAbsent(fs.unlink(copy))
-        throw failure
-      })
+  // After a crash it may be in its place already, under this name or that.
+  if (!(await isSameFile(fs, part, path)) && !(await isSameFile(fs, copy, path))) {
+    try {
+      if (session.overwrite) await replace(fs, part, path, spare)
+      else await putExclusively(fs, part, path)
+    } catch (error) {
+      if (errno(error) !== 'EXDEV') throw error
+      await beforeCopy()
+      await placeCopy(fs, part, path, copy, session.overwrite)
     }
-    await fs.unlink(part)
-    await orAbsent(fs.unlink(copy))
   }
-  // Until the part is gone the session does not count as published; a rename took it along.
-  await orAbsent(fs.unlink(part))
-  await syncDirectory(fs, dirname(path))
+  if (durable) await syncDirectory(fs, dirname(path))
 }
 
 /** The hidden name beside the destination that a copy travels under, and that a crash may have left it at. */
 export const strayCopy = ({ root }: Directories, { name, id }: NewSession): string =>
   join(dirname(join(root, ...name.split('/'))), `.${id}.part`)
 
-async function copySynced(fs: FileSystem, part: string, copy: string): Promise<void> {
-  // What a crash left of an earlier copy.
-  await orAbsent(fs.unlink(copy))
-  await fs.copyFile(part, copy)
-  await withFile(fs, copy, 'r+', (fd) => fs.fsync(fd))
+/** Between two file systems the bytes travel to a hidden name first, so that the last step is atomic again. */
+async function placeCopy(fs: FileSystem, part: string, path: string, copy: string, overwrite: boolean) {
+  try {
+    await orAbsent(fs.unlink(copy))
+    await fs.copyFile(part, copy)
+    await withFile(fs, copy, 'r+', (fd) => fs.fsync(fd))
+    if (overwrite) await renameOver(fs, copy, path)
+    else await putExclusively(fs, copy, path)
+  } catch (error) {
+    await orAbsent(fs.unlink(copy))
+    throw error
+  }
 }
 
-async function replace(fs: FileSystem, source: string, path: string): Promise<void> {
+/** A second name of the part replaces the file, so that the part is still there to tell what was done. */
+async function replace(fs: FileSystem, part: string, path: string, spare: string): Promise<void> {
+  await orAbsent(fs.unlink(spare))
+  try {
+    await fs.link(part, spare)
+  } catch (error) {
+    if (!hasNoLinks(error)) throw error
+    return renameOver(fs, part, path)
+  }
+  await renameOver(fs, spare, path).catch(async (error) => {
+    await orAbsent(fs.unlink(spare))
+    throw error
+  })
+}
+
+async function renameOver(fs: FileSystem, source: string, path: string): Promise<void> {
   await fs.rename(source, path).catch((error) => {
     if (errno(error) !== 'EISDIR' && errno(error) !== 'ENOTEMPTY') throw error
     throw new BitsError('invalid-destination', 'The destination is a directory', { cause: error })
@@ -117,24 +138,16 @@ async function replace(fs: FileSystem, source: string, path: string): Promise<vo
 }
 
 /** rename() would replace whatever stands at the path; link() never does. */
-async function putExclusively(fs: FileSystem, source: string, path: string, copy: string): Promise<void> {
-  await fs.link(source, path).catch(async (error) => {
-    switch (errno(error)) {
-      case 'EEXIST': {
-        // After a crash between link and unlink it is our own file that stands there.
-        const ours = (await isSameFile(fs, source, path)) || (await isSameFile(fs, copy, path))
-        if (!ours) throw new BitsError('destination-exists', undefined, { cause: error })
-        return
-      }
-      case 'EPERM':
-      case 'ENOSYS':
-      case 'ENOTSUP':
-        throw new Error('Publishing without overwrite needs a file system with hard links', { cause: error })
-      default:
-        throw error
-    }
+async function putExclusively(fs: FileSystem, source: string, path: string): Promise<void> {
+  await fs.link(source, path).catch((error) => {
+    if (errno(error) === 'EEXIST') throw new BitsError('destination-exists', undefined, { cause: error })
+    if (!hasNoLinks(error)) throw error
+    throw new Error('Publishing without overwrite needs a file system with hard links', { cause: error })
   })
 }
+
+const hasNoLinks = (error: unknown): boolean =>
+  ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'].includes(errno(error) ?? '')
 
 async function isSameFile(fs: FileSystem, a: string, b: string): Promise<boolean> {
   const [one, other] = await Promise.all([orAbsent(fs.lstat(a)), orAbsent(fs.lstat(b))])

@@ -1,5 +1,11 @@
 import * as fs from 'node:fs'
+import type { Readable } from 'node:stream'
 import { promisify } from 'node:util'
+import { currentBoot } from './boot.ts'
+import { dropBytes } from './chunks.ts'
+
+/** What the file store needs to know of a file. */
+export type FileStatus = Pick<fs.Stats, 'size' | 'mtimeMs' | 'ino' | 'dev' | 'isDirectory' | 'isSymbolicLink'>
 
 /**
  * The calls that the file store makes, on plain descriptors: `FileHandle` costs up to a third of the speed of small
@@ -16,8 +22,8 @@ export interface FileSystem {
   fsync(fd: number): Promise<void>
   futimes(fd: number, atime: Date, mtime: Date): Promise<void>
   ftruncate(fd: number, length: number): Promise<void>
-  stat(path: string): Promise<fs.Stats>
-  lstat(path: string): Promise<fs.Stats>
+  stat(path: string): Promise<FileStatus>
+  lstat(path: string): Promise<FileStatus>
   readFile(path: string, encoding: 'utf8'): Promise<string>
   link(path: string, newPath: string): Promise<void>
   rename(path: string, newPath: string): Promise<void>
@@ -25,8 +31,10 @@ export interface FileSystem {
   copyFile(path: string, newPath: string): Promise<void>
   mkdir(path: string, options: { recursive: true; mode?: number }): Promise<unknown>
   realpath(path: string): Promise<string>
-  opendir(path: string): Promise<fs.Dir>
-  createReadStream(path: string): fs.ReadStream
+  opendir(path: string): Promise<AsyncIterable<{ readonly name: string }>>
+  createReadStream(path: string): Readable
+  /** Names the run of the machine during which what was written is sure to be there, synced or not. */
+  boot(): string
 }
 
 const writev = promisify(fs.writev)
@@ -57,6 +65,7 @@ export const nodeFileSystem: FileSystem = {
   realpath: promisify(fs.realpath.native),
   opendir: promisify(fs.opendir),
   createReadStream: fs.createReadStream,
+  boot: currentBoot,
 }
 
 /** The code of a system error, `ENOENT` for example. */
@@ -92,4 +101,22 @@ export async function withFile<T>(
 export async function syncDirectory(fs: FileSystem, path: string): Promise<void> {
   if (process.platform === 'win32') return
   await withFile(fs, path, 'r', (fd) => fs.fsync(fd))
+}
+
+/** Writes a batch at `position`, whole. Resolves to the position behind it. */
+export async function writeAll(
+  fs: FileSystem,
+  fd: number,
+  chunks: readonly Uint8Array[],
+  position: number,
+): Promise<number> {
+  let rest = chunks
+  let at = position
+  for (;;) {
+    const written = await fs.writev(fd, rest, at)
+    at += written
+    // A disk that is almost full takes less than it is given, and says why only when it is asked again.
+    rest = dropBytes(rest, written)
+    if (rest.length === 0) return at
+  }
 }

@@ -109,18 +109,23 @@ describe('what a crash leaves', () => {
     expect(await listed(second)).toEqual([session.id])
   })
 
-  it('is published once, though the crash was between link and unlink', async () => {
+  it.each([
+    ['behind the link', 'fsync', 'receiving'],
+    ['before the part went', 'unlink', 'published'],
+  ] as const)('is published once, though the crash came %s', async (_, call, state) => {
     const root = await temporaryDirectory()
-    const fileSystem = withCalls({ unlink: async () => failing('EKILLED') })
     const session = await complete(fileStore(root), 'abc')
-    const crashed = fileStore(root, { fileSystem })
+    const crashed = fileStore(root, { fileSystem: withCalls({ [call]: async () => failing('EKILLED') }) })
     await expect(crashed.publish(await loaded(crashed, session.id))).rejects.toThrow('EKILLED')
     const store = fileStore(root)
     const found = await loaded(store, session.id)
-    expect(found.state).toBe('receiving')
+    expect(found).toMatchObject({ state, received: 3 })
     await store.publish(found)
-    expect(await loaded(store, session.id)).toMatchObject({ state: 'published', received: 3 })
+    const published = await loaded(store, session.id)
+    expect(published).toMatchObject({ state: 'published', received: 3 })
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+    await store.remove(published)
+    expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
   })
 
   it('is published once, though it was replaced already', async () => {
@@ -131,6 +136,26 @@ describe('what a crash leaves', () => {
     await link(join(root, '.bits-sessions', `${session.id}.part`), join(root, 'a.bin'))
     await store.publish(session)
     expect(await loaded(store, session.id)).toMatchObject({ state: 'published' })
+  })
+
+  it('has no second name left of a part that was about to replace a file', async () => {
+    const root = await temporaryDirectory()
+    const rename: FileSystem['rename'] = async () => failing('EKILLED')
+    const unlink: FileSystem['unlink'] = async (path) =>
+      path.endsWith('.out') ? failing('EKILLED') : nodeFileSystem.unlink(path)
+    const session = await complete(fileStore(root), 'abc', { overwrite: true })
+    const other = await complete(fileStore(root), 'xyz', { overwrite: true, name: 'b' })
+    for (const { id } of [session, other]) {
+      await link(join(root, '.bits-sessions', `${id}.part`), join(root, '.bits-sessions', `${id}.out`))
+    }
+    const crashed = fileStore(root, { fileSystem: withCalls({ rename, unlink }) })
+    await expect(crashed.publish(await loaded(crashed, session.id))).rejects.toThrow('EKILLED')
+    const store = fileStore(root)
+    await store.publish(await loaded(store, session.id))
+    await store.remove(await loaded(store, session.id))
+    await store.remove(other)
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+    expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
   })
 
   it('is cleared away when it is of no use: torn records, parts without one', async () => {

@@ -1,0 +1,218 @@
+import { constants } from 'node:fs'
+import { join } from 'node:path'
+import { BitsError } from '../protocol/errors.ts'
+import { readGuid } from '../protocol/guid.ts'
+import { sameBoot } from './boot.ts'
+import { checkDestination, type Directories, placeAtDestination, strayCopy } from './destination.ts'
+import { errno, type FileSystem, orAbsent, syncDirectory, withFile, writeAll } from './file-system.ts'
+import { type Record, Records } from './record.ts'
+import type { AppendOptions, Body, NewSession, Session, SessionState, Store } from './store.ts'
+
+/** See {@link FileStoreOptions.durability}. */
+export type Durability = 'file' | 'fragment' | 'none'
+
+/** A session with what only this store needs to know. */
+interface FileSession extends Session {
+  readonly record: Record
+}
+
+/** Bytes after which an unfinished upload is synced, so that a loss of power costs the client no more than these. */
+const SyncEvery = 64 * 1024 * 1024
+
+/** Record, part, and a second name of the part. */
+const kinds = ['json', 'part', 'out']
+
+/** What a crash left in the sessions' directory is cleared away when it is this old, in milliseconds. */
+const LitterAge = 60 * 1000
+
+/** See {@link fileStore}. */
+export class FileStore implements Store {
+  readonly #directories: Directories
+  readonly #fs: FileSystem
+  readonly #records: Records
+  readonly #durability: Durability
+  readonly #boot: string
+
+  constructor(directories: Directories, fs: FileSystem, durability: Durability) {
+    this.#directories = directories
+    this.#fs = fs
+    this.#records = new Records(fs, directories.sessions)
+    this.#durability = durability
+    this.#boot = fs.boot()
+  }
+
+  async create(session: NewSession): Promise<void> {
+    await checkDestination(this.#fs, this.#directories, session)
+    const begin = () => this.#records.begin(session, this.#boot)
+    try {
+      await begin().catch(async (error) => {
+        if (errno(error) !== 'ENOENT') throw error
+        await this.#fs.mkdir(this.#directories.root, { recursive: true })
+        // What is on its way is nobody's to read.
+        await this.#fs.mkdir(this.#directories.sessions, { recursive: true, mode: 0o700 })
+        await begin()
+      })
+    } catch (error) {
+      throw translate(error)
+    }
+  }
+
+  async load(id: string): Promise<FileSession | undefined> {
+    const [record, part] = await Promise.all([
+      this.#records.read(id),
+      orAbsent(this.#fs.stat(this.#part(id))),
+    ])
+    if (!record) return undefined
+    const { session, facts } = record
+    const { mtimeMs } = part ?? (await this.#fs.stat(this.#records.path(id)))
+    const state = stateOf(record, part !== undefined)
+    const held = part?.size ?? 0
+    // Written under an earlier boot and not synced: perhaps on disk, perhaps a hole.
+    const sure = sameBoot(facts.boot, this.#boot) ? held : Math.min(held, facts.synced ?? 0)
+    return {
+      ...session,
+      state,
+      received: state === 'published' ? (facts.total ?? 0) : sure,
+      ...(facts.total !== undefined && { total: facts.total }),
+      progressed: mtimeMs,
+      record,
+    }
+  }
+
+  async append(session: Session, body: Body, { total, durable }: AppendOptions): Promise<Session> {
+    const { id } = session
+    try {
+      if (session.total === undefined) await this.#records.note(id, { total })
+      if (session.state === 'gone') await this.#records.note(id, { accepted: false, synced: 0 })
+      // Made by the first append only: if it is gone later, the session was removed, and must not come back.
+      const begins = session.total === undefined || session.state === 'gone'
+      const flags = constants.O_WRONLY | (begins ? constants.O_CREAT : 0)
+      const received = await withFile(this.#fs, this.#part(id), flags, async (fd) => {
+        const { end, synced } = await this.#write(fd, session as FileSession, body)
+        if (end === session.received) await this.#fs.futimes(fd, new Date(), new Date())
+        if (this.#durability === 'fragment') await this.#mark(fd, id, end, synced)
+        else if (durable && this.#durability === 'file') await this.#fs.fdatasync(fd)
+        return end
+      })
+      return { ...session, state: session.state === 'gone' ? 'receiving' : session.state, received, total }
+    } catch (error) {
+      throw translate(error)
+    }
+  }
+
+  /** Writes batch after batch, one write in flight, and syncs now and then. Resolves to the new length. */
+  async #write(fd: number, { id, received, record }: FileSession, body: Body) {
+    let { boot, synced = 0 } = record.facts
+    if (!sameBoot(boot, this.#boot)) {
+      await this.#fs.ftruncate(fd, received)
+      boot = this.#boot
+      synced = received
+      await this.#records.note(id, { boot, synced })
+    }
+    let end = received
+    for await (const chunks of body) {
+      end = await writeAll(this.#fs, fd, chunks, end)
+      if (end - synced >= SyncEvery && this.#durability !== 'none') {
+        await this.#mark(fd, id, end, synced)
+        synced = end
+      }
+    }
+    return { end, synced }
+  }
+
+  /** Syncs a part, and remembers how far it is: after a loss of power the upload goes on from there. */
+  async #mark(fd: number, id: string, end: number, synced: number): Promise<void> {
+    await this.#fs.fdatasync(fd)
+    await this.#records.note(id, { synced: end }, true)
+    // The first time, the names of part and record as well.
+    if (synced === 0) await syncDirectory(this.#fs, this.#directories.sessions)
+  }
+
+  async accept(session: Session): Promise<void> {
+    const { id, received } = session
+    const durable = this.#durability !== 'none'
+    await this.#records.note(id, { accepted: true, ...(durable && { synced: received }) }, durable)
+    if (durable) await syncDirectory(this.#fs, this.#directories.sessions)
+  }
+
+  async publish(session: Session): Promise<void> {
+    if (session.state === 'published') return
+    const { id } = session
+    const part = this.#part(id)
+    const durable = this.#durability !== 'none'
+    let copied = false
+    const beforeCopy = async (): Promise<void> => {
+      copied = true
+      await this.#records.note(id, { copying: true })
+    }
+    try {
+      const spare = this.#spare(id)
+      await placeAtDestination(this.#fs, this.#directories, session, part, { spare, durable, beforeCopy })
+      // Not before the name is durable: who reads this trusts it. Not after the part is gone: that would look lost.
+      await this.#records.note(id, { published: true })
+      await orAbsent(this.#fs.unlink(part))
+      if (copied) await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
+    } catch (error) {
+      throw translate(error)
+    }
+  }
+
+  read(session: Session) {
+    return this.#fs.createReadStream(this.#part(session.id))
+  }
+
+  async remove(session: Session): Promise<void> {
+    const { id, record } = session as FileSession
+    // The record last: as long as it stands, the rest will be found and removed.
+    if (record.facts.copying) await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
+    if (session.overwrite) await orAbsent(this.#fs.unlink(this.#spare(id)))
+    await orAbsent(this.#fs.unlink(this.#part(id)))
+    await this.#records.remove(id)
+  }
+
+  async *list(): AsyncIterable<Session> {
+    const directory = await orAbsent(this.#fs.opendir(this.#directories.sessions))
+    if (!directory) return
+    for await (const { name } of directory) {
+      const [id, kind] = name.split('.', 2) as [string, string?]
+      if (readGuid(id) !== id || !kinds.includes(kind ?? '')) continue
+      const session = await this.load(id)
+      if (!session) await this.#clear(join(this.#directories.sessions, name))
+      else if (kind === 'json') yield session
+    }
+  }
+
+  /** Removes a part without a record, or a torn record: nobody can ask for it any more. */
+  async #clear(path: string): Promise<void> {
+    const found = await orAbsent(this.#fs.stat(path))
+    if (found && Date.now() - found.mtimeMs > LitterAge) await orAbsent(this.#fs.unlink(path))
+  }
+
+  /** A second name of the part, while it replaces a file. */
+  #spare(id: string): string {
+    return join(this.#directories.sessions, `${id}.out`)
+  }
+
+  #part(id: string): string {
+    return join(this.#directories.sessions, `${id}.part`)
+  }
+}
+
+function stateOf({ facts }: Record, partExists: boolean): SessionState {
+  if (facts.published) return 'published'
+  if (!partExists && facts.total !== undefined) return 'gone'
+  return facts.accepted ? 'accepted' : 'receiving'
+}
+
+/** Gives a system error the meaning that the protocol has a word for. */
+function translate(error: unknown): unknown {
+  switch (errno(error)) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new BitsError('disk-full', undefined, { cause: error })
+    case 'EFBIG':
+      return new BitsError('too-large', undefined, { cause: error })
+    default:
+      return error
+  }
+}

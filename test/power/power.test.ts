@@ -1,0 +1,179 @@
+import express from 'express'
+import { describe, expect, it } from 'vitest'
+import { bitsUpload, type Durability, fileStore } from '../../lib/index.ts'
+import { noise } from '../support/bytes.ts'
+import { hresult, received, TestClient } from '../support/client.ts'
+import { serve } from '../support/server.ts'
+import { ForgetfulDisk, type Random } from './forgetful-disk.ts'
+
+const file = noise(5000)
+const piece = 1500
+
+/** mulberry32: the same numbers for the same seed. */
+function randomOf(seed: number): Random {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** A server on a forgetful disk, that can be started anew. */
+async function machine(durability: Durability) {
+  const disk = new ForgetfulDisk()
+  const open = () =>
+    bitsUpload({
+      store: fileStore('/disk', { fileSystem: disk.fileSystem, durability }),
+      overwrite: true,
+      sweepEvery: 0,
+    })
+  let upload = open()
+  const url = await serve(
+    express().use('/upload', (request, response, next) => upload(request, response, next)),
+  )
+  return {
+    disk,
+    client: () => new TestClient(new URL('upload/a.bin', url)),
+    async restart() {
+      await upload.close({ grace: 0 })
+      upload = open()
+    },
+  }
+}
+
+interface Progress {
+  /** What the client was promised last. */
+  acked: number
+  /** The client saw success for the last byte. */
+  done: boolean
+}
+
+/** Sends the file from where the server wants it on, until it is there or the machine stops. */
+async function send(client: TestClient, progress: Progress): Promise<void> {
+  let at = progress.acked
+  for (let tries = 0; tries < 30 && !progress.done; tries += 1) {
+    if (!client.sessionId) {
+      if ((await client.create()).status !== 200) return
+      at = 0
+    }
+    const end = Math.min(at + piece, file.length)
+    const answer = await client.fragment(at, file.subarray(at, end), file.length)
+    if (hresult(answer) === '0x8020001F') {
+      client.sessionId = ''
+      progress.acked = 0
+      continue
+    }
+    if (answer.status >= 500) return
+    at = received(answer)
+    progress.acked = at
+    progress.done = answer.status === 200 && at === file.length
+  }
+}
+
+/** The bytes that a file store holds of the session, and what it says of them. */
+async function held(
+  { fileSystem }: ForgetfulDisk,
+  id: string,
+): Promise<{ received: number; bytes: Buffer } | undefined> {
+  const store = fileStore('/disk', { fileSystem })
+  const session = await store.load(id)
+  if (!session || session.state === 'published') return undefined
+  const chunks: Uint8Array[] = []
+  if (session.received > 0) for await (const chunk of store.read(session)) chunks.push(chunk)
+  return { received: session.received, bytes: Buffer.concat(chunks) }
+}
+
+/** How many calls a whole upload makes. */
+async function callsOf(durability: Durability): Promise<number> {
+  const { disk, client } = await machine(durability)
+  const progress = { acked: 0, done: false }
+  const uploader = client()
+  await send(uploader, progress)
+  expect(progress.done).toBe(true)
+  await uploader.close()
+  return disk.calls
+}
+
+describe.each(['file', 'fragment'] as const)(
+  'durability %s, the machine stopped at every call',
+  (durability) => {
+    it.each([
+      ['the process dies', (disk: ForgetfulDisk) => disk.restart()],
+      ['the power fails', (disk: ForgetfulDisk, seed: number) => disk.losePower(randomOf(seed))],
+    ])('%s', async (_, strike) => {
+      const calls = await callsOf(durability)
+      expect(calls).toBeGreaterThan(20)
+      for (let stop = 1; stop <= calls; stop += 1) {
+        for (let seed = stop; seed < stop + 6000; seed += 1000) {
+          const at = `stopped at call ${stop} of ${calls}, seed ${seed}`
+          const { disk, client, restart } = await machine(durability)
+          const uploader = client()
+          const progress: Progress = { acked: 0, done: false }
+          disk.stopAfter(stop)
+          await send(uploader, progress)
+          const { acked, done } = progress
+          strike(disk, seed)
+          await restart()
+
+          const whole = disk.files().get('/disk/a.bin')
+          // Never a part, a hole or zeros under the name; and after the last Ack, the file.
+          if (whole || done) expect(whole?.equals(file), at).toBe(true)
+          const session = await held(disk, uploader.sessionId)
+          if (session) {
+            // What it says it has, it has.
+            expect(
+              session.bytes.subarray(0, session.received).equals(file.subarray(0, session.received)),
+              at,
+            ).toBe(true)
+            if (!done && (durability === 'fragment' || _ === 'the process dies')) {
+              expect(session.received, at).toBeGreaterThanOrEqual(acked)
+            }
+          } else if (!done && acked > 0 && durability === 'fragment') {
+            expect(whole?.equals(file), at).toBe(true)
+          }
+
+          // The client goes on and brings it to its end.
+          await send(uploader, progress)
+          expect(progress.done, at).toBe(true)
+          expect(disk.files().get('/disk/a.bin')?.equals(file), at).toBe(true)
+        }
+      }
+    })
+  },
+)
+
+it.each([
+  // The bytes, and the name.
+  ['file', 2],
+  // And after each of four fragments its bytes and the record, once their names.
+  ['fragment', 2 + 4 * 2 - 1 + 1],
+  ['none', 0],
+] as const)('durability %s makes %d syncs for a file of four fragments', async (durability, syncs) => {
+  const { disk, client } = await machine(durability)
+  const uploader = client()
+  await send(uploader, { acked: 0, done: false })
+  await uploader.close()
+  expect(disk.syncs).toBe(syncs)
+  expect([...disk.files().keys()]).toEqual(['/disk/a.bin'])
+})
+
+it('durability none promises nothing: the disk does forget', async () => {
+  let lost = 0
+  for (let seed = 1; seed <= 20; seed += 1) {
+    const { disk, client } = await machine('none')
+    const progress = { acked: 0, done: false }
+    await send(client(), progress)
+    expect(progress.done).toBe(true)
+    disk.losePower(randomOf(seed))
+    if (!disk.files().get('/disk/a.bin')?.equals(file)) lost += 1
+  }
+  expect(lost).toBeGreaterThan(0)
+})
+
+it('knows its levels', () => {
+  expect(() => fileStore('/disk', { durability: 'some' as 'none' })).toThrow(
+    /durability is 'file', 'fragment' or 'none'/,
+  )
+})
