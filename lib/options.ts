@@ -5,6 +5,7 @@ import { readSize, type Size } from './protocol/size.ts'
 import type { Hooks } from './sessions/hooks.ts'
 import type { SessionSettings } from './sessions/settings.ts'
 import { fileStore } from './stores/file.ts'
+import { patientStore } from './stores/patience.ts'
 import type { Store } from './stores/store.ts'
 
 /**
@@ -59,6 +60,12 @@ export interface BitsUploadOptions<Caller extends IncomingMessage = IncomingMess
   readonly idleTimeout?: number
 
   /**
+   * Milliseconds that a call of the store may take before it counts as failed: 500, and the client comes back.
+   * Default: 4 minutes, for Windows waits 5 for an answer.
+   */
+  readonly storeTimeout?: number
+
+  /**
    * When the file appears under its name: with the last fragment, before its Ack, as Windows' servers do, or when the
    * client closes the session, as the open specification says. Default: `'last-fragment'`.
    */
@@ -101,6 +108,7 @@ const known = [
   'expireAfter',
   'sweepEvery',
   'idleTimeout',
+  'storeTimeout',
   'commitOn',
   'createStatus',
   'hostId',
@@ -127,7 +135,7 @@ export function readOptions<Caller extends IncomingMessage>(
   }
   const maxSize = size('maxSize', options.maxSize ?? '10gb')
   return Object.freeze({
-    store: readStore(options.store),
+    store: patientStore(readStore(options.store), delay('storeTimeout', options.storeTimeout ?? 240_000, 1)),
     maxSize,
     maxFragmentSize: size('maxFragmentSize', options.maxFragmentSize ?? maxSize),
     maxSessions: count('maxSessions', options.maxSessions ?? 10_000),

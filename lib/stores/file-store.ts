@@ -79,7 +79,7 @@ export class FileStore implements Store {
     }
   }
 
-  async append(session: Session, body: Body, { total, durable }: AppendOptions): Promise<Session> {
+  async append(session: Session, body: Body, { total, durable, signal }: AppendOptions): Promise<Session> {
     const { id } = session
     try {
       if (session.total === undefined) await this.#records.note(id, { total })
@@ -88,7 +88,7 @@ export class FileStore implements Store {
       const begins = session.total === undefined || session.state === 'gone'
       const flags = constants.O_WRONLY | (begins ? constants.O_CREAT : 0)
       const received = await withFile(this.#fs, this.#part(id), flags, async (fd) => {
-        const { end, synced } = await this.#write(fd, session as FileSession, body)
+        const { end, synced } = await this.#write(fd, session as FileSession, body, signal)
         if (end === session.received) await this.#fs.futimes(fd, new Date(), new Date())
         if (this.#durability === 'fragment') await this.#mark(fd, id, end, synced)
         else if (durable && this.#durability === 'file') await this.#fs.fdatasync(fd)
@@ -101,7 +101,7 @@ export class FileStore implements Store {
   }
 
   /** Writes batch after batch, one write in flight, and syncs now and then. Resolves to the new length. */
-  async #write(fd: number, { id, received, record }: FileSession, body: Body) {
+  async #write(fd: number, { id, received, record }: FileSession, body: Body, signal?: AbortSignal) {
     let { boot, synced = 0 } = record.facts
     if (!sameBoot(boot, this.#boot)) {
       await this.#fs.ftruncate(fd, received)
@@ -111,6 +111,8 @@ export class FileStore implements Store {
     }
     let end = received
     for await (const chunks of body) {
+      // Given up: another packet may have the session by now.
+      signal?.throwIfAborted()
       end = await writeAll(this.#fs, fd, chunks, end)
       if (end - synced >= SyncEvery && this.#durability !== 'none') {
         await this.#mark(fd, id, end, synced)

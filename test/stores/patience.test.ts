@@ -1,0 +1,85 @@
+import { expect, it } from 'vitest'
+import { memoryStore, type Store } from '../../lib/index.ts'
+import { patientStore } from '../../lib/stores/patience.ts'
+import { received, TestClient } from '../support/client.ts'
+import { withResolvers } from '../support/promise.ts'
+import { uploadServer } from '../support/server.ts'
+import { body, complete, listed, loaded, newSession } from '../support/store.ts'
+
+const never = new Promise<never>(() => {})
+const hello = Buffer.from('hello')
+
+it.each(['create', 'load', 'append', 'publish'] as const)(
+  'store.%s that never settles: an Ack in bounded time, the session free, and all well when it works again',
+  async (verb) => {
+    const store = memoryStore()
+    let hung = true
+    const hanging = {
+      ...store,
+      [verb]: (...args: never[]) => (hung ? never : (store[verb] as (...args: never[]) => unknown)(...args)),
+    }
+    const { upload, url } = await uploadServer({ store: hanging as Store, storeTimeout: 40, sweepEvery: 0 })
+    const errors: string[] = []
+    upload.events.on('failed', ({ error }) => errors.push(error.message))
+    const client = new TestClient(new URL('a.bin', url))
+    let answer = await client.create()
+    if (verb !== 'create') answer = await client.fragment(0, hello, 5)
+    expect(answer.status).toBe(500)
+    expect(errors[0]).toMatch(`store.${verb}() did not settle within 40 ms`)
+    hung = false
+    if (verb === 'create') await client.create()
+    answer = await client.fragment(0, hello, 5)
+    expect([answer.status, received(answer)]).toEqual([200, 5])
+    expect(store.files.get('a.bin')?.toString()).toBe('hello')
+  },
+)
+
+it('counts the store’s time only: a client may take its own', async () => {
+  const store = patientStore(memoryStore(), 30)
+  const session = newSession()
+  await store.create(session)
+  async function* slow() {
+    for (const text of ['a', 'b', 'c']) {
+      await new Promise((resolve) => setTimeout(resolve, 60))
+      yield [Buffer.from(text)]
+    }
+  }
+  const after = await store.append(await loaded(store, session.id), slow(), { total: 3, durable: true })
+  expect(after.received).toBe(3)
+})
+
+it('tells an append that it was given up, and passes on errors of both sides', async () => {
+  const told = withResolvers<unknown>()
+  const memory = memoryStore()
+  const append: Store['append'] = (_, bytes, { signal }) => {
+    signal?.addEventListener('abort', () => told.resolve(signal.reason))
+    void bytes[Symbol.asyncIterator]().next()
+    return never
+  }
+  const session = newSession()
+  await memory.create(session)
+  const hung = patientStore({ ...memory, append }, 20)
+  const given = hung.append(await loaded(memory, session.id), body('a'), { total: 1, durable: true })
+  await expect(given).rejects.toMatchObject({ code: 'store-failed' })
+  expect(await told.promise).toMatchObject({ code: 'store-failed' })
+  const store = patientStore(memory, 1000)
+  const broken = store.append(await loaded(memory, session.id), body(new Error('cut')), {
+    total: 1,
+    durable: true,
+  })
+  await expect(broken).rejects.toThrow('cut')
+})
+
+it('lists, and leaves a list in the middle', async () => {
+  const store = patientStore(memoryStore(), 1000)
+  await complete(store, 'a', { name: 'a' })
+  await complete(store, 'b', { name: 'b' })
+  expect(await listed(store)).toHaveLength(2)
+  for await (const { received } of store.list()) {
+    expect(received).toBe(1)
+    break
+  }
+  const hung: Store['list'] = () => ({ [Symbol.asyncIterator]: () => ({ next: () => never }) })
+  const list = patientStore({ ...memoryStore(), list: hung }, 20).list()
+  await expect(listed({ ...memoryStore(), list: () => list })).rejects.toMatchObject({ code: 'store-failed' })
+})
