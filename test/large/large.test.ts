@@ -32,7 +32,7 @@ it('3 GiB in fragments from 5 KiB to 13 MiB: the same SHA-256, in less than 150 
     expect([answer.status, received(answer)]).toEqual([200, at])
   }
   expect((await client.close()).status).toBe(200)
-  const memory = await server.memory()
+  const { memory } = await server.state()
   const stored = createHash('sha256')
   await pipeline(createReadStream(join(directory, 'a.bin')), stored)
   expect(stored.digest('hex')).toBe(sent.digest('hex'))
