@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
 import { sendAck } from './http/answer.ts'
 import { incomingBody } from './http/body.ts'
 import { disconnected, drainControlBody, isBitsPost, type MountedRequest } from './http/request.ts'
@@ -28,7 +29,9 @@ export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
   /**
    * Stops: packets that come from now on are answered 503, so that clients come back later; those being worked on may
    * end within `grace` milliseconds (default: 10 s), then fragments still arriving are cut, and what came of them is
-   * kept. Resolves when no packet is being worked on. Sessions stay, to be resumed by the next process.
+   * kept. Resolves when no packet is being worked on, a second after `grace` at the latest. Sessions stay, to be resumed
+   * by the next process.
+   * @throws {TypeError} if `grace` is no number of milliseconds
    */
   close(options?: { readonly grace?: number }): Promise<void>
 }
@@ -55,10 +58,20 @@ export function bitsUpload<Caller extends IncomingMessage = IncomingMessage>(
     {
       events: receiver.sessions.reports,
       sweep: () => receiver.sessions.sweep(),
-      close: ({ grace = 10_000 } = {}) => receiver.close(grace),
+      async close({ grace = 10_000 } = {}) {
+        if (!(grace >= 0 && grace <= MaxGrace)) {
+          throw new TypeError(`close: grace is a number of milliseconds from 0 to ${MaxGrace}`)
+        }
+        await receiver.close(grace)
+      },
     },
   )
 }
+
+/** Milliseconds that a packet has for its end when it was cut. */
+const CutTime = 1000
+/** The longest grace, a day. */
+const MaxGrace = 24 * 60 * 60 * 1000
 
 class Receiver<Caller extends MountedRequest> {
   readonly sessions: Sessions<Caller>
@@ -89,7 +102,11 @@ class Receiver<Caller extends MountedRequest> {
     const cut = setTimeout(() => {
       for (const controller of this.#active.values()) controller.abort(new BitsError('stopping'))
     }, grace)
-    await Promise.all(this.#active.keys())
+    const end = new AbortController()
+    // What cannot be cut, a hook that never settles, must not keep a process from stopping.
+    const patience = delay(grace + CutTime, undefined, { signal: end.signal }).catch(() => {})
+    await Promise.race([Promise.all(this.#active.keys()), patience])
+    end.abort()
     clearTimeout(cut)
   }
 
@@ -109,9 +126,9 @@ class Receiver<Caller extends MountedRequest> {
   }
 
   async #answer(request: Caller, signal: AbortSignal): Promise<Ack> {
-    const packet = await this.#read(request)
     if (this.#stopping) throw new BitsError('stopping')
-    if (!this.#settings.enabled()) throw new BitsError('uploads-disabled')
+    if (!this.#isEnabled()) throw new BitsError('uploads-disabled')
+    const packet = await this.#read(request)
     const owner = await this.#authorize(request, packet)
     if (packet.type === 'Ping') return { status: 200 }
     const path = decodePath(request.originalUrl ?? request.url ?? '')
@@ -128,6 +145,14 @@ class Receiver<Caller extends MountedRequest> {
         },
       },
     )
+  }
+
+  #isEnabled(): boolean {
+    try {
+      return this.#settings.enabled()
+    } catch (error) {
+      throw asBitsError(error, 'hook-failed')
+    }
   }
 
   async #read(request: Caller): Promise<Packet> {

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { closestMatch } from 'leven'
+import { checkKeys, isRecord } from './checks.ts'
 import type { HostId } from './protocol/ack.ts'
 import { readSize, type Size } from './protocol/size.ts'
 import type { Hooks } from './sessions/hooks.ts'
@@ -125,7 +125,7 @@ export function readOptions<Caller extends IncomingMessage>(
   if (typeof options !== 'object' || options === null) {
     throw new TypeError("bitsUpload: pass options, at least { store: './incoming' }")
   }
-  for (const name of Object.keys(options)) checkKnown(name)
+  checkKeys('bitsUpload', 'option', options, known)
   const { authorize, onCreate, onUpload, enabled = true } = options
   for (const [name, hook] of Object.entries({ authorize, onCreate, onUpload })) {
     if (hook !== undefined && typeof hook !== 'function') throw wrong(name, 'a function', hook)
@@ -147,23 +147,11 @@ export function readOptions<Caller extends IncomingMessage>(
     commitOn: oneOf('commitOn', ['last-fragment', 'close'], options.commitOn),
     createStatus: oneOf('createStatus', [200, 201], options.createStatus),
     hostId: options.hostId === undefined ? undefined : readHostId(options.hostId),
-    enabled: typeof enabled === 'function' ? enabled : () => enabled,
+    enabled: () => asked(enabled),
     ...(authorize && { authorize }),
     ...(onCreate && { onCreate }),
     ...(onUpload && { onUpload }),
   })
-}
-
-function checkKnown(name: string): void {
-  if ((known as readonly string[]).includes(name)) return
-  const nearest = closestMatch(
-    name.toLowerCase(),
-    known.map((option) => option.toLowerCase()),
-    { maxDistance: 4 },
-  )
-  const meant = known.find((option) => option.toLowerCase() === nearest)
-  const hint = meant ? `did you mean '${meant}'?` : `the options are ${known.join(', ')}`
-  throw new TypeError(`bitsUpload: there is no option '${name}'; ${hint}`)
 }
 
 const wrong = (name: string, expected: string, value: unknown): TypeError => {
@@ -172,6 +160,13 @@ const wrong = (name: string, expected: string, value: unknown): TypeError => {
 }
 
 const verbs = ['create', 'load', 'append', 'accept', 'publish', 'read', 'remove', 'list'] as const
+
+/** @throws {TypeError} for an answer that is none: a promise would count as yes for ever */
+function asked(enabled: boolean | (() => boolean)): boolean {
+  const answer = typeof enabled === 'function' ? enabled() : enabled
+  if (typeof answer === 'boolean') return answer
+  throw new TypeError(`enabled() returns true or false, not ${String(answer)}`)
+}
 
 function readStore(store: string | Store | undefined): Store {
   if (typeof store === 'string' && store !== '') return fileStore(store)
@@ -215,7 +210,10 @@ function oneOf<const T>(name: string, values: readonly [T, ...T[]], value: T | u
 }
 
 function readHostId(hostId: NonNullable<BitsUploadOptions['hostId']>): HostId {
-  const { host, fallbackTimeout = 86_400 } = typeof hostId === 'string' ? { host: hostId } : hostId
+  const given: unknown = typeof hostId === 'string' ? { host: hostId } : hostId
+  if (!isRecord(given)) throw wrong('hostId', 'a host, or { host, fallbackTimeout }', given)
+  checkKeys('bitsUpload', 'hostId option', given, ['host', 'fallbackTimeout'])
+  const { host, fallbackTimeout = 86_400 } = given as { host?: string; fallbackTimeout?: number }
   // [MC-BUP] 2.2.3.2: a host of RFC 1738, or an IPv6 address; IIS takes 300 characters.
   if (typeof host !== 'string' || !/^(?:[a-z0-9.-]{1,300}|\[?[0-9a-f:.]{2,45}\]?)$/i.test(host)) {
     throw wrong('hostId', "a host name or address without port, such as 'node3.example'", host)

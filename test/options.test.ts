@@ -77,6 +77,12 @@ describe('options', () => {
     ['no boolean', { store, overwrite: 'yes' }, /'overwrite' takes false or true/],
     ['no switch', { store, enabled: 1 }, /'enabled'/],
     ['no hook', { store, onUpload: {} }, /'onUpload' takes a function/],
+    ['a host that is none', { store, hostId: null }, /'hostId' takes a host/],
+    [
+      'a misspelt time-out',
+      { store, hostId: { host: 'a', falbackTimeout: 5 } },
+      /did you mean 'fallbackTimeout'/,
+    ],
     ['a host with port', { store, hostId: 'node3:80' }, /'hostId' takes a host name or address without port/],
     ['a host with a line feed', { store, hostId: 'a\r\nX: y' }, /'hostId'/],
     [

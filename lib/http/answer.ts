@@ -8,6 +8,8 @@ export function sendAck(request: IncomingMessage, response: ServerResponse, ack:
   if (!response.headersSent && !response.destroyed) {
     response.statusCode = ack.status
     for (const [name, value] of ackFields(ack)) response.setHeader(name, value)
+    // Else a client that sends on would hold the server that is to stop.
+    if (ack.error?.code === 'stopping') response.setHeader('Connection', 'close')
     response.end()
   }
   discardBody(request)

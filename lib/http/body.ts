@@ -21,8 +21,7 @@ export interface IncomingBody {
 
 /**
  * Reads a request's body in batches: while one is being written the next gathers, so that one write takes what
- * otherwise several would, and memory stays below half a megabyte and a packet, whatever the body's length. The
- * stream's own iterator would hand over each chunk for itself, at three times the price.
+ * otherwise several would, and memory stays at about a megabyte, whatever the body's length. The stream's own iterator would hand over each chunk for itself, at three times the price.
  *
  * Nothing is read, and no listener set, before `read()` is iterated; when the iteration ends none is left.
  */
@@ -66,6 +65,7 @@ class Gathering implements AsyncIterator<Buffer[]> {
     setInterrupt((reason) => this.#fail(reason))
     if (interruption) this.#fail(interruption)
     else if (request.readableDidRead) this.#fail(readBefore())
+    else if (request.readableEnded) this.#onEnd()
     else if (request.destroyed) this.#onClose()
     else {
       request

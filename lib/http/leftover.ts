@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http'
 
 /** What may be read and thrown away of one body: more than the largest fragment of a Windows client, 13 MB. */
 const MaxBytes = 16 * 1024 * 1024
-/** And for how long, in milliseconds. */
-const MaxTime = 30_000
+/** How long its sender may be silent, in milliseconds; slow it may be. */
+const MaxSilence = 30_000
 
 /**
  * Deals with a body that nobody wants any more: the request was answered before its end. Closing at once would throw
@@ -30,7 +30,8 @@ export function discardBody(request: IncomingMessage): void {
   const onData = (chunk: Buffer): void => {
     left -= chunk.length
     if (left < 0) hangUp()
+    else timer.refresh()
   }
-  const timer = setTimeout(hangUp, MaxTime).unref()
+  const timer = setTimeout(hangUp, MaxSilence).unref()
   request.on('data', onData).on('end', end).on('close', end).resume()
 }

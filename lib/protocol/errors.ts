@@ -76,7 +76,7 @@ export interface BitsErrorDetails {
  * anything else that they throw is a fault of the server's own and becomes a 500.
  *
  * @example throw new BitsError('access-denied', 'Only *.log files are taken here')
- * @throws {TypeError} for a code that is not in the table
+ * @throws {TypeError} for a code that is not in the table, or a challenge that is no header value
  */
 export class BitsError extends Error {
   override readonly name = 'BitsError'
@@ -94,6 +94,12 @@ export class BitsError extends Error {
     if (!Object.hasOwn(table, code)) {
       throw new TypeError(`BitsError: no code '${code}'; the codes are ${Object.keys(table).join(', ')}`)
     }
+    const { challenge } = details
+    if (challenge !== undefined && !/^[\t\x20-\x7e\x80-\xff]+$/.test(challenge)) {
+      throw new TypeError(
+        'BitsError: challenge is the value of a header: no line feeds, nothing beyond Latin-1',
+      )
+    }
     const { status, hresult, context, text }: Row = table[code]
     super(message ?? text, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
@@ -101,7 +107,7 @@ export class BitsError extends Error {
     this.hresult = hresult
     this.context = details.context ?? context
     this.received = details.received
-    this.challenge = details.challenge
+    this.challenge = challenge
   }
 
   /** The same error with more, or other, details. */

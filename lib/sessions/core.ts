@@ -40,7 +40,10 @@ export async function withSession<Caller, T>(
 ): Promise<T> {
   // An id that this server cannot have issued; nor is it to be asked of a store, as part of a path perhaps.
   if (!readGuid(id)) throw new BitsError('session-not-found')
-  const lock = await locker.acquire(id, onWanted ? { signal, onWanted } : { signal })
+  const lock = await locker.acquire(
+    lockName({ id, owner, path }),
+    onWanted ? { signal, onWanted } : { signal },
+  )
   try {
     const session = await settings.store.load(id, { signal })
     if (!session || session.owner !== owner || session.path !== path) throw new BitsError('session-not-found')
@@ -49,6 +52,20 @@ export async function withSession<Caller, T>(
     lock.release()
   }
 }
+
+/**
+ * What a session is locked under. Its owner and path are part of it, so that a packet that is another's, or goes
+ * elsewhere, does not even disturb.
+ */
+export const lockName = ({
+  id,
+  owner,
+  path,
+}: {
+  id: string
+  owner?: string | undefined
+  path: string
+}): string => JSON.stringify([id, owner ?? null, path])
 
 /** Forgets a session, in the store and in the count. */
 export async function forget<Caller>({ settings, census }: Core<Caller>, session: Session): Promise<void> {

@@ -1,3 +1,4 @@
+import { checkKeys, isRecord } from '../checks.ts'
 import type { Ack } from '../protocol/ack.ts'
 import { asBitsError, BitsError } from '../protocol/errors.ts'
 import { newGuid } from '../protocol/guid.ts'
@@ -50,31 +51,44 @@ async function ask<Caller>(
   }
 }
 
-/** @throws {BitsError} `hook-failed` for a decision that is none: to guess could lift a limit */
+const decisions = ['name', 'maxSize', 'overwrite', 'metadata'] as const satisfies (keyof CreateDecision)[]
+
 function decide(
   { maxSize, overwrite }: Pick<NewSession, 'maxSize' | 'overwrite'>,
   { id, name, path, owner }: NewUpload,
   decision: CreateDecision,
 ): NewSession {
-  const cap = decision.maxSize === undefined ? maxSize : readSize(decision.maxSize)
-  if (cap === undefined) throw undecided('maxSize', 'a size', decision.maxSize)
-  for (const [key, type] of Object.entries({ name: 'string', overwrite: 'boolean', metadata: 'object' })) {
-    const value = decision[key as keyof CreateDecision]
-    if (value !== undefined && typeof value !== type) throw undecided(key, `a ${type}`, value)
-  }
+  const { maxSize: cap, overwrite: replaces, metadata, name: other } = checkDecision(decision)
   return {
     id,
-    name: decision.name === undefined ? name : checkName(decision.name),
+    name: other === undefined ? name : checkName(other),
     path,
     ...(owner !== undefined && { owner }),
-    maxSize: Math.min(maxSize, cap),
-    overwrite: decision.overwrite ?? overwrite,
-    ...(decision.metadata && { metadata: decision.metadata }),
+    maxSize: Math.min(maxSize, readSize(cap) ?? maxSize),
+    overwrite: replaces ?? overwrite,
+    ...(metadata && { metadata }),
     created: Date.now(),
   }
 }
 
-function undecided(key: string, expected: string, value: unknown): BitsError {
-  const cause = new TypeError(`onCreate() returns ${expected} as '${key}', not ${String(value)}`)
+/** @throws {BitsError} `hook-failed` for a decision that is none: to guess could lift a limit */
+function checkDecision(decision: CreateDecision): CreateDecision {
+  try {
+    if (!isRecord(decision)) throw new TypeError('onCreate() returns nothing, or an object')
+    checkKeys('onCreate', 'decision', decision, decisions)
+  } catch (cause) {
+    throw new BitsError('hook-failed', (cause as TypeError).message, { cause })
+  }
+  const { name, maxSize, overwrite, metadata } = decision
+  const isMetadata = isRecord(metadata) && Object.values(metadata).every((tag) => typeof tag === 'string')
+  if (name !== undefined && typeof name !== 'string') throw undecided('name', 'a string')
+  if (maxSize !== undefined && readSize(maxSize) === undefined) throw undecided('maxSize', 'a size')
+  if (overwrite !== undefined && typeof overwrite !== 'boolean') throw undecided('overwrite', 'true or false')
+  if (metadata !== undefined && !isMetadata) throw undecided('metadata', 'an object of strings')
+  return decision
+}
+
+function undecided(key: keyof CreateDecision, expected: string): BitsError {
+  const cause = new TypeError(`onCreate() returns ${expected} as '${key}', or nothing`)
   return new BitsError('hook-failed', cause.message, { cause })
 }

@@ -16,7 +16,7 @@ export interface Incoming {
   interrupt(reason: Error): void
 }
 
-/** Fragment ([MC-BUP] 3.2.5.2.6). The Ack always says how many bytes are held, whatever became of the packet. */
+/** Fragment ([MC-BUP] 3.2.5.2.6). Where the session is known the Ack says how many bytes are held, whatever comes. */
 export async function receiveFragment<Caller>(
   core: Core<Caller>,
   client: Client<Caller>,
@@ -46,10 +46,11 @@ export async function receiveFragment<Caller>(
 async function take<Caller>(
   { settings, reports }: Core<Caller>,
   session: Session,
-  { first, last, total }: ContentRange,
+  range: ContentRange,
   incoming: Incoming,
 ): Promise<Session> {
   const { received } = session
+  const { first, last, total } = range
   if ((session.total ?? total) !== total || received > total) {
     throw new BitsError(
       'invalid-packet',
@@ -57,18 +58,27 @@ async function take<Caller>(
     )
   }
   if (total > session.maxSize) throw new BitsError('too-large')
-  if (lengthOf({ first, last, total }) > settings.maxFragmentSize) throw new BitsError('fragment-too-large')
+  if (lengthOf(range) > settings.maxFragmentSize) throw new BitsError('fragment-too-large')
   // The last fragment again, because its Ack was lost: the same final answer.
-  if (session.state === 'published' || session.state === 'accepted') return session
+  if (session.state === 'published' || session.state === 'accepted') {
+    await readAway(incoming)
+    return session
+  }
   if (first > received) throw new BitsError('out-of-sync')
 
   // Held bytes are kept, only what lies behind them is written (win32: Fragment).
-  const isNew = last >= received
-  const body = isNew ? skip(incoming, received - first) : nothing()
-  const durable = (isNew ? last + 1 : received) === total
+  const body = skip(incoming, received - first)
+  const durable = Math.max(last + 1, received) === total
   const after = await settings.store.append(session, body, { total, durable })
   reports.tell('received', uploadReport(after))
   return after
+}
+
+/** Before its Ack a body is read to its end, wanted or not: a client may not read the one before it has sent the other. */
+async function readAway(incoming: Incoming): Promise<void> {
+  for await (const _ of incoming.read()) {
+    // Held already.
+  }
 }
 
 function skip(incoming: Incoming, count: number): Body {
@@ -83,8 +93,6 @@ async function* skipBytes(body: Body, count: number): AsyncGenerator<readonly Ui
     if (rest.length > 0) yield rest
   }
 }
-
-async function* nothing(): AsyncGenerator<never> {}
 
 /** An error that tells the client how many bytes are held now: asked of the store again, for some may have come. */
 async function withTruth<Caller>(

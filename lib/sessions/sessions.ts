@@ -68,14 +68,21 @@ export class Sessions<Caller> {
   #beginSweeping(): void {
     if (this.#begun || this.#sweepEvery === 0) return
     this.#begun = true
+    let sweeping = false
     const run = (): void => {
-      this.sweep().catch((cause) => {
+      // A sweep may take longer than the time between two.
+      if (sweeping) return
+      sweeping = true
+      const over = this.sweep().catch((cause) => {
         this.reports.tell('failed', {
           error: asBitsError(cause),
           type: undefined,
           target: '',
           sessionId: undefined,
         })
+      })
+      void over.then(() => {
+        sweeping = false
       })
     }
     this.#sweeper = setInterval(run, this.#sweepEvery).unref()

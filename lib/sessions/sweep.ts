@@ -1,5 +1,5 @@
 import type { Session } from '../stores/store.ts'
-import { type Core, forget } from './core.ts'
+import { type Core, forget, lockName } from './core.ts'
 import { uploadReport } from './reports.ts'
 
 /** What a sweep did. */
@@ -24,7 +24,7 @@ export async function sweep<Caller>(core: Core<Caller>): Promise<SweepResult> {
   census.beginCount()
   try {
     for await (const session of settings.store.list()) {
-      if (isOver(session) && (await expire(core, session.id, isOver))) expired += 1
+      if (isOver(session) && (await expire(core, session, isOver))) expired += 1
       else open.push({ id: session.id, ...(session.owner !== undefined && { owner: session.owner }) })
     }
     census.endCount(open)
@@ -48,8 +48,8 @@ async function trim<Caller>(core: Core<Caller>): Promise<number> {
   let trimmed = 0
   for (const sessions of over.values()) {
     sessions.sort((a, b) => a.created - b.created)
-    for (const { id } of sessions.slice(maxSessionsPerOwner)) {
-      if (await expire(core, id, () => true)) trimmed += 1
+    for (const session of sessions.slice(maxSessionsPerOwner)) {
+      if (await expire(core, session, () => true)) trimmed += 1
     }
   }
   return trimmed
@@ -58,13 +58,13 @@ async function trim<Caller>(core: Core<Caller>): Promise<number> {
 /** Removes a session, unless a packet of its client is being worked on, or just was. */
 async function expire<Caller>(
   core: Core<Caller>,
-  id: string,
+  listed: Session,
   isOver: (session: Session) => boolean,
 ): Promise<boolean> {
-  const lock = await core.locker.tryAcquire(id)
+  const lock = await core.locker.tryAcquire(lockName(listed))
   if (!lock) return false
   try {
-    const session = await core.settings.store.load(id)
+    const session = await core.settings.store.load(listed.id)
     if (!session || !isOver(session)) return false
     await forget(core, session)
     core.reports.tell('expired', uploadReport(session))

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { uptime } from 'node:os'
 
 /** How far apart two readings of one boot's time may lie, in seconds: clocks are set right while machines run. */
-const Drift = 60
+const Drift = 5
 
 /**
  * Names this run of the machine's kernel. What was written but not synced is sure to be there while it lasts, and

@@ -1,4 +1,4 @@
-import { dirname, join, relative, sep } from 'node:path'
+import platform, { dirname, join } from 'node:path'
 import { BitsError } from '../protocol/errors.ts'
 import { errno, type FileSystem, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import type { NewSession } from './store.ts'
@@ -9,9 +9,11 @@ export interface Directories {
   readonly sessions: string
 }
 
-const within = (folder: string, path: string): boolean => {
+/** Whether a path is a folder, or lies below it. */
+export function isWithin(folder: string, path: string, { relative, sep, isAbsolute } = platform): boolean {
   const steps = relative(folder, path)
-  return steps === '' || (steps !== '..' && !steps.startsWith(`..${sep}`) && !steps.startsWith(sep))
+  // From one drive of Windows to another there are no steps: then the path itself comes back.
+  return steps !== '..' && !steps.startsWith(`..${sep}`) && !isAbsolute(steps)
 }
 
 /**
@@ -22,14 +24,14 @@ const within = (folder: string, path: string): boolean => {
  */
 async function resolve(fs: FileSystem, { root, sessions }: Directories, name: string): Promise<string> {
   const path = join(root, ...name.split('/'))
-  if (within(sessions, path)) throw outside()
+  if (isWithin(sessions, path)) throw outside()
   const folder = dirname(path)
   if (folder === root) return path
   const [real, found] = await Promise.all([orAbsent(fs.realpath(folder)), orAbsent(fs.stat(folder))])
   if (real === undefined || !found?.isDirectory()) throw new BitsError('destination-not-found')
-  const inside = within(await fs.realpath(root), real)
+  const inside = isWithin(await fs.realpath(root), real)
   const hidden = await orAbsent(fs.realpath(sessions))
-  if (!inside || (hidden !== undefined && within(hidden, real))) {
+  if (!inside || (hidden !== undefined && isWithin(hidden, real))) {
     throw outside()
   }
   return path

@@ -64,17 +64,21 @@ export class FileStore implements Store {
     ])
     if (!record) return undefined
     const { session, facts } = record
-    const { mtimeMs } = part ?? (await this.#fs.stat(this.#records.path(id)))
+    const progressed = part ?? (await orAbsent(this.#fs.stat(this.#records.path(id))))
+    // Removed since it was read.
+    if (!progressed) return undefined
     const state = stateOf(record, part !== undefined)
     const held = part?.size ?? 0
-    // Written under an earlier boot and not synced: perhaps on disk, perhaps a hole.
-    const sure = sameBoot(facts.boot, this.#boot) ? held : Math.min(held, facts.synced ?? 0)
+    // Written under an earlier boot and not synced: perhaps on disk, perhaps a hole. A part with a second name was synced,
+    // and was being published, or had been: it is the file itself, and must not be written to.
+    const isSure = sameBoot(facts.boot, this.#boot) || (part !== undefined && part.nlink > 1)
+    const sure = isSure ? held : Math.min(held, facts.synced ?? 0)
     return {
       ...session,
       state,
       received: state === 'published' ? (facts.total ?? 0) : sure,
       ...(facts.total !== undefined && { total: facts.total }),
-      progressed: mtimeMs,
+      progressed: progressed.mtimeMs,
       record,
     }
   }
@@ -150,10 +154,13 @@ export class FileStore implements Store {
     try {
       const spare = this.#spare(id)
       await placeAtDestination(this.#fs, this.#directories, session, part, { spare, durable, beforeCopy })
-      // Not before the name is durable: who reads this trusts it. Not after the part is gone: that would look lost.
-      await this.#records.note(id, { published: true })
+      // Not before the name is durable: who reads this trusts it. The part stays until the session ends: this fact is
+      // not synced, and after a loss of power the part tells as much.
+      await this.#records.note(id, { published: true }, copied && durable)
+      if (!copied) return
+      // A copy is no second name: part and file would take twice the space.
       await orAbsent(this.#fs.unlink(part))
-      if (copied) await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
+      await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
     } catch (error) {
       throw translate(error)
     }
@@ -175,16 +182,24 @@ export class FileStore implements Store {
   async *list(): AsyncIterable<Session> {
     const directory = await orAbsent(this.#fs.opendir(this.#directories.sessions))
     if (!directory) return
+    let failure: unknown
     for await (const { name } of directory) {
       const [id, kind] = name.split('.', 2) as [string, string?]
       if (readGuid(id) !== id || !kinds.includes(kind ?? '')) continue
-      const session = await this.load(id)
-      if (!session) await this.#clear(join(this.#directories.sessions, name))
-      else if (kind === 'json') yield session
+      try {
+        const session = await this.load(id)
+        const useless = kind === 'json' ? !session : !session || session.state === 'published'
+        if (useless) await this.#clear(join(this.#directories.sessions, name))
+        else if (session && kind === 'json') yield session
+      } catch (error) {
+        // One record that cannot be read must not hide the others.
+        failure ??= error
+      }
     }
+    if (failure) throw failure
   }
 
-  /** Removes a part without a record, or a torn record: nobody can ask for it any more. */
+  /** Removes a part without a record or of a published file, or a torn record: nobody needs it any more. */
   async #clear(path: string): Promise<void> {
     const found = await orAbsent(this.#fs.stat(path))
     if (found && Date.now() - found.mtimeMs > LitterAge) await orAbsent(this.#fs.unlink(path))

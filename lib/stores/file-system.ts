@@ -5,7 +5,10 @@ import { currentBoot } from './boot.ts'
 import { dropBytes } from './chunks.ts'
 
 /** What the file store needs to know of a file. */
-export type FileStatus = Pick<fs.Stats, 'size' | 'mtimeMs' | 'ino' | 'dev' | 'isDirectory' | 'isSymbolicLink'>
+export type FileStatus = Pick<
+  fs.Stats,
+  'size' | 'mtimeMs' | 'nlink' | 'ino' | 'dev' | 'isDirectory' | 'isSymbolicLink'
+>
 
 /**
  * The calls that the file store makes, on plain descriptors: `FileHandle` costs up to a third of the speed of small

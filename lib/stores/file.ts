@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path'
-import type { Directories } from './destination.ts'
+import { checkKeys } from '../checks.ts'
+import { type Directories, isWithin } from './destination.ts'
 import { type Durability, FileStore } from './file-store.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
 import type { Store } from './store.ts'
@@ -28,23 +29,33 @@ export interface FileStoreOptions {
 /**
  * Keeps uploads in one directory: `<directory>/<name>` is a finished file, `<directory>/.bits-sessions/` holds all else,
  * two files a session, flat: `{GUID}.json`, its record, and `{GUID}.part`, its bytes. The part's length is the
- * progress. The directory is made when the first session begins; folders below it are never made.
+ * progress. The directory is made when the first session begins; folders below it are never made. Several processes may
+ * share it, but not several machines: what one has written and not synced, another cannot know to be there.
  *
  * @param directory relative to the working directory
- * @throws {TypeError} if `directory` is no path, or `durability` none of its levels
+ * @throws {TypeError} if `directory` is no path, or an option is unknown or out of range
  */
 export function fileStore(directory: string, options: FileStoreOptions = {}): Store {
   if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) {
     throw new TypeError('fileStore: the first argument is the directory that uploads go to')
   }
-  const { durability = 'file', fileSystem = nodeFileSystem } = options
+  checkKeys('fileStore', 'option', options, ['sessionDirectory', 'durability', 'fileSystem'])
+  const { durability = 'file', fileSystem = nodeFileSystem, sessionDirectory } = options
   if (!['file', 'fragment', 'none'].includes(durability)) {
     throw new TypeError(`fileStore: durability is 'file', 'fragment' or 'none', not '${durability}'`)
   }
   const root = resolve(directory)
+  if (
+    sessionDirectory === '' ||
+    (sessionDirectory !== undefined && isWithin(resolve(sessionDirectory), root))
+  ) {
+    throw new TypeError(
+      'fileStore: sessionDirectory is a directory of its own, not the one that uploads go to',
+    )
+  }
   const directories: Directories = {
     root,
-    sessions: resolve(options.sessionDirectory ?? join(root, '.bits-sessions')),
+    sessions: resolve(sessionDirectory ?? join(root, '.bits-sessions')),
   }
   return new FileStore(directories, fileSystem, durability)
 }

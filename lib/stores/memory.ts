@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream'
+import { checkKeys } from '../checks.ts'
 import { BitsError } from '../protocol/errors.ts'
 import type { AppendOptions, Body, NewSession, Session, SessionState, Store } from './store.ts'
 
@@ -29,6 +30,7 @@ interface Entry {
  * @example app.use('/upload', bitsUpload({ store: memoryStore() }))
  */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
+  checkKeys('memoryStore', 'option', options, ['capacity'])
   const { capacity = 64 * 1024 * 1024 } = options
   if (!(capacity > 0)) throw new TypeError('memoryStore: capacity is a number of bytes above 0')
   const entries = new Map<string, Entry>()

@@ -1,12 +1,13 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage } from 'node:http'
 import { connect as netConnect } from 'node:net'
 import { join } from 'node:path'
 import connect from 'connect'
 import express from 'express'
 import express4 from 'express4'
 import { describe, expect, it, vi } from 'vitest'
+import { discardBody } from '../../lib/http/leftover.ts'
 import {
   BitsError,
   type BitsUpload,
@@ -130,6 +131,11 @@ describe('a hook or a store that fails', () => {
         { onCreate: () => Promise.reject(new BitsError('access-denied')) },
         '403 0x80070005',
       ],
+      ['enabled, with a promise', { enabled: (async () => false) as never }, '500 undefined'],
+      ['onCreate, with false', { onCreate: () => false as never }, '500 undefined'],
+      ['onCreate, with a misspelt limit', { onCreate: () => ({ maxsize: 5 }) as never }, '500 undefined'],
+      ['onCreate, with odd metadata', { onCreate: () => ({ metadata: ['x'] }) as never }, '500 undefined'],
+      ['onCreate, with no boolean', { onCreate: () => ({ overwrite: 'no' }) as never }, '500 undefined'],
       ['authorize, with no name', { authorize: () => '' }, '500 undefined'],
       ['onCreate, with no size', { onCreate: () => ({ maxSize: '2 apples' }) }, '500 undefined'],
       ['onCreate, with NaN', { onCreate: () => ({ maxSize: Number.NaN }) }, '500 undefined'],
@@ -347,7 +353,93 @@ describe('an answer before the body was read', () => {
   })
 })
 
+describe('a client that sends on before it reads its answer', () => {
+  it('gets it, however slowly its bytes come: a fragment that is held already', async () => {
+    const { url } = await uploadServer()
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    await client.fragment(0, file.subarray(0, 200_000), file.length)
+    await client.fragment(200_000, file.subarray(200_000), file.length)
+    for (const first of [0, 200_000]) {
+      const { outgoing, answer } = await trickle(client, first, 100_000, file.subarray(first, first + 1000))
+      let answered = false
+      void answer.then(() => {
+        answered = true
+      })
+      // Another packet of another session shows that the server has had time to answer, and did not.
+      await new TestClient(new URL('b.bin', url)).create()
+      await new TestClient(new URL('c.bin', url)).create()
+      expect(answered).toBe(false)
+      outgoing.end(file.subarray(first + 1000, first + 100_000))
+      expect(((await answer) as Answer).status).toBe(200)
+    }
+  })
+
+  it('is not cut while its bytes come, only when it falls silent', () => {
+    vi.useFakeTimers()
+    const destroyed: number[] = []
+    const request = Object.assign(new EventEmitter(), {
+      destroyed: false,
+      complete: false,
+      resume: () => request,
+      socket: { destroy: () => destroyed.push(Date.now()) },
+    })
+    const start = Date.now()
+    discardBody(request as unknown as IncomingMessage)
+    for (let i = 0; i < 20; i += 1) {
+      vi.advanceTimersByTime(29_000)
+      request.emit('data', Buffer.alloc(1000))
+    }
+    expect(destroyed).toEqual([])
+    vi.advanceTimersByTime(30_000)
+    expect(destroyed).toEqual([start + 20 * 29_000 + 30_000])
+    expect(request.eventNames()).toEqual([])
+    vi.useRealTimers()
+  })
+})
+
+it('lets another’s packet not even disturb a fragment', async () => {
+  const { store, written } = await watchedStore()
+  const { url } = await uploadServer({ store, authorize: ({ headers }) => String(headers['x-user']) })
+  const alice = new TestClient(new URL('a.bin', url), { 'X-User': 'alice' })
+  await alice.create()
+  const { outgoing, answer } = await trickle(alice, 0, file.length, file.subarray(0, 1000))
+  await written
+  const bob = new TestClient(new URL('a.bin', url), { 'X-User': 'bob' })
+  const elsewhere = new TestClient(new URL('b.bin', url), { 'X-User': 'alice' })
+  for (const stranger of [bob, elsewhere]) {
+    stranger.sessionId = alice.sessionId
+    expect(hresult(await stranger.cancel())).toBe('0x8020001F')
+  }
+  outgoing.end(file.subarray(1000))
+  expect(((await answer) as Answer).status).toBe(200)
+})
+
 describe('close()', () => {
+  it('does not wait for a hook that never settles, and takes milliseconds only', async () => {
+    const entered = withResolvers<void>()
+    const upload = bitsUpload({
+      store: memoryStore(),
+      onCreate: () => {
+        entered.resolve()
+        return new Promise<never>(() => {})
+      },
+    })
+    const client = new TestClient(new URL('upload/a.bin', await serve(express().use('/upload', upload))))
+    const hanging = client.create().catch(() => {})
+    await entered.promise
+    await upload.close({ grace: 0 })
+    await expect(upload.close({ grace: 'x' as never })).rejects.toThrow(TypeError)
+    client.agent.destroy()
+    await hanging
+  })
+
+  it('ends the connections of those whom it sends away', async () => {
+    const { upload, url } = await uploadServer()
+    await upload.close()
+    expect((await send(new URL('a.bin', url), 'Ping')).headers.connection).toBe('close')
+  })
+
   it('lets running packets end, and tells others to come back', async () => {
     const { upload, url, directory } = await uploadServer()
     const client = new TestClient(new URL('a.bin', url))

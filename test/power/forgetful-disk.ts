@@ -266,12 +266,24 @@ export class ForgetfulDisk {
     this.#renames = this.#renames.filter(({ from, to }) => from !== node && to !== node)
   }
 
+  /** How many names a file has. */
+  #names(file: Node): number {
+    const count = ({ entries }: Directory): number => {
+      let sum = 0
+      for (const node of entries.values())
+        sum += node.kind === 'directory' ? count(node) : Number(node === file)
+      return sum
+    }
+    return count(this.#root)
+  }
+
   #status(path: string) {
     const node = this.#find(path) ?? fail('ENOENT')
     const file = node.kind === 'file'
     return {
       size: file ? node.bytes.length : 0,
       mtimeMs: file ? node.modified : 0,
+      nlink: this.#names(node),
       ino: node.ino,
       dev: 1,
       isDirectory: () => !file,

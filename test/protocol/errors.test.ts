@@ -21,6 +21,12 @@ describe('BitsError', () => {
     expect(() => new BitsError('toString')).toThrow(TypeError)
   })
 
+  it('takes no challenge that could not be sent', () => {
+    for (const challenge of ['', 'Basic\r\nX: y', 'Basic realm="日本"']) {
+      expect(() => new BitsError('unauthorized', undefined, { challenge })).toThrow(TypeError)
+    }
+  })
+
   it('takes more details without losing those it has', () => {
     const cause = new Error('EIO')
     const error = new BitsError('store-failed', 'It broke', { cause })

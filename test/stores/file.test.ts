@@ -10,10 +10,11 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, win32 } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { fileStore } from '../../lib/index.ts'
 import { currentBoot, sameBoot } from '../../lib/stores/boot.ts'
+import { isWithin } from '../../lib/stores/destination.ts'
 import { type FileSystem, nodeFileSystem } from '../../lib/stores/file-system.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { body, complete, listed, loaded, newSession } from '../support/store.ts'
@@ -111,7 +112,7 @@ describe('what a crash leaves', () => {
 
   it.each([
     ['behind the link', 'fsync', 'receiving'],
-    ['before the part went', 'unlink', 'published'],
+    ['before it was remembered', 'write', 'receiving'],
   ] as const)('is published once, though the crash came %s', async (_, call, state) => {
     const root = await temporaryDirectory()
     const session = await complete(fileStore(root), 'abc')
@@ -126,6 +127,7 @@ describe('what a crash leaves', () => {
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
     await store.remove(published)
     expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
   })
 
   it('is published once, though it was replaced already', async () => {
@@ -176,6 +178,51 @@ describe('what a crash leaves', () => {
     expect((await readdir(sessions)).sort()).toEqual(
       [`${kept.id}.json`, `${kept.id}.part`, `${fresh}.json`, 'README'].sort(),
     )
+  })
+
+  it('is cleared away of a published file, too, when its client never closes', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc')
+    await store.publish(session)
+    const part = join(root, '.bits-sessions', `${session.id}.part`)
+    expect((await stat(part)).nlink).toBe(2)
+    const old = new Date(Date.now() - 3_600_000)
+    await utimes(part, old, old)
+    expect(await listed(store)).toEqual([session.id])
+    expect(await readdir(join(root, '.bits-sessions'))).toEqual([`${session.id}.json`])
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'published', received: 3 })
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+
+  it('hides no other session: one record that cannot be read fails the list, behind all others', async () => {
+    const root = await temporaryDirectory()
+    const ids = [
+      await complete(fileStore(root), 'a', { name: 'a' }),
+      await complete(fileStore(root), 'b', { name: 'b' }),
+    ]
+    const [sick, well] = ids.map(({ id }) => id) as [string, string]
+    const readFile: FileSystem['readFile'] = async (path, encoding) =>
+      path.includes(sick) ? failing('EIO') : nodeFileSystem.readFile(path, encoding)
+    const store = fileStore(root, { fileSystem: withCalls({ readFile }) })
+    const seen: string[] = []
+    const list = async () => {
+      for await (const { id } of store.list()) seen.push(id)
+    }
+    await expect(list()).rejects.toThrow('EIO')
+    expect(seen).toEqual([well])
+  })
+
+  it('knows no session that is removed while it is asked for', async () => {
+    const root = await temporaryDirectory()
+    const session = newSession()
+    await fileStore(root).create(session)
+    const readFile: FileSystem['readFile'] = async (path, encoding) => {
+      const text = await nodeFileSystem.readFile(path, encoding)
+      await rm(path)
+      return text
+    }
+    expect(await fileStore(root, { fileSystem: withCalls({ readFile }) }).load(session.id)).toBeUndefined()
   })
 
   it('loses a torn fact only', async () => {
@@ -247,11 +294,26 @@ describe('a loss of power', () => {
     expect(await loaded(store, published.id)).toMatchObject({ state: 'published', received: 3 })
   })
 
+  it('never writes to a file that stands under its name, though nobody remembers that it was published', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc')
+    const write: FileSystem['write'] = async () => failing('EPOWER')
+    const crashed = fileStore(root, { fileSystem: withCalls({ write }) })
+    await expect(crashed.publish(await loaded(crashed, session.id))).rejects.toThrow('EPOWER')
+    await reboot(root, session.id)
+    const found = await loaded(store, session.id)
+    expect(found).toMatchObject({ state: 'receiving', received: 3 })
+    await store.publish(found)
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'published' })
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+
   it('tells boots apart', () => {
     expect(sameBoot(currentBoot(), currentBoot())).toBe(true)
     expect(sameBoot('a', 'b')).toBe(false)
-    expect(sameBoot('1700000000', '1700000059')).toBe(true)
-    expect(sameBoot('1700000000', '1700000061')).toBe(false)
+    expect(sameBoot('1700000000', '1700000004')).toBe(true)
+    expect(sameBoot('1700000000', '1700000006')).toBe(false)
   })
 
   it('finds nothing that an Ack promised unsynced, and syncs no fragment before the last', async () => {
@@ -415,8 +477,24 @@ describe('two file systems', () => {
   })
 })
 
+it('knows what lies within a folder, on Windows too', () => {
+  expect(isWithin('/a/b', '/a/b')).toBe(true)
+  expect(isWithin('/a/b', '/a/b/..c')).toBe(true)
+  expect(isWithin('/a/b', '/a/bc')).toBe(false)
+  expect(isWithin('/a/b', '/a')).toBe(false)
+  expect(isWithin('C:\\in', 'C:\\in\\x', win32)).toBe(true)
+  expect(isWithin('C:\\in', 'c:\\IN\\x', win32)).toBe(true)
+  expect(isWithin('C:\\in', 'D:\\in\\x', win32)).toBe(false)
+  expect(isWithin('C:\\in', 'C:\\', win32)).toBe(false)
+})
+
 it('takes no path for none', () => {
   // @ts-expect-error a path is required
   expect(() => fileStore()).toThrow(TypeError)
   expect(() => fileStore('')).toThrow(TypeError)
+  for (const sessionDirectory of ['', '/a/b', '/a']) {
+    expect(() => fileStore('/a/b', { sessionDirectory })).toThrow(/sessionDirectory/)
+  }
+  // @ts-expect-error a misspelt option
+  expect(() => fileStore('/a', { sessionDirectry: '/b' })).toThrow(/did you mean 'sessionDirectory'/)
 })

@@ -57,6 +57,7 @@ describe('Fragment – ranges', () => {
     const answer = await upload.client.fragment(100, bytes(100, 299), 300)
     expectAck(answer, 200, { sessionId: upload.id, received: 300 })
     expect(await readFile(join(upload.directory, 'a.bin'))).toEqual(file)
+    expectAck(await upload.client.close(), 200)
     expect(await held(upload)).toBeUndefined()
   })
 
