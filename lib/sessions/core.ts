@@ -1,8 +1,8 @@
+import type { Locker } from '../locks/locker.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/guid.ts'
 import type { Session } from '../stores/store.ts'
 import type { Census } from './census.ts'
-import type { Locker } from './locker.ts'
 import type { Reports } from './reports.ts'
 import type { SessionSettings } from './settings.ts'
 
@@ -49,7 +49,7 @@ export async function withSession<Caller, T>(
     if (!session || session.owner !== owner || session.path !== path) throw new BitsError('session-not-found')
     return await work(session)
   } finally {
-    lock.release()
+    await lock.release()
   }
 }
 

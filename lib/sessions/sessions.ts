@@ -1,3 +1,4 @@
+import { memoryLocker } from '../locks/memory.ts'
 import type { Ack } from '../protocol/ack.ts'
 import { asBitsError } from '../protocol/errors.ts'
 import type { Packet, PingPacket } from '../protocol/packet.ts'
@@ -6,7 +7,6 @@ import type { Client, Core } from './core.ts'
 import { createSession } from './create.ts'
 import { cancelSession, closeSession } from './finish.ts'
 import { type Incoming, receiveFragment } from './fragment.ts'
-import { memoryLocker } from './locker.ts'
 import { Reports } from './reports.ts'
 import type { SessionSettings } from './settings.ts'
 import { type SweepResult, sweep } from './sweep.ts'
@@ -32,7 +32,8 @@ export class Sessions<Caller> {
   #begun = false
 
   constructor(settings: SessionSettings<Caller> & { readonly sweepEvery: number }) {
-    this.#core = { settings, locker: memoryLocker(), census: new Census(), reports: this.reports }
+    const locker = settings.store.locker ?? memoryLocker()
+    this.#core = { settings, locker, census: new Census(), reports: this.reports }
     this.#sweepEvery = settings.sweepEvery
   }
 

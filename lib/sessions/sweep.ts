@@ -70,6 +70,6 @@ async function expire<Caller>(
     core.reports.tell('expired', uploadReport(session))
     return true
   } finally {
-    lock.release()
+    await lock.release()
   }
 }

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
 import { join } from 'node:path'
+import type { Locker } from '../locks/locker.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/guid.ts'
 import { sameBoot } from './boot.ts'
@@ -27,13 +28,15 @@ const LitterAge = 60 * 1000
 
 /** See {@link fileStore}. */
 export class FileStore implements Store {
+  readonly locker: Locker
   readonly #directories: Directories
   readonly #fs: FileSystem
   readonly #records: Records
   readonly #durability: Durability
   readonly #boot: string
 
-  constructor(directories: Directories, fs: FileSystem, durability: Durability) {
+  constructor(directories: Directories, fs: FileSystem, durability: Durability, locker: Locker) {
+    this.locker = locker
     this.#directories = directories
     this.#fs = fs
     this.#records = new Records(fs, directories.sessions)

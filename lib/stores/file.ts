@@ -1,5 +1,7 @@
 import { join, resolve } from 'node:path'
 import { checkKeys } from '../checks.ts'
+import { memoryLocker } from '../locks/memory.ts'
+import { processLocker } from '../locks/processes.ts'
 import { type Directories, isWithin } from './destination.ts'
 import { type Durability, FileStore } from './file-store.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
@@ -57,5 +59,7 @@ export function fileStore(directory: string, options: FileStoreOptions = {}): St
     root,
     sessions: resolve(sessionDirectory ?? join(root, '.bits-sessions')),
   }
-  return new FileStore(directories, fileSystem, durability)
+  // Whoever brings a file system of his own brings one that no other process can see.
+  const locker = options.fileSystem ? memoryLocker() : processLocker(directories.sessions)
+  return new FileStore(directories, fileSystem, durability, locker)
 }

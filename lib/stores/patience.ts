@@ -10,6 +10,7 @@ import type { Body, Store } from './store.ts'
  */
 export function patientStore(store: Store, timeout: number): Store {
   return {
+    ...(store.locker && { locker: store.locker }),
     create: (...args) => within(timeout, 'create', () => store.create(...args)),
     load: (...args) => within(timeout, 'load', () => store.load(...args)),
     accept: (...args) => within(timeout, 'accept', () => store.accept(...args)),

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { Locker } from '../locks/locker.ts'
 
 /** What is known of an upload when its session begins; it never changes after. */
 export interface NewSession {
@@ -61,6 +62,9 @@ export interface AppendOptions extends StoreOptions {
  * the client as it is; any other rejection is answered with a 5xx, and the client will come back.
  */
 export interface Store {
+  /** Locks that hold among all who share what the store stands on. Without it they hold within this process. */
+  readonly locker?: Locker
+
   /**
    * Begins a session. It must be found by `load` from any process that shares the store.
    *

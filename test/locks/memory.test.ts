@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import { memoryLocker } from '../../lib/sessions/locker.ts'
+import { memoryLocker } from '../../lib/locks/memory.ts'
 
 describe('memoryLocker', () => {
   it('serves one at a time, in order', async () => {

@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto'
+import { realpath, unlink } from 'node:fs/promises'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { Lock, Locker, LockRequest } from './locker.ts'
+import { memoryLocker } from './memory.ts'
+
+/**
+ * A locker for the processes of one machine that share a directory. To hold a session is to listen at an address that is
+ * made of the directory's name and the session's: the kernel gives it to one process at a time, takes it back when that
+ * process dies, and whoever finds it taken connects, which tells the holder that it is wanted, and waits until the
+ * connection ends. So there is no lock that outlives its process, no file to clear away, and no waiting for time to pass.
+ *
+ * On Linux the address is an abstract one, and so holds among processes of one network namespace.
+ *
+ * @param directory need not exist yet
+ */
+export function processLocker(directory: string): Locker {
+  const local = memoryLocker()
+  let real: string | undefined
+
+  const addressOf = async (name: string): Promise<string> => {
+    real ??= await realpath(directory).catch(() => undefined)
+    const hash = createHash('sha256').update(JSON.stringify([real ?? resolve(directory), name]))
+    const label = `express-bits-upload-${hash.digest('hex').slice(0, 32)}`
+    if (process.platform === 'linux') return `\0${label}`
+    return process.platform === 'win32' ? `\\\\.\\pipe\\${label}` : join(tmpdir(), label)
+  }
+
+  /** Adds to a local lock that of all processes; undefined if another process has it, and there is to be no waiting. */
+  const hold = async (
+    name: string,
+    lock: Lock,
+    wait: boolean,
+    request: LockRequest,
+  ): Promise<Lock | undefined> => {
+    try {
+      const address = await addressOf(name)
+      for (;;) {
+        const holding = await listen(address, request.onWanted)
+        if (holding) return { release: () => holding.release().then(() => lock.release()) }
+        if (!wait) break
+        await waitFor(address, request.signal)
+      }
+    } catch (error) {
+      await lock.release()
+      throw error
+    }
+    await lock.release()
+    return undefined
+  }
+
+  return {
+    async acquire(name, request = {}) {
+      const wanted = once(request.onWanted)
+      const lock = await local.acquire(name, { ...request, onWanted: wanted })
+      const held = await hold(name, lock, true, { ...request, onWanted: wanted })
+      return held ?? lock
+    },
+
+    async tryAcquire(name) {
+      const lock = await local.tryAcquire(name)
+      return lock && hold(name, lock, false, {})
+    },
+  }
+}
+
+const once = (call: (() => void) | undefined): (() => void) => {
+  let called = false
+  return () => {
+    if (!called) call?.()
+    called = true
+  }
+}
+
+/** Listens at an address until released; undefined if somebody else does. */
+function listen(address: string, onWanted: (() => void) | undefined): Promise<Lock | undefined> {
+  const waiting = new Set<Socket>()
+  const server: Server = createServer((socket) => {
+    waiting.add(socket.unref())
+    socket.on('error', () => socket.destroy()).on('close', () => waiting.delete(socket))
+    onWanted?.()
+  })
+  return new Promise((resolve, reject) => {
+    server.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE') resolve(undefined)
+      else reject(error)
+    })
+    // Exclusive: else the workers of a cluster would share what they listen to.
+    server.listen({ path: address, exclusive: true }, () => {
+      resolve({
+        async release() {
+          server.close()
+          for (const socket of waiting) socket.destroy()
+        },
+      })
+    })
+    server.unref()
+  })
+}
+
+/** Tells the holder of an address that it is wanted, and waits until it lets go, or dies. */
+function waitFor(address: string, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(address)
+    const giveUp = (): void => {
+      reject(signal?.reason)
+      socket.destroy()
+    }
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      // Where an address is a file, that of a dead process is left.
+      if (error.code === 'ECONNREFUSED' && !/^[\0\\]/.test(address)) unlink(address).catch(() => {})
+    })
+    socket.on('close', () => {
+      signal?.removeEventListener('abort', giveUp)
+      resolve()
+    })
+    socket.resume()
+    if (signal?.aborted) giveUp()
+    else signal?.addEventListener('abort', giveUp, { once: true })
+  })
+}
