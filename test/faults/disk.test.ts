@@ -1,0 +1,87 @@
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { type FileSystem, fileStore } from '../../lib/index.ts'
+import { nodeFileSystem } from '../../lib/stores/file-system.ts'
+import { noise } from '../support/bytes.ts'
+import { hresult, received, TestClient } from '../support/client.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { uploadServer } from '../support/server.ts'
+
+const file = noise(3000)
+
+/** The real file system, one of whose calls fails while it is told to. */
+function sickDisk(call: keyof FileSystem, code: string) {
+  const disk = { sick: false }
+  const fail = () => Promise.reject(Object.assign(new Error(`${code}: made by the test`), { code }))
+  const healthy = nodeFileSystem[call] as (...args: unknown[]) => unknown
+  const fileSystem: FileSystem = {
+    ...nodeFileSystem,
+    [call]: (...args: unknown[]) => (disk.sick ? fail() : healthy(...args)),
+  }
+  return { disk, fileSystem }
+}
+
+const calls = ['open', 'writev', 'write', 'fdatasync', 'fsync', 'readFile', 'stat', 'lstat', 'link'] as const
+const codes = ['EIO', 'EMFILE', 'EROFS', 'EACCES', 'ENOSPC'] as const
+
+describe.each(codes)('a disk that says %s', (code) => {
+  it.each(calls)(
+    'to %s: Acks with a fault, the truth about bytes, and all is well when it is',
+    async (call) => {
+      const directory = await temporaryDirectory()
+      const { disk, fileSystem } = sickDisk(call, code)
+      const { upload, url } = await uploadServer({
+        store: fileStore(directory, { fileSystem }),
+        sweepEvery: 0,
+      })
+      let failures = 0
+      upload.events.on('failed', () => {
+        failures += 1
+      })
+      const client = new TestClient(new URL('a.bin', url))
+      await client.create()
+      await client.fragment(0, file.subarray(0, 1000), file.length)
+
+      disk.sick = true
+      const begun = await new TestClient(new URL('b.bin', url)).create()
+      const answer = await client.fragment(1000, file.subarray(1000), file.length)
+      // Not every call belongs to every packet; but where one fails, the client is asked to come back.
+      for (const { status, headers } of [begun, answer]) {
+        if (status === 200) continue
+        expect(status).toBe(500)
+        expect(headers['bits-error-code']).toBe(
+          code === 'ENOSPC' && status === 500 ? headers['bits-error'] : undefined,
+        )
+      }
+      expect(begun.status === 500 || answer.status === 500).toBe(true)
+      expect(failures).toBeGreaterThan(0)
+      disk.sick = false
+
+      // From where it was, or from where it was told.
+      const from = Number.isNaN(received(answer)) ? 1000 : received(answer)
+      expect(from).toBeGreaterThanOrEqual(1000)
+      if (from < file.length) {
+        const rest = await client.fragment(from, file.subarray(from), file.length)
+        expect([rest.status, received(rest)]).toEqual([200, file.length])
+      } else {
+        expect((await client.fragment(1000, file.subarray(1000), file.length)).status).toBe(200)
+      }
+      expect((await client.close()).status).toBe(200)
+      expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
+    },
+  )
+})
+
+it('a directory that vanishes: the clients begin anew, without a restart', async () => {
+  const { url, directory } = await uploadServer()
+  const client = new TestClient(new URL('a.bin', url))
+  await client.create()
+  await client.fragment(0, file.subarray(0, 1000), file.length)
+  await rm(directory, { recursive: true })
+  const answer = await client.fragment(1000, file.subarray(1000), file.length)
+  expect([answer.status, hresult(answer)]).toEqual([500, '0x8020001F'])
+  expect((await client.create()).status).toBe(200)
+  expect((await client.fragment(0, file, file.length)).status).toBe(200)
+  expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
+})
