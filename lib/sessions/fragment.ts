@@ -31,7 +31,9 @@ export async function receiveFragment<Caller>(
     sessionId,
     async (session) => {
       try {
-        const after = await take(core, session, range, incoming)
+        const after = await take(core, session, range, incoming).catch((error) =>
+          finished(core, session, range, error),
+        )
         if (after.received === range.total) await completeUpload(core, client, after)
         return { status: 200, received: after.received }
       } catch (error) {
@@ -73,6 +75,23 @@ async function take<Caller>(
   reports.tell('received', uploadReport(after))
   return after
 }
+
+/**
+ * A fragment that had to let go when all bytes of the file were there, but not yet the end of its body, has done what it
+ * was to do: a 416 that names the file's end would be taken for success, of a file that nobody published.
+ */
+async function finished<Caller>(
+  { settings }: Core<Caller>,
+  { id }: Session,
+  { total }: ContentRange,
+  error: unknown,
+): Promise<Session> {
+  const now = error instanceof BitsError && error.code === 'out-of-sync' && (await settings.store.load(id))
+  if (!now || now.received !== total) throw error
+  return settings.store.append(now, nothing(), { total, durable: true })
+}
+
+async function* nothing(): AsyncGenerator<never> {}
 
 /** Before its Ack a body is read to its end, wanted or not: a client may not read the one before it has sent the other. */
 async function readAway(incoming: Incoming): Promise<void> {

@@ -22,7 +22,17 @@ export function isWithin(folder: string, path: string, { relative, sep, isAbsolu
  * The name's segments were checked before; what is left is what the file system alone knows: links that lead out of
  * the root, short names (`BITS-S~1`) and letter case that lead into the sessions' directory.
  */
-async function resolve(fs: FileSystem, { root, sessions }: Directories, name: string): Promise<string> {
+async function resolve(fs: FileSystem, directories: Directories, name: string): Promise<string> {
+  return resolveName(fs, directories, name).catch(refuseOdd)
+}
+
+/** The rules for names allow 255 bytes a segment and 2,200 in all; file systems may take fewer, and links go in circles. */
+function refuseOdd(error: unknown): never {
+  if (errno(error) !== 'ENAMETOOLONG' && errno(error) !== 'ELOOP') throw error
+  throw new BitsError('invalid-destination', 'The file system cannot have this name', { cause: error })
+}
+
+async function resolveName(fs: FileSystem, { root, sessions }: Directories, name: string): Promise<string> {
   const path = join(root, ...name.split('/'))
   if (isWithin(sessions, path)) throw outside()
   const folder = dirname(path)
@@ -49,14 +59,8 @@ export async function checkDestination(
   { name, overwrite }: NewSession,
 ): Promise<string> {
   const path = await resolve(fs, directories, name)
-  const found = await orAbsent(fs.lstat(path)).catch((error) => {
-    // The rules for names allow 255 bytes; some file systems (eCryptfs) take fewer.
-    if (errno(error) === 'ENAMETOOLONG') {
-      throw new BitsError('invalid-destination', 'The name is too long', { cause: error })
-    }
-    throw error
-  })
-  const target = found?.isSymbolicLink() ? await orAbsent(fs.stat(path)) : found
+  const found = await orAbsent(fs.lstat(path)).catch(refuseOdd)
+  const target = found?.isSymbolicLink() ? await orAbsent(fs.stat(path)).catch(refuseOdd) : found
   if (target?.isDirectory()) throw new BitsError('invalid-destination', 'The destination is a directory')
   if (found && !overwrite) throw new BitsError('destination-exists')
   return path
@@ -85,15 +89,18 @@ export async function placeAtDestination(
 ): Promise<void> {
   const path = await resolve(fs, directories, session.name)
   const copy = strayCopy(directories, session)
+  const isPlaced = async () => (await isSameFile(fs, part, path)) || (await isSameFile(fs, copy, path))
   // After a crash it may be in its place already, under this name or that.
-  if (!(await isSameFile(fs, part, path)) && !(await isSameFile(fs, copy, path))) {
+  if (!(await isPlaced())) {
     try {
       if (session.overwrite) await replace(fs, part, path, spare)
       else await putExclusively(fs, part, path)
     } catch (error) {
-      if (errno(error) !== 'EXDEV') throw error
-      await beforeCopy()
-      await placeCopy(fs, part, path, copy, session.overwrite)
+      if (errno(error) === 'EXDEV') {
+        await beforeCopy()
+        await placeCopy(fs, part, path, copy, session.overwrite)
+      } else if (!(await isPlaced())) throw error
+      // Else somebody who does not see our locks has placed it at the same time.
     }
   }
   if (durable) await syncDirectory(fs, dirname(path))

@@ -1,0 +1,275 @@
+import { unlinkSync, utimesSync } from 'node:fs'
+import type { IncomingMessage } from 'node:http'
+import { describe, expect, it } from 'vitest'
+import { bitsUpload, fileStore } from '../../lib/index.ts'
+import { nodeFileSystem } from '../../lib/stores/file-system.ts'
+import { noise } from '../support/bytes.ts'
+import { hresult, received } from '../support/client.ts'
+import { withResolvers } from '../support/promise.ts'
+import { serve } from '../support/server.ts'
+import {
+  apart,
+  fragmentApart,
+  newClient,
+  newPlace,
+  push,
+  type Seam,
+  server,
+  statuses,
+  trickle,
+  until,
+} from './setting.ts'
+
+const file = noise(300_000)
+const other = noise(200_000, 2)
+const rounds = Array.from({ length: 20 }, (_, round) => round)
+const ends = ['Cancel-Session', 'Close-Session'] as const
+const long = new Date(0)
+
+describe('two packets of one session', () => {
+  it('the same fragment twice at once: both are answered, the bytes are there once', async () => {
+    const place = await newPlace()
+    const { upload, url } = await server(place)
+    const uploaded: string[] = []
+    upload.events.on('uploaded', ({ id }) => uploaded.push(id))
+    for (const round of rounds) {
+      const client = await newClient(url, `${round}.bin`)
+      const half = 1 + round * 10_000
+      for (const [first, end] of [
+        [0, half],
+        [half, file.length],
+      ] as const) {
+        const send = () => fragmentApart(client, first, file.subarray(first, end), file.length)
+        const answers = await Promise.all([send(), send()])
+        // One does it; the other finds it done, or was asked to let go.
+        expect(statuses(answers)[0]).toBe(200)
+        expect([200, 416]).toContain(statuses(answers)[1])
+        expect(Math.max(...answers.map(received))).toBe(end)
+      }
+      expect((await place.published(`${round}.bin`)).equals(file)).toBe(true)
+      expect(uploaded.filter((id) => id === client.sessionId)).toHaveLength(1)
+      expect((await client.close()).status).toBe(200)
+    }
+    expect(await place.leftovers()).toEqual([])
+  })
+
+  it('a retry while the first copy trickles: the newest wins, every older one gets its answer', async () => {
+    const place = await newPlace()
+    const { url } = await server(place)
+    const client = await newClient(url, 'a.bin')
+    const old: ReturnType<typeof trickle>[] = []
+    for (const length of [1000, 2000, 3000, 4000, 5000]) {
+      const fragment = trickle(client, 0, file.length, file.length)
+      // Longer each time, so that one sees whose bytes are being written.
+      await push(fragment.outgoing, file.subarray(0, length), place.part(client), length)
+      old.push(fragment)
+    }
+    expect((await client.fragment(0, file, file.length)).status).toBe(200)
+    const answers = await Promise.all(old.map(({ answer }) => answer))
+    expect(answers.map(({ status }) => status)).toEqual([416, 416, 416, 416, 416])
+    expect(answers.map(received)).toEqual([1000, 2000, 3000, 4000, 5000])
+    // What the old ones go on to say concerns nobody.
+    for (const { outgoing } of old) outgoing.on('error', () => {}).write(other)
+    expect((await client.close()).status).toBe(200)
+    expect((await place.published('a.bin')).equals(file)).toBe(true)
+    expect(await place.leftovers()).toEqual([])
+    for (const { outgoing } of old) outgoing.destroy()
+  })
+
+  it.each(ends)('%s during a fragment: both are answered, nothing is left', async (end) => {
+    const place = await newPlace()
+    const { url } = await server(place)
+    const client = await newClient(url, 'a.bin')
+    const { outgoing, answer } = trickle(client, 0, file.length, file.length)
+    await push(outgoing, file.subarray(0, 5000), place.part(client), 5000)
+    expect((await apart(client, end)).status).toBe(200)
+    expect((await answer).status).toBe(416)
+    outgoing.on('error', () => {}).end(file.subarray(5000))
+    expect(hresult(await client.fragment(0, file, file.length))).toBe('0x8020001F')
+    expect([await place.names(), await place.leftovers()]).toEqual([[], []])
+  })
+
+  it.each(ends)('%s and the last fragment at once: the file is whole, or not there', async (end) => {
+    const place = await newPlace()
+    const { url } = await server(place)
+    for (const round of rounds) {
+      const name = `${round}.bin`
+      const client = await newClient(url, name)
+      const fragment = fragmentApart(client, 0, file, file.length)
+      for (let turn = 0; turn < round; turn += 1) await new Promise(setImmediate)
+      const [{ status }, ended] = await Promise.all([fragment, apart(client, end)])
+      expect(ended.status).toBe(200)
+      const isThere = (await place.names()).includes(name)
+      if (status === 200) expect(isThere).toBe(true)
+      if (isThere) expect((await place.published(name)).equals(file)).toBe(true)
+    }
+    expect(await place.leftovers()).toEqual([])
+  })
+
+  // A fragment whose bytes are all written may be asked to let go before it sees the end of its body. A 416 with all bytes
+  // held means done to a client ([MC-BUP] 3.1.5.1.4), which then closes the session: Close would delete what was never
+  // published.
+  it('an answer that says that all bytes are held means that they are published', async () => {
+    const place = await newPlace()
+    const writing = withResolvers<void>()
+    const release = withResolvers<void>()
+    const fileSystem = {
+      ...nodeFileSystem,
+      async writev(...args: Parameters<typeof nodeFileSystem.writev>) {
+        writing.resolve()
+        await release.promise
+        return nodeFileSystem.writev(...args)
+      },
+    }
+    const upload = bitsUpload({ store: fileStore(place.directory, { fileSystem }) })
+    const fragments: IncomingMessage[] = []
+    const url = await serve((request, response) => {
+      if (request.headers['bits-packet-type'] === 'Fragment') fragments.push(request)
+      upload(request, response, () => {})
+    })
+    // What waits behind the first write is exactly what pauses the body: its end is not seen before the next is asked for.
+    const whole = noise(1000 + 512 * 1024)
+    const client = await newClient(url, 'a.bin')
+    const { outgoing, answer } = trickle(client, 0, whole.length, whole.length)
+    outgoing.write(whole.subarray(0, 1000))
+    await writing.promise
+    outgoing.end(whole.subarray(1000))
+    await until(() => fragments[0]?.complete === true)
+    // An older copy of the fragment that was on its way for long; its connection breaks while it waits.
+    const late = trickle(client, 0, whole.length, whole.length)
+    late.outgoing.write(whole.subarray(0, 1000))
+    await until(() => fragments.length === 2)
+    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
+    late.outgoing.destroy()
+    await until(() => fragments[1]?.destroyed === true)
+    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
+    release.resolve()
+    if (received(await answer) < whole.length) await client.fragment(0, whole, whole.length)
+    expect((await client.close()).status).toBe(200)
+    expect(await place.names()).toEqual(['a.bin'])
+  })
+})
+
+describe('two sessions, one name', () => {
+  it('without overwrite exactly one succeeds, and its file stays', async () => {
+    const place = await newPlace()
+    const { url } = await server(place)
+    for (const round of rounds) {
+      const name = `${round}.bin`
+      const clients = [await newClient(url, name), await newClient(url, name)] as const
+      const files = [file, other] as const
+      const answers = await Promise.all([
+        clients[0].fragment(0, file, file.length),
+        clients[1].fragment(0, other, other.length),
+      ])
+      expect(statuses(answers)).toEqual([200, 403])
+      const winner = answers[0].status === 200 ? 0 : 1
+      expect((await place.published(name)).equals(files[winner])).toBe(true)
+      // Its client may try again, when the other session is over or before.
+      expect((await clients[winner].close()).status).toBe(200)
+      const loser = 1 - winner
+      const [client, bytes] = loser === 0 ? [clients[0], file] : [clients[1], other]
+      const again = await client.fragment(0, bytes, bytes.length)
+      expect([again.status, hresult(again), received(again)]).toEqual([403, '0x80070005', bytes.length])
+      expect((await client.cancel()).status).toBe(200)
+      expect((await place.published(name)).equals(files[winner])).toBe(true)
+    }
+    expect(await place.leftovers()).toEqual([])
+  })
+
+  it('with overwrite the last one wins, and the file is whole at every moment', async () => {
+    const place = await newPlace()
+    const { url } = await server(place, {}, { overwrite: true })
+    const first = await newClient(url, 'a.bin')
+    expect((await first.fragment(0, file, file.length)).status).toBe(200)
+    let racing = true
+    let looks = 0
+    const look = (async () => {
+      for (; racing; looks += 1) {
+        const bytes = await place.published('a.bin')
+        expect(bytes.equals(file) || bytes.equals(other)).toBe(true)
+      }
+    })()
+    for (const _ of rounds) {
+      const [one, two] = [await newClient(url, 'a.bin'), await newClient(url, 'a.bin')]
+      const answers = await Promise.all([
+        one.fragment(0, file, file.length),
+        two.fragment(0, other, other.length),
+      ])
+      expect(statuses(answers)).toEqual([200, 200])
+      const again = await newClient(url, 'a.bin')
+      expect((await again.fragment(0, other, other.length)).status).toBe(200)
+      // Those that had their success before do not publish again.
+      expect((await one.fragment(file.length - 1, file.subarray(-1), file.length)).status).toBe(200)
+      expect((await place.published('a.bin')).equals(other)).toBe(true)
+      for (const client of [one, two, again]) expect((await client.close()).status).toBe(200)
+    }
+    racing = false
+    await look
+    expect(looks).toBeGreaterThan(0)
+    expect((await first.close()).status).toBe(200)
+    expect(await place.leftovers()).toEqual([])
+  })
+})
+
+describe('a sweep', () => {
+  it('during a fragment leaves its session, however old; without one it takes it', async () => {
+    const place = await newPlace()
+    const { upload, url } = await server(place)
+    const client = await newClient(url, 'a.bin')
+    await upload.sweep() // The one that Create-Session began.
+    const { outgoing, answer } = trickle(client, 0, 200_000, file.length)
+    await push(outgoing, file.subarray(0, 5000), place.part(client), 5000)
+    for (const path of [place.part(client), place.record(client)]) utimesSync(path, long, long)
+    expect(await upload.sweep()).toEqual({ expired: 0, open: 1 })
+    outgoing.end(file.subarray(5000, 200_000))
+    expect(received(await answer)).toBe(200_000)
+    expect(await upload.sweep()).toEqual({ expired: 0, open: 1 })
+    for (const path of [place.part(client), place.record(client)]) utimesSync(path, long, long)
+    expect(await upload.sweep()).toEqual({ expired: 1, open: 0 })
+    expect(hresult(await client.fragment(200_000, file.subarray(200_000), file.length))).toBe('0x8020001F')
+    expect(await place.leftovers()).toEqual([])
+  })
+
+  it('without pause does no harm to uploads that come and go', async () => {
+    const place = await newPlace()
+    const { upload, url } = await server(place)
+    let busy = true
+    const sweeps = (async () => {
+      while (busy) expect((await upload.sweep()).expired).toBe(0)
+    })()
+    sweeps.catch(() => {})
+    await Promise.all(
+      [0, 1, 2, 3].map(async (number) => {
+        for (const round of rounds) {
+          const client = await newClient(url, `${number}-${round}.bin`)
+          if (round % 4 === 0) await client.fragment(0, file.subarray(0, 1000), file.length)
+          else expect((await client.fragment(0, file, file.length)).status).toBe(200)
+          expect((await client[round % 2 === 0 ? 'cancel' : 'close']()).status).toBe(200)
+        }
+      }),
+    ).finally(() => {
+      busy = false
+    })
+    await sweeps
+    expect(await place.names()).toHaveLength(60)
+    expect(await place.leftovers()).toEqual([])
+  })
+
+  it('does not fail because a session ends while it is looked at', async () => {
+    const place = await newPlace()
+    let ending: (() => void) | undefined
+    const seam: Seam = {
+      async stat(path) {
+        if (path.endsWith('.json')) ending?.()
+        return nodeFileSystem.stat(path)
+      },
+    }
+    const { upload, url } = await server(place, seam)
+    const client = await newClient(url, 'a.bin')
+    await upload.sweep()
+    // As Cancel-Session does it, be it in this process or in another: a sweep holds no lock while it lists.
+    ending = () => unlinkSync(place.record(client))
+    expect(await upload.sweep()).toEqual({ expired: 0, open: 0 })
+  })
+})
