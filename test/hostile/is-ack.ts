@@ -1,0 +1,60 @@
+/**
+ * What is wrong with an answer of the middleware, whatever it was asked. The table is written down here a second time,
+ * from protocol.md section 6 and design.md, so that a slip in the library's own shows.
+ */
+
+import type { RawAnswer } from './raw.ts'
+
+/** Status and HRESULT of all refusals. */
+const refusals = new Set([
+  '400 0x80070057',
+  '401 undefined',
+  '403 0x80070005',
+  '404 undefined',
+  '408 undefined',
+  '413 undefined',
+  '416 undefined',
+  '500 0x8020001F',
+  '500 0x80200020',
+  '500 0x80070070',
+  '501 0x80070005',
+  '503 undefined',
+])
+
+const fields = new Set([
+  'pragma',
+  'bits-packet-type',
+  'bits-protocol',
+  'bits-session-id',
+  'content-length',
+  'accept-encoding',
+  'bits-received-content-range',
+  'bits-error-code',
+  'bits-error',
+  'bits-error-context',
+  'date',
+  'connection',
+  'keep-alive',
+  'x-powered-by',
+])
+
+export const isAck = ({ headers }: RawAnswer): boolean => 'bits-packet-type' in headers
+
+/** Undefined if all is well. */
+export function faultOfAck({ status, headers, rawHeaders, body }: RawAnswer): string | undefined {
+  const names = rawHeaders.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase())
+  if (new Set(names).size < names.length) return 'a field twice'
+  const strange = names.find((name) => !fields.has(name))
+  if (strange) return `a field of no Ack: ${strange}`
+  if (headers['bits-packet-type'] !== 'Ack') return 'no BITS-Packet-Type: Ack'
+  if (headers['content-length'] !== '0' || body.length > 0) return 'a body'
+  const { 'bits-error': error, 'bits-error-code': code, 'bits-error-context': context } = headers
+  if (error !== code) return 'error headers that differ'
+  if ((error === undefined) !== (context === undefined)) return 'BITS-Error-Context without BITS-Error'
+  if (context !== undefined && context !== '0x5' && context !== '0x7') return `BITS-Error-Context ${context}`
+  const received = headers['bits-received-content-range']
+  if (received !== undefined && !/^\d{1,16}$/.test(String(received))) return `an offset ${received}`
+  if (status === 416 && received === undefined) return '416 without an offset'
+  if (status === 200) return error === undefined ? undefined : 'success with an error'
+  return refusals.has(`${status} ${code}`) ? undefined : `${status} ${code} is not in the table`
+}
