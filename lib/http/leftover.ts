@@ -18,14 +18,16 @@ export function discardBody(request: IncomingMessage): void {
     request.resume()
     return
   }
+  const { socket } = request
   let left = MaxBytes
   const end = (): void => {
     clearTimeout(timer)
-    request.off('data', onData).off('end', end).off('close', end)
+    request.off('data', onData).off('end', end)
+    socket.off('close', end)
   }
   const hangUp = (): void => {
     end()
-    request.socket.destroy()
+    socket.destroy()
   }
   const onData = (chunk: Buffer): void => {
     left -= chunk.length
@@ -33,5 +35,7 @@ export function discardBody(request: IncomingMessage): void {
     else timer.refresh()
   }
   const timer = setTimeout(hangUp, MaxSilence).unref()
-  request.on('data', onData).on('end', end).on('close', end).resume()
+  request.on('data', onData).on('end', end).resume()
+  // Node tells a request whose answer was sent nothing of its connection any more.
+  socket.on('close', end)
 }
