@@ -238,6 +238,22 @@ describe('a client that vanishes', () => {
     await answer
   })
 
+  it('in the middle of its head is cut by Node’s headersTimeout, verb and all', async () => {
+    const upload = bitsUpload({ store: memoryStore() })
+    const server = createServer(
+      { headersTimeout: 100, connectionsCheckingInterval: 20 },
+      express().use('/upload', upload),
+    )
+    const { port, hostname } = await listen(server)
+    for (const head of ['BITS', 'BITS_POST /upload/a HTTP/1.1\r\nBITS-Packet-Type: Ping\r\n']) {
+      const socket = netConnect(Number(port), hostname)
+      socket.write(head)
+      const answers: Buffer[] = []
+      for await (const chunk of socket) answers.push(chunk)
+      expect(Buffer.concat(answers).toString()).toMatch(/^HTTP\/1\.1 408 /)
+    }
+  })
+
   it('while another packet of it waits', async () => {
     const release = withResolvers<void>()
     const entered = withResolvers<void>()
