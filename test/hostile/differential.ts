@@ -3,17 +3,18 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import { connect } from 'node:net'
-import { setImmediate as tick } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { onTestFinished } from 'vitest'
 import { bitsUpload, memoryStore } from '../../lib/index.ts'
 import { listen } from '../support/server.ts'
-import { latin1 } from './raw.ts'
+import { delivered, latin1 } from './raw.ts'
 import { lenient, record } from './record.mjs'
 
 export interface Seen {
   readonly method: string | undefined
   readonly url: string | undefined
+  /** The header field `Note`. */
+  readonly note: string | undefined
   readonly body: string
   readonly complete: boolean
 }
@@ -92,10 +93,11 @@ export function inPlain(turns: Turns): Turns {
 const inBits = (text: string): string => text.replaceAll(spellings[1], spellings[0])
 
 /** What plain Node saw, as it would be with BITS_POST for a method. */
-export const translated = ({ method, url = '', body, complete }: Seen): Seen => ({
+export const translated = ({ method, url = '', note, body, complete }: Seen): Seen => ({
   ...(method === 'POST' && url.startsWith('/-----')
     ? { method: 'BITS_POST', url: `/${url.slice(6)}` }
     : { method, url }),
+  note,
   body: inBits(body),
   complete,
 })
@@ -123,7 +125,7 @@ export async function converse({ port, seen }: Side, turns: Turns): Promise<read
     for (const packet of packets) {
       if (ended) break
       socket.write(latin1(packet))
-      await tick()
+      await delivered()
     }
     if (i < turns.length - 1 && !ended) await answer
   }

@@ -49,15 +49,12 @@ const behind: RequestListener = (request, response) => {
   response.writeHead(404, { 'X-App': 'yes', 'Content-Length': 0 }).end()
 }
 
-/** Those who send half a head, half a body or nothing are to be gone in a moment. */
-function hasty(server: Server): Server {
-  return Object.assign(server, {
-    keepAliveTimeout: 60,
-    headersTimeout: 120,
-    requestTimeout: 250,
-    timeout: 400,
-  })
-}
+/**
+ * Those who send half a head or nothing are to be gone in a moment. Half a body is Node's affair on one of the servers
+ * (`requestTimeout`), the middleware's own on the other (`idleTimeout`).
+ */
+const hasty = (server: Server, requestTimeout: number): Server =>
+  Object.assign(server, { keepAliveTimeout: 40, headersTimeout: 80, requestTimeout })
 
 async function target(mount: string): Promise<Target> {
   const land = await territory()
@@ -73,7 +70,9 @@ async function target(mount: string): Promise<Target> {
   const alone: RequestListener = (request, response) =>
     upload(request, response, () => behind(request, response))
   const app = mount === '' ? alone : express().use(mount, upload).use(behind)
-  const url = await listen(hasty(createServer({ connectionsCheckingInterval: 20 }, app)))
+  const url = await listen(
+    hasty(createServer({ connectionsCheckingInterval: 20 }, app), mount === '' ? 0 : 160),
+  )
   const port = Number(url.port)
 
   return {
@@ -109,10 +108,18 @@ async function target(mount: string): Promise<Target> {
   }
 }
 
-const fill = (text: string, mount: string, ids: readonly string[]): Buffer =>
+/** The session's id in the last answer, or something in its place. */
+const lastIn = (back: Buffer): string =>
+  back
+    .toString('latin1')
+    .match(/(?<=BITS-Session-Id: )\{.{36}\}/g)
+    ?.at(-1) ?? 'none'
+
+const fill = (text: string, mount: string, ids: readonly string[], back: Buffer): Buffer =>
   latin1(
     text
       .replaceAll('$MOUNT', mount)
+      .replaceAll('$LAST', lastIn(back))
       .replace(/\$ID(\d)/g, (_, i) => ids[i] ?? '')
       .replace(/\$id(\d)/g, (_, i) => ids[i]?.toLowerCase() ?? ''),
   )
@@ -134,7 +141,7 @@ function faultOf(answer: RawAnswer): string | undefined {
 async function run({ turns, ending }: Case, { port, mount }: Target, ids: readonly string[]): Promise<void> {
   const bytes = await exchange(
     port,
-    turns.map((packets) => packets.map((packet) => fill(packet, mount, ids))),
+    turns.map((packets) => (back) => packets.map((packet) => fill(packet, mount, ids, back))),
     { ending },
   )
   // An answer may be torn only where the client itself went away.

@@ -113,7 +113,16 @@ export const badPaths: readonly string[] = [
   ...['../a', '../../a', 'folder/../a', 'folder/../../a', './a', 'folder/./a', 'folder/..', '..', '../'],
   ...['../root-2/a', '../root-2', '../sentinel', '../outside/a', 'folder/%2e%2e/%2e%2e/outside/a'],
   // Twice encoded is a file's name in the end, but here it has a dot segment in front.
-  ...['%2e%2e/%252e%252e/a', '..%2foutside%2fa', '..%5coutside%5ca', '../outside/new'],
+  ...[
+    'folder%2fa',
+    'folder%2Fa',
+    'folder%2fdeep%2fa',
+    '%2fetc%2fa',
+    '%2e%2e/%252e%252e/a',
+    '..%2foutside%2fa',
+    '..%5coutside%5ca',
+    '../outside/new',
+  ],
   // Links: out of the root by a folder or a file, into the sessions, to themselves.
   ...['way-out/a', 'way-out/secret', 'way-out/new', 'way%2Dout/a', 'folder/up/a', 'folder/up/outside/a'],
   ...[

@@ -2,7 +2,7 @@
  * Every name that has ever led a server astray, byte for byte in the request line: refused with an Ack, nothing made.
  */
 
-import { readFile, rename, symlink, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import express from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -111,6 +111,15 @@ it.each(endlessPaths)('refuses a path without end, %s', async (path) => {
 
 it('refuses targets whose path is none, or ends at the mount path', async () => {
   await expectRefused(await scene(), badTargets)
+})
+
+it("refuses the sessions' directory before there is one", async () => {
+  const { land, create } = await scene()
+  for (const path of ['.bits-sessions', '%2ebits-sessions', '.bits-sessions/a', 'hole', 'hole/a']) {
+    expect([path, faultOfRefusal(await create(below(path)), path)]).toEqual([path, undefined])
+  }
+  expect(await land.faults()).toEqual([])
+  expect(await readdir(land.root)).not.toContain('.bits-sessions')
 })
 
 it('refuses bad names that onCreate wants, all the same', async () => {

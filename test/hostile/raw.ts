@@ -15,6 +15,14 @@ const EndOfHead = Buffer.from('\r\n\r\n')
 export const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1')
 
 /**
+ * Waits until a server of this process has most likely read what was just written, so that the next write is a packet of
+ * its own: the event loop must have polled in between, and once more where the connection is new.
+ */
+export async function delivered(): Promise<void> {
+  for (let i = 0; i < 3; i += 1) await tick()
+}
+
+/**
  * - `wait`: the server is to answer, or to close, by itself
  * - `fin`: the client hangs up behind its last byte
  * - `reset`: it vanishes
@@ -29,8 +37,11 @@ export interface ExchangeOptions {
   readonly enough?: (bytes: Buffer) => boolean
 }
 
-/** What a client sends before it waits for an answer: packets of TCP, as far as it is up to us. */
-export type Turn = readonly Uint8Array[]
+/**
+ * What a client sends before it waits for an answer: packets of TCP, as far as it is up to us. A function is given all
+ * that has come back until then.
+ */
+export type Turn = readonly Uint8Array[] | ((back: Buffer) => readonly Uint8Array[])
 
 /** Has the conversation on a connection of its own; resolves to all that came back until the connection ended. */
 export function exchange(
@@ -61,10 +72,10 @@ export function exchange(
     })
 
     const send = async (turn: Turn): Promise<void> => {
-      for (const packet of turn) {
+      for (const packet of typeof turn === 'function' ? turn(back) : turn) {
         if (socket.destroyed) return
         socket.write(packet)
-        await tick()
+        await delivered()
       }
     }
     /** Waits until more than so many bytes are back, and the last of them end an answer. */

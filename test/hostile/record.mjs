@@ -1,7 +1,7 @@
 /** What a server is asked on each connection, as Node's parser sees it. Plain JavaScript: a worker runs it, too. */
 
 /**
- * @typedef {{ method: string | undefined, url: string | undefined, body: string, complete: boolean }} Seen
+ * @typedef {{ method: string | undefined, url: string | undefined, note: string | undefined, body: string, complete: boolean }} Seen
  * @param {import('node:http').Server} server
  * @param {(port: number, seen: Seen[]) => void} tell called when the connection from a port has ended
  */
@@ -16,7 +16,14 @@ export function record(server, tell) {
     socket.on('close', () => tell(remotePort, all))
   })
   server.prependListener('request', (request) => {
-    const seen = { method: request.method, url: request.url, body: '', complete: false }
+    /** @type {Seen} */
+    const seen = {
+      method: request.method,
+      url: request.url,
+      note: request.headers.note?.toString(),
+      body: '',
+      complete: false,
+    }
     connections.get(request.socket)?.push(seen)
     // A 'data' listener would make the body flow before anybody else asks for it.
     const { push } = request

@@ -292,7 +292,7 @@ async function expectTheSame(
     converse(sides[1], inPlain(turns)).then((seen) => seen.map(translated)),
   ])
   const told = (seen: readonly Seen[]) =>
-    seen.map((each) => (early ? { method: each.method, url: each.url } : each))
+    seen.map((each) => (early ? { ...each, body: '', complete: false } : each))
   const expected = mayStop(plain, bits.length, turns) ? plain.slice(0, bits.length) : plain
   expect({ is, turns, seen: told(bits) }).toEqual({ is, turns, seen: told(expected) })
 }
@@ -326,6 +326,18 @@ describe.each(packets)('%s, answered %s', (_, when, fields) => {
     )
   })
 
+  it('and then a request that is cut where it names the verb: the same as plain Node', async () => {
+    const sides = [await bitsSide(), await plainSide()] as const
+    const fit = framings.filter(({ alone }) => !alone)
+    await inCrowds(fit, async (how) => {
+      const [head, body] = messageOf(when, fields, how)
+      const rest = 'BITS_POST x\r\nHost: x\r\nConnection: close\r\n\r\n'
+      await expectTheSame(sides, [[`${head}${body}GET /last HTTP/1.1\r\nNote: `, rest]], early, how.is)
+      const post = `POST /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${rest.length}\r\n\r\n`
+      await expectTheSame(sides, [[head + body + post, rest]], early, how.is)
+    })
+  })
+
   it.each(['GET', 'BITS_POST'])('and then a %s, behind the answer: the same as plain Node', async (verb) => {
     const sides = [await bitsSide(), await plainSide()] as const
     // Answered early, the end of its body may come together with what follows.
@@ -338,6 +350,30 @@ describe.each(packets)('%s, answered %s', (_, when, fields) => {
       await expectTheSame(sides, [[head, body], [last(verb)]], early, how.is)
     })
   })
+})
+
+it.each([
+  ...[
+    'BITS_POSTS',
+    'BITS_POS',
+    'BITS_PUT',
+    'BITS-POST',
+    'BITS_',
+    'BITS',
+    'BIT',
+    'bITS_POST',
+    'BITS_POSt',
+    'BITSPOST',
+  ],
+  ...['BITS_POST\t', 'BITS_POST\0', 'BITS_POST/', 'BITS_P ST', 'BITSND', 'BI', 'B', 'BIN', 'BINDBITS_POST'],
+])('a verb that is none, %j, is refused as plain Node refuses it, wherever it is cut', async (verb) => {
+  const sides = [await bitsSide(), await plainSide()] as const
+  const text = `${verb} /a.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`
+  for (let cut = 0; cut <= verb.length + 1; cut += 1) {
+    await expectTheSame(sides, [[text.slice(0, cut), text.slice(cut)]], false, verb)
+    const ping = packetHead('Ping', [length(0)])
+    await expectTheSame(sides, [[`${ping}\r\n\r\n`], [text.slice(0, cut), text.slice(cut)]], false, verb)
+  }
 })
 
 describe('a body that nobody reads to its end', () => {
