@@ -4,19 +4,29 @@ export { type BitsUpload, bitsUpload } from './middleware.ts'
 export type { BitsUploadOptions } from './options.ts'
 export type { ContentRange } from './protocol/content-range.ts'
 export { BitsError, type BitsErrorCode, type BitsErrorDetails } from './protocol/errors.ts'
-export type { Packet } from './protocol/packet.ts'
+export type { Packet, ReplyRequest } from './protocol/packet.ts'
 export type { Size } from './protocol/size.ts'
-export type { CompleteUpload, CreateDecision, Hooks, NewUpload } from './sessions/hooks.ts'
+export type {
+  CompleteUpload,
+  CreateDecision,
+  Hooks,
+  NewUpload,
+  Reply,
+  UploadDecision,
+} from './sessions/hooks.ts'
 export type { BitsUploadEvents, InterruptionReport, PacketReport, UploadReport } from './sessions/reports.ts'
 export type { SweepResult } from './sessions/sweep.ts'
 export { type Durability, type FileStoreOptions, fileStore } from './stores/file.ts'
 export type { FileStatus, FileSystem } from './stores/file-system.ts'
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores/memory.ts'
 export type {
+  Acceptance,
   AppendOptions,
   Body,
+  KeptReply,
   NewSession,
   Session,
+  SessionPaths,
   SessionState,
   Store,
   StoreOptions,

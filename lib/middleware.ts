@@ -3,7 +3,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { sendAck } from './http/answer.ts'
 import { incomingBody } from './http/body.ts'
-import { disconnected, drainControlBody, isBitsPost, type MountedRequest } from './http/request.ts'
+import {
+  disconnected,
+  drainControlBody,
+  isBitsPost,
+  type MountedRequest,
+  targetOf,
+  urlOf,
+} from './http/request.ts'
 import { acceptBitsPostEverywhere } from './http/verb.ts'
 import { type BitsUploadOptions, readOptions, type Settings } from './options.ts'
 import type { Ack } from './protocol/ack.ts'
@@ -12,7 +19,11 @@ import { asBitsError, BitsError, isFault } from './protocol/errors.ts'
 import { field, MaxSessionId, SessionIdHeader } from './protocol/headers.ts'
 import { decodePath } from './protocol/name.ts'
 import { announcesBody, type Packet, packetType, readPacket } from './protocol/packet.ts'
-import type { BitsUploadEvents } from './sessions/reports.ts'
+import { readReplyTarget } from './protocol/reply-url.ts'
+import { isReplyRequest, refuseReply } from './reply/request.ts'
+import { serveReply } from './reply/serve.ts'
+import { authorize } from './sessions/authorize.ts'
+import type { BitsUploadEvents, PacketReport } from './sessions/reports.ts'
 import { Sessions } from './sessions/sessions.ts'
 import type { SweepResult } from './sessions/sweep.ts'
 
@@ -53,6 +64,7 @@ export function bitsUpload<Caller extends IncomingMessage = IncomingMessage>(
   return Object.assign(
     (request: Caller, response: ServerResponse, next: (error?: unknown) => void): void => {
       if (isBitsPost(request)) receiver.receive(request, response)
+      else if (isReplyRequest(request)) receiver.download(request, response)
       else next()
     },
     {
@@ -96,6 +108,24 @@ class Receiver<Caller extends MountedRequest> {
     void work.then(() => this.#active.delete(work))
   }
 
+  /** A reply, to whoever uploaded what it answers; 404 to all others, and when the session is over. */
+  download(request: Caller, response: ServerResponse): void {
+    this.#sendReply(request, response).catch((thrown) => {
+      const error = asBitsError(thrown)
+      this.#report(error, request, 'Get-Reply')
+      refuseReply(response, error)
+    })
+  }
+
+  async #sendReply(request: Caller, response: ServerResponse): Promise<void> {
+    if (this.#stopping) throw new BitsError('stopping')
+    const { id, folder } = readReplyTarget(targetOf(request)) ?? {}
+    if (id === undefined || folder === undefined) throw new BitsError('session-not-found')
+    const owner = await authorize(this.#settings, request, { type: 'Get-Reply', sessionId: id })
+    const reply = await this.sessions.reply(id, owner, decodePath(folder))
+    serveReply(request, response, reply, id)
+  }
+
   async close(grace: number): Promise<void> {
     this.#stopping = true
     this.sessions.stopSweeping()
@@ -129,12 +159,11 @@ class Receiver<Caller extends MountedRequest> {
     if (this.#stopping) throw new BitsError('stopping')
     if (!this.#isEnabled()) throw new BitsError('uploads-disabled')
     const packet = await this.#read(request)
-    const owner = await this.#authorize(request, packet)
+    const owner = await authorize(this.#settings, request, packet)
     if (packet.type === 'Ping') return { status: 200 }
-    const path = decodePath(request.originalUrl ?? request.url ?? '')
     return this.sessions.answer(
       packet,
-      { caller: request, owner, path, signal },
+      { caller: request, owner, path: decodePath(targetOf(request)), url: urlOf(request), signal },
       {
         name: () => decodePath(request.url ?? '').slice(1),
         body: () => {
@@ -167,33 +196,16 @@ class Receiver<Caller extends MountedRequest> {
     }
   }
 
-  async #authorize(request: Caller, packet: Packet): Promise<string | undefined> {
-    let owner: unknown
-    try {
-      owner = await this.#settings.authorize?.(request, packet)
-    } catch (error) {
-      throw asBitsError(error, 'hook-failed')
-    }
-    if (owner === false) throw new BitsError('access-denied')
-    if (owner === undefined || owner === null || owner === true) return undefined
-    if (typeof owner === 'string' && owner !== '') return owner
-    // An empty name would make one owner of all who have none.
-    const cause = new TypeError('authorize() returns a name, true, false or undefined')
-    throw new BitsError('hook-failed', cause.message, { cause })
-  }
-
   #refuse(request: Caller, thrown: unknown): Ack {
     const error = asBitsError(thrown)
     // A connection that broke is reported where the fragment's bytes are counted.
-    if (error.code !== 'disconnected') {
-      this.sessions.reports.tell(isFault(error) ? 'failed' : 'refused', {
-        error,
-        type: packetType(request.headers),
-        target: request.originalUrl ?? request.url ?? '',
-        sessionId: sessionIdOf(request),
-      })
-    }
+    if (error.code !== 'disconnected') this.#report(error, request, packetType(request.headers))
     return { status: error.status, received: error.received, error }
+  }
+
+  #report(error: BitsError, request: Caller, type: PacketReport['type']): void {
+    const report = { error, type, target: targetOf(request), sessionId: sessionIdOf(request) }
+    this.sessions.reports.tell(isFault(error) ? 'failed' : 'refused', report)
   }
 }
 

@@ -159,7 +159,19 @@ const wrong = (name: string, expected: string, value: unknown): TypeError => {
   return new TypeError(`bitsUpload: option '${name}' takes ${expected}, not ${shown}`)
 }
 
-const verbs = ['create', 'load', 'append', 'accept', 'publish', 'read', 'remove', 'list'] as const
+const verbs = [
+  'create',
+  'load',
+  'append',
+  'accept',
+  'refuse',
+  'publish',
+  'read',
+  'keepReply',
+  'loadReply',
+  'remove',
+  'list',
+] as const
 
 /** @throws {TypeError} for an answer that is none: a promise would count as yes for ever */
 function asked(enabled: boolean | (() => boolean)): boolean {

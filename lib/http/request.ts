@@ -4,7 +4,23 @@ import { BitsError } from '../protocol/errors.ts'
 import { BitsPost } from '../protocol/headers.ts'
 
 /** A request as Express and Connect hand it on: `url` below the mount path, `originalUrl` whole. */
-export type MountedRequest = IncomingMessage & { readonly originalUrl?: string }
+export type MountedRequest = IncomingMessage & {
+  readonly originalUrl?: string
+  /** Express' own: it heeds what a trusted proxy says. */
+  readonly protocol?: string
+}
+
+/** The request target as it came. */
+export const targetOf = ({ originalUrl, url }: MountedRequest): string => originalUrl ?? url ?? ''
+
+/** The whole URL that a client asked for, as far as can be known here: behind a proxy, as that passes it on. */
+export function urlOf(request: MountedRequest): string {
+  const target = targetOf(request)
+  if (!target.startsWith('/')) return target
+  const { socket, headers } = request
+  const scheme = request.protocol ?? ('encrypted' in socket ? 'https' : 'http')
+  return `${scheme}://${headers.host ?? 'localhost'}${target}`
+}
 
 /**
  * Whether a request is a BITS packet: by its verb, or, behind a proxy that refuses verbs that it does not know, by a POST

@@ -7,6 +7,7 @@ import {
   PacketTypeHeader,
   ProtocolHeader,
   ReceivedContentRangeHeader,
+  ReplyUrlHeader,
   SessionIdHeader,
 } from './headers.ts'
 
@@ -27,12 +28,14 @@ export interface Ack {
   /** In the Ack for Create-Session only. */
   readonly protocol?: string
   readonly hostId?: HostId | undefined
+  /** Where the reply is to be fetched; in the Ack for the last Fragment only ([MC-BUP] 2.2.7.2). */
+  readonly replyUrl?: string | undefined
   readonly error?: BitsError
 }
 
 /** The header fields of an Ack, in the order in which IIS 6 was seen to write them. */
 export function ackFields(ack: Ack): [name: string, value: string][] {
-  const { sessionId, received, protocol, hostId, error } = ack
+  const { sessionId, received, protocol, hostId, replyUrl, error } = ack
   const fields: [string, string][] = [
     ['Pragma', 'no-cache'],
     [PacketTypeHeader, 'Ack'],
@@ -46,6 +49,7 @@ export function ackFields(ack: Ack): [name: string, value: string][] {
   // Of a response: which encodings the fragments may have.
   if (protocol) fields.push(['Accept-Encoding', 'identity'])
   if (received !== undefined) fields.push([ReceivedContentRangeHeader, String(received)])
+  if (replyUrl !== undefined) fields.push([ReplyUrlHeader, replyUrl])
   if (error?.challenge) fields.push(['WWW-Authenticate', error.challenge])
   if (error?.hresult !== undefined) {
     const hresult = `0x${error.hresult.toString(16).toUpperCase().padStart(8, '0')}`

@@ -2,6 +2,9 @@
 export const RemoteFile = 0x5
 export const RemoteApplication = 0x7
 
+/** HTTP status n is, as an HRESULT, this and n (win32: BITS return values). */
+const HttpFacility = 0x80190000
+
 interface Row {
   /** HTTP status: 4xx (but 408, 409) ends a client's job, 5xx (but 501, 505) is tried again for 14 days. */
   readonly status: number
@@ -51,7 +54,10 @@ const table = {
     RemoteApplication,
     'The application failed to process the upload',
   ),
+  // [MC-BUP] 3.3.6 prints x80070112 here too; this is HRESULT_FROM_WIN32(ERROR_TIMEOUT).
+  'application-timeout': row(408, 0x800705b4, RemoteApplication, 'The application did not answer in time'),
   'application-refused': row(403, 0x80070005, RemoteApplication, 'The application refused the upload'),
+  'invalid-reply': row(400, 0x80070057, RemoteFile, 'The reply cannot stand at this URL'),
   'uploads-disabled': row(501, 0x80070005, RemoteFile, 'Uploads are disabled here'),
   'too-many-sessions': row(503, undefined, RemoteFile, 'Too many uploads are open'),
   stopping: row(503, undefined, RemoteFile, 'The server is stopping'),
@@ -69,6 +75,10 @@ export interface BitsErrorDetails {
   readonly challenge?: string | undefined
   /** `BITS-Error-Context`, where it is not the row's: 5, the remote file, or 7, the remote application. */
   readonly context?: number
+  /** HTTP status, where it is not the row's: of an application that said one, from 400 to 599. */
+  readonly status?: number
+  /** HRESULT, where it is not the row's. Default: with a `status`, that of the status, 0x80190000 + status. */
+  readonly hresult?: number | undefined
 }
 
 /**
@@ -76,7 +86,7 @@ export interface BitsErrorDetails {
  * anything else that they throw is a fault of the server's own and becomes a 500.
  *
  * @example throw new BitsError('access-denied', 'Only *.log files are taken here')
- * @throws {TypeError} for a code that is not in the table, or a challenge that is no header value
+ * @throws {TypeError} for a code that is not in the table, or details that no Ack can carry
  */
 export class BitsError extends Error {
   override readonly name = 'BitsError'
@@ -89,31 +99,44 @@ export class BitsError extends Error {
   readonly context: number
   readonly received: number | undefined
   readonly challenge: string | undefined
+  readonly #details: BitsErrorDetails
 
   constructor(code: BitsErrorCode, message?: string, details: BitsErrorDetails = {}) {
     if (!Object.hasOwn(table, code)) {
       throw new TypeError(`BitsError: no code '${code}'; the codes are ${Object.keys(table).join(', ')}`)
     }
-    const { challenge } = details
-    if (challenge !== undefined && !/^[\t\x20-\x7e\x80-\xff]+$/.test(challenge)) {
-      throw new TypeError(
-        'BitsError: challenge is the value of a header: no line feeds, nothing beyond Latin-1',
-      )
-    }
+    checkDetails(details)
     const { status, hresult, context, text }: Row = table[code]
     super(message ?? text, details.cause === undefined ? undefined : { cause: details.cause })
+    this.#details = details
     this.code = code
-    this.status = status
-    this.hresult = hresult
+    this.status = details.status ?? status
+    this.hresult = details.hresult ?? (details.status === undefined ? hresult : HttpFacility + details.status)
     this.context = details.context ?? context
     this.received = details.received
-    this.challenge = challenge
+    this.challenge = details.challenge
   }
 
   /** The same error with more, or other, details. */
   with(details: BitsErrorDetails): BitsError {
-    const { code, message, cause, received, challenge, context } = this
-    return new BitsError(code, message, { cause, received, challenge, context, ...details })
+    return new BitsError(this.code, this.message, { ...this.#details, ...details })
+  }
+}
+
+function checkDetails({ challenge, status, hresult }: BitsErrorDetails): void {
+  if (challenge !== undefined && !/^[\t\x20-\x7e\x80-\xff]+$/.test(challenge)) {
+    throw new TypeError(
+      'BitsError: challenge is the value of a header: no line feeds, nothing beyond Latin-1',
+    )
+  }
+  if (status !== undefined && !(Number.isInteger(status) && status >= 400 && status <= 599)) {
+    throw new TypeError('BitsError: status is an HTTP status from 400 to 599')
+  }
+  if (
+    hresult !== undefined &&
+    !(Number.isInteger(hresult) && hresult >= 0x80000000 && hresult <= 0xffffffff)
+  ) {
+    throw new TypeError('BitsError: hresult is a number from 0x80000000 to 0xFFFFFFFF')
   }
 }
 
@@ -127,6 +150,8 @@ const faults: readonly BitsErrorCode[] = [
   'store-failed',
   'hook-failed',
   'application-failed',
+  'application-timeout',
+  'invalid-reply',
 ]
 
 /** Whether it is something of the server's own that failed, and somebody should look. */

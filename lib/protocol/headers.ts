@@ -8,8 +8,16 @@ export const SessionIdHeader = 'BITS-Session-Id'
 export const SupportedProtocolsHeader = 'BITS-Supported-Protocols'
 export const ProtocolHeader = 'BITS-Protocol'
 export const ReceivedContentRangeHeader = 'BITS-Received-Content-Range'
+export const ReplyUrlHeader = 'BITS-Reply-URL'
 export const HostIdHeader = 'BITS-Host-Id'
 export const HostIdFallbackTimeoutHeader = 'BITS-Host-Id-Fallback-Timeout'
+/** Of a notification to a server application. The open specification writes `DataEntity`, IIS and win32 this. */
+export const OriginalRequestUrlHeader = 'BITS-Original-Request-URL'
+export const RequestDataFileNameHeader = 'BITS-Request-DataFile-Name'
+export const ResponseDataFileNameHeader = 'BITS-Response-DataFile-Name'
+/** Of its answer. */
+export const StaticResponseUrlHeader = 'BITS-Static-Response-URL'
+export const CopyFileToDestinationHeader = 'BITS-Copy-File-To-Destination'
 /** The open specification says `BITS-Error`, the win32 pages `BITS-Error-Code`; both are sent. */
 export const ErrorHeaders = ['BITS-Error-Code', 'BITS-Error'] as const
 export const ErrorContextHeader = 'BITS-Error-Context'
@@ -19,6 +27,9 @@ export const UploadProtocol = '{7df0354d-249b-430f-820d-3d2a9bef4931}'
 
 /** Windows' own servers cap a header's value at 4 KB ([MC-BUP] 2.2.1, product note 2). */
 export const MaxHeaderValue = 4096
+
+/** The longest URL of a reply, and of a server application ([MC-BUP] 2.2.1.2, win32: IIS extension properties). */
+export const MaxUrl = 2200
 
 /** Windows' own servers read this many protocols of the client's list (product note 6). */
 export const MaxProtocols = 100

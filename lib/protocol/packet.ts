@@ -44,6 +44,12 @@ export type Packet =
 
 export type PacketType = Packet['type']
 
+/** The download of a reply: no packet, but a GET or HEAD that belongs to a session all the same ([MC-BUP] 3.5). */
+export interface ReplyRequest {
+  readonly type: 'Get-Reply'
+  readonly sessionId: string
+}
+
 const types = new Map<string, PacketType>(
   (['Ping', 'Create-Session', 'Fragment', 'Close-Session', 'Cancel-Session'] as const).map((type) => [
     type.toLowerCase(),

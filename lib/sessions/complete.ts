@@ -1,26 +1,30 @@
-import { asBitsError } from '../protocol/errors.ts'
-import type { Session } from '../stores/store.ts'
+import { asBitsError, BitsError, RemoteApplication } from '../protocol/errors.ts'
+import type { Acceptance, Session } from '../stores/store.ts'
 import type { Client, Core } from './core.ts'
+import { keepReply, type ReadDecision, readDecision } from './reply.ts'
 import { uploadReport } from './reports.ts'
+
+/** Of an application that says nothing. */
+const plain: Acceptance = { publish: true }
 
 /**
  * What happens when the last byte is durable, and again whenever the client sends its last fragment once more because
- * it saw no success: the application is asked, then the file is published, and only then may the Ack go out.
- * Each step is skipped if it was done.
+ * it saw no success: the application is asked, its reply is kept, then the file is published, and only then may the Ack
+ * go out. Each step is skipped if it was done.
+ * @throws {BitsError} among others what the application said if it refused the upload for good, now or before
  */
 export async function completeUpload<Caller>(
   core: Core<Caller>,
   client: Client<Caller>,
   session: Session,
-): Promise<void> {
-  if (session.state === 'published') return
-  const { store, commitOn } = core.settings
-  if (session.state !== 'accepted') {
-    await askApplication(core, client, session)
-    // Else publishing is what is remembered.
-    if (commitOn === 'close') await store.accept(session)
-  }
-  if (commitOn === 'last-fragment') await publish(core, session)
+): Promise<Acceptance> {
+  if (session.state === 'refused') throw refusal(session.refusal)
+  const { acceptance } = session
+  if (session.state === 'published') return acceptance ?? plain
+  const { commitOn } = core.settings
+  const accepted = acceptance ?? (await accept(core, session, await askApplication(core, client, session)))
+  if (accepted.publish && commitOn === 'last-fragment') await publish(core, session)
+  return accepted
 }
 
 export async function publish<Caller>({ settings, reports }: Core<Caller>, session: Session): Promise<void> {
@@ -32,13 +36,33 @@ async function askApplication<Caller>(
   { settings }: Core<Caller>,
   { caller, owner }: Client<Caller>,
   session: Session,
-): Promise<void> {
-  const { id, name, path, received, metadata } = session
-  const read = () => settings.store.read(session)
+): Promise<ReadDecision> {
+  const { onUpload, store } = settings
+  const { id, name, path, url, received, metadata } = session
+  const read = () => store.read(session)
+  const upload = { id, name, path, url, owner, size: received, metadata, read, paths: store.paths?.(session) }
   try {
-    await settings.onUpload?.({ id, name, path, owner, size: received, metadata, read }, caller)
+    return readDecision(await onUpload?.(upload, caller))
   } catch (error) {
     // 0x7: the client's administrator is to look at the application, not at the file.
-    throw asBitsError(error, 'application-failed').with({ context: 0x7 })
+    const failure = asBitsError(error, 'application-failed').with({ context: RemoteApplication })
+    // The only status after which Windows' server does not ask the application again (win32: handling errors).
+    if (failure.status === 403) await store.refuse(session, failure.message)
+    throw failure
   }
+}
+
+const refusal = (reason: string | undefined): BitsError => new BitsError('application-refused', reason)
+
+async function accept<Caller>(
+  { settings }: Core<Caller>,
+  session: Session,
+  { publish, reply }: ReadDecision,
+): Promise<Acceptance> {
+  const { store, commitOn } = settings
+  const kept = reply === undefined ? undefined : await keepReply(store, session, reply)
+  const acceptance: Acceptance = { publish, ...(kept && { reply: kept }) }
+  // Else publishing is what is remembered.
+  if (commitOn === 'close' || kept || !publish) await store.accept(session, acceptance)
+  return acceptance
 }

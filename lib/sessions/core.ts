@@ -21,6 +21,8 @@ export interface Client<Caller> {
   readonly owner: string | undefined
   /** Decoded path of the destination, with the mount path: it ties packets to their session. */
   readonly path: string
+  /** The whole URL of the destination, as the client wrote it. */
+  readonly url: string
   /** Aborted when nobody waits for the Ack any more, with the reason. */
   readonly signal: AbortSignal
 }

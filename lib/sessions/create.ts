@@ -20,8 +20,8 @@ export async function createSession<Caller>(
   { protocol }: CreateSessionPacket,
   name: string,
 ): Promise<Ack> {
-  const { owner, path, signal } = client
-  const upload: NewUpload = { id: newGuid(), name: checkName(name), path, owner }
+  const { owner, path, url, signal } = client
+  const upload: NewUpload = { id: newGuid(), name: checkName(name), path, url, owner }
   const { id } = upload
   census.admit({ id, ...(owner !== undefined && { owner }) }, settings)
   try {
@@ -55,7 +55,7 @@ const decisions = ['name', 'maxSize', 'overwrite', 'metadata'] as const satisfie
 
 function decide(
   { maxSize, overwrite }: Pick<NewSession, 'maxSize' | 'overwrite'>,
-  { id, name, path, owner }: NewUpload,
+  { id, name, path, url, owner }: NewUpload,
   decision: CreateDecision,
 ): NewSession {
   const { maxSize: cap, overwrite: replaces, metadata, name: other } = checkDecision(decision)
@@ -63,6 +63,7 @@ function decide(
     id,
     name: other === undefined ? name : checkName(other),
     path,
+    url,
     ...(owner !== undefined && { owner }),
     maxSize: Math.min(maxSize, readSize(cap) ?? maxSize),
     overwrite: replaces ?? overwrite,

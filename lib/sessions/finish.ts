@@ -14,7 +14,7 @@ export async function closeSession<Caller>(
   sessionId: string,
 ): Promise<Ack> {
   return withSession(core, client, sessionId, async (session) => {
-    if (session.state === 'accepted') await publish(core, session)
+    if (session.state === 'accepted' && session.acceptance?.publish) await publish(core, session)
     await forget(core, session)
     core.reports.tell('closed', uploadReport(session))
     if (session.state === 'gone') throw new BitsError('entity-gone')

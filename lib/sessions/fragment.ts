@@ -6,6 +6,7 @@ import { byteLength, dropBytes } from '../stores/chunks.ts'
 import type { Body, Session } from '../stores/store.ts'
 import { completeUpload } from './complete.ts'
 import { type Client, type Core, withSession } from './core.ts'
+import { replyUrl } from './reply.ts'
 import { uploadReport } from './reports.ts'
 
 /** The fragment's bytes on their way in. */
@@ -34,8 +35,11 @@ export async function receiveFragment<Caller>(
         const after = await take(core, session, range, incoming).catch((error) =>
           finished(core, session, range, error),
         )
-        if (after.received === range.total) await completeUpload(core, client, after)
-        return { status: 200, received: after.received }
+        const { received } = after
+        if (received !== range.total) return { status: 200, received }
+        const acceptance = await completeUpload(core, client, after)
+        const { hostId } = core.settings
+        return { status: 200, received, replyUrl: replyUrl(acceptance, after, client.url, hostId) }
       } catch (error) {
         throw await withTruth(core, session, error)
       }
@@ -62,7 +66,7 @@ async function take<Caller>(
   if (total > session.maxSize) throw new BitsError('too-large')
   if (lengthOf(range) > settings.maxFragmentSize) throw new BitsError('fragment-too-large')
   // The last fragment again, because its Ack was lost: the same final answer.
-  if (session.state === 'published' || session.state === 'accepted') {
+  if (['published', 'accepted', 'refused'].includes(session.state)) {
     await readAway(incoming)
     return session
   }

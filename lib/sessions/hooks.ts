@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
-import type { Packet } from '../protocol/packet.ts'
+import type { Packet, ReplyRequest } from '../protocol/packet.ts'
 import type { Size } from '../protocol/size.ts'
+import type { SessionPaths } from '../stores/store.ts'
 
 /** An upload that is about to begin. */
 export interface NewUpload {
@@ -10,6 +11,8 @@ export interface NewUpload {
   readonly name: string
   /** The whole path that the client asked for, decoded. */
   readonly path: string
+  /** The whole URL that the client asked for, query and all, as it wrote it. */
+  readonly url: string
   /** What `authorize` said. */
   readonly owner: string | undefined
 }
@@ -26,6 +29,31 @@ export interface CreateDecision {
   readonly metadata?: Readonly<Record<string, string>>
 }
 
+/**
+ * What an application answers to an upload, for clients that asked for an upload-reply; others do not look at it.
+ * - a string, as UTF-8; bytes; a stream of either, a Readable for example: copied into the store
+ * - `{ file }`: a path; the file is copied into the store
+ * - a `URL`, or `{ url }`: a reply that stands elsewhere, http or https. The client gets the address, 2,200 characters at
+ *   most, and fetches it from there; `{ url }` as it is written
+ *
+ * What was copied is served by the middleware, under its mount path, and is removed with the session.
+ */
+export type Reply =
+  | string
+  | Uint8Array
+  | AsyncIterable<Uint8Array | string>
+  | { readonly file: string }
+  | URL
+  | { readonly url: string }
+
+/** What `onUpload` may decide; what it leaves out stays as it would be without it. */
+export interface UploadDecision {
+  /** Default: none. */
+  readonly reply?: Reply
+  /** Whether the upload is to appear under its name. Default: true. */
+  readonly publish?: boolean
+}
+
 /** An upload whose bytes are all there, durably, but not published yet. */
 export interface CompleteUpload extends NewUpload {
   /** Bytes of the file. */
@@ -33,18 +61,21 @@ export interface CompleteUpload extends NewUpload {
   readonly metadata: Readonly<Record<string, string>> | undefined
   /** The file's bytes, to look into before it is published. */
   read(): Readable
+  /** Where the store keeps these bytes, and where a reply may be written that is then returned as `{ file: paths.reply }`:
+   * absolute paths. Undefined where the store has no files. */
+  readonly paths: SessionPaths | undefined
 }
 
 /** Hooks decide: they are awaited, and they may refuse by throwing a `BitsError`. `Caller` is the request. */
 export interface Hooks<Caller> {
   /**
-   * Asked for every packet, before anything is done for it. Returns who the client is: the session is bound to that
+   * Asked for every packet, and for every download of a reply, before anything is done for it. Returns who the client is: the session is bound to that
    * owner, and nobody else's packets will find it. `undefined` or `true` is anybody, `false` is refused with 403.
    * To ask for credentials throw `new BitsError('unauthorized', undefined, { challenge: 'Basic realm="uploads"' })`.
    */
   readonly authorize?: (
     caller: Caller,
-    packet: Packet,
+    packet: Packet | ReplyRequest,
   ) => string | boolean | undefined | Promise<string | boolean | undefined>
   /** Asked when a session begins: may rename, tag, cap or refuse the upload. */
   readonly onCreate?: (
@@ -54,8 +85,14 @@ export interface Hooks<Caller> {
   ) => CreateDecision | void | Promise<CreateDecision | void>
   /**
    * Asked when the last byte is durable, before the file is published and before the client learns of it: it may take
-   * as long as the client waits (Windows: 5 minutes). If it throws, the client is told that the application failed and
-   * sends the last fragment again later; then, as after a crash, it runs again: `id` tells that it is the same upload.
+   * as long as the client waits (Windows: 5 minutes). It may return a reply, or a decision. If it throws, the client is
+   * told that the application failed and sends the last fragment again later; then, as after a crash, it runs again: `id`
+   * tells that it is the same upload. An error of status 403, `application-refused`, is remembered: it does not run again,
+   * and the bytes are dropped.
    */
-  readonly onUpload?: (upload: CompleteUpload, caller: Caller) => void | Promise<void>
+  readonly onUpload?: (
+    upload: CompleteUpload,
+    caller: Caller,
+    // biome-ignore lint/suspicious/noConfusingVoidType: a hook without a return statement is one that decides nothing
+  ) => UploadDecision | Reply | void | Promise<UploadDecision | Reply | void>
 }

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import type { BitsError } from '../protocol/errors.ts'
-import type { PacketType } from '../protocol/packet.ts'
+import type { PacketType, ReplyRequest } from '../protocol/packet.ts'
 import type { Session } from '../stores/store.ts'
 
 /** What an event tells of an upload. */
@@ -14,7 +14,7 @@ export interface PacketReport {
   /** What the client was told; its `cause` is what went wrong underneath. */
   readonly error: BitsError
   /** Undefined where the packet was not to be understood. */
-  readonly type: PacketType | undefined
+  readonly type: PacketType | ReplyRequest['type'] | undefined
   /** The request target, as it came. */
   readonly target: string
   readonly sessionId: string | undefined

@@ -1,7 +1,8 @@
 import { memoryLocker } from '../locks/memory.ts'
 import type { Ack } from '../protocol/ack.ts'
-import { asBitsError } from '../protocol/errors.ts'
+import { asBitsError, BitsError } from '../protocol/errors.ts'
 import type { Packet, PingPacket } from '../protocol/packet.ts'
+import type { KeptReply } from '../stores/store.ts'
 import { Census } from './census.ts'
 import type { Client, Core } from './core.ts'
 import { createSession } from './create.ts'
@@ -50,6 +51,20 @@ export class Sessions<Caller> {
       case 'Cancel-Session':
         return cancelSession(this.#core, client, packet.sessionId)
     }
+  }
+
+  /**
+   * The reply to an upload, as long as its session is open.
+   * @param folder of the destination: decoded, with the mount path and a `/` at the end
+   * @throws {BitsError} `session-not-found` where there is none, or it is another's: nobody learns which ids exist
+   */
+  async reply(id: string, owner: string | undefined, folder: string): Promise<KeptReply> {
+    const { store } = this.#core.settings
+    const session = await store.load(id)
+    const isTheirs = session?.owner === owner && session?.path.replace(/[^/]*$/, '') === folder
+    const reply = isTheirs && session?.acceptance?.reply === 'kept' && (await store.loadReply(session))
+    if (!reply) throw new BitsError('session-not-found')
+    return reply
   }
 
   /** One sweep at a time: the next begins when the one under way is over, for that may have passed what it is about. */

@@ -1,13 +1,32 @@
 import { constants } from 'node:fs'
 import { join } from 'node:path'
 import type { Locker } from '../locks/locker.ts'
-import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/guid.ts'
 import { sameBoot } from './boot.ts'
 import { checkDestination, type Directories, placeAtDestination, strayCopy } from './destination.ts'
-import { errno, type FileSystem, orAbsent, syncDirectory, withFile, writeAll } from './file-system.ts'
+import {
+  errno,
+  type FileSystem,
+  orAbsent,
+  syncDirectory,
+  translate,
+  withFile,
+  writeAll,
+} from './file-system.ts'
 import { type Record, Records } from './record.ts'
-import type { AppendOptions, Body, NewSession, Session, SessionState, Store } from './store.ts'
+import { Replies } from './replies.ts'
+import type {
+  Acceptance,
+  AppendOptions,
+  Body,
+  KeptReply,
+  NewSession,
+  Session,
+  SessionPaths,
+  SessionState,
+  Store,
+  StoreOptions,
+} from './store.ts'
 
 /** See {@link FileStoreOptions.durability}. */
 export type Durability = 'file' | 'fragment' | 'none'
@@ -20,8 +39,8 @@ interface FileSession extends Session {
 /** Bytes after which an unfinished upload is synced, so that a loss of power costs the client no more than these. */
 const SyncEvery = 64 * 1024 * 1024
 
-/** Record, part, and a second name of the part. */
-const kinds = ['json', 'part', 'out']
+/** Record, part, a second name of the part, and reply. */
+const kinds = ['json', 'part', 'out', 'reply']
 
 /** What a crash left in the sessions' directory is cleared away when it is this old, in milliseconds. */
 const LitterAge = 60 * 1000
@@ -32,6 +51,7 @@ export class FileStore implements Store {
   readonly #directories: Directories
   readonly #fs: FileSystem
   readonly #records: Records
+  readonly #replies: Replies
   readonly #durability: Durability
   readonly #boot: string
 
@@ -40,6 +60,7 @@ export class FileStore implements Store {
     this.#directories = directories
     this.#fs = fs
     this.#records = new Records(fs, directories.sessions)
+    this.#replies = new Replies(fs, directories.sessions)
     this.#durability = durability
     this.#boot = fs.boot()
   }
@@ -79,9 +100,11 @@ export class FileStore implements Store {
     return {
       ...session,
       state,
-      received: state === 'published' ? (facts.total ?? 0) : sure,
+      received: isSettled(facts) ? (facts.total ?? 0) : sure,
       ...(facts.total !== undefined && { total: facts.total }),
       progressed: progressed.mtimeMs,
+      ...(facts.accepted && { acceptance: facts.accepted }),
+      ...(facts.refused !== undefined && { refusal: facts.refused }),
       record,
     }
   }
@@ -90,7 +113,7 @@ export class FileStore implements Store {
     const { id } = session
     try {
       if (session.total === undefined) await this.#records.note(id, { total })
-      if (session.state === 'gone') await this.#records.note(id, { accepted: false, synced: 0 })
+      if (session.state === 'gone') await this.#records.note(id, { accepted: null, synced: 0 })
       // Made by the first append only: if it is gone later, the session was removed, and must not come back.
       const begins = session.total === undefined || session.state === 'gone'
       const flags = constants.O_WRONLY | (begins ? constants.O_CREAT : 0)
@@ -137,18 +160,23 @@ export class FileStore implements Store {
     if (synced === 0) await syncDirectory(this.#fs, this.#directories.sessions)
   }
 
-  async accept(session: Session): Promise<void> {
-    const { id, received } = session
-    const durable = this.#durability !== 'none'
-    await this.#records.note(id, { accepted: true, ...(durable && { synced: received }) }, durable)
+  async accept({ id, received }: Session, acceptance: Acceptance): Promise<void> {
+    const durable = this.#isDurable
+    await this.#records.note(id, { accepted: acceptance, ...(durable && { synced: received }) }, durable)
     if (durable) await syncDirectory(this.#fs, this.#directories.sessions)
+  }
+
+  async refuse({ id }: Session, reason: string): Promise<void> {
+    await this.#records.note(id, { refused: reason }, this.#isDurable)
+    if (this.#isDurable) await syncDirectory(this.#fs, this.#directories.sessions)
+    await orAbsent(this.#fs.unlink(this.#part(id)))
   }
 
   async publish(session: Session): Promise<void> {
     if (session.state === 'published') return
     const { id } = session
     const part = this.#part(id)
-    const durable = this.#durability !== 'none'
+    const durable = this.#isDurable
     let copied = false
     const beforeCopy = async (): Promise<void> => {
       copied = true
@@ -173,12 +201,29 @@ export class FileStore implements Store {
     return this.#fs.createReadStream(this.#part(session.id))
   }
 
+  paths({ id }: Session): SessionPaths {
+    return { upload: this.#part(id), reply: this.#replies.path(id) }
+  }
+
+  async keepReply({ id }: Session, body?: Body, { signal }: StoreOptions = {}): Promise<void> {
+    // Its name is made durable by accept().
+    await this.#replies.keep(id, body, { durable: this.#isDurable, signal }).catch((error) => {
+      throw translate(error)
+    })
+  }
+
+  loadReply({ id }: Session): Promise<KeptReply | undefined> {
+    return this.#replies.load(id)
+  }
+
   async remove(session: Session): Promise<void> {
     const { id, record } = session as FileSession
     // The record last: as long as it stands, the rest will be found and removed.
     if (record.facts.copying) await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
     if (session.overwrite) await orAbsent(this.#fs.unlink(this.#spare(id)))
     await orAbsent(this.#fs.unlink(this.#part(id)))
+    // Of an upload that was published and not accepted before there never was one.
+    if (record.facts.accepted || !record.facts.published) await this.#replies.remove(id)
     await this.#records.remove(id)
   }
 
@@ -191,9 +236,9 @@ export class FileStore implements Store {
       if (readGuid(id) !== id || !kinds.includes(kind ?? '')) continue
       try {
         const session = await this.load(id)
-        const useless = kind === 'json' ? !session : !session || session.state === 'published'
-        if (useless) await this.#clear(join(this.#directories.sessions, name))
-        else if (session && kind === 'json') yield session
+        if (!session || (isPart(kind) && isSpent(session)))
+          await this.#clear(join(this.#directories.sessions, name))
+        else if (kind === 'json') yield session
       } catch (error) {
         // One record that cannot be read must not hide the others.
         failure ??= error
@@ -202,7 +247,7 @@ export class FileStore implements Store {
     if (failure) throw failure
   }
 
-  /** Removes a part without a record or of a published file, or a torn record: nobody needs it any more. */
+  /** Removes what has no record, a part of a published or refused file, or a torn record: nobody needs it any more. */
   async #clear(path: string): Promise<void> {
     const found = await orAbsent(this.#fs.stat(path))
     if (found && Date.now() - found.mtimeMs > LitterAge) await orAbsent(this.#fs.unlink(path))
@@ -216,23 +261,23 @@ export class FileStore implements Store {
   #part(id: string): string {
     return join(this.#directories.sessions, `${id}.part`)
   }
+
+  get #isDurable(): boolean {
+    return this.#durability !== 'none'
+  }
 }
+
+const isPart = (kind: string | undefined): boolean => kind === 'part' || kind === 'out'
+const isSpent = ({ state }: Session): boolean => state === 'published' || state === 'refused'
+
+/** Whether all is done that needs the part. */
+const isSettled = ({ published, refused, accepted }: Record['facts']): boolean =>
+  published === true || refused !== undefined || accepted?.publish === false
 
 function stateOf({ facts }: Record, partExists: boolean): SessionState {
   if (facts.published) return 'published'
+  if (facts.refused !== undefined) return 'refused'
+  if (facts.accepted?.publish === false) return 'accepted'
   if (!partExists && facts.total !== undefined) return 'gone'
   return facts.accepted ? 'accepted' : 'receiving'
-}
-
-/** Gives a system error the meaning that the protocol has a word for. */
-function translate(error: unknown): unknown {
-  switch (errno(error)) {
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return new BitsError('disk-full', undefined, { cause: error })
-    case 'EFBIG':
-      return new BitsError('too-large', undefined, { cause: error })
-    default:
-      return error
-  }
 }

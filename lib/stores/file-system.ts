@@ -1,6 +1,7 @@
 import * as fs from 'node:fs'
 import type { Readable } from 'node:stream'
 import { promisify } from 'node:util'
+import { BitsError } from '../protocol/errors.ts'
 import { currentBoot } from './boot.ts'
 import { dropBytes } from './chunks.ts'
 
@@ -35,7 +36,8 @@ export interface FileSystem {
   mkdir(path: string, options: { recursive: true; mode?: number }): Promise<unknown>
   realpath(path: string): Promise<string>
   opendir(path: string): Promise<AsyncIterable<{ readonly name: string }>>
-  createReadStream(path: string): Readable
+  /** `start` and `end` are offsets, inclusive. */
+  createReadStream(path: string, range?: { start?: number; end?: number }): Readable
   /** Names the run of the machine during which what was written is sure to be there, synced or not. */
   boot(): string
 }
@@ -121,5 +123,18 @@ export async function writeAll(
     // A disk that is almost full takes less than it is given, and says why only when it is asked again.
     rest = dropBytes(rest, written)
     if (rest.length === 0) return at
+  }
+}
+
+/** Gives a system error the meaning that the protocol has a word for. */
+export function translate(error: unknown): unknown {
+  switch (errno(error)) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new BitsError('disk-full', undefined, { cause: error })
+    case 'EFBIG':
+      return new BitsError('too-large', undefined, { cause: error })
+    default:
+      return error
   }
 }

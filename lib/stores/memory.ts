@@ -1,7 +1,17 @@
 import { Readable } from 'node:stream'
 import { checkKeys } from '../checks.ts'
 import { BitsError } from '../protocol/errors.ts'
-import type { AppendOptions, Body, NewSession, Session, SessionState, Store } from './store.ts'
+import { byteLength } from './chunks.ts'
+import type {
+  Acceptance,
+  AppendOptions,
+  Body,
+  KeptReply,
+  NewSession,
+  Session,
+  SessionState,
+  Store,
+} from './store.ts'
 
 /** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
@@ -22,6 +32,8 @@ interface Entry {
   total?: number
   state: SessionState
   progressed: number
+  acceptance?: Acceptance
+  refusal?: string
 }
 
 /**
@@ -35,6 +47,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
   if (!(capacity > 0)) throw new TypeError('memoryStore: capacity is a number of bytes above 0')
   const entries = new Map<string, Entry>()
   const files = new Map<string, Buffer>()
+  const replies = new Map<string, { readonly bytes: Buffer; readonly modified: number }>()
 
   const entryOf = (id: string): Entry => {
     const entry = entries.get(id)
@@ -43,8 +56,10 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
   }
   const held = (): number => {
     let sum = 0
-    for (const { received, state } of entries.values()) sum += state === 'published' ? 0 : received
+    for (const { received, state } of entries.values())
+      sum += state === 'published' || state === 'refused' ? 0 : received
     for (const file of files.values()) sum += file.length
+    for (const { bytes } of replies.values()) sum += bytes.length
     return sum
   }
   const snapshot = ({ session, chunks: _, ...rest }: Entry): Session => ({ ...session, ...rest })
@@ -88,8 +103,14 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
       return snapshot(entry)
     },
 
-    async accept({ id }) {
-      entryOf(id).state = 'accepted'
+    async accept({ id }, acceptance) {
+      Object.assign(entryOf(id), { state: 'accepted', acceptance })
+    },
+
+    async refuse({ id }, refusal) {
+      const entry = entryOf(id)
+      Object.assign(entry, { state: 'refused', refusal })
+      entry.chunks.length = 0
     },
 
     async publish({ id }) {
@@ -103,7 +124,27 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
 
     read: ({ id }) => Readable.from(entryOf(id).chunks, { objectMode: false }),
 
+    async keepReply({ id }, body) {
+      const kept: Uint8Array[] = []
+      let size = 0
+      for await (const chunks of body ?? []) {
+        size += byteLength(chunks)
+        if (held() + size > capacity) throw new BitsError('disk-full')
+        kept.push(...chunks)
+      }
+      replies.set(id, { bytes: Buffer.concat(kept), modified: Date.now() })
+    },
+
+    async loadReply({ id }): Promise<KeptReply | undefined> {
+      const reply = replies.get(id)
+      if (!reply) return undefined
+      const read = (first: number, last: number) =>
+        Readable.from([reply.bytes.subarray(first, last + 1)], { objectMode: false })
+      return { size: reply.bytes.length, modified: reply.modified, read }
+    },
+
     async remove({ id }) {
+      replies.delete(id)
       entries.delete(id)
     },
 

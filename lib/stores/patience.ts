@@ -6,7 +6,7 @@ import type { Body, Store } from './store.ts'
  * or network would else hold a session, and its client's connection, for ever. The late call's result is nobody's any
  * more; `append` is told by its signal, so that it ends as soon as it can.
  *
- * @param timeout in milliseconds; of an append only the time that the store takes, not that of its client
+ * @param timeout in milliseconds; of a body only the time that the store takes, not that of whoever gives the bytes
  */
 export function patientStore(store: Store, timeout: number): Store {
   return {
@@ -14,9 +14,19 @@ export function patientStore(store: Store, timeout: number): Store {
     create: (...args) => within(timeout, 'create', () => store.create(...args)),
     load: (...args) => within(timeout, 'load', () => store.load(...args)),
     accept: (...args) => within(timeout, 'accept', () => store.accept(...args)),
+    refuse: (...args) => within(timeout, 'refuse', () => store.refuse(...args)),
     publish: (...args) => within(timeout, 'publish', () => store.publish(...args)),
     remove: (...args) => within(timeout, 'remove', () => store.remove(...args)),
     read: (session) => store.read(session),
+    ...(store.paths && { paths: store.paths.bind(store) }),
+    loadReply: (...args) => within(timeout, 'loadReply', () => store.loadReply(...args)),
+
+    async keepReply(session, body, options) {
+      const late = new AbortController()
+      const patience = new Patience(timeout, 'keepReply', late)
+      const given = body && paced(body, patience)
+      return patience.race(store.keepReply(session, given, { ...options, signal: late.signal }))
+    },
 
     async append(session, body, options) {
       const late = new AbortController()
@@ -47,7 +57,7 @@ const within = <T>(timeout: number, verb: string, run: () => Promise<T>): Promis
   return patience.race(run())
 }
 
-/** Waiting for the client is no fault of the store: the clock stands still meanwhile. */
+/** Waiting for the bytes is no fault of the store: the clock stands still meanwhile. */
 async function* paced(body: Body, patience: Patience): AsyncGenerator<readonly Uint8Array[]> {
   const batches = body[Symbol.asyncIterator]()
   try {

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { join } from 'node:path'
 import { errno, type FileSystem, orAbsent, withFile } from './file-system.ts'
-import type { NewSession } from './store.ts'
+import type { Acceptance, NewSession } from './store.ts'
 
 /** What becomes known of a session later. */
 interface Facts {
@@ -11,8 +11,10 @@ interface Facts {
   readonly synced?: number
   /** The boot under which the bytes behind `synced` were written. */
   readonly boot?: string
-  /** `onUpload` took the upload; no longer, if its bytes vanished after. */
-  readonly accepted?: boolean
+  /** `onUpload` took the upload, and made this of it; null, if its bytes vanished after. */
+  readonly accepted?: Acceptance | null
+  /** `onUpload` refused the upload for good, for this reason; the part is of no use any more. */
+  readonly refused?: string
   /** The file stands under the session's name, durably; the part is of no use any more. */
   readonly published?: true
   /** A copy of the part was begun beside the destination, which lies on another file system. */

@@ -9,6 +9,8 @@ export interface NewSession {
   readonly name: string
   /** The path that the client asked for, decoded, with the mount path; its later packets must name it too. */
   readonly path: string
+  /** The whole URL that the client asked for, query and all, as it wrote it. */
+  readonly url: string
   /** Whoever `authorize` said the client is; undefined where nobody asked. */
   readonly owner?: string
   /** Largest size in bytes that this upload may have. */
@@ -23,21 +25,52 @@ export interface NewSession {
 
 /**
  * - `receiving`: bytes are missing, or all are there and nothing was decided yet
- * - `accepted`: all bytes are there and `onUpload` took them; not published yet
+ * - `accepted`: all bytes are there and `onUpload` took them; not published yet, or not to be published
  * - `published`: the file stands under its name
+ * - `refused`: all bytes were there and `onUpload` refused them for good
  * - `gone`: bytes were held and have vanished behind the store's back
  */
-export type SessionState = 'receiving' | 'accepted' | 'published' | 'gone'
+export type SessionState = 'receiving' | 'accepted' | 'published' | 'refused' | 'gone'
+
+/** What `onUpload` made of an upload that it took. */
+export interface Acceptance {
+  /** Whether the upload is to appear under its name. */
+  readonly publish: boolean
+  /** Where its reply is: `'kept'` by the store, or at a URL that stands elsewhere. Undefined: there is none. */
+  readonly reply?: 'kept' | { readonly url: string }
+}
+
+/** A reply that a store keeps. It never changes once its upload is accepted. */
+export interface KeptReply {
+  /** Bytes. */
+  readonly size: number
+  /** When it was written. Milliseconds since 1970; the same whenever it is asked for. */
+  readonly modified: number
+  /** The bytes from `first` to `last`, inclusive. */
+  read(first: number, last: number): Readable
+}
+
+/** Where a store that keeps sessions in files has those of one session: absolute paths. */
+export interface SessionPaths {
+  /** The bytes held. */
+  readonly upload: string
+  /** The reply; nothing need stand there. */
+  readonly reply: string
+}
 
 /** A session as the store holds it at this moment. */
 export interface Session extends NewSession {
   readonly state: SessionState
-  /** Bytes held from 0 without holes: the only truth about progress. Once published, the total. */
+  /** Bytes held from 0 without holes: the only truth about progress. Once published or refused, the total. */
   readonly received: number
   /** Size of the whole file in bytes; undefined until the first fragment told it. */
   readonly total?: number
   /** When the last append came to its end, or the session was created. Milliseconds since 1970. */
   readonly progressed: number
+  /** What `accept` was told, also once it is published. */
+  readonly acceptance?: Acceptance
+  /** What `refuse` was told. */
+  readonly refusal?: string
 }
 
 /** A fragment's bytes, in the batches in which they arrived. Each batch is written before the next is asked for. */
@@ -85,8 +118,14 @@ export interface Store {
    */
   append(session: Session, body: Body, options: AppendOptions): Promise<Session>
 
-  /** Remembers, durably, that `onUpload` took the upload: the state `accepted`. */
-  accept(session: Session, options?: StoreOptions): Promise<void>
+  /** Remembers, durably, that `onUpload` took the upload, and what it made of it: the state `accepted`. */
+  accept(session: Session, acceptance: Acceptance, options?: StoreOptions): Promise<void>
+
+  /**
+   * Remembers, durably, that `onUpload` refused the upload for good: the state `refused`. Its bytes are of no use any more.
+   * @param reason for the operator
+   */
+  refuse(session: Session, reason: string, options?: StoreOptions): Promise<void>
 
   /**
    * Makes the complete upload appear under its name, atomically and durably: at no moment, and after no crash, does a
@@ -98,7 +137,21 @@ export interface Store {
   /** The bytes held, as a stream; what was published is no longer the store's to read. For `onUpload`. */
   read(session: Session): Readable
 
-  /** Forgets the session and the bytes that it still holds; never what was published. No error if there is none. */
+  /** Only for stores that keep sessions in files, where programs on the same machine may want to look at them. */
+  paths?(session: Session): SessionPaths
+
+  /**
+   * Keeps the reply to an upload, in place of an earlier one, durably when it resolves. When the body throws, its error is
+   * passed on.
+   * @param body left out: what stands in `paths(session).reply` already, nothing being an empty reply
+   */
+  keepReply(session: Session, body?: Body, options?: StoreOptions): Promise<void>
+
+  /** The reply that was kept; undefined if there is none. */
+  loadReply(session: Session, options?: StoreOptions): Promise<KeptReply | undefined>
+
+  /** Forgets the session, its reply, and the bytes that it still holds; never what was published. No error if there is
+   * none. */
   remove(session: Session, options?: StoreOptions): Promise<void>
 
   /** All sessions, in any order, those that come and go meanwhile perhaps among them. Never all in memory at once.

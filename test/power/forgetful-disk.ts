@@ -182,9 +182,9 @@ export class ForgetfulDisk {
         const node = this.#find(path)
         return node?.kind === 'directory' ? names([...node.entries.keys()]) : fail('ENOENT')
       }),
-    createReadStream: (path) => {
+    createReadStream: (path, { start = 0, end = Number.POSITIVE_INFINITY } = {}) => {
       const node = this.#find(path)
-      return Readable.from(node?.kind === 'file' ? [node.bytes] : fail('ENOENT'))
+      return Readable.from(node?.kind === 'file' ? [node.bytes.subarray(start, end + 1)] : fail('ENOENT'))
     },
   }
 

@@ -108,8 +108,67 @@ describe.each(stores)('the %s store', (_, open) => {
   it('remembers that an upload was accepted', async () => {
     const { store } = await open()
     const session = await complete(store, 'abc')
-    await store.accept(session)
-    expect(await loaded(store, session.id)).toMatchObject({ state: 'accepted', received: 3 })
+    expect((await loaded(store, session.id)).acceptance).toBeUndefined()
+    const acceptance = { publish: true, reply: { url: 'http://replies.example/1' } }
+    await store.accept(session, acceptance)
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'accepted', received: 3, acceptance })
+    await store.publish(await loaded(store, session.id))
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'published', received: 3, acceptance })
+  })
+
+  it('remembers that an upload was accepted, and is not to be published', async () => {
+    const { store, published } = await open()
+    const session = await complete(store, 'abc')
+    await store.accept(session, { publish: false })
+    const after = await loaded(store, session.id)
+    expect(after).toMatchObject({ state: 'accepted', received: 3, acceptance: { publish: false } })
+    await store.remove(after)
+    expect(await published('a.bin')).toBeUndefined()
+  })
+
+  it('remembers that an upload was refused, and why', async () => {
+    const { store, published } = await open()
+    const session = await complete(store, 'abc')
+    await store.refuse(session, 'a virus')
+    const after = await loaded(store, session.id)
+    expect(after).toMatchObject({ state: 'refused', received: 3, total: 3, refusal: 'a virus' })
+    expect(await published('a.bin')).toBeUndefined()
+    expect(await listed(store)).toEqual([session.id])
+    await store.remove(after)
+    expect(await listed(store)).toEqual([])
+  })
+
+  it('keeps a reply, the last that it was given, until the session ends', async () => {
+    const { store } = await open()
+    const session = await complete(store, 'abc')
+    expect(await store.loadReply(session)).toBeUndefined()
+    await store.keepReply(session, body('an earlier, longer one'))
+    await store.keepReply(session, body('the ', 'reply'))
+    await store.accept(session, { publish: true, reply: 'kept' })
+    const reply = await store.loadReply(await loaded(store, session.id))
+    expect(reply?.size).toBe(9)
+    expect(await textOf(reply?.read(0, 8) ?? [])).toBe('the reply')
+    expect(await textOf(reply?.read(4, 6) ?? [])).toBe('rep')
+    await store.publish(await loaded(store, session.id))
+    const later = await store.loadReply(await loaded(store, session.id))
+    expect([later?.size, later?.modified]).toEqual([9, reply?.modified])
+    await store.remove(await loaded(store, session.id))
+    expect(await store.loadReply(session)).toBeUndefined()
+  })
+
+  it('keeps an empty reply', async () => {
+    const { store } = await open()
+    const session = await complete(store, 'abc')
+    await store.keepReply(session, body())
+    expect(await store.loadReply(session)).toMatchObject({ size: 0 })
+  })
+
+  it('passes on the error of a reply that breaks off', async () => {
+    const { store } = await open()
+    const session = await complete(store, 'abc')
+    await expect(store.keepReply(session, body('a', new Error('cut')))).rejects.toThrow('cut')
+    await store.remove(session)
+    expect(await store.loadReply(session)).toBeUndefined()
   })
 
   it('forgets a session, but never what was published', async () => {

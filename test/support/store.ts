@@ -6,6 +6,7 @@ export const newSession = (more: Partial<NewSession> = {}): NewSession => ({
   id: newGuid(),
   name: 'a.bin',
   path: '/upload/a.bin',
+  url: 'http://files.example/upload/a.bin',
   maxSize: 1e6,
   overwrite: false,
   created: Date.now(),
@@ -41,7 +42,7 @@ export async function listed(store: Store): Promise<string[]> {
   return ids.sort()
 }
 
-export async function textOf(stream: AsyncIterable<Uint8Array>): Promise<string> {
+export async function textOf(stream: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<string> {
   const chunks: Uint8Array[] = []
   for await (const chunk of stream) chunks.push(chunk)
   return Buffer.concat(chunks).toString()

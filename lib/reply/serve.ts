@@ -1,0 +1,74 @@
+import { randomUUID } from 'node:crypto'
+import type { Stats } from 'node:fs'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { pipeline, Readable } from 'node:stream'
+import type { Range } from 'range-parser'
+import send from 'send'
+import type { KeptReply } from '../stores/store.ts'
+import { multipart, severalRanges } from './ranges.ts'
+
+const Type = 'application/octet-stream'
+
+/** A request with any of these is `send`'s to judge. */
+const conditions = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since']
+
+/**
+ * Answers a GET or HEAD of a reply as a BITS download wants it ([MC-BUP] 3.5.5, win32: HTTP requirements for BITS
+ * downloads): Content-Length always, and so never chunked, ranges, a Last-Modified that stays the same (or the client
+ * begins anew), and no compression by whoever stands in between.
+ *
+ * The rules of HTTP are the package `send`'s. It reads files; a store's replies need not be files, so only where the bytes
+ * come from is said anew, and what it does not have: several ranges in one answer.
+ *
+ * @param tag of the reply among all replies, for its ETag
+ */
+export function serveReply(
+  request: IncomingMessage,
+  response: ServerResponse,
+  reply: KeptReply,
+  tag: string,
+): void {
+  response.setHeader('Content-Type', Type)
+  response.setHeader('X-Content-Type-Options', 'nosniff')
+  // no-transform: compression by the app's own middleware, or a proxy, would take the length and the ranges away.
+  response.setHeader('Cache-Control', 'private, no-transform')
+  // Strong, so that a download may be resumed with If-Range; what `send` makes of size and time is weak.
+  response.setHeader('ETag', `"${tag}-${Math.trunc(reply.modified).toString(36)}"`)
+
+  const sender = send(request, 'reply', { cacheControl: false })
+  Object.assign(sender, { res: response })
+  sender.stream = (_, options = {}) => {
+    const { start, end } = options as { start: number; end: number }
+    deliver(reply.size === 0 ? Readable.from([]) : reply.read(start, end), response)
+  }
+  const status = { size: reply.size, mtime: new Date(reply.modified) } as Stats
+
+  const ranges = conditions.some((name) => name in request.headers)
+    ? undefined
+    : severalRanges(request.headers.range, reply.size)
+  // As If-Range may speak of the fields that are still to be set.
+  if (ranges) sender.setHeader('reply', status)
+  if (ranges && sender.isRangeFresh()) serveRanges(request, response, reply, ranges)
+  else sender.send('reply', status)
+}
+
+function serveRanges(
+  request: IncomingMessage,
+  response: ServerResponse,
+  reply: KeptReply,
+  ranges: readonly Range[],
+): void {
+  // Nobody who wrote the reply could know it.
+  const boundary = randomUUID()
+  const body = multipart(reply, ranges, { boundary, type: Type })
+  response.statusCode = 206
+  response.setHeader('Content-Type', `multipart/byteranges; boundary=${boundary}`)
+  response.setHeader('Content-Length', body.length)
+  if (request.method === 'HEAD') response.end()
+  else deliver(Readable.from(body.bytes(), { objectMode: false }), response)
+}
+
+/** The length is promised: if the bytes fail, only the end of the connection can tell. Pipeline sees to it. */
+function deliver(bytes: Readable, response: ServerResponse): void {
+  pipeline(bytes, response, () => {})
+}

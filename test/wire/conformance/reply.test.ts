@@ -1,0 +1,449 @@
+import { readFile, unlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import compression from 'compression'
+import { describe, expect, it } from 'vitest'
+import { BitsError, type BitsUploadOptions, fileStore, memoryStore, type Reply } from '../../../lib/index.ts'
+import { nodeFileSystem } from '../../../lib/stores/file-system.ts'
+import { noise } from '../../support/bytes.ts'
+import { type Answer, hresult, TestClient } from '../../support/client.ts'
+import { temporaryDirectory } from '../../support/directory.ts'
+import { BG_E_SESSION_NOT_FOUND, E_ACCESSDENIED, expectAck } from '../acks.ts'
+import { age, published, sessionFiles } from '../disk.ts'
+import { download, replyUrlOf } from '../reply.ts'
+import { all, type Scene, session, sessionOn, signal, start, type Upload } from '../setting.ts'
+
+const file = noise(300)
+const text = Array.from({ length: 10_240 / 16 }, (_, i) => `line ${String(i).padStart(10, '0')}\n`).join('')
+
+const lastFragment = ({ client }: Pick<Upload, 'client'>): Promise<Answer> => client.fragment(0, file, 300)
+
+/** An upload whose last fragment was answered, and where the reply to it stands. */
+async function replied(
+  onUpload: BitsUploadOptions['onUpload'],
+  scene: Scene = {},
+): Promise<Upload & { readonly ack: Answer; readonly reply: URL }> {
+  const upload = await session({ ...scene, ...(onUpload && { onUpload }) })
+  const ack = await lastFragment(upload)
+  expectAck(ack, 200, { sessionId: upload.id, received: 300 })
+  return { ...upload, ack, reply: replyUrlOf(ack, upload.client) }
+}
+
+const withText = (scene?: Scene) => replied(() => text, scene)
+
+describe('Upload-reply', () => {
+  it('107: HEAD and GET give Content-Length and Last-Modified', async () => {
+    const { reply } = await withText()
+    const get = await download(reply)
+    const head = await download(reply, {}, 'HEAD')
+    expect(get.body.toString()).toBe(text)
+    expect(head.body).toHaveLength(0)
+    for (const { status, headers } of [get, head]) {
+      expect([status, headers['content-length']]).toEqual([200, '10240'])
+      expect(Date.parse(headers['last-modified'] ?? '')).toBeGreaterThan(Date.now() - 60_000)
+      expect(headers['accept-ranges']).toBe('bytes')
+    }
+    const { date: _, ...same } = get.headers
+    expect(head.headers).toMatchObject(same)
+  })
+
+  it('107: Range gives 206 and Content-Range', async () => {
+    const { reply } = await withText()
+    const answer = await download(reply, { Range: 'bytes=0-9976' })
+    expect(answer.status).toBe(206)
+    expect(answer.headers).toMatchObject({ 'content-range': 'bytes 0-9976/10240', 'content-length': '9977' })
+    expect(answer.body.toString()).toBe(text.slice(0, 9977))
+    const rest = await download(reply, { Range: 'bytes=9977-10239' })
+    expect(rest.status).toBe(206)
+    expect(rest.body.toString()).toBe(text.slice(9977))
+    const head = await download(reply, { Range: 'bytes=0-9976' }, 'HEAD')
+    expect([head.status, head.headers['content-range']]).toEqual([206, 'bytes 0-9976/10240'])
+  })
+
+  it('107: Last-Modified and ETag stay the same, whoever asks when; a resumed download goes on', async () => {
+    const { reply, directory } = await withText()
+    const first = await download(reply)
+    const { etag, 'last-modified': modified } = first.headers
+    expect(etag).toMatch(/^"[^"]+"$/)
+    const other = await start({ directory })
+    const again = await download(new URL(reply.pathname, other.url))
+    expect(again.headers).toMatchObject({ etag, 'last-modified': modified })
+    for (const condition of [etag, modified]) {
+      const rest = await download(reply, { Range: 'bytes=10000-', 'If-Range': condition })
+      expect([rest.status, rest.body.toString()]).toEqual([206, text.slice(10_000)])
+    }
+    const stale = await download(reply, { Range: 'bytes=10000-', 'If-Range': '"another"' })
+    expect([stale.status, stale.body.length]).toEqual([200, 10_240])
+    expect((await download(reply, { 'If-None-Match': etag })).status).toBe(304)
+  })
+
+  it('107: a range beyond the end is answered 416', async () => {
+    const { reply } = await withText()
+    const answer = await download(reply, { Range: 'bytes=10240-' })
+    expect([answer.status, answer.headers['content-range']]).toEqual([416, 'bytes */10240'])
+  })
+
+  it('108: two ranges in one GET come in the order of the request, unmerged', async () => {
+    const { reply } = await withText()
+    const range = 'bytes=5000-5999,0-99,50-149,-10'
+    const { status, headers, body } = await download(reply, { Range: range })
+    expect(status).toBe(206)
+    expect(headers['content-length']).toBe(String(body.length))
+    const [, boundary] = /^multipart\/byteranges; boundary=(\S+)$/.exec(headers['content-type'] ?? '') ?? []
+    const part = (first: number, last: number) =>
+      [
+        `--${boundary}\r\nContent-Type: application/octet-stream\r\n`,
+        `Content-Range: bytes ${first}-${last}/10240\r\n\r\n${text.slice(first, last + 1)}\r\n`,
+      ].join('')
+    const parts = [part(5000, 5999), part(0, 99), part(50, 149), part(10_230, 10_239)]
+    expect(body.toString()).toBe(`${parts.join('')}--${boundary}--\r\n`)
+    const head = await download(reply, { Range: range }, 'HEAD')
+    expect([head.status, head.headers['content-length']]).toEqual([206, String(body.length)])
+  })
+
+  it('108: If-Range is heeded there, too, and a stranger asks for too much in vain', async () => {
+    const { reply } = await withText()
+    const { etag } = (await download(reply)).headers
+    const two = { Range: 'bytes=0-0,2-2' }
+    expect((await download(reply, { ...two, 'If-Range': etag })).status).toBe(206)
+    expect((await download(reply, { ...two, 'If-Range': '"another"' })).status).toBe(200)
+    expect((await download(reply, { ...two, 'If-None-Match': etag })).status).toBe(304)
+    const many = Array.from({ length: 65 }, (_, i) => `${i * 2}-${i * 2}`).join()
+    const answer = await download(reply, { Range: `bytes=${many}` })
+    expect([answer.status, answer.body.length]).toEqual([200, 10_240])
+  })
+
+  it('109: the reply is never compressed nor chunked', async () => {
+    const { reply } = await withText({ before: [compression({ threshold: 0 })] })
+    for (const coding of ['identity', 'gzip, deflate, br']) {
+      for (const headers of [{}, { Range: 'bytes=0-99' }, { Range: 'bytes=0-99,200-299' }]) {
+        const answer = await download(reply, { 'Accept-Encoding': coding, ...headers })
+        expect(answer.headers['content-encoding']).toBeUndefined()
+        expect(answer.headers['transfer-encoding']).toBeUndefined()
+        expect(answer.headers['content-length']).toBe(String(answer.body.length))
+      }
+    }
+  })
+
+  it('110: after Close the reply URL is 404', async () => {
+    const { reply, client, directory } = await withText()
+    expectAck(await client.close(), 200)
+    expect((await download(reply)).status).toBe(404)
+    expect((await download(reply, {}, 'HEAD')).status).toBe(404)
+    expect(await sessionFiles(directory)).toEqual([])
+    expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
+  })
+
+  it('110: after Cancel, and after the time-out, too', async () => {
+    const cancelled = await withText()
+    expectAck(await cancelled.client.cancel(), 200)
+    expect((await download(cancelled.reply)).status).toBe(404)
+    expect(await sessionFiles(cancelled.directory)).toEqual([])
+
+    const expired = await withText({ expireAfter: 1000 })
+    await age(expired.directory, expired.id, 2000)
+    expect(await expired.upload.sweep()).toEqual({ expired: 1, open: 0 })
+    expect((await download(expired.reply)).status).toBe(404)
+    expect(await sessionFiles(expired.directory)).toEqual([])
+  })
+
+  it('is named in the last Ack and in each repeat of it, and in no other', async () => {
+    let runs = 0
+    const { client } = await session({
+      onUpload: () => {
+        runs += 1
+        return 'reply'
+      },
+    })
+    const first = await client.fragment(0, file.subarray(0, 100), 300)
+    expect(first.headers['bits-reply-url']).toBeUndefined()
+    const last = await client.fragment(100, file.subarray(100), 300)
+    const again = await client.fragment(100, file.subarray(100), 300)
+    expect(again.headers).toEqual({ ...last.headers, date: again.headers.date })
+    const escaped = encodeURIComponent(client.sessionId)
+    expect(last.headers['bits-reply-url']).toBe(`BITS-Sessions/Replies/${escaped}/responsefile.bin`)
+    expect(runs).toBe(1)
+  })
+
+  it('survives a restart: Ack and reply come from the store', async () => {
+    const { client, reply, directory } = await withText()
+    const later = await start({ directory, onUpload: () => 'another' })
+    const other = new TestClient(new URL('a.bin', later.url))
+    other.sessionId = client.sessionId
+    const again = replyUrlOf(await lastFragment({ client: other }), other)
+    expect(again.pathname).toBe(reply.pathname)
+    expect((await download(again)).body.toString()).toBe(text)
+  })
+
+  it.each<[string, () => Reply]>([
+    ['a string', () => 'grüße'],
+    ['bytes', () => Buffer.from('grüße')],
+    ['a Readable of strings', () => Readable.from(['grü', 'ße'])],
+    ['a Readable of bytes', () => Readable.from([Buffer.from('grü'), Buffer.from('ße')])],
+    ['a web stream', () => new Response('grüße').body as AsyncIterable<Uint8Array>],
+  ])('may be %s', async (_, make) => {
+    for (const store of [memoryStore(), fileStore(await temporaryDirectory())]) {
+      const { reply } = await replied(make, { store })
+      const answer = await download(reply)
+      expect([answer.body.toString(), answer.headers['content-length']]).toEqual(['grüße', '7'])
+    }
+  })
+
+  it('may be a file, which stays', async () => {
+    const path = join(await temporaryDirectory(), 'reply.txt')
+    await writeFile(path, text)
+    const { reply, client } = await replied(() => ({ file: path }))
+    expect((await download(reply)).body.toString()).toBe(text)
+    await client.close()
+    expect(await readFile(path, 'utf8')).toBe(text)
+  })
+
+  it('may be written where the store would put it', async () => {
+    const { reply } = await replied(async ({ paths }) => {
+      await writeFile(String(paths?.reply), text)
+      return { file: String(paths?.reply) }
+    })
+    expect((await download(reply)).body.toString()).toBe(text)
+  })
+
+  it('may stand elsewhere, and belongs to others then', async () => {
+    const elsewhere = 'https://replies.example/1?a=b'
+    for (const said of [new URL(elsewhere), { url: elsewhere }]) {
+      const { ack } = await replied(() => said)
+      expect(ack.headers['bits-reply-url']).toBe(elsewhere)
+    }
+  })
+
+  it('may be empty', async () => {
+    const { reply } = await replied(() => '')
+    for (const method of ['GET', 'HEAD']) {
+      const answer = await download(reply, {}, method)
+      expect([answer.status, answer.headers['content-length']]).toEqual([200, '0'])
+      expect(answer.headers['last-modified']).toBeDefined()
+    }
+  })
+
+  it('may be all there is: an upload that is not to be published', async () => {
+    const { reply, directory, client } = await replied(() => ({ reply: text, publish: false }))
+    expect((await download(reply)).body.toString()).toBe(text)
+    expect(await published(directory)).toEqual([])
+    expectAck(await client.close(), 200)
+    expect(await published(directory)).toEqual([])
+    expect(await sessionFiles(directory)).toEqual([])
+  })
+
+  it('is there with commit on close, before the file is', async () => {
+    const { reply, directory, client } = await withText({ commitOn: 'close' })
+    expect(await published(directory)).toEqual([])
+    expect((await download(reply)).body.toString()).toBe(text)
+    expectAck(await client.close(), 200)
+    expect(await published(directory)).toEqual(['a.bin'])
+  })
+
+  it('is waited for, however long onUpload takes; the last fragment again waits with it', async () => {
+    const [begun, goOn] = [signal(), signal()]
+    const upload = await session({
+      onUpload: async () => {
+        begun.give()
+        await goOn.given
+        return text
+      },
+    })
+    const first = lastFragment(upload)
+    await begun.given
+    const second = new TestClient(upload.client.url)
+    second.sessionId = upload.id
+    const again = lastFragment({ client: second })
+    expect(await Promise.race([first, again, upload.client.url])).toBe(upload.client.url)
+    goOn.give()
+    const urls = [await first, await again].map((ack) => ack.headers['bits-reply-url'])
+    expect(urls[0]).toBeDefined()
+    expect(urls[1]).toBe(urls[0])
+  })
+
+  it('a stream that breaks off is the application’s failure, and it is asked again', async () => {
+    let runs = 0
+    const upload = await session({
+      onUpload: () => {
+        runs += 1
+        if (runs > 1) return text
+        return Readable.from(
+          (async function* () {
+            yield 'half'
+            throw new Error('no more')
+          })(),
+        )
+      },
+    })
+    const failed = all(upload.upload, 'failed')
+    expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+    expect(failed[0]?.error.cause).toMatchObject({ message: 'no more' })
+    expect(await published(upload.directory)).toEqual([])
+    const reply = replyUrlOf(await lastFragment(upload), upload.client)
+    expect((await download(reply)).body.toString()).toBe(text)
+  })
+
+  it('a disk that cannot keep it is the server’s own failure', async () => {
+    let full = true
+    const upload = await session({
+      onUpload: () => text,
+      fileSystem: {
+        ...nodeFileSystem,
+        open: (path, flags) =>
+          full && path.endsWith('.reply')
+            ? Promise.reject(Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' }))
+            : nodeFileSystem.open(path, flags),
+      },
+    })
+    expectAck(await lastFragment(upload), 500, { error: '0x80070070', received: 300 })
+    expect(await published(upload.directory)).toEqual([])
+    full = false
+    expectAck(await lastFragment(upload), 200, { received: 300 })
+  })
+
+  it('a refusal for good is remembered, over a restart too; the bytes are dropped', async () => {
+    let runs = 0
+    const onUpload = () => {
+      runs += 1
+      throw new BitsError('application-refused', 'a virus')
+    }
+    const upload = await session({ onUpload })
+    const refused = { error: E_ACCESSDENIED, context: '0x7', received: 300 } as const
+    expectAck(await lastFragment(upload), 403, refused)
+    expect(await sessionFiles(upload.directory)).toEqual([`${upload.id}.json`])
+    const later = await start({ directory: upload.directory, onUpload })
+    const other = new TestClient(new URL('a.bin', later.url))
+    other.sessionId = upload.id
+    const told = all(later.upload, 'refused')
+    expectAck(await lastFragment({ client: other }), 403, refused)
+    expectAck(await other.fragment(0, file.subarray(0, 10), 300), 403, refused)
+    expect(runs).toBe(1)
+    expect(told[0]?.error.message).toBe('a virus')
+    expectAck(await other.close(), 200)
+    expect(await published(upload.directory)).toEqual([])
+  })
+
+  it.each<[string, unknown]>([
+    ['a number', 7],
+    ['null', null],
+    ['a list', ['reply']],
+    ['a misspelt decision', { publsh: false }],
+    ['a publish that is none', { publish: 'no' }],
+    ['a file without a name', { file: '' }],
+    ['two addresses', { file: 'a', url: 'b' }],
+    ['a stream of objects', Readable.from([{}])],
+  ])('%s is no reply: nothing is published', async (_, said) => {
+    const upload = await session({ onUpload: () => said as Reply })
+    const failed = all(upload.upload, 'failed')
+    expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+    expect(failed[0]?.error.cause).toBeInstanceOf(TypeError)
+    expect(await published(upload.directory)).toEqual([])
+  })
+
+  it('stands beside the destination, in whatever folder', async () => {
+    const { url, directory } = await start({ onUpload: () => text })
+    const { mkdir } = await import('node:fs/promises')
+    await mkdir(join(directory, 'x y', 'z'), { recursive: true })
+    const client = await sessionOn({ url }, 'x%20y/z/a.bin')
+    const reply = replyUrlOf(await lastFragment({ client }), client)
+    expect(reply.pathname).toMatch(/^\/upload\/x%20y\/z\/BITS-Sessions\/Replies\//)
+    expect((await download(reply)).body.toString()).toBe(text)
+    // A client that does not escape braces, as the one that was captured got them.
+    const raw = new URL(reply)
+    raw.pathname = decodeURI(reply.pathname).replaceAll('%7B', '{').replaceAll('%7D', '}')
+    expect((await download(raw)).body.toString()).toBe(text)
+    // Of another folder's upload there is none.
+    expect((await download(new URL(reply.pathname.replace('x%20y/z/', ''), url))).status).toBe(404)
+  })
+
+  it('is fetched from the very node, where a Host-Id keeps sessions on theirs', async () => {
+    const cases: [Scene['hostId'], string][] = [
+      ['node3.example', 'node3.example'],
+      ['::1', '[::1]'],
+    ]
+    for (const [hostId, host] of cases) {
+      const { ack, client } = await replied(() => text, hostId === undefined ? {} : { hostId })
+      const escaped = encodeURIComponent(client.sessionId)
+      const url = `http://${host}:${client.url.port}/upload/BITS-Sessions/Replies/${escaped}/responsefile.bin`
+      expect(ack.headers['bits-reply-url']).toBe(new URL(url).href)
+    }
+  })
+
+  it('is for its owner only', async () => {
+    const authorize: BitsUploadOptions['authorize'] = ({ headers }, packet) => {
+      if (headers.authorization) return headers.authorization
+      throw new BitsError('unauthorized', packet.type, { challenge: 'Basic realm="uploads"' })
+    }
+    const server = await start({ authorize, onUpload: () => text })
+    const told = all(server.upload, 'refused')
+    const client = await sessionOn(server, 'a.bin', { Authorization: 'alice' })
+    const reply = replyUrlOf(await lastFragment({ client }), client)
+    expect((await download(reply, { Authorization: 'alice' })).body.toString()).toBe(text)
+    expect((await download(reply, { Authorization: 'bob' })).status).toBe(404)
+    const challenged = await download(reply)
+    expect([challenged.status, challenged.headers['www-authenticate']]).toEqual([
+      401,
+      'Basic realm="uploads"',
+    ])
+    expect(told.map(({ type, error }) => [type, error.code])).toEqual([
+      ['Get-Reply', 'session-not-found'],
+      ['Get-Reply', 'unauthorized'],
+    ])
+    expect(told[1]?.error.message).toBe('Get-Reply')
+  })
+
+  it('of an upload without one there is none', async () => {
+    const { client, ...upload } = await session()
+    await lastFragment({ client })
+    const id = encodeURIComponent(upload.id)
+    const url = new URL(`BITS-Sessions/Replies/${id}/responsefile.bin`, upload.url)
+    expect((await download(url)).status).toBe(404)
+    // The session is as it was.
+    expectAck(await client.close(), 200)
+    expect(hresult(await client.close())).toBe(BG_E_SESSION_NOT_FOUND)
+  })
+
+  it('leaves everything else to the app', async () => {
+    const seen: string[] = []
+    const { reply, url } = await withText({
+      behind: [
+        (request, response) => {
+          seen.push(`${request.method} ${request.originalUrl}`)
+          response.end('the app')
+        },
+      ],
+    })
+    for (const path of ['a.bin', 'BITS-Sessions/Replies/x/responsefile.bin', 'BITS-Sessions/']) {
+      expect((await download(new URL(path, url))).body.toString()).toBe('the app')
+    }
+    expect((await download(reply, {}, 'POST')).body.toString()).toBe('the app')
+    expect((await download(new URL(`${reply.href}x`))).body.toString()).toBe('the app')
+    expect(seen).toHaveLength(5)
+  })
+
+  it('that vanished from the disk is 404; one that cannot be read breaks the connection', async () => {
+    const gone = await withText()
+    await unlink(join(gone.directory, '.bits-sessions', `${gone.id}.reply`))
+    expect((await download(gone.reply)).status).toBe(404)
+
+    const broken = await withText({
+      fileSystem: {
+        ...nodeFileSystem,
+        createReadStream: () =>
+          Readable.from(
+            (async function* () {
+              yield Buffer.from('half')
+              throw new Error('EIO')
+            })(),
+          ),
+      },
+    })
+    await expect(download(broken.reply)).rejects.toThrow()
+  })
+
+  it('is 503 when the server is stopping', async () => {
+    const { reply, upload } = await withText()
+    await upload.close()
+    expect((await download(reply)).status).toBe(503)
+  })
+})

@@ -1,0 +1,24 @@
+/** Downloads of replies, as a BITS client makes them. */
+
+import { type OutgoingHttpHeaders, request } from 'node:http'
+import type { Answer, TestClient } from '../support/client.ts'
+import { answerTo } from '../support/client.ts'
+
+/** Where the reply stands, by the Ack for the last fragment: resolved as Windows does, against the destination. */
+export function replyUrlOf({ headers }: Answer, { url }: Pick<TestClient, 'url'>): URL {
+  const reference = headers['bits-reply-url']
+  if (typeof reference !== 'string') throw new Error('The Ack names no reply')
+  return new URL(reference, url)
+}
+
+/** With the headers that Windows was seen to send. */
+export function download(url: URL, headers: OutgoingHttpHeaders = {}, method = 'GET'): Promise<Answer> {
+  const outgoing = request(url, {
+    method,
+    agent: false,
+    headers: { Accept: '*/*', 'Accept-Encoding': 'identity', 'User-Agent': 'Microsoft BITS/7.8', ...headers },
+  })
+  const answer = answerTo(outgoing)
+  outgoing.end()
+  return answer
+}
