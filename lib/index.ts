@@ -6,6 +6,7 @@ export type { ContentRange } from './protocol/content-range.ts'
 export { BitsError, type BitsErrorCode, type BitsErrorDetails } from './protocol/errors.ts'
 export type { Packet, ReplyRequest } from './protocol/packet.ts'
 export type { Size } from './protocol/size.ts'
+export { type NotificationOptions, notifyApplication } from './reply/notification.ts'
 export type {
   CompleteUpload,
   CreateDecision,

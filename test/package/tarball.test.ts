@@ -68,7 +68,7 @@ describe('installed from its tarball', () => {
     const directory = await project([tarball()], {})
     const script = `import('express-bits-upload').then((all) => console.log(Object.keys(all).sort().join()))`
     const { stdout, stderr } = await run(process.execPath, ['-e', script], { cwd: directory })
-    expect(stdout.trim()).toBe('BitsError,acceptBitsPost,bitsUpload,fileStore,memoryStore')
+    expect(stdout.trim()).toBe('BitsError,acceptBitsPost,bitsUpload,fileStore,memoryStore,notifyApplication')
     expect(stderr).toBe('')
   })
 })

@@ -1,0 +1,415 @@
+import { existsSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { memoryStore, type NotificationOptions, notifyApplication } from '../../../lib/index.ts'
+import { noise } from '../../support/bytes.ts'
+import type { Answer } from '../../support/client.ts'
+import { E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
+import { type Application, application } from '../application.ts'
+import { partOf, published, sessionFiles } from '../disk.ts'
+import { download, replyUrlOf } from '../reply.ts'
+import { all, type Scene, session, type Upload } from '../setting.ts'
+
+const file = noise(300)
+
+type Told = Partial<NotificationOptions> & Pick<NotificationOptions, 'mode'>
+
+/** A session on a server that notifies an application. */
+function notifying({ url }: Pick<Application, 'url'>, options: Told, scene: Scene = {}): Promise<Upload> {
+  return session({ ...scene, onUpload: notifyApplication({ url, ...options }) })
+}
+
+const lastFragment = ({ client }: Upload): Promise<Answer> => client.fragment(0, file, file.length)
+
+describe('Notification of server applications', () => {
+  it('95: by reference: a POST with three BITS headers, Content-Length 0 and no body', async () => {
+    const app = await application()
+    const upload = await notifying(app, { mode: 'reference' })
+    expectAck(await lastFragment(upload), 200, { received: 300 })
+    expect(app.told).toHaveLength(1)
+    const [told] = app.told
+    expect(told).toMatchObject({ method: 'POST', target: '/svc/handle' })
+    expect(told?.body).toHaveLength(0)
+    // What IIS was seen to send, name for name.
+    const part = partOf(upload.directory, upload.id)
+    expect(Object.fromEntries(pairs(told?.rawHeaders ?? []))).toEqual({
+      Accept: '*/*',
+      'BITS-Original-Request-URL': upload.client.url.href,
+      'BITS-Request-DataFile-Name': part,
+      'BITS-Response-DataFile-Name': part.replace(/part$/, 'reply'),
+      'User-Agent': 'BITSExts 1.5',
+      'Content-Length': '0',
+      Connection: 'Keep-Alive',
+      Host: new URL(app.url).host,
+    })
+  })
+
+  it('95: the application finds the upload in the one file, and writes its reply into the other', async () => {
+    let seen: Buffer | undefined
+    const app = await application(async (response, { headers }) => {
+      seen = await readFile(String(headers['bits-request-datafile-name']))
+      expect(existsSync(String(headers['bits-response-datafile-name']))).toBe(false)
+      await writeFile(String(headers['bits-response-datafile-name']), 'the reply')
+      response.end()
+    })
+    const upload = await notifying(app, { mode: 'reference' })
+    const ack = await lastFragment(upload)
+    expect(seen).toEqual(file)
+    expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('the reply')
+    // Neither a file of its own, nor anything left of it.
+    expectAck(await upload.client.close(), 200)
+    expect(await sessionFiles(upload.directory)).toEqual([])
+  })
+
+  it('95: a reply of an attempt that failed is not taken for that of the next', async () => {
+    const app = await application(async (response, { headers }) => {
+      if (app.told.length > 1) return void response.end()
+      await writeFile(String(headers['bits-response-datafile-name']), 'half a re')
+      response.writeHead(503).end()
+    })
+    const upload = await notifying(app, { mode: 'reference' })
+    expect((await lastFragment(upload)).status).toBe(503)
+    const ack = await lastFragment(upload)
+    expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('')
+  })
+
+  it('95: by reference needs a store that has files', async () => {
+    const app = await application()
+    const scene = { store: memoryStore() }
+    const upload = await notifying(app, { mode: 'reference' }, scene)
+    const failed = all(upload.upload, 'failed')
+    expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+    expect(failed[0]?.error.message).toContain("use mode: 'value'")
+    expect(app.told).toHaveLength(0)
+  })
+
+  it('96: by value: a POST with BITS-Original-Request-URL only, and the file as body', async () => {
+    const app = await application()
+    const upload = await notifying(app, { mode: 'value' })
+    expectAck(await lastFragment(upload), 200, { received: 300 })
+    const [told] = app.told
+    expect(told).toMatchObject({ method: 'POST', target: '/svc/handle', body: file })
+    expect(Object.fromEntries(pairs(told?.rawHeaders ?? []))).toEqual({
+      Accept: '*/*',
+      'BITS-Original-Request-URL': upload.client.url.href,
+      'User-Agent': 'BITSExts 1.5',
+      'Content-Length': '300',
+      Connection: 'Keep-Alive',
+      Host: new URL(app.url).host,
+    })
+  })
+
+  it('96: the file is not held in memory: it is sent as the application reads it', async () => {
+    const big = noise(8 * 1024 * 1024)
+    const app = await application()
+    const upload = await notifying(app, { mode: 'value' })
+    expectAck(await upload.client.fragment(0, big, big.length), 200, { received: big.length })
+    expect(app.told[0]?.body.equals(big)).toBe(true)
+  })
+
+  it('97: without an application nobody is told, and there is no BITS-Reply-URL', async () => {
+    const app = await application()
+    const ack = await lastFragment(await session())
+    expectAck(ack, 200, { received: 300 })
+    expect(ack.headers['bits-reply-url']).toBeUndefined()
+    expect(app.told).toHaveLength(0)
+  })
+
+  it.each([
+    ['?A=1', '', '/svc/handle?A=1'],
+    ['?A=1&B=%20', '?C=3', '/svc/handle?C=3&A=1&B=%20'],
+    ['', '?C=3', '/svc/handle?C=3'],
+  ])(
+    '98: the query %j of the destination is added to that of the application, %j',
+    async (query, own, target) => {
+      const app = await application()
+      const upload = await notifying({ url: app.url + own }, { mode: 'value' })
+      // What Create-Session asked for counts.
+      upload.client.url.search = query
+      await upload.client.create()
+      expectAck(await lastFragment(upload), 200)
+      expect(app.told[0]?.target).toBe(target)
+      expect(app.told[0]?.headers['bits-original-request-url']).toBe(upload.client.url.href)
+    },
+  )
+
+  it('98: a relative URL is resolved against the folder of the upload, on this server', async () => {
+    const told: string[] = []
+    const scene: Scene = {
+      before: [
+        (request, response, next) => {
+          if (request.method !== 'POST') return next()
+          told.push(`${request.headers.host} ${request.originalUrl}`)
+          request.resume()
+          response.end('a reply')
+        },
+      ],
+    }
+    const upload = await notifying({ url: 'handle.asp?x=1' }, { mode: 'value' }, scene)
+    const ack = await lastFragment(upload)
+    expect(told).toEqual([`${upload.url.host} /upload/handle.asp?x=1`])
+    expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('a reply')
+  })
+
+  it("98: a relative URL never leads to the host that a client's header names", async () => {
+    const stranger = await application()
+    const { host } = new URL(stranger.url)
+    const told: string[] = []
+    const scene: Scene = {
+      before: [
+        (request, response, next) => {
+          if (request.method !== 'POST') return next()
+          told.push(String(request.headers.host))
+          request.resume()
+          response.end()
+        },
+      ],
+    }
+    const upload = await notifying({ url: '/upload/handle' }, { mode: 'value' }, scene)
+    await upload.client.create({ Host: host })
+    expectAck(await lastFragment(upload), 200)
+    expect(told).toEqual([host])
+    expect(stranger.told).toEqual([])
+  })
+
+  it('99: BITS-Static-Response-URL becomes BITS-Reply-URL as it is', async () => {
+    const url = 'http://Replies.Example:80/a/../%7Eready?x={1}'
+    const app = await application((response) => {
+      response.setHeader('BITS-Static-Response-URL', url).end('not this')
+    })
+    for (const mode of ['reference', 'value'] as const) {
+      const upload = await notifying(app, { mode })
+      const acks = [await lastFragment(upload), await lastFragment(upload)]
+      expect(acks.map(({ headers }) => headers['bits-reply-url'])).toEqual([url, url])
+      expect(await sessionFiles(upload.directory)).toEqual([`${upload.id}.json`, `${upload.id}.part`])
+      expectAck(await upload.client.close(), 200)
+    }
+  })
+
+  it('99: a ready reply is never deleted', async () => {
+    const app = await application((response) => {
+      response.setHeader('BITS-Static-Response-URL', app.url).end('still here')
+    })
+    const upload = await notifying(app, { mode: 'value' })
+    const url = replyUrlOf(await lastFragment(upload), upload.client)
+    await upload.client.close()
+    expect((await download(url)).body.toString()).toBe('still here')
+  })
+
+  it.each(['1', ''])(
+    '100: BITS-Copy-File-To-Destination: %j puts the file at its destination',
+    async (value) => {
+      const app = await application((response) => {
+        response.setHeader('BITS-Copy-File-To-Destination', value).end()
+      })
+      const upload = await notifying(app, { mode: 'reference' })
+      expectAck(await lastFragment(upload), 200)
+      expect(await readFile(join(upload.directory, 'a.bin'))).toEqual(file)
+    },
+  )
+
+  it('100: without it nothing appears there, and nothing is left in the end', async () => {
+    const app = await application()
+    const upload = await notifying(app, { mode: 'reference' })
+    const uploaded = all(upload.upload, 'uploaded')
+    expectAck(await lastFragment(upload), 200)
+    expect(await published(upload.directory)).toEqual([])
+    expectAck(await upload.client.close(), 200)
+    expect(await published(upload.directory)).toEqual([])
+    expect(await sessionFiles(upload.directory)).toEqual([])
+    expect(uploaded).toEqual([])
+  })
+
+  it('100: with commit on close neither', async () => {
+    const app = await application()
+    const upload = await notifying(app, { mode: 'value' }, { commitOn: 'close' })
+    expectAck(await lastFragment(upload), 200)
+    expectAck(await upload.client.close(), 200)
+    expect(await published(upload.directory)).toEqual([])
+  })
+
+  it('100: an application by reference may take the file away', async () => {
+    const app = await application(async (response, { headers }) => {
+      const { rename } = await import('node:fs/promises')
+      await rename(String(headers['bits-request-datafile-name']), join(upload.directory, 'taken'))
+      response.end()
+    })
+    const upload: Upload = await notifying(app, { mode: 'reference' })
+    expectAck(await lastFragment(upload), 200, { received: 300 })
+    expectAck(await lastFragment(upload), 200, { received: 300 })
+    expectAck(await upload.client.close(), 200)
+    expect(await readFile(join(upload.directory, 'taken'))).toEqual(file)
+    expect(app.told).toHaveLength(1)
+  })
+
+  it.each(['reference', 'value'] as const)(
+    '101: the body of the answer is the reply, by %s',
+    async (mode) => {
+      const reply = noise(100_000, 2)
+      const app = await application((response) => void response.end(reply))
+      const upload = await notifying(app, { mode })
+      const url = replyUrlOf(await lastFragment(upload), upload.client)
+      expect((await download(url)).body.equals(reply)).toBe(true)
+    },
+  )
+
+  it.each(['reference', 'value'] as const)('101: an empty answer is an empty reply, by %s', async (mode) => {
+    const app = await application()
+    const upload = await notifying(app, { mode })
+    const answer = await download(replyUrlOf(await lastFragment(upload), upload.client))
+    expect([answer.status, answer.headers['content-length']]).toEqual([200, '0'])
+  })
+
+  it('102: after 500 the client is told 0x7, and the last fragment again notifies again', async () => {
+    const app = await application((response) => {
+      response.writeHead(app.told.length === 1 ? 500 : 200).end('sorry')
+    })
+    const upload = await notifying(app, { mode: 'value' })
+    const failed = all(upload.upload, 'failed')
+    expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+    expectAck(await lastFragment(upload), 200, { received: 300 })
+    expect(app.told).toHaveLength(2)
+    expect(failed.map(({ error }) => error.message)).toEqual(['The application answered 500'])
+  })
+
+  it.each([
+    [400, 400, '0x80190190'],
+    [404, 404, '0x80190194'],
+    [408, 408, '0x80190198'],
+    [409, 409, '0x80190199'],
+    [501, 501, '0x801901F5'],
+    [503, 503, '0x801901F7'],
+    // These would mean something else to the client, 416 even success: final all the same.
+    [401, 400, '0x80190191'],
+    [407, 400, '0x80190197'],
+    [413, 400, '0x8019019D'],
+    [416, 400, '0x801901A0'],
+    // Final, and temporary; a BITS_POST is never redirected.
+    [302, 400, '0x8019012E'],
+    [307, 400, '0x80190133'],
+    [308, 500, '0x80190134'],
+  ])('102: the application’s %i is answered %i, %s', async (said, status, error) => {
+    const app = await application((response) => void response.writeHead(said, { Location: '/' }).end('no'))
+    const upload = await notifying(app, { mode: 'value' })
+    expectAck(await lastFragment(upload), status, { error, context: '0x7', received: 300 })
+    expect(await published(upload.directory)).toEqual([])
+    await lastFragment(upload)
+    expect(app.told).toHaveLength(2)
+  })
+
+  it.each(['BITS-Error-Code', 'BITS-Error'])('102: the HRESULT in its %s is passed on', async (name) => {
+    const app = await application((response) => void response.writeHead(500, { [name]: 'xA0000001' }).end())
+    const upload = await notifying(app, { mode: 'value' })
+    expectAck(await lastFragment(upload), 500, { error: '0xA0000001', context: '0x7', received: 300 })
+  })
+
+  it('102: nobody listening is a failure like another', async () => {
+    const nobody = createServer()
+    await new Promise<void>((resolve) => nobody.listen(0, '127.0.0.1', resolve))
+    const { port } = nobody.address() as { port: number }
+    await new Promise((resolve) => nobody.close(resolve))
+    const upload = await notifying({ url: `http://127.0.0.1:${port}/` }, { mode: 'value' })
+    expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+  })
+
+  it('102: an answer that breaks off, or is none, is a failure like another', async () => {
+    for (const text of ['HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf', 'Good morning\r\n\r\n', '']) {
+      const odd = createServer((socket) => socket.once('data', () => socket.end(text)))
+      await new Promise<void>((resolve) => odd.listen(0, '127.0.0.1', resolve))
+      onTestFinished(() => void odd.close())
+      const { port } = odd.address() as { port: number }
+      const upload = await notifying({ url: `http://127.0.0.1:${port}/` }, { mode: 'value' })
+      expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+    }
+  })
+
+  it('103: after 403 the last fragment again is refused, and nobody is told again', async () => {
+    const app = await application((response) => void response.writeHead(403).end())
+    const upload = await notifying(app, { mode: 'value' })
+    for (let i = 0; i < 3; i += 1) {
+      const refused = { error: E_ACCESSDENIED, context: '0x7', received: 300 } as const
+      expectAck(await lastFragment(upload), 403, refused)
+    }
+    expect(app.told).toHaveLength(1)
+    // Its bytes take no space any more.
+    expect(await sessionFiles(upload.directory)).toEqual([`${upload.id}.json`])
+    expectAck(await upload.client.cancel(), 200)
+    expect(await sessionFiles(upload.directory)).toEqual([])
+  })
+
+  it.each(['head', 'body'])('104: no %s in time: 408 with context 0x7', async (missing) => {
+    const app = await application((response) => {
+      if (missing === 'body') response.writeHead(200, { 'Content-Length': 10 }).write('half')
+    })
+    const upload = await notifying(app, { mode: 'value', timeout: 50 })
+    expectAck(await lastFragment(upload), 408, { error: '0x800705B4', context: '0x7', received: 300 })
+    expect(await published(upload.directory)).toEqual([])
+  })
+
+  it('104: an application that does not read what it is sent runs out of time, too', async () => {
+    const deaf = createServer((socket) => socket.pause())
+    await new Promise<void>((resolve) => deaf.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void deaf.close())
+    const { port } = deaf.address() as { port: number }
+    const big = noise(16 * 1024 * 1024)
+    const upload = await notifying({ url: `http://127.0.0.1:${port}/` }, { mode: 'value', timeout: 100 })
+    const ack = await upload.client.fragment(0, big, big.length)
+    expectAck(ack, 408, { error: '0x800705B4', context: '0x7', received: big.length })
+  })
+
+  it.each([
+    ['above 2200 characters', `http://replies.example/${'x'.repeat(2200)}`],
+    ['that is relative', '/ready'],
+    ['of another scheme', 'ftp://replies.example/ready'],
+  ])('105: a reply URL %s is answered 400', async (_, url) => {
+    const app = await application((response) => {
+      response.setHeader('BITS-Static-Response-URL', url).end()
+    })
+    const upload = await notifying(app, { mode: 'value' })
+    expectAck(await lastFragment(upload), 400, { error: E_INVALIDARG, received: 300 })
+  })
+
+  it('105: one of 2200 characters is passed on', async () => {
+    const url = 'http://replies.example/'.padEnd(2200, 'x')
+    const app = await application((response) => {
+      response.setHeader('BITS-Static-Response-URL', url).end()
+    })
+    const ack = await lastFragment(await notifying(app, { mode: 'value' }))
+    expect(ack.headers['bits-reply-url']).toBe(url)
+  })
+
+  it('106: an answer without Content-Length and with Connection: close is taken', async () => {
+    // As the application of the capture answered.
+    const answer = 'HTTP/1.1 200 OK\r\nServer: Microsoft-IIS/6.0\r\nConnection: close\r\n\r\nthe reply'
+    const captured = createServer((socket) => socket.once('data', () => socket.end(answer)))
+    await new Promise<void>((resolve) => captured.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void captured.close())
+    const { port } = captured.address() as { port: number }
+    const upload = await notifying({ url: `http://127.0.0.1:${port}/` }, { mode: 'value' })
+    const ack = await lastFragment(upload)
+    expectAck(ack, 200, { received: 300 })
+    expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('the reply')
+  })
+
+  it('the application is told once, however often the last fragment comes', async () => {
+    const app = await application()
+    const upload = await notifying(app, { mode: 'value' })
+    const acks = [await lastFragment(upload), await lastFragment(upload), await lastFragment(upload)]
+    expect(new Set(acks.map(({ headers }) => headers['bits-reply-url'])).size).toBe(1)
+    expect(app.told).toHaveLength(1)
+  })
+
+  it('names the host that Create-Session asked for, wherever the fragments went', async () => {
+    const app = await application()
+    const upload = await notifying(app, { mode: 'value' })
+    await upload.client.create({ Host: 'farm.example' })
+    await upload.client.fragment(0, file, 300, { headers: { Host: 'node3.example' } })
+    expect(app.told[0]?.headers['bits-original-request-url']).toBe('http://farm.example/upload/a.bin')
+  })
+})
+
+function pairs(rawHeaders: readonly string[]): [string, string][] {
+  return rawHeaders.flatMap((name, i) => (i % 2 === 0 ? [[name, rawHeaders[i + 1] ?? '']] : []))
+}
