@@ -162,8 +162,9 @@ export class FileStore implements Store {
 
   async accept({ id, received }: Session, acceptance: Acceptance): Promise<void> {
     const durable = this.#isDurable
-    await this.#records.note(id, { accepted: acceptance, ...(durable && { synced: received }) }, durable)
+    // First the names, of part, record and reply: the fact must not outlive what it speaks of.
     if (durable) await syncDirectory(this.#fs, this.#directories.sessions)
+    await this.#records.note(id, { accepted: acceptance, ...(durable && { synced: received }) }, durable)
   }
 
   async refuse({ id }: Session, reason: string): Promise<void> {

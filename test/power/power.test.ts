@@ -1,6 +1,6 @@
 import express from 'express'
 import { describe, expect, it } from 'vitest'
-import { bitsUpload, type Durability, fileStore } from '../../lib/index.ts'
+import { type BitsUploadOptions, bitsUpload, type Durability, fileStore } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { hresult, received, TestClient } from '../support/client.ts'
 import { serve } from '../support/server.ts'
@@ -21,13 +21,14 @@ function randomOf(seed: number): Random {
 }
 
 /** A server on a forgetful disk, that can be started anew. */
-async function machine(durability: Durability) {
+async function machine(durability: Durability, onUpload?: BitsUploadOptions['onUpload']) {
   const disk = new ForgetfulDisk()
   const open = () =>
     bitsUpload({
       store: fileStore('/disk', { fileSystem: disk.fileSystem, durability }),
       overwrite: true,
       sweepEvery: 0,
+      ...(onUpload && { onUpload }),
     })
   let upload = open()
   const url = await serve(
@@ -85,9 +86,20 @@ async function held(
   return { received: session.received, bytes: Buffer.concat(chunks) }
 }
 
+/** The reply that a file store keeps for the session. */
+async function replyOf({ fileSystem }: ForgetfulDisk, id: string): Promise<Buffer | undefined> {
+  const store = fileStore('/disk', { fileSystem })
+  const session = await store.load(id)
+  const kept = session?.acceptance?.reply === 'kept' ? await store.loadReply(session) : undefined
+  if (!kept) return undefined
+  const chunks: Uint8Array[] = []
+  for await (const chunk of kept.read(0, kept.size - 1)) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
 /** How many calls a whole upload makes. */
-async function callsOf(durability: Durability): Promise<number> {
-  const { disk, client } = await machine(durability)
+async function callsOf(durability: Durability, onUpload?: BitsUploadOptions['onUpload']): Promise<number> {
+  const { disk, client } = await machine(durability, onUpload)
   const progress = { acked: 0, done: false }
   const uploader = client()
   await send(uploader, progress)
@@ -96,13 +108,15 @@ async function callsOf(durability: Durability): Promise<number> {
   return disk.calls
 }
 
+const strikes: [string, (disk: ForgetfulDisk, seed: number) => void][] = [
+  ['the process dies', (disk) => disk.restart()],
+  ['the power fails', (disk, seed) => disk.losePower(randomOf(seed))],
+]
+
 describe.each(['file', 'fragment'] as const)(
   'durability %s, the machine stopped at every call',
   (durability) => {
-    it.each([
-      ['the process dies', (disk: ForgetfulDisk) => disk.restart()],
-      ['the power fails', (disk: ForgetfulDisk, seed: number) => disk.losePower(randomOf(seed))],
-    ])('%s', async (_, strike) => {
+    it.each(strikes)('%s', async (_, strike) => {
       const calls = await callsOf(durability)
       expect(calls).toBeGreaterThan(20)
       for (let stop = 1; stop <= calls; stop += 1) {
@@ -143,6 +157,36 @@ describe.each(['file', 'fragment'] as const)(
     })
   },
 )
+
+describe.each(strikes)('an upload with a reply, and %s at every call', (_, strike) => {
+  it('a reply that was promised is whole', async () => {
+    const reply = noise(2000, 2)
+    const calls = await callsOf('file', () => reply)
+    for (let stop = 1; stop <= calls; stop += 1) {
+      for (let seed = stop; seed < stop + 6000; seed += 1000) {
+        const at = `stopped at call ${stop} of ${calls}, seed ${seed}`
+        const { disk, client, restart } = await machine('file', () => reply)
+        const uploader = client()
+        const progress: Progress = { acked: 0, done: false }
+        disk.stopAfter(stop)
+        await send(uploader, progress)
+        const { done } = progress
+        strike(disk, seed)
+        await restart()
+        const kept = await replyOf(disk, uploader.sessionId)
+        // Never a part of it, whether it was promised or not; and after the last Ack it is there.
+        if (kept || done) expect(kept?.equals(reply), at).toBe(true)
+        await send(uploader, progress)
+        expect(progress.done, at).toBe(true)
+        expect((await replyOf(disk, uploader.sessionId))?.equals(reply), at).toBe(true)
+        expect(disk.files().get('/disk/a.bin')?.equals(file), at).toBe(true)
+        await uploader.close()
+        const left = [...disk.files().keys()].filter((path) => path.includes(uploader.sessionId))
+        expect(left, at).toEqual([])
+      }
+    }
+  })
+})
 
 it.each([
   // The bytes, and the name.

@@ -4,14 +4,15 @@
  * what must come back. Then the worked exchanges of our own reference.
  */
 
-import { readFile, truncate } from 'node:fs/promises'
+import { readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import express from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { type BitsUploadOptions, bitsUpload } from '../../lib/index.ts'
+import { type BitsUploadOptions, bitsUpload, notifyApplication } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { serve } from '../support/server.ts'
+import { application } from './application.ts'
 import { partOf, published, sessionFiles } from './disk.ts'
 import { dial, expectToRead, type RawAnswer, type Transcript } from './transcript.ts'
 
@@ -144,10 +145,17 @@ describe('what was captured between Microsoft BITS/6.7 and IIS 6.0', () => {
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  // Without its reply, which the client fetched before it closed; the file's name is ours.
-  it('4.2: an upload by way of a Host-Id', async () => {
+  // The file's name is ours. The reply's URL is whole, where IIS had a relative one: see `replyUrl`.
+  it('4.2: an upload-reply by way of a Host-Id, with an application that is notified by reference', async () => {
+    const reply = noise(10_240, 2)
+    const app = await application(async (response, { headers }) => {
+      await writeFile(String(headers['bits-response-datafile-name']), reply)
+      // As the application of the capture answered: without Content-Length.
+      response.socket?.end('HTTP/1.1 200 OK\r\nServer: Microsoft-IIS/6.0\r\nConnection: close\r\n\r\n')
+    })
     const { wire, directory } = await connection('/upload-ref-isapi-WebFarm', {
       hostId: { host: 'FRANKCAO8', fallbackTimeout: 110 },
+      onUpload: notifyApplication({ url: app.url, mode: 'reference' }),
     })
     const created = await wire.say(`
       BITS_POST /upload-ref-isapi-WebFarm/2000mb-rfc2119.txt HTTP/1.1
@@ -225,9 +233,30 @@ describe('what was captured between Microsoft BITS/6.7 and IIS 6.0', () => {
       BITS-Packet-Type: Ack
       BITS-Session-Id: ${id}
       Content-Length: 0
-      BITS-Received-Content-Range: 4892`,
+      BITS-Received-Content-Range: 4892
+      BITS-Reply-URL: http://frankcao8${replyPath(id)}`,
     )
-    expect(await readFile(join(directory, '2000mb-rfc2119.txt'))).toEqual(file)
+    expectOrder(fragment, 'Content-Length', 'BITS-Received-Content-Range', 'BITS-Reply-URL')
+    // The host that Create-Session asked for, not that of the Fragment.
+    expect(app.told.map(({ headers }) => headers['bits-original-request-url'])).toEqual([
+      'http://frankcao8/upload-ref-isapi-WebFarm/2000mb-rfc2119.txt',
+    ])
+
+    const [first, rest] = [await fetchReply('0-9976'), await fetchReply('9977-10239')]
+    expect(first.headers).toMatchObject({ 'content-range': 'bytes 0-9976/10240', 'content-length': '9977' })
+    expect(rest.headers['last-modified']).toBe(first.headers['last-modified'])
+    expect(Buffer.concat([first.body, rest.body]).equals(reply)).toBe(true)
+    function fetchReply(range: string): Promise<RawAnswer> {
+      return wire.say(`
+        GET ${replyPath(id)} HTTP/1.1
+        Accept: */*
+        Accept-Encoding: identity
+        Range: bytes=${range}
+        User-Agent: Microsoft BITS/6.7
+        Host: frankcao8
+        Connection: Keep-Alive
+      `)
+    }
 
     const closed = await wire.say(`
       BITS_POST /upload-ref-isapi-WebFarm/2000mb-rfc2119.txt HTTP/1.1
@@ -249,9 +278,13 @@ describe('what was captured between Microsoft BITS/6.7 and IIS 6.0', () => {
       Content-Length: 0`,
     )
     expect(await wire.end()).toBe('')
+    expect(await published(directory)).toEqual([])
     expect(await sessionFiles(directory)).toEqual([])
   })
 })
+
+const replyPath = (id: string): string =>
+  `/upload-ref-isapi-WebFarm/BITS-Sessions/Replies/${encodeURIComponent(id)}/responsefile.bin`
 
 describe('the worked exchanges of section 15', () => {
   const Unknown = '{11111111-2222-3333-4444-555555555555}'
