@@ -1,16 +1,13 @@
-import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { noise } from '../support/bytes.ts'
 import { hresult, TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
-import { environment, Program } from './program.ts'
+import { Program } from './program.ts'
 import { TlsClient, uploadFile } from './upload.ts'
 
 const folder = fileURLToPath(new URL('../../examples', import.meta.url))
@@ -81,60 +78,6 @@ describe('authentication.ts', () => {
     bob.sessionId = alice.sessionId
     expect(hresult(await bob.fragment(0, file, file.length))).toBe('0x8020001F')
     expect((await alice.fragment(0, file, file.length)).status).toBe(200)
-  })
-})
-
-describe('server.ts', () => {
-  it('tells of an upload to its end, and stops when it is told to', async () => {
-    const { example, directory } = await start('server', 'files')
-    const target = join(directory, 'files', 'a.bin')
-    expect((await example.says(/They land in (.*)/))[1]).toBe(join(directory, 'files'))
-    const client = new TestClient(new URL('a.bin', await example.url()))
-    await uploadFile(client, file)
-    expect(await readFile(target)).toEqual(file)
-    await example.says(/a\.bin: complete/)
-    expect(example.output.split('\n').filter((line) => line.startsWith('a.bin: '))).toEqual([
-      'a.bin: begins',
-      'a.bin: 33 %, 10000 of 30000 bytes',
-      'a.bin: 66 %, 20000 of 30000 bytes',
-      'a.bin: 100 %, 30000 of 30000 bytes',
-      `a.bin: complete, ${target}`,
-    ])
-    // The client's connection is still open.
-    expect(await example.end('SIGTERM')).toBe(0)
-  })
-
-  it('tells of packets that are refused', async () => {
-    const { example } = await start('server')
-    const client = new TestClient(new URL('nul', await example.url()))
-    expect((await client.create()).status).toBe(400)
-    await example.says(/^\/upload\/nul: Create-Session refused: .*nul is a device of Windows/m)
-  })
-
-  it('goes on with an upload that it was stopped in', async () => {
-    const { example, directory } = await start('server')
-    const client = new TestClient(new URL('a.bin', await example.url()))
-    await client.create()
-    await client.fragment(0, file.subarray(0, 10_000), file.length)
-    expect(await example.end('SIGINT')).toBe(0)
-
-    const again = new Program([process.execPath, '--import', tsx, join(folder, 'server.ts')], {
-      cwd: directory,
-    })
-    const later = new TestClient(new URL('a.bin', await again.url()))
-    later.sessionId = client.sessionId
-    expect((await later.fragment(10_000, file.subarray(10_000), file.length)).status).toBe(200)
-    expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
-  })
-
-  it('prints curl commands that work', async () => {
-    const { example, directory } = await start('server')
-    await example.says(/Ctrl\+C/)
-    const [, commands] = await example.says(/packet by packet:\n((?: {2}.*\n)+)/)
-    const script = String(commands).replaceAll(`//${hostname()}:`, '//127.0.0.1:')
-    const { stdout } = await promisify(execFile)('sh', ['-euc', script], { env: environment() })
-    expect(stdout.match(/^HTTP\/1.1 .*\r$/gm)).toEqual(['HTTP/1.1 200 OK\r', 'HTTP/1.1 200 OK\r'])
-    expect(await readFile(join(directory, 'incoming/hello.txt'), 'utf8')).toBe('hello')
   })
 })
 

@@ -99,7 +99,10 @@ it('package.json says what tools ask for', async () => {
     sideEffects: false,
     exports: { '.': { types: './dist/index.d.ts', default: './dist/index.js' } },
   })
-  expect(manifest).not.toHaveProperty('peerDependencies')
+  // Nobody is asked to install what only some need.
+  const peers = Object.keys(manifest.peerDependencies)
+  expect(Object.keys(manifest.peerDependenciesMeta)).toEqual(peers)
+  for (const peer of peers) expect(manifest.peerDependenciesMeta[peer]).toEqual({ optional: true })
 })
 
 describe('for a TypeScript project', () => {

@@ -1,0 +1,26 @@
+/** The command line, as it is run: the built program in a process of its own. */
+
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { Program } from '../examples/program.ts'
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+
+/** A command that runs until it is told to stop, or comes to its end. */
+export const start = (cwd: string, ...args: string[]): Program =>
+  new Program([process.execPath, main], { cwd, args })
+
+export interface Outcome {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A command that comes to its end by itself. */
+export function command(cwd: string, ...args: string[]): Promise<Outcome> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], { cwd }, (error, stdout, stderr) =>
+      resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
+    )
+  })
+}
