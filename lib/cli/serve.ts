@@ -27,6 +27,7 @@ Who may send, and what:
       --max-sessions N     uploads open at once: 10000
       --max-sessions-per-user N
                            the same for each user: 50
+      --create-folders     folders in a file's URL are made; else it is refused if they are not there
       --overwrite          files may be replaced; else a name that is taken is refused
       --expire-days N      an upload that got no byte for so long is removed: 14
 
@@ -59,6 +60,7 @@ export const serve: Command = {
     'max-sessions': { type: 'string' },
     'max-sessions-per-user': { type: 'string' },
     overwrite: { type: 'boolean' },
+    'create-folders': { type: 'boolean' },
     'expire-days': { type: 'string' },
     cert: { type: 'string' },
     key: { type: 'string' },
@@ -105,7 +107,10 @@ function optionsOf(values: Values, directory: string): BitsUploadOptions {
   const maxSessions = numberOf(values, 'max-sessions', 1)
   const maxSessionsPerOwner = numberOf(values, 'max-sessions-per-user', 1)
   return {
-    store: fileStore(directory, { durability: durabilityOf(values) }),
+    store: fileStore(directory, {
+      durability: durabilityOf(values),
+      createFolders: values['create-folders'] === true,
+    }),
     overwrite: values.overwrite === true,
     ...(users && { authorize: basicAuthentication(users) }),
     ...(maxSize !== undefined && { maxSize }),

@@ -7,6 +7,8 @@ import type { NewSession } from './store.ts'
 export interface Directories {
   readonly root: string
   readonly sessions: string
+  /** Whether folders below the root are made when a file is to stand in them. */
+  readonly createFolders: boolean
 }
 
 /** Whether a path is a folder, or lies below it. */
@@ -32,12 +34,16 @@ function refuseOdd(error: unknown): never {
   throw new BitsError('invalid-destination', 'The file system cannot have this name', { cause: error })
 }
 
-async function resolveName(fs: FileSystem, { root, sessions }: Directories, name: string): Promise<string> {
+async function resolveName(fs: FileSystem, directories: Directories, name: string): Promise<string> {
+  const { root, sessions, createFolders } = directories
   const path = join(root, ...name.split('/'))
   if (isWithin(sessions, path)) throw outside()
-  const folder = dirname(path)
+  let folder = dirname(path)
   if (folder === root) return path
+  // Folders that are to be made will stand in the last one that is there.
+  if (createFolders) while (folder !== root && !(await exists(fs, folder))) folder = dirname(folder)
   const [real, found] = await Promise.all([orAbsent(fs.realpath(folder)), orAbsent(fs.stat(folder))])
+  if (folder === root && !found) return path
   if (real === undefined || !found?.isDirectory()) throw new BitsError('destination-not-found')
   const inside = isWithin(await fs.realpath(root), real)
   const hidden = await orAbsent(fs.realpath(sessions))
@@ -45,6 +51,27 @@ async function resolveName(fs: FileSystem, { root, sessions }: Directories, name
     throw outside()
   }
   return path
+}
+
+/** Also of a link that leads nowhere: behind that nothing can be made. */
+const exists = async (fs: FileSystem, path: string): Promise<boolean> =>
+  (await orAbsent(fs.lstat(path))) !== undefined
+
+/** Makes the folders that a name needs, if they are to be made. Their names are as durable as the file is to be. */
+async function makeFolders(
+  fs: FileSystem,
+  { root, createFolders }: Directories,
+  path: string,
+  durable: boolean,
+): Promise<void> {
+  let folder = dirname(path)
+  if (!createFolders || folder === root) return
+  await fs.mkdir(folder, { recursive: true })
+  // All of them, for a crash may have left some that were made and not synced.
+  while (durable && folder !== root) {
+    folder = dirname(folder)
+    await syncDirectory(fs, folder)
+  }
 }
 
 const outside = () => new BitsError('invalid-destination', 'The destination lies outside of the store')
@@ -88,6 +115,7 @@ export async function placeAtDestination(
   { spare, durable, beforeCopy }: PlaceOptions,
 ): Promise<void> {
   const path = await resolve(fs, directories, session.name)
+  await makeFolders(fs, directories, path, durable)
   const copy = strayCopy(directories, session)
   const isPlaced = async () => (await isSameFile(fs, part, path)) || (await isSameFile(fs, copy, path))
   // After a crash it may be in its place already, under this name or that.

@@ -24,6 +24,11 @@ export interface FileStoreOptions {
    * - `'none'`: nothing is promised, and nothing synced: a file that was published just before may be torn.
    */
   readonly durability?: Durability
+  /**
+   * Whether folders are made that a file's name has and the directory has not, when the file is complete. Default: false,
+   * as IIS: then such an upload is refused with 404.
+   */
+  readonly createFolders?: boolean
   /** The calls to the file system. Default: those of `node:fs`. For tests: a disk that fails. */
   readonly fileSystem?: FileSystem
 }
@@ -31,7 +36,7 @@ export interface FileStoreOptions {
 /**
  * Keeps uploads in one directory: `<directory>/<name>` is a finished file, `<directory>/.bits-sessions/` holds all else,
  * two files a session, flat: `{GUID}.json`, its record, and `{GUID}.part`, its bytes. The part's length is the
- * progress. The directory is made when the first session begins; folders below it are never made. Several processes may
+ * progress. The directory is made when the first session begins; folders below it only if `createFolders` says so. Several processes may
  * share it, but not several machines: what one has written and not synced, another cannot know to be there.
  *
  * @param directory relative to the working directory
@@ -41,11 +46,17 @@ export function fileStore(directory: string, options: FileStoreOptions = {}): St
   if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) {
     throw new TypeError('fileStore: the first argument is the directory that uploads go to')
   }
-  checkKeys('fileStore', 'option', options, ['sessionDirectory', 'durability', 'fileSystem'])
-  const { durability = 'file', fileSystem = nodeFileSystem, sessionDirectory } = options
+  checkKeys('fileStore', 'option', options, ['sessionDirectory', 'durability', 'createFolders', 'fileSystem'])
+  const {
+    durability = 'file',
+    createFolders = false,
+    fileSystem = nodeFileSystem,
+    sessionDirectory,
+  } = options
   if (!['file', 'fragment', 'none'].includes(durability)) {
     throw new TypeError(`fileStore: durability is 'file', 'fragment' or 'none', not '${durability}'`)
   }
+  if (typeof createFolders !== 'boolean') throw new TypeError('fileStore: createFolders is true or false')
   const root = resolve(directory)
   if (
     sessionDirectory === '' ||
@@ -58,6 +69,7 @@ export function fileStore(directory: string, options: FileStoreOptions = {}): St
   const directories: Directories = {
     root,
     sessions: resolve(sessionDirectory ?? join(root, '.bits-sessions')),
+    createFolders,
   }
   // Whoever brings a file system of his own brings one that no other process can see.
   const locker = options.fileSystem ? memoryLocker() : processLocker(directories.sessions)

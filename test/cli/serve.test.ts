@@ -79,6 +79,14 @@ describe('serve', () => {
     }
   })
 
+  it('makes folders only if it is told to', async () => {
+    for (const [args, status] of [[[], 404] as const, [['--create-folders'], 200] as const]) {
+      const program = start(await temporaryDirectory(), 'serve', ...args)
+      const client = new TestClient(new URL('x/y/a.bin', await program.url()))
+      expect((await client.create()).status).toBe(status)
+    }
+  })
+
   it('asks for a password, where there are users', async () => {
     const users = ['--user', 'alice:open:sesame', '-u', 'bob:knock knock']
     const program = start(await temporaryDirectory(), 'serve', ...users)

@@ -21,11 +21,15 @@ function randomOf(seed: number): Random {
 }
 
 /** A server on a forgetful disk, that can be started anew. */
-async function machine(durability: Durability, onUpload?: BitsUploadOptions['onUpload']) {
+async function machine(
+  durability: Durability,
+  onUpload?: BitsUploadOptions['onUpload'],
+  { name = 'a.bin', createFolders = false } = {},
+) {
   const disk = new ForgetfulDisk()
   const open = () =>
     bitsUpload({
-      store: fileStore('/disk', { fileSystem: disk.fileSystem, durability }),
+      store: fileStore('/disk', { fileSystem: disk.fileSystem, durability, createFolders }),
       overwrite: true,
       sweepEvery: 0,
       ...(onUpload && { onUpload }),
@@ -36,7 +40,7 @@ async function machine(durability: Durability, onUpload?: BitsUploadOptions['onU
   )
   return {
     disk,
-    client: () => new TestClient(new URL('upload/a.bin', url)),
+    client: () => new TestClient(new URL(`upload/${name}`, url)),
     async restart() {
       await upload.close({ grace: 0 })
       upload = open()
@@ -183,6 +187,34 @@ describe.each(strikes)('an upload with a reply, and %s at every call', (_, strik
         await uploader.close()
         const left = [...disk.files().keys()].filter((path) => path.includes(uploader.sessionId))
         expect(left, at).toEqual([])
+      }
+    }
+  })
+})
+
+describe.each(strikes)('an upload into folders that are to be made, and %s at every call', (_, strike) => {
+  it('after the last Ack they are there, and the file in them', async () => {
+    const scene = { name: 'x/y/a.bin', createFolders: true }
+    const begin = () => machine('file', undefined, scene)
+    const whole = await begin()
+    await send(whole.client(), { acked: 0, done: false })
+    for (let stop = 1; stop <= whole.disk.calls; stop += 1) {
+      for (let seed = stop; seed < stop + 6000; seed += 1000) {
+        const at = `stopped at call ${stop} of ${whole.disk.calls}, seed ${seed}`
+        const { disk, client, restart } = await begin()
+        const uploader = client()
+        const progress: Progress = { acked: 0, done: false }
+        disk.stopAfter(stop)
+        await send(uploader, progress)
+        // First the process dies, and what it did not come to is done by the next; then the power fails.
+        if (!progress.done) {
+          disk.restart()
+          await restart()
+          await send(uploader, progress)
+        }
+        expect(progress.done, at).toBe(true)
+        strike(disk, seed)
+        expect(disk.files().get('/disk/x/y/a.bin')?.equals(file), at).toBe(true)
       }
     }
   })

@@ -29,6 +29,43 @@ const withCalls = (calls: Partial<FileSystem>): FileSystem => ({ ...nodeFileSyst
 const refusal = (code: string) => expect.objectContaining({ name: 'BitsError', code })
 
 describe('names that only the file system can judge', () => {
+  it('makes folders if it is told to, when the file is complete', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root, { createFolders: true })
+    const session = await complete(store, 'abc', { name: 'x/y/a.bin' })
+    expect(await readdir(root)).toEqual(['.bits-sessions'])
+    await store.publish(session)
+    expect(await readFile(join(root, 'x/y/a.bin'), 'utf8')).toBe('abc')
+    await store.publish(await complete(store, 'abc', { name: 'x/z/a.bin' }))
+    expect((await readdir(join(root, 'x'))).sort()).toEqual(['y', 'z'])
+    await expect(store.create(newSession({ name: 'x/y' }))).rejects.toMatchObject({
+      code: 'invalid-destination',
+    })
+  })
+
+  it('makes none outside, none in the place of a file, and none among the sessions', async () => {
+    const root = await temporaryDirectory()
+    const outside = await temporaryDirectory()
+    const store = fileStore(root, { createFolders: true })
+    await store.publish(await complete(store, 'abc'))
+    await symlink(outside, join(root, 'out'))
+    await symlink(join(outside, 'nowhere'), join(root, 'dangling'))
+    const cases = {
+      'out/x/a.bin': 'invalid-destination',
+      'dangling/x/a.bin': 'destination-not-found',
+      'a.bin/x/a.bin': 'destination-not-found',
+      '.bits-sessions/x/a.bin': 'invalid-destination',
+    }
+    for (const [name, code] of Object.entries(cases)) {
+      await expect(store.create(newSession({ name })), name).rejects.toMatchObject({ code })
+    }
+    // A way out that was made meanwhile.
+    const late = await complete(store, 'abc', { name: 'late/x/a.bin' })
+    await symlink(outside, join(root, 'late'))
+    await expect(store.publish(late)).rejects.toMatchObject({ code: 'invalid-destination' })
+    expect(await readdir(outside)).toEqual([])
+  })
+
   it('takes a folder that is there, and makes none', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
