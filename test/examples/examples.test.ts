@@ -1,24 +1,12 @@
 import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { describe, expect, it } from 'vitest'
+import { fileURLToPath } from 'node:url'
+import { expect, it } from 'vitest'
 import { noise } from '../support/bytes.ts'
-import { hresult, TestClient } from '../support/client.ts'
-import { temporaryDirectory } from '../support/directory.ts'
-import { Program } from './program.ts'
+import { TestClient } from '../support/client.ts'
+import { folder, start } from './start.ts'
 import { TlsClient, uploadFile } from './upload.ts'
-
-const folder = fileURLToPath(new URL('../../examples', import.meta.url))
-const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-
-/** An example that runs in an empty directory, where it puts its files. */
-async function start(name: string, ...args: string[]): Promise<{ example: Program; directory: string }> {
-  const directory = await temporaryDirectory()
-  const command = [process.execPath, '--import', tsx, join(folder, `${name}.ts`)] as const
-  return { example: new Program([...command], { cwd: directory, args }), directory }
-}
 
 const file = noise(30_000)
 
@@ -46,43 +34,10 @@ it('memory.ts takes a file and gives it back', async () => {
   expect(answer.headers.get('content-type')).toBe('application/octet-stream')
 })
 
-describe('authentication.ts', () => {
-  const basic = (credentials: string) => ({
-    Authorization: `Basic ${Buffer.from(credentials).toString('base64')}`,
-  })
-
-  it('takes a file of who knows a password', async () => {
-    const { example, directory } = await start('authentication')
-    const url = new URL('a.bin', await example.url())
-    await uploadFile(new TestClient(url, basic('alice:open sesame')), file)
-    expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
-  })
-
-  it('asks everybody else for credentials', async () => {
-    const { example } = await start('authentication')
-    const url = new URL('a.bin', await example.url())
-    const wrong = ['alice:', 'alice:knock knock', 'carol:', ':', 'alice'].map(basic)
-    for (const headers of [{}, { Authorization: 'Bearer x' }, ...wrong]) {
-      const answer = await new TestClient(url, headers).create()
-      expect(answer.status).toBe(401)
-      expect(answer.headers['www-authenticate']).toBe('Basic realm="uploads"')
-    }
-  })
-
-  it('keeps sessions to their users', async () => {
-    const { example } = await start('authentication')
-    const url = new URL('a.bin', await example.url())
-    const alice = new TestClient(url, basic('alice:open sesame'))
-    await alice.create()
-    const bob = new TestClient(url, basic('bob:knock knock'))
-    bob.sessionId = alice.sessionId
-    expect(hresult(await bob.fragment(0, file, file.length))).toBe('0x8020001F')
-    expect((await alice.fragment(0, file, file.length)).status).toBe(200)
-  })
-})
-
 it('every example is tried here', async () => {
   const names = readdirSync(folder).filter((name) => !name.endsWith('.d.ts'))
-  const source = await readFile(fileURLToPath(import.meta.url), 'utf8')
-  for (const name of names) expect(source).toContain(`'${name.replace(/\.ts$/, '')}'`)
+  const here = fileURLToPath(new URL('.', import.meta.url))
+  const files = readdirSync(here).filter((name) => name.endsWith('.test.ts'))
+  const sources = await Promise.all(files.map((name) => readFile(join(here, name), 'utf8')))
+  for (const name of names) expect(sources.join()).toContain(`'${name.replace(/\.ts$/, '')}'`)
 })

@@ -1,0 +1,74 @@
+/** Clients that have credentials, and show them when they are asked for them, as Windows does. */
+
+import { Agent, type ClientRequestArgs } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { expect } from 'vitest'
+import { type Answer, type PacketOptions, TestClient } from '../support/client.ts'
+import { type DigestAccount, DigestSigner } from '../support/digest.ts'
+
+export const alice = { user: 'alice', password: 'open sesame' }
+export const bob = { user: 'bob', password: 'knock knock' }
+
+class CountingAgent extends Agent {
+  connections = 0
+
+  override createConnection(
+    options: ClientRequestArgs,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): Duplex | null | undefined {
+    this.connections += 1
+    return super.createConnection(options, callback)
+  }
+}
+
+/** One client on one connection, as long as that is kept open: `agent.connections` tells. */
+export class AccountClient extends TestClient {
+  override readonly agent = new CountingAgent({ keepAlive: true, maxSockets: 1 })
+  /** Makes the value of Authorization for the next packet. */
+  credentials: (() => string) | undefined
+
+  override send(type: string, options: PacketOptions = {}): Promise<Answer> {
+    const headers = { ...options.headers, ...(this.credentials && { Authorization: this.credentials() }) }
+    return super.send(type, { ...options, headers })
+  }
+
+  /** Is challenged on a Ping, and has the answer from then on. */
+  async signIn({ challenge, answer }: Scheme, account: DigestAccount): Promise<void> {
+    this.credentials = answer(expectChallenge(await this.ping(), challenge), account, this.url)
+  }
+}
+
+/** A scheme of authentication, as an example has it. */
+export interface Scheme {
+  readonly example: string
+  /** What WWW-Authenticate is when nobody has shown anything. */
+  readonly challenge: RegExp
+  /** What answers a challenge, packet after packet. */
+  answer(challenge: string, account: DigestAccount, url: URL): () => string
+}
+
+export const basic = (credentials: string): string => `Basic ${Buffer.from(credentials).toString('base64')}`
+
+export const basicScheme: Scheme = {
+  example: 'authentication',
+  challenge: /^Basic realm="uploads"$/,
+  answer(_challenge, { user, password }) {
+    return () => basic(`${user}:${password}`)
+  },
+}
+
+export const digestScheme: Scheme = {
+  example: 'digest',
+  challenge: /^Digest realm="uploads", qop="auth", nonce="[0-9a-f]{32}", algorithm=MD5, stale=false$/,
+  answer(challenge, account, { pathname }) {
+    const signer = new DigestSigner(challenge, account)
+    return () => signer.sign('BITS_POST', pathname)
+  },
+}
+
+/** Expects a 401 that is a plain HTTP answer, not an Ack; returns its challenge. */
+export function expectChallenge({ status, headers }: Answer, challenge: RegExp): string {
+  expect([status, headers['bits-packet-type']]).toEqual([401, undefined])
+  expect(headers['www-authenticate']).toMatch(challenge)
+  return String(headers['www-authenticate'])
+}

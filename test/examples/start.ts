@@ -1,0 +1,22 @@
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { temporaryDirectory } from '../support/directory.ts'
+import { Program } from './program.ts'
+
+/** The examples. */
+export const folder = fileURLToPath(new URL('../../examples', import.meta.url))
+const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+
+/** An example that runs in an empty directory, where it puts its files. */
+export async function start(
+  name: string,
+  ...args: string[]
+): Promise<{ example: Program; directory: string }> {
+  const directory = await temporaryDirectory()
+  return { example: startIn(directory, name, ...args), directory }
+}
+
+/** An example that runs in a directory that there is already. */
+export const startIn = (directory: string, name: string, ...args: string[]): Program =>
+  new Program([process.execPath, '--import', tsx, join(folder, `${name}.ts`)], { cwd: directory, args })
