@@ -1,0 +1,54 @@
+/**
+ * Only for those who have a certificate of our authority (mutual TLS); its subject owns the sessions. On Windows (from
+ * Microsoft's pages, not run here) the job names one of a certificate store, else it fails with 0x80072F0C:
+ *
+ *     $certificate = Get-Item Cert:\CurrentUser\My\THUMBPRINT
+ *     Start-BitsTransfer -TransferType Upload -CertStoreLocation CURRENT_USER -CertStoreName MY `
+ *       -CertHash $certificate.GetCertHash() -Source … -Destination https://…
+ *
+ * or `bitsadmin /setclientcertificatebyid`, or IBackgroundCopyJobHttpOptions::SetClientCertificateByID. It has to trust
+ * the server's certificate, too.
+ */
+import { once } from 'node:events'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import express, { type Request } from 'express'
+import { bitsUpload } from 'express-bits-upload'
+import { generate } from 'selfsigned'
+
+/** The subject, as TLS has checked it, in one string such as `CN=alice, O=Example`; commas within are escaped. */
+function authorize({ socket }: Request): string | false {
+  return (socket as TLSSocket).getPeerX509Certificate()?.subject.replaceAll('\n', ', ') ?? false
+}
+
+const app = express()
+app.use('/upload', bitsUpload({ store: './incoming', authorize }))
+
+// Made anew each time, to try it. In earnest read the server's key and certificate, and the authority's certificate.
+const kind = { keyType: 'ec', algorithm: 'sha256' } as const
+const authority = await generate([{ name: 'commonName', value: 'Authority of the example' }], {
+  ...kind,
+  extensions: [{ name: 'basicConstraints', cA: true, critical: true }],
+})
+const ca = { key: authority.private, cert: authority.cert }
+const issue = (name: string) => generate([{ name: 'commonName', value: name }], { ...kind, ca })
+await mkdir('certificates', { recursive: true })
+await writeFile('certificates/authority.pem', ca.cert)
+for (const name of ['alice', 'bob']) {
+  const { private: key, cert } = await issue(name)
+  await writeFile(`certificates/${name}.pem`, key + cert, { mode: 0o600 })
+}
+
+const { private: key, cert } = await issue('localhost')
+const tls = { key, cert, ca: ca.cert, requestCert: true, rejectUnauthorized: true }
+const server = createServer(tls, app).listen(Number(process.env.PORT ?? 8080))
+// Node gives up requests after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+server.requestTimeout = 0
+await once(server, 'listening')
+const url = `https://localhost:${(server.address() as AddressInfo).port}/upload/`
+console.log(`Send files to ${url}
+A Ping by curl:
+  curl -i --cacert certificates/authority.pem --cert certificates/alice.pem -X BITS_POST \\
+    -H 'BITS-Packet-Type: Ping' -H 'Content-Length: 0' ${url}a.bin`)
