@@ -66,11 +66,12 @@ import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { Server } from 'node:net'
 import type { Readable } from 'node:stream'
-import type { Express, Request } from 'express'
+import type { Express, Request, RequestHandler } from 'express'
 import type { Acceptance, AppendOptions, Body, KeptReply, NewSession, Session } from 'express-bits-upload'
 import { acceptBitsPost, BitsError, bitsUpload, fileStore, memoryStore, notifyApplication } from 'express-bits-upload'
 
 declare const app: Express
+declare const authenticate: RequestHandler
 declare const gateway: Server
 declare const blocked: Set<string>
 declare function inspect(bytes: Readable): Promise<object>
