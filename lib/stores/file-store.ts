@@ -7,6 +7,7 @@ import { checkDestination, type Directories, placeAtDestination, strayCopy } fro
 import {
   errno,
   type FileSystem,
+  makeDirectory,
   orAbsent,
   syncDirectory,
   translate,
@@ -71,9 +72,10 @@ export class FileStore implements Store {
     try {
       await begin().catch(async (error) => {
         if (errno(error) !== 'ENOENT') throw error
-        await this.#fs.mkdir(this.#directories.root, { recursive: true })
+        const durable = this.#isDurable
+        await makeDirectory(this.#fs, this.#directories.root, { durable })
         // What is on its way is nobody's to read.
-        await this.#fs.mkdir(this.#directories.sessions, { recursive: true, mode: 0o700 })
+        await makeDirectory(this.#fs, this.#directories.sessions, { durable, mode: 0o700 })
         await begin()
       })
     } catch (error) {

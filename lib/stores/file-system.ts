@@ -1,4 +1,5 @@
 import * as fs from 'node:fs'
+import { dirname } from 'node:path'
 import type { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { BitsError } from '../protocol/errors.ts'
@@ -33,7 +34,8 @@ export interface FileSystem {
   rename(path: string, newPath: string): Promise<void>
   unlink(path: string): Promise<void>
   copyFile(path: string, newPath: string): Promise<void>
-  mkdir(path: string, options: { recursive: true; mode?: number }): Promise<unknown>
+  /** Resolves to the first of the directories that it made, if it made any. */
+  mkdir(path: string, options: { recursive: true; mode?: number }): Promise<string | undefined>
   realpath(path: string): Promise<string>
   opendir(path: string): Promise<AsyncIterable<{ readonly name: string }>>
   /** `start` and `end` are offsets, inclusive. */
@@ -106,6 +108,20 @@ export async function withFile<T>(
 export async function syncDirectory(fs: FileSystem, path: string): Promise<void> {
   if (process.platform === 'win32') return
   await withFile(fs, path, 'r', (fd) => fs.fsync(fd))
+}
+
+/** Makes a directory, with those above it. One that is there is synced all the same: who made it may have died. */
+export async function makeDirectory(
+  fs: FileSystem,
+  path: string,
+  { durable, mode }: { readonly durable: boolean; readonly mode?: number },
+): Promise<void> {
+  const first = await fs.mkdir(path, { recursive: true, ...(mode !== undefined && { mode }) })
+  let made = path
+  do {
+    made = dirname(made)
+    if (durable) await syncDirectory(fs, made)
+  } while (first !== undefined && made.length >= first.length)
 }
 
 /** Writes a batch at `position`, whole. Resolves to the position behind it. */

@@ -168,13 +168,16 @@ export class ForgetfulDisk {
     mkdir: (path) =>
       this.#call(() => {
         let folder = this.#root
+        let at = ''
+        let first: string | undefined
         for (const name of path.split('/').filter(Boolean)) {
+          at += `/${name}`
+          if (!folder.entries.has(name)) first ??= at
           const next = folder.entries.get(name) ?? this.#directory()
           folder.entries.set(name, next)
-          // The folders themselves are not what is tested.
-          folder.synced.set(name, next)
           folder = next as Directory
         }
+        return first
       }),
     realpath: async (path) => path,
     opendir: (path) =>
