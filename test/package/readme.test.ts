@@ -64,6 +64,7 @@ describe('as a newcomer types it', () => {
     const prelude = `
 import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
+import { hostname } from 'node:os'
 import type { Server } from 'node:net'
 import type { Readable } from 'node:stream'
 import type { Express, Request, RequestHandler } from 'express'
