@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { BitsError, type BitsErrorCode, type BitsUploadOptions, bitsUpload } from '../../lib/index.ts'
+import { BitsError, type BitsErrorCode, bitsUpload, fileStore, notifyApplication } from '../../lib/index.ts'
 import { readOptions } from '../../lib/options.ts'
 import { environment, Program } from '../examples/program.ts'
 import { install, packed, project, root } from './package.ts'
@@ -84,9 +84,11 @@ memoryStore() satisfies Store
 declare const store: Store
 bitsUpload({ store })
 `
-    const sources = blocks(readme, 'ts').map(
-      (source) => prelude + source + (source.startsWith('interface Store') ? outline : ''),
-    )
+    const sources = blocks(readme, 'ts').map((source) => {
+      // What imports for itself is a whole program.
+      if (source.startsWith('import ')) return source
+      return prelude + source + (source.startsWith('interface Store') ? outline : '')
+    })
     expect(sources.length).toBeGreaterThan(5)
     expect(sources.filter((source) => source.endsWith(outline))).toHaveLength(1)
     const directory = await project(['express@5', '@types/express@5', '@types/node@20', tarball()], {
@@ -117,10 +119,25 @@ function namesIn(mistake: () => unknown, pattern: RegExp): string[] {
   throw new Error('There is no mistake')
 }
 
+/** An option that nobody has, as an argument of any type. */
+const unknown = { 'no such option': 1 } as never
+
+/** What the page says of a property of IIS. */
+const properties = rows(section('IIS properties')).map(([name = '', , here = '', standard = '']) => ({
+  name,
+  /** The options that stand for it: `overwrite`, `sweepEvery: 0`, or `url` of `notifyApplication`. */
+  options: [...here.matchAll(/`(\w+)(?:: \w+)?`(?: of `(\w+)`)?/g)].map(
+    ([, option = '', of = 'bitsUpload']) => ({
+      option,
+      of,
+    }),
+  ),
+  standard,
+}))
+
 describe('what its tables say is so', () => {
   it('all options are there, and no others', () => {
-    const options = { 'no such option': 1 } as unknown as BitsUploadOptions
-    const known = namesIn(() => bitsUpload(options), /the options are (.*)/)
+    const known = namesIn(() => bitsUpload(unknown), /the options are (.*)/)
     const told = rows(section('Options')).map(([name]) => code(name))
     expect(told).toEqual(known)
   })
@@ -143,6 +160,69 @@ describe('what its tables say is so', () => {
     expect(readOptions({ store: 'incoming' })).toMatchObject(
       Object.fromEntries(told.map(([name, , standard]) => [code(name), words.get(String(standard))])),
     )
+  })
+
+  it('all properties of IIS are there, and the script that looks them up asks for them', () => {
+    // https://learn.microsoft.com/en-us/windows/win32/bits/bits-iis-extension-properties, and two that are not there.
+    const names = [
+      'BITSUploadEnabled',
+      'BITSSessionTimeout',
+      'BITSMaximumUploadSize',
+      'BITSServerNotificationType',
+      'BITSServerNotificationURL',
+      'BITSHostId',
+      'BITSHostIdFallbackTimeout',
+      'BITSAllowOverwrites',
+      'BITSCleanupUseDefault',
+      'BITSCleanupCount',
+      'BITSCleanupUnits',
+      'BITSNumberOfSessionsLimit',
+      'BITSSessionLimitEnable',
+      'BITSSessionDirectory',
+      'BITSUploadMetadataVersion',
+    ]
+    expect(properties.map(({ name }) => name)).toEqual(names)
+    const [script = ''] = blocks(section('Moving from IIS'), 'js')
+    expect(script.match(/BITS\w+/g)).toEqual(names)
+  })
+
+  it('what stands for a property of IIS is an option of the very function that it is said to be of', () => {
+    const known: Record<string, readonly string[]> = {
+      bitsUpload: namesIn(() => bitsUpload(unknown), /the options are (.*)/),
+      hostId: namesIn(() => bitsUpload({ store: 'x', hostId: unknown }), /the hostId options are (.*)/),
+      fileStore: namesIn(() => fileStore('x', unknown), /the options are (.*)/),
+      notifyApplication: namesIn(() => notifyApplication(unknown), /the options are (.*)/),
+    }
+    for (const { name, options } of properties) {
+      if (name !== 'BITSUploadMetadataVersion') expect(options, name).not.toEqual([])
+      for (const { option, of } of options) expect(known[of], name).toContain(option)
+    }
+  })
+
+  it('of the properties of IIS the tables of options say the same', () => {
+    const there = [...rows(section('Options')), ...rows(section('Replies'))].flatMap(
+      ([option, , , iis = '']) => (iis.match(/BITS\w+/g) ?? []).map((name) => `${name}: ${code(option)}`),
+    )
+    expect(there).toHaveLength(13)
+    const here = properties.flatMap(({ name, options }) =>
+      options.map(({ option, of }) => `${name}: ${of === 'hostId' ? of : option}`),
+    )
+    expect(here).toEqual(expect.arrayContaining(there))
+  })
+
+  it('of defaults the tables say the same', () => {
+    const standards = new Map(
+      rows(section('Options')).map(([option, , standard = '']) => [code(option), standard]),
+    )
+    let compared = 0
+    for (const { name, options, standard } of properties) {
+      const [first] = options
+      const there = standards.get((first?.of === 'hostId' ? first.of : first?.option) ?? '')
+      if (standard === '' || there === undefined) continue
+      expect(there, name).toContain(standard)
+      compared += 1
+    }
+    expect(compared).toBe(11)
   })
 
   it('all errors are there, with their numbers', () => {

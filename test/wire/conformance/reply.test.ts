@@ -392,6 +392,16 @@ describe('Upload-reply', () => {
     expect(told[1]?.error.message).toBe('Get-Reply')
   })
 
+  it('is no page, whatever it is made of', async () => {
+    const { reply } = await replied(() => '<script>alert(1)</script>')
+    const { headers } = await download(reply)
+    expect(headers).toMatchObject({
+      'content-type': 'application/octet-stream',
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'private, no-transform',
+    })
+  })
+
   it('of an upload without one there is none', async () => {
     const { client, ...upload } = await session()
     await lastFragment({ client })
