@@ -152,7 +152,7 @@ class Receiver<Caller extends MountedRequest> {
     }
     response.off('close', onClose)
     // What is echoed must be what the client wrote ([MC-BUP] 2.2.1.2).
-    sendAck(request, response, { sessionId: sessionIdOf(request), ...ack })
+    sendAck(request, response, { sessionId: sessionIdOf(request), ...ack }, this.#settings.idleTimeout)
   }
 
   async #answer(request: Caller, signal: AbortSignal): Promise<Ack> {

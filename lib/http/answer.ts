@@ -2,15 +2,30 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Ack, ackFields } from '../protocol/ack.ts'
 import { discardBody } from './leftover.ts'
 
-/** Sends an Ack and sees to what the client may still be sending. Does nothing where nobody is there to read it. */
-export function sendAck(request: IncomingMessage, response: ServerResponse, ack: Ack): void {
+/**
+ * Sends an Ack and sees to what the client may still be sending. Does nothing where nobody is there to read it.
+ * @param idleTimeout milliseconds that the client may be silent in sending what nobody wants
+ */
+export function sendAck(
+  request: IncomingMessage,
+  response: ServerResponse,
+  ack: Ack,
+  idleTimeout: number,
+): void {
   // Somebody else may have answered meanwhile, a time-out's middleware perhaps: one answer is enough.
-  if (!response.headersSent && !response.destroyed) {
-    response.statusCode = ack.status
-    for (const [name, value] of ackFields(ack)) response.setHeader(name, value)
-    // Else a client that sends on would hold the server that is to stop.
-    if (ack.error?.code === 'stopping') response.setHeader('Connection', 'close')
-    response.end()
+  if (response.headersSent || response.destroyed) {
+    discardBody(request, idleTimeout)
+    return
   }
-  discardBody(request)
+  response.statusCode = ack.status
+  for (const [name, value] of ackFields(ack)) response.setHeader(name, value)
+  if (ack.error?.code === 'stopping') {
+    // Else a client that sends on would hold the server that is to stop.
+    response.setHeader('Connection', 'close').end()
+    return
+  }
+  // An early answer is all in its head. Its end has to wait for the body's: there Node hangs up, if this is the connection's
+  // last answer, and a client that is still sending would never read it.
+  response.flushHeaders()
+  discardBody(request, idleTimeout, () => response.end())
 }

@@ -123,9 +123,13 @@ class Gathering implements AsyncIterator<Buffer[]> {
   readonly #onClose = (): void => this.#fail(new BitsError('disconnected'))
 
   readonly #onIdle = (): void => {
-    // Silence counts only while somebody listens: a slow disk is not the client's fault.
-    if (this.#wake) this.#fail(new BitsError('timeout'))
-    else this.#timer.refresh()
+    const left = this.#left
+    // What came while the process was busy is seen behind the timers only: its own silence is not the client's.
+    setImmediate(() => {
+      // Silence counts only while somebody listens: a slow disk is not the client's fault.
+      if (this.#wake && this.#left === left) this.#fail(new BitsError('timeout'))
+      else if (!this.#ended) this.#timer.refresh()
+    })
   }
 
   #keep(chunk: Buffer): void {

@@ -10,7 +10,6 @@ import {
   behind,
   type Change,
   clientInHook,
-  connectionOf,
   type Framing,
   file,
   half,
@@ -66,11 +65,6 @@ const shown: Readonly<Record<string, (line: string) => Promise<void>>> = {
     const once = { status: 502, servers: ['dying'] }
     expect(await meetDyingServer(but(line), 'POST')).toEqual(once)
     expect(await meetDyingServer(but(line), 'BITS_POST', file)).toEqual(once)
-  },
-
-  // What comes of it depends on who is faster: some early answers in a hundred are lost.
-  async 'proxy_set_header Connection ""'(line) {
-    expect(await connectionOf(but(line))).toBe('close')
   },
 
   async 'proxy_set_header Host $http_host'(line) {

@@ -14,7 +14,7 @@ import { answerTo, begin, send, type TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { startNginx } from '../support/nginx.ts'
 import { serve } from '../support/server.ts'
-import { type Scene, sessionOn, start } from '../wire/setting.ts'
+import { type Scene, start } from '../wire/setting.ts'
 import { recipe, serverAt } from './recipe.ts'
 
 export const file = noise(200_000)
@@ -48,16 +48,6 @@ export function beginFragment(client: TestClient, framing: Framing) {
   })
   answerTo(outgoing).catch(() => {})
   return outgoing
-}
-
-/** What nginx tells the server of the connection between them. */
-export async function connectionOf(change: Change): Promise<string | undefined> {
-  let connection: string | undefined
-  const onCreate: Scene['onCreate'] = (_, { headers }) => {
-    connection = headers.connection
-  }
-  await sessionOn(await behind(change, { onCreate }))
-  return connection
 }
 
 /** What a hook can tell of a client that comes by https. */

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import connect from 'connect'
 import express from 'express'
 import express4 from 'express4'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { discardBody } from '../../lib/http/leftover.ts'
 import {
   BitsError,
@@ -391,6 +391,31 @@ describe('a client that sends on before it reads its answer', () => {
     }
   })
 
+  it('gets an early one on a connection that is to be closed: not before all is sent', async () => {
+    const { url } = await uploadServer()
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    const length = 8 * 1024 * 1024
+    const range = client.range(1000, length, 2 * length)
+    const fields = Object.entries(range).map(([name, value]) => `${name}: ${value}\r\n`)
+    const socket = netConnect(Number(url.port), '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    socket.write(
+      `BITS_POST ${client.url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nConnection: close\r\n` +
+        `BITS-Packet-Type: Fragment\r\n${fields.join('')}\r\n`,
+    )
+    const [early] = (await once(socket, 'data')) as [Buffer]
+    expect(early.toString()).toMatch(/^HTTP\/1.1 416 /)
+    const piece = Buffer.alloc(1024 * 1024)
+    for (let sent = 0; sent < length; sent += piece.length) {
+      await new Promise<void>((resolve, reject) => {
+        socket.write(piece, (error) => (error ? reject(error) : resolve()))
+      })
+    }
+    // The server hangs up now, and says so: no reset.
+    await once(socket.resume(), 'end')
+  })
+
   it('is not cut while its bytes come, only when it falls silent', () => {
     vi.useFakeTimers()
     const destroyed: number[] = []
@@ -401,7 +426,7 @@ describe('a client that sends on before it reads its answer', () => {
       socket: Object.assign(new EventEmitter(), { destroy: () => destroyed.push(Date.now()) }),
     })
     const start = Date.now()
-    discardBody(request as unknown as IncomingMessage)
+    discardBody(request as unknown as IncomingMessage, 120_000)
     for (let i = 0; i < 20; i += 1) {
       vi.advanceTimersByTime(29_000)
       request.emit('data', Buffer.alloc(1000))

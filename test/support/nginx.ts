@@ -9,7 +9,7 @@ import { Program } from '../examples/program.ts'
 import { temporaryDirectory } from './directory.ts'
 
 /** Where `.ci/nginx` puts it. */
-const unpacked = fileURLToPath(new URL('../../node_modules/.cache/nginx/usr/sbin/nginx', import.meta.url))
+const unpacked = fileURLToPath(new URL('../../.cache/nginx/usr/sbin/nginx', import.meta.url))
 
 const found = ['nginx', unpacked].find((command) => spawnSync(command, ['-v']).status === 0)
 
