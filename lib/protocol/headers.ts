@@ -8,6 +8,7 @@ export const SessionIdHeader = 'BITS-Session-Id'
 export const SupportedProtocolsHeader = 'BITS-Supported-Protocols'
 export const ProtocolHeader = 'BITS-Protocol'
 export const ReceivedContentRangeHeader = 'BITS-Received-Content-Range'
+/** In the Ack of the last fragment of an upload-reply; absolute or relative to the destination ([MC-BUP] 2.2.7.2). */
 export const ReplyUrlHeader = 'BITS-Reply-URL'
 export const HostIdHeader = 'BITS-Host-Id'
 export const HostIdFallbackTimeoutHeader = 'BITS-Host-Id-Fallback-Timeout'
@@ -24,6 +25,13 @@ export const ErrorContextHeader = 'BITS-Error-Context'
 
 /** "BITS 1.5 Upload Protocol", the only one there is ([MC-BUP] 1.7.1). */
 export const UploadProtocol = '{7df0354d-249b-430f-820d-3d2a9bef4931}'
+
+/** The local name of the uploaded file, for information ([MC-BUP] 2.2.1.1). */
+export const ContentNameHeader = 'Content-Name'
+export const MaxContentName = 260
+
+/** A longer `BITS-Reply-URL` is an error ([MC-BUP] 2.2.1.2). */
+export const MaxReplyUrl = 2200
 
 /** Windows' own servers cap a header's value at 4 KB ([MC-BUP] 2.2.1, product note 2). */
 export const MaxHeaderValue = 4096

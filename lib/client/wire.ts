@@ -1,0 +1,203 @@
+import {
+  type Agent,
+  type ClientRequest,
+  Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingMessage,
+} from 'node:http'
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import type { ConnectionOptions, TLSSocket } from 'node:tls'
+import { UploadError } from './errors.ts'
+import { Setback } from './setback.ts'
+
+/** Options of Node's `tls.connect`: `ca`, `cert`, `key`, `pfx`, `rejectUnauthorized` and the like. */
+export type TlsOptions = ConnectionOptions
+
+export interface WireSettings {
+  readonly tls: TlsOptions
+  /** Milliseconds without progress while a request is sent ([MC-BUP] 3.1.2.1). */
+  readonly sendTimeout: number
+  /** Milliseconds without progress while an answer is awaited, or read ([MC-BUP] 3.1.2.2). */
+  readonly responseTimeout: number
+}
+
+export interface WireRequest {
+  readonly method: string
+  readonly url: URL
+  /** Sent in this order and spelling. */
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  /** As many bytes as Content-Length says. */
+  readonly body?: AsyncIterable<Uint8Array>
+  /** Told of the body's bytes, when they are with the system. */
+  readonly onSent?: (bytes: number) => void
+  /** The server is not the destination's: it gets no client certificate. */
+  readonly stranger?: boolean
+}
+
+/** Makes something of an answer while it is read. The connection can be used again if it was read to its end. */
+export type Reader<T> = (response: IncomingMessage, chunks: AsyncIterable<Buffer>) => Promise<T>
+
+const secrets = ['cert', 'key', 'passphrase', 'pfx'] as const
+
+/** Connections to servers, kept and used again; one request at a time on each. */
+export class Wire {
+  readonly #settings: WireSettings
+  readonly #signal: AbortSignal | undefined
+  readonly #plain = new HttpAgent({ keepAlive: true })
+  readonly #secure: HttpsAgent
+  readonly #secureToStrangers: HttpsAgent
+
+  constructor(settings: WireSettings, signal: AbortSignal | undefined) {
+    this.#settings = settings
+    this.#signal = signal
+    const { tls } = settings
+    this.#secure = new HttpsAgent({ ...tls, keepAlive: true })
+    const open = Object.entries(tls).filter(([name]) => !(secrets as readonly string[]).includes(name))
+    this.#secureToStrangers = new HttpsAgent({ ...Object.fromEntries(open), keepAlive: true })
+  }
+
+  /**
+   * Sends a request and reads its answer.
+   * @throws {Setback} of the kind `retry` for a connection that breaks or falls silent
+   * @throws {UploadError} `certificate`
+   * @throws what the body or the reader throws, and the signal's reason
+   */
+  exchange<T>(request: WireRequest, read: Reader<T>): Promise<T> {
+    this.#signal?.throwIfAborted()
+    return converse(this.#begin(request), request, read, this.#settings, this.#signal)
+  }
+
+  /** Closes all connections. */
+  close(): void {
+    for (const agent of [this.#plain, this.#secure, this.#secureToStrangers]) agent.destroy()
+  }
+
+  #begin({ method, url, fields, stranger }: WireRequest): ClientRequest {
+    const secure = url.protocol === 'https:'
+    const agent: Agent = secure ? (stranger ? this.#secureToStrangers : this.#secure) : this.#plain
+    const begin = secure ? httpsRequest : httpRequest
+    return begin({
+      agent,
+      method,
+      host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
+      port: url.port || (secure ? 443 : 80),
+      path: targetOf(url),
+      // A flat list goes out as it is, in this order.
+      headers: fields.flat(),
+      setHost: false,
+    })
+  }
+}
+
+/** The request target in origin form. */
+export const targetOf = ({ pathname, search }: URL): string => pathname + search
+
+async function converse<T>(
+  outgoing: ClientRequest,
+  request: WireRequest,
+  read: Reader<T>,
+  { sendTimeout, responseTimeout }: WireSettings,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  let connected = false
+  let answered = false
+  let timer: NodeJS.Timeout | undefined
+  let end = (): void => {}
+  const ended = new Promise<void>((resolve) => {
+    end = resolve
+  })
+  let abort = (): void => {}
+
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      const fail = (error: unknown): void => {
+        reject(error)
+        outgoing.destroy()
+      }
+      const expect = (what: string, milliseconds: number): void => {
+        clearTimeout(timer)
+        timer = setTimeout(() => {
+          fail(new Setback('retry', `${what} for ${milliseconds} ms`, { unsent: !connected }))
+        }, milliseconds)
+      }
+      const broken = (cause: unknown): unknown => {
+        const { socket } = outgoing
+        const distrust = (socket as TLSSocket | null)?.authorizationError
+        if (distrust && !connected) return new UploadError('certificate', `${distrust}.`, { cause })
+        const reason = cause instanceof Error ? cause.message : 'closed without an answer'
+        // The server closed the kept connection in the moment in which it was taken again.
+        const stale = outgoing.reusedSocket && !answered
+        return new Setback('retry', `The connection failed: ${reason}`, { cause, stale, unsent: !connected })
+      }
+      abort = () => fail(signal?.reason)
+      signal?.addEventListener('abort', abort, { once: true })
+
+      expect('Nothing could be sent', sendTimeout)
+      outgoing
+        .on('socket', (socket) => {
+          connected = outgoing.reusedSocket
+          if (connected) return
+          socket.once(request.url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+            connected = true
+          })
+        })
+        .on('error', (error) => fail(broken(error)))
+        .on('close', () => {
+          // Once there is an answer its reader learns of the end.
+          if (!answered) fail(broken(undefined))
+        })
+        .on('finish', () => {
+          if (!answered) expect('There was no answer', responseTimeout)
+        })
+        .on('response', (response) => {
+          answered = true
+          end()
+          const progress = (): void => expect('The answer stood still', responseTimeout)
+          progress()
+          read(response, chunksOf(response, progress)).then((result) => {
+            // A connection on which something is left, of the question or of the answer, is of no more use.
+            if (!outgoing.writableEnded || !response.complete) outgoing.destroy()
+            resolve(result)
+          }, fail)
+        })
+      send(outgoing, request, ended, () => expect('Nothing could be sent', sendTimeout)).catch(fail)
+    })
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', abort)
+    end()
+  }
+}
+
+/** Sends the body, a chunk at a time; an answer that comes before its end makes the rest needless. */
+async function send(
+  outgoing: ClientRequest,
+  { body, onSent }: WireRequest,
+  ended: Promise<void>,
+  progress: () => void,
+): Promise<void> {
+  let over = false
+  void ended.then(() => {
+    over = true
+  })
+  for await (const chunk of body ?? []) {
+    if (over) return
+    const written = new Promise<void>((resolve) => outgoing.write(chunk, () => resolve()))
+    await Promise.race([written, ended])
+    if (over) return
+    progress()
+    onSent?.(chunk.length)
+  }
+  if (!over) outgoing.end()
+}
+
+async function* chunksOf(response: IncomingMessage, progress: () => void): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of response) {
+      progress()
+      yield chunk
+    }
+  } catch (cause) {
+    throw new Setback('retry', 'The connection broke within the answer', { cause })
+  }
+}
