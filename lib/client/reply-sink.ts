@@ -1,0 +1,111 @@
+import { once } from 'node:events'
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
+import type { Writable } from 'node:stream'
+import { UploadError } from './errors.ts'
+
+/** Where a reply goes. */
+export interface ReplySink {
+  write(chunk: Buffer): Promise<void>
+  /** Forgets what was written. @throws {UploadError} `reply-changed` where that cannot be done */
+  restart(): Promise<void>
+  /** All is written. Resolves to the bytes, where they are kept in memory. */
+  finish(): Promise<Buffer | undefined>
+  /** There will be no more; nothing half is left. */
+  abandon(): Promise<void>
+}
+
+const failed = (cause: unknown): UploadError =>
+  new UploadError('reply-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
+
+/** A path, a writable stream, or memory. */
+export function replySink(target: string | Writable | undefined): ReplySink {
+  if (target === undefined) return memorySink()
+  return typeof target === 'string' ? fileSink(target) : streamSink(target)
+}
+
+function memorySink(): ReplySink {
+  let chunks: Buffer[] = []
+  const clear = async (): Promise<void> => {
+    chunks = []
+  }
+  return {
+    async write(chunk) {
+      chunks.push(chunk)
+    },
+    restart: clear,
+    finish: async () => Buffer.concat(chunks),
+    abandon: clear,
+  }
+}
+
+/** Appears under its name when it is whole. */
+function fileSink(path: string): ReplySink {
+  const beside = `${path}.part`
+  let handle: FileHandle | undefined
+  const attempt = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      throw failed(error)
+    }
+  }
+  const opened = async (): Promise<FileHandle> => {
+    handle ??= await open(beside, 'w')
+    return handle
+  }
+  const close = async (): Promise<void> => {
+    await handle?.close()
+    handle = undefined
+  }
+  return {
+    write: (chunk) => attempt(async () => void (await (await opened()).writeFile(chunk))),
+    restart: () => attempt(close),
+    finish: () =>
+      attempt(async () => {
+        await (await opened()).sync()
+        await close()
+        await rename(beside, path)
+        return undefined
+      }),
+    async abandon() {
+      if (!handle) return
+      await close().catch(() => {})
+      await unlink(beside).catch(() => {})
+    },
+  }
+}
+
+function streamSink(stream: Writable): ReplySink {
+  let begun = false
+  let broken: unknown
+  stream.on('error', (error) => {
+    broken = error
+  })
+  const check = (): void => {
+    if (broken || stream.destroyed) throw failed(broken ?? new Error('The stream was closed'))
+  }
+  return {
+    async write(chunk) {
+      check()
+      begun = true
+      if (!stream.write(chunk)) {
+        await Promise.race([once(stream, 'drain'), once(stream, 'close')]).catch(() => {})
+      }
+      check()
+    },
+    async restart() {
+      if (begun) throw new UploadError('reply-changed', 'A part of it was written to the stream already.')
+    },
+    async finish() {
+      check()
+      await new Promise<void>((resolve, reject) => {
+        stream.once('error', (error) => reject(failed(error)))
+        stream.end(() => resolve())
+      })
+      return undefined
+    },
+    async abandon() {
+      if (!stream.writableFinished) stream.destroy()
+    },
+  }
+}

@@ -1,0 +1,54 @@
+import { systemClock } from './clock.ts'
+import { Job } from './job.ts'
+import { readUploadOptions, readUrl, type UploadOptions } from './options.ts'
+import { openSource, type Source, type UploadSource } from './source.ts'
+import { type Memory, Upload, type UploadResult } from './upload.ts'
+
+/**
+ * Uploads a file by the BITS Upload Protocol; resolves when the server holds it, with the reply if there is one. Breaks
+ * are waited out, as long as `noProgressTimeout` says. Aborting `signal` is a pause: the session stays on the server, and
+ * the next call with the same job file goes on with it.
+ *
+ * @param source a path, a `Buffer`, or bytes of the caller's own
+ * @param url the whole URL that the file is to have
+ * @example await uploadFile('./today.log', 'https://files.example/upload/today.log', { job: './today.job' })
+ * @throws {TypeError} for a source that cannot be read twice, and for options, with what to write instead
+ * @throws {UploadError} with `code`, when it gave up
+ * @throws the signal's reason, when it is aborted
+ */
+export async function uploadFile(
+  source: string | URL | Uint8Array | UploadSource,
+  url: string | URL,
+  options: UploadOptions = {},
+): Promise<UploadResult> {
+  const settings = readUploadOptions(options)
+  const destination = readUrl(url)
+  settings.signal?.throwIfAborted()
+  const opened = await openSource(source)
+  try {
+    const memory = await remember(settings.job, destination, opened)
+    try {
+      return await new Upload(opened, destination, settings, systemClock, memory).run()
+    } finally {
+      await memory?.job.release()
+    }
+  } finally {
+    await opened.close()
+  }
+}
+
+async function remember(path: string | undefined, url: URL, source: Source): Promise<Memory | undefined> {
+  if (path === undefined) return undefined
+  const { identity } = source
+  if (!identity) {
+    throw new TypeError("uploadFile: with a job file the source has a 'version' that changes with its bytes")
+  }
+  const job = await Job.open(path)
+  try {
+    job.checkIs(url.href, identity)
+  } catch (error) {
+    await job.release()
+    throw error
+  }
+  return { job, identity }
+}
