@@ -18,6 +18,7 @@ export class Patience {
   readonly #clock: Pick<Clock, 'now' | 'random'>
   #failures = 0
   #failingSince: number | undefined
+  #excused = false
 
   constructor(settings: RetrySettings, clock: Pick<Clock, 'now' | 'random'>) {
     this.#settings = settings
@@ -28,10 +29,19 @@ export class Patience {
   progressed(): void {
     this.#failures = 0
     this.#failingSince = undefined
+    this.#excused = false
   }
 
-  /** It failed. Resolves to the milliseconds to wait; undefined when there was no progress for too long. */
-  failed(): number | undefined {
+  /**
+   * It failed.
+   * @param excused it was nobody's fault: the first such failure costs no time
+   * @returns milliseconds to wait; undefined when there was no progress for too long
+   */
+  failed(excused = false): number | undefined {
+    if (excused && !this.#excused) {
+      this.#excused = true
+      return 0
+    }
     const { noProgressTimeout } = this.#settings
     const now = this.#clock.now()
     this.#failingSince ??= now

@@ -55,9 +55,8 @@ export async function cancelSession(
         if (!(error instanceof Setback)) throw error
         // There is nothing left to cancel ([MC-BUP] 3.1.5.2.1).
         if (error.kind === 'forgotten') return
-        if (error.details.stale) continue
         noteFailure(session, clock.now())
-        const delay = patience.failed()
+        const delay = patience.failed(error.details.stale)
         if (delay === undefined) throw error.asError('no-progress')
         await clock.wait(delay, signal)
       }

@@ -8,7 +8,7 @@ import { UploadError, type UploadErrorCode, type UploadErrorDetails } from './er
 export type SetbackKind = 'retry' | 'forgotten' | 'shrink'
 
 export interface SetbackDetails extends UploadErrorDetails {
-  /** A kept connection turned out to be closed: nothing is wrong, a fresh one will do. */
+  /** A kept connection turned out to be closed, most likely: a fresh one will do. */
   readonly stale?: boolean
   /** The packet surely never left. */
   readonly unsent?: boolean

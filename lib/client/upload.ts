@@ -103,7 +103,7 @@ export class Upload {
       let state: State = this.#whenResumed()
       while (state !== 'done') {
         this.#report(state)
-        state = await this.#steps[state]().catch((error) => this.#recover(state, error))
+        state = await this.#steps[state]().catch((error) => this.#recover(error))
       }
       await this.#memory?.job.remove()
       this.#report(state)
@@ -235,20 +235,18 @@ export class Upload {
   }
 
   /** Finds the way back after a setback, or gives up. */
-  async #recover(state: State, error: unknown): Promise<State> {
+  async #recover(error: unknown): Promise<State> {
     this.#settings.signal?.throwIfAborted()
     if (!(error instanceof Setback)) throw error
     const underWay = this.#underWay
     this.#underWay = 0
     if (error.kind === 'forgotten') return this.#startOver(error)
     if (error.kind === 'shrink') return this.#shrink(error)
-    // A fresh connection is all that it takes.
-    if (error.details.stale) return state
     if (error.details.wrong) this.#guard.answeredWrong(error)
     if (underWay > 0) this.#size = afterBreak(this.#size)
     noteFailure(this.#session, this.#clock.now())
     await this.#note()
-    const delay = this.#patience.failed()
+    const delay = this.#patience.failed(error.details.stale)
     if (delay === undefined) throw error.asError('no-progress')
     await this.#wait(delay, error)
     return this.#whenResumed()

@@ -58,6 +58,10 @@ export interface FakeServer {
   readonly port: number
   readonly packets: Packet[]
   readonly iis: IisMemory
+  /** The next fragment that begins here is not answered, */
+  hangAt: number | undefined
+  /** but this is called. */
+  onHang: () => void
   /** `Create-Session`, `Fragment 0-99` and the like, in their order. */
   said(): string[]
   /** The outcome of a client's doing; fails if a request was not what the protocol demands. */
@@ -213,6 +217,11 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
       }
       const whole = { ...packet, body }
       packets.push(whole)
+      if (packet.type === 'Fragment' && packet.first === fake.hangAt) {
+        fake.hangAt = undefined
+        fake.onHang()
+        continue
+      }
       const answer = (await behaviour.answer?.(whole, iis)) ?? iisAnswer(whole, iis, behaviour)
       if (answer === 'cut') return void socket.end()
       if (answer === 'reset') return void socket.resetAndDestroy()
@@ -239,13 +248,16 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
         for (const socket of sockets) socket.destroy()
       }),
   )
-  return {
+  const fake: FakeServer = {
     url: new URL(`http://127.0.0.1:${port}/upload/`),
     port,
     packets,
     iis,
+    hangAt: undefined,
+    onHang: () => {},
     said: () =>
       packets.map(({ type, first, last }) => (type === 'Fragment' ? `Fragment ${first}-${last}` : type)),
     watch: (work) => Promise.race([work, broken.promise]),
   }
+  return fake
 }

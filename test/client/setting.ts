@@ -1,0 +1,68 @@
+/** The scenes that the tests of the client begin with. */
+
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '../../lib/client/clock.ts'
+import { type UploadOptions, type UploadSource, uploadFile } from '../../lib/client/index.ts'
+import { readUploadOptions } from '../../lib/client/options.ts'
+import { openSource } from '../../lib/client/source.ts'
+import { Upload, type UploadResult } from '../../lib/client/upload.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import type { FakeServer } from './fake-server.ts'
+
+/** A clock on which every wait is over at once, and which tells how long they were. */
+export interface FastClock extends Clock {
+  time: number
+  /** Milliseconds of each wait. */
+  readonly waits: number[]
+}
+
+/** @param random what chance gives, each time */
+export function fastClock(random = 1): FastClock {
+  const clock: FastClock = {
+    time: 1_000_000,
+    waits: [],
+    now: () => clock.time,
+    random: () => random,
+    async wait(milliseconds, signal) {
+      signal?.throwIfAborted()
+      clock.waits.push(milliseconds)
+      clock.time += milliseconds
+    },
+  }
+  return clock
+}
+
+/** `uploadFile` on a clock of its own, without job file. */
+export async function uploadBy(
+  clock: Clock,
+  source: Uint8Array | UploadSource,
+  url: URL,
+  options: UploadOptions = {},
+): Promise<UploadResult> {
+  return new Upload(await openSource(source), url, readUploadOptions(options), clock).run()
+}
+
+/** A file on disk, and the path of a job file that is not there. */
+export async function fileAndJob(bytes: Uint8Array) {
+  const directory = await temporaryDirectory()
+  const path = join(directory, 'a.bin')
+  await writeFile(path, bytes)
+  return { directory, path, job: join(directory, 'a.job') }
+}
+
+/** Uploads until the server is asked for the fragment that begins at `first`, and pauses there. */
+export async function pauseAt(
+  first: number,
+  server: FakeServer,
+  source: string,
+  options: UploadOptions,
+): Promise<void> {
+  const controller = new AbortController()
+  const pause = new Error('paused')
+  server.hangAt = first
+  server.onHang = () => controller.abort(pause)
+  const upload = uploadFile(source, new URL('a.bin', server.url), { ...options, signal: controller.signal })
+  const outcome = await server.watch(upload).catch((error) => error)
+  if (outcome !== pause) throw new Error('The upload was not paused', { cause: outcome })
+}
