@@ -3,7 +3,7 @@
  * to answer ([MC-BUP] 4.1), unless a test says otherwise.
  */
 
-import { createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 import { withResolvers } from '../support/promise.ts'
 
@@ -187,13 +187,28 @@ function check(head: string, index: number, port: number): Omit<Packet, 'body'> 
   return { method, type, target, host, fields, head, first, last, total, index, length }
 }
 
+/** Listens on a free port of the loopback until the test is over. */
+export async function listenRaw(server: Server): Promise<URL> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket) => {
+    sockets.add(socket.on('close', () => sockets.delete(socket)))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(
+    () =>
+      new Promise<void>((resolve) => {
+        server.close(() => resolve())
+        for (const socket of sockets) socket.destroy()
+      }),
+  )
+  return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+}
+
 export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
   const packets: Packet[] = []
   const iis: IisMemory = { sessionId: undefined, held: 0, sessions: 0 }
   const broken = withResolvers<never>()
   broken.promise.catch(() => {})
-  const sockets = new Set<Socket>()
-  let port = 0
 
   const talk = async (socket: Socket): Promise<void> => {
     let unread = Buffer.alloc(0)
@@ -229,25 +244,16 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
     }
   }
 
-  const server: Server = createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {}).on('close', () => sockets.delete(socket))
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
     talk(socket).catch((error) => {
       socket.destroy()
       // The client may hang up whenever it likes.
       if ((error as NodeJS.ErrnoException).code === undefined) broken.reject(error)
     })
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  port = typeof address === 'object' ? (address?.port ?? 0) : 0
-  onTestFinished(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        for (const socket of sockets) socket.destroy()
-      }),
-  )
+  const { port: ours } = await listenRaw(server)
+  const port = Number(ours)
   const fake: FakeServer = {
     url: new URL(`http://127.0.0.1:${port}/upload/`),
     port,

@@ -1,0 +1,445 @@
+/** Whole uploads to our own middleware, from whatever they come. */
+
+import { readFile, rename, stat, truncate, unlink, utimes, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pathToFileURL } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { type Progress, type UploadSource, uploadFile } from '../../lib/client/index.ts'
+import { BitsError } from '../../lib/index.ts'
+import { noise } from '../support/bytes.ts'
+import { uploadServer } from '../support/server.ts'
+import { all } from '../wire/setting.ts'
+import { ack, fakeServer, listenRaw, say } from './fake-server.ts'
+import { fileAndJob } from './setting.ts'
+
+const file = noise(3_000_000)
+
+const asSource = (bytes: Uint8Array, read: UploadSource['read']): UploadSource => ({
+  size: bytes.length,
+  read,
+})
+
+describe('the bytes of', () => {
+  it.each([
+    ['a path', async () => (await fileAndJob(file)).path],
+    ['a file URL', async () => pathToFileURL((await fileAndJob(file)).path)],
+    ['a Buffer', async () => file],
+    ['a Uint8Array', async () => new Uint8Array(file)],
+    [
+      'an iterable of odd chunks, some of them empty',
+      async () =>
+        asSource(file, async function* (start, end) {
+          for (let at = start; at < end; at += 7777) {
+            yield file.subarray(at, Math.min(end, at + 7777))
+            yield new Uint8Array()
+          }
+        }),
+    ],
+    ['a stream', async () => asSource(file, (start, end) => Readable.from([file.subarray(start, end)]))],
+  ])('%s arrive', async (_, make) => {
+    const { url, upload, directory } = await uploadServer()
+    const closed = all(upload, 'closed')
+    const destination = new URL('a.bin', url)
+    const result = await uploadFile(await make(), destination)
+    expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
+    const [{ id } = { id: '' }] = closed
+    // 512 KiB, 1 MiB, and the rest.
+    expect(result).toEqual({ url: destination.href, size: file.length, sessionId: id, fragments: 3 })
+  })
+
+  it.each([0, 1, 5 * 1024, 5 * 1024 + 1, 64 * 1024, 64 * 1024 + 1])(
+    'a file of %i bytes arrive',
+    async (size) => {
+      const { url, directory } = await uploadServer()
+      const { path } = await fileAndJob(file.subarray(0, size))
+      const { fragments } = await uploadFile(path, new URL('a.bin', url), { maxFragmentSize: '5kb' })
+      expect((await readFile(join(directory, 'a.bin'))).equals(file.subarray(0, size))).toBe(true)
+      expect(fragments).toBe(Math.max(1, Math.ceil(size / 5120)))
+    },
+  )
+
+  it('a file with a name of any characters arrive under the name of the URL', async () => {
+    const { url, directory } = await uploadServer()
+    for (const name of ['größe 100%.txt', 'a&b;c=d.txt', '漢字']) {
+      await uploadFile(file.subarray(0, 100), new URL(encodeURIComponent(name), url))
+      expect((await stat(join(directory, name))).size).toBe(100)
+    }
+  })
+})
+
+describe('what a source may do wrong', () => {
+  const gives = (...chunks: unknown[]) =>
+    asSource(file.subarray(0, 100), async function* () {
+      yield* chunks as Uint8Array[]
+    })
+
+  it.each([
+    ['too few bytes', gives(file.subarray(0, 99)), 'read(0, 100) gave fewer bytes'],
+    ['none', gives(), 'read(0, 100) gave fewer bytes'],
+    ['too many', gives(file.subarray(0, 100), file.subarray(0, 1)), 'read(0, 100) gave more bytes'],
+    ['text', gives('text'), 'read(start, end) gives chunks of bytes'],
+  ])('%s: the upload ends, and the server is not given more', async (_, source, message) => {
+    const { url, upload } = await uploadServer()
+    const uploaded = all(upload, 'uploaded')
+    await expect(uploadFile(source, new URL('a.bin', url))).rejects.toThrow(message)
+    expect(uploaded).toEqual([])
+  })
+
+  it("its own error is the upload's", async () => {
+    const { url } = await uploadServer()
+    const error = new Error('no such tape')
+    const source = asSource(file, () => {
+      throw error
+    })
+    await expect(uploadFile(source, new URL('a.bin', url))).rejects.toBe(error)
+  })
+
+  it.each([
+    ['a stream', Readable.from([]), /a stream tells no size.*pass { size, read\(start, end\) }/],
+    ['a web stream', new Blob(['x']).stream(), /a stream tells no size/],
+    ['nothing', undefined, /the source is a path, a Buffer, or/],
+    ['an empty path', '', /the source is a path, a Buffer, or/],
+    ['a size that is none', { size: 1.5, read() {} }, /the source is a path, a Buffer, or/],
+    ['no size', { read() {} }, /the source is a path, a Buffer, or/],
+    ['a name that is none', { size: 1, read() {}, name: 1 }, /the source is a path, a Buffer, or/],
+  ])('%s is refused with a TypeError', async (_, source, message) => {
+    const error = await uploadFile(source as never, 'http://127.0.0.1:9/a').catch((reason) => reason)
+    expect(error).toBeInstanceOf(TypeError)
+    expect(error.message).toMatch(message)
+  })
+
+  it('a path that is not there, or no file, is an error that says so', async () => {
+    const { directory } = await fileAndJob(file)
+    for (const path of [join(directory, 'missing'), directory]) {
+      await expect(uploadFile(path, 'http://127.0.0.1:9/a')).rejects.toMatchObject({
+        code: 'source-failed',
+        message: expect.stringContaining(path),
+      })
+    }
+  })
+})
+
+describe('progress', () => {
+  it('tells every step, and never less than is so', async () => {
+    const { url } = await uploadServer()
+    const reports: Progress[] = []
+    await uploadFile(file, new URL('a.bin', url), { onProgress: (progress) => reports.push(progress) })
+    const states = reports.map(({ state }) => state)
+    expect(states.filter((state, i) => state !== states[i - 1])).toEqual([
+      'create-session',
+      'fragment',
+      'close-session',
+      'done',
+    ])
+    for (const { held, sent, total, rate, timeLeft, replyReceived } of reports) {
+      expect(total).toBe(file.length)
+      expect(sent).toBeGreaterThanOrEqual(held)
+      expect(sent).toBeLessThanOrEqual(total)
+      expect(rate).toBeGreaterThanOrEqual(0)
+      expect(timeLeft).toBeGreaterThanOrEqual(0)
+      expect(replyReceived).toBe(0)
+    }
+    expect(reports.at(-1)).toMatchObject({ held: file.length, sent: file.length, timeLeft: 0 })
+    expect(reports.at(-1)?.rate).toBeGreaterThan(0)
+  })
+
+  it('goes back after a break, and says why and how long it waits', async () => {
+    const small = file.subarray(0, 10_000)
+    const server = await fakeServer({
+      file: small,
+      answer: ({ index }) => (index === 2 ? say(503) : undefined),
+    })
+    const reports: Progress[] = []
+    await server.watch(
+      uploadFile(small, new URL('a.bin', server.url), {
+        maxFragmentSize: '5kb',
+        retryDelay: 1,
+        onProgress: (progress) => reports.push(progress),
+      }),
+    )
+    const [waiting, ...others] = reports.filter(({ state }) => state === 'waiting')
+    expect(others).toEqual([])
+    expect(waiting).toMatchObject({
+      held: 5120,
+      sent: 5120,
+      error: expect.any(Error),
+      retryIn: expect.any(Number),
+    })
+    expect(waiting?.error?.message).toBe('Fragment was answered 503')
+    expect(waiting?.retryIn).toBeLessThan(1)
+  })
+
+  it('an exception of the listener ends the upload', async () => {
+    const { url } = await uploadServer()
+    const error = new Error('enough')
+    for (const wanted of ['create-session', 'fragment', 'close-session']) {
+      const onProgress = ({ state }: Progress): void => {
+        if (state === wanted) throw error
+      }
+      await expect(uploadFile(file, new URL('a.bin', url), { onProgress })).rejects.toBe(error)
+    }
+  })
+})
+
+describe('a pause', () => {
+  it('rejects with the reason, whatever is going on', async () => {
+    const { url } = await uploadServer()
+    for (const wanted of ['create-session', 'fragment', 'close-session']) {
+      const controller = new AbortController()
+      const reason = { any: 'value' }
+      const onProgress = ({ state }: Progress): void => {
+        if (state === wanted) controller.abort(reason)
+      }
+      const upload = uploadFile(file, new URL(wanted, url), { onProgress, signal: controller.signal })
+      await expect(upload).rejects.toBe(reason)
+    }
+  })
+
+  it('rejects while it waits', async () => {
+    const controller = new AbortController()
+    const onProgress = ({ state }: Progress): void => {
+      if (state === 'waiting') controller.abort()
+    }
+    const server = await fakeServer({ file, answer: () => 'cut' })
+    const upload = uploadFile(file, new URL('a.bin', server.url), {
+      onProgress,
+      retryDelay: 1e6,
+      maxRetryDelay: 1e6,
+      signal: controller.signal,
+    })
+    await expect(server.watch(upload)).rejects.toThrow('aborted')
+  })
+
+  it('rejects while nothing is answered, and before anything began', async () => {
+    const controller = new AbortController()
+    const server = await fakeServer({ file })
+    server.hangAt = 0
+    server.onHang = () => controller.abort()
+    const options = { signal: controller.signal }
+    await expect(server.watch(uploadFile(file, server.url, options))).rejects.toThrow('aborted')
+    await expect(uploadFile('not even there', server.url, options)).rejects.toThrow('aborted')
+  })
+})
+
+describe('errors of our own server', () => {
+  it.each([
+    ['access-denied', { authorize: (): boolean => false }, 403, 0x80070005],
+    ['unauthorized', { authorize: () => Promise.reject(new BitsError('unauthorized')) }, 401, undefined],
+    ['too-large', { maxSize: 100 }, 500, 0x80200020],
+    ['not-supported', { enabled: false }, 501, 0x80070005],
+    [
+      'application-refused',
+      { onUpload: () => Promise.reject(new BitsError('application-refused')) },
+      403,
+      0x80070005,
+    ],
+  ] as const)('%s', async (code, options, status, hresult) => {
+    const { url } = await uploadServer(options)
+    const upload = uploadFile(file, new URL('a.bin', url))
+    await expect(upload).rejects.toMatchObject({ name: 'UploadError', code, status, hresult })
+  })
+
+  it('a file that is there, a folder that is not, and a name that is refused', async () => {
+    const { url } = await uploadServer()
+    const upload = (name: string) => uploadFile(file.subarray(0, 10), new URL(name, url))
+    await upload('a.bin')
+    await expect(upload('a.bin')).rejects.toMatchObject({ code: 'access-denied', status: 403, context: 5 })
+    await expect(upload('b/a.bin')).rejects.toMatchObject({ code: 'not-found', status: 404 })
+    await expect(upload('')).rejects.toMatchObject({ code: 'invalid-request', status: 400 })
+    await expect(upload('nul')).rejects.toThrow('Create-Session was answered 400, 0x80070057.')
+  })
+
+  it('fragments that are too large are made smaller', async () => {
+    const { url, directory } = await uploadServer({ maxFragmentSize: '300kb' })
+    await uploadFile(file, new URL('a.bin', url))
+    expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
+  })
+})
+
+it('a server that takes no empty files is named as such', async () => {
+  const server = await fakeServer({
+    file: new Uint8Array(),
+    answer: ({ type }) => (type === 'Fragment' ? say(400) : undefined),
+  })
+  const upload = uploadFile(new Uint8Array(), new URL('a.bin', server.url))
+  await expect(server.watch(upload)).rejects.toMatchObject({ code: 'empty-file', status: 400 })
+})
+
+describe('a file that changes', () => {
+  const changes: [string, (path: string) => Promise<void>][] = [
+    ['grows', (path) => writeFile(path, 'more', { flag: 'a' })],
+    ['shrinks', (path) => truncate(path, 10)],
+    [
+      'is replaced by one like it',
+      async (path) => {
+        const { atime, mtime } = await stat(path)
+        await writeFile(`${path}.new`, small)
+        await utimes(`${path}.new`, atime, mtime)
+        await rename(`${path}.new`, path)
+      },
+    ],
+    ['is written to', (path) => writeFile(path, 'x', { flag: 'r+' })],
+    ['is removed', (path) => unlink(path)],
+  ]
+  const small = file.subarray(0, 10_000)
+  it.each(changes)('and %s ends the upload before its last byte', async (_, change) => {
+    const { path } = await fileAndJob(small)
+    const server = await fakeServer({
+      file: small,
+      async answer({ type }) {
+        if (type === 'Fragment') await change(path)
+        return undefined
+      },
+    })
+    const upload = uploadFile(path, new URL('a.bin', server.url), { maxFragmentSize: '5kb' })
+    await expect(server.watch(upload)).rejects.toMatchObject({ code: 'file-changed' })
+    expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119'])
+  })
+
+  it("so does a caller's source that says so", async () => {
+    const source = {
+      ...asSource(small, (start, end) => Readable.from([small.subarray(start, end)])),
+      version: '1',
+    }
+    const server = await fakeServer({
+      file: small,
+      answer({ type }) {
+        if (type === 'Fragment') source.version = '2'
+        return undefined
+      },
+    })
+    const upload = uploadFile(source, new URL('a.bin', server.url), { maxFragmentSize: '5kb' })
+    await expect(server.watch(upload)).rejects.toMatchObject({ code: 'file-changed' })
+    expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119'])
+  })
+})
+
+it('grows its fragments while the line is fast, and keeps to the largest', async () => {
+  const large = noise(4_000_000)
+  const server = await fakeServer({ file: large })
+  await server.watch(uploadFile(large, new URL('a.bin', server.url), { maxFragmentSize: '1.5mb' }))
+  const lengths = server.packets.filter(({ type }) => type === 'Fragment').map(({ body }) => body.length)
+  const KiB = 1024
+  expect(lengths).toEqual([512 * KiB, 1024 * KiB, 1536 * KiB, 4_000_000 - 3072 * KiB])
+})
+
+it('makes smaller fragments after a break', async () => {
+  const large = noise(1_000_000)
+  const server = await fakeServer({ file: large, answer: ({ index }) => (index === 1 ? 'cut' : undefined) })
+  await server.watch(uploadFile(large, new URL('a.bin', server.url), { retryDelay: 1 }))
+  const lengths = server.packets.filter(({ type }) => type === 'Fragment').map(({ body }) => body.length)
+  expect(lengths.slice(0, 2)).toEqual([512 * 1024, 256 * 1024])
+})
+
+it('sends the fields of its caller with every packet, and the name of the file with all but Ping', async () => {
+  const small = file.subarray(0, 10)
+  const server = await fakeServer({ file: small, created: { 'BITS-Host-Id': 'localhost' } })
+  const headers = { 'X-Token': 'a b', Authorization: 'Bearer x', 'user-agent': 'curl/8' }
+  const source = {
+    ...asSource(small, (start, end) => Readable.from([small.subarray(start, end)])),
+    name: 'a b.bin',
+  }
+  await server.watch(uploadFile(source, new URL('a.bin', server.url), { headers }))
+  expect(server.packets).toHaveLength(4)
+  for (const { fields, head, type } of server.packets) {
+    expect(fields).toMatchObject({ 'x-token': 'a b', authorization: 'Bearer x', 'user-agent': 'curl/8' })
+    expect(head.match(/user-agent/gi)).toHaveLength(1)
+    expect(fields['content-name']).toBe(type === 'Ping' ? undefined : 'a b.bin')
+  }
+})
+
+it.each(['a/b', 'a:b', 'größe', '', 'a'.repeat(261)])(
+  'leaves out a name that is none for Windows: %j',
+  async (name) => {
+    const small = file.subarray(0, 10)
+    const server = await fakeServer({ file: small })
+    const source = { ...asSource(small, (start, end) => Readable.from([small.subarray(start, end)])), name }
+    await server.watch(uploadFile(source, new URL('a.bin', server.url)))
+    for (const { fields } of server.packets) expect(fields).not.toHaveProperty('content-name')
+  },
+)
+
+it('takes 201 for Create-Session, and lets servers add to a 200 what belongs to errors', async () => {
+  const small = file.subarray(0, 10)
+  const server = await fakeServer({
+    file: small,
+    answer({ type }, iis) {
+      if (type === 'Ping')
+        return say(200, { 'BITS-Packet-Type': 'ACK', 'BITS-Error-Code': 1, 'BITS-Error-Context': '' })
+      if (type !== 'Create-Session') return undefined
+      iis.sessionId = 'not a GUID'
+      return say(201, {
+        'bits-packet-type': 'ack',
+        'bits-protocol': '{7DF0354D-249B-430F-820D-3D2A9BEF4931}',
+        'bits-session-id': iis.sessionId,
+        'BITS-Host-Id': 'localhost',
+      })
+    },
+  })
+  const { sessionId } = await server.watch(uploadFile(small, new URL('a.bin', server.url)))
+  expect(sessionId).toBe('not a GUID')
+})
+
+it('does not go on with a server of another protocol', async () => {
+  const other = { 'BITS-Packet-Type': 'Ack', 'BITS-Protocol': '{0}', 'BITS-Session-Id': 'x' }
+  const server = await fakeServer({ file, answer: () => say(200, other) })
+  await expect(server.watch(uploadFile(file, server.url))).rejects.toMatchObject({
+    code: 'protocol-mismatch',
+  })
+  expect(server.packets).toHaveLength(1)
+})
+
+it('tells a server that knows no BITS from one that fails', async () => {
+  const page = say(200, { 'Content-Type': 'text/html' }, '<html>')
+  const server = await fakeServer({ file, answer: () => page })
+  const upload = uploadFile(file, server.url, { retryDelay: 1 })
+  await expect(server.watch(upload)).rejects.toMatchObject({ code: 'invalid-answer', status: 200 })
+  expect(server.packets).toHaveLength(5)
+
+  // Somewhere on the way, as in hotels: it will pass.
+  const small = file.subarray(0, 10_000)
+  const pages = Array.from({ length: 20 }, () => page)
+  const later = await fakeServer({
+    file: small,
+    answer: ({ type, first }) => (type === 'Fragment' && first > 0 ? pages.shift() : undefined),
+  })
+  const options = { maxFragmentSize: '5kb', retryDelay: 1, maxRetryDelay: 1 }
+  await later.watch(uploadFile(small, new URL('a.bin', later.url), options))
+  expect(pages).toEqual([])
+})
+
+it('an Ack with a body is none', async () => {
+  const small = file.subarray(0, 10)
+  const server = await fakeServer({
+    file: small,
+    answer: ({ type }) =>
+      type === 'Fragment'
+        ? say(200, { 'BITS-Packet-Type': 'Ack', 'BITS-Received-Content-Range': 10 }, 'body')
+        : undefined,
+  })
+  const upload = uploadFile(small, new URL('a.bin', server.url), { retryDelay: 1 })
+  await expect(server.watch(upload)).rejects.toMatchObject({ code: 'invalid-answer' })
+})
+
+it('takes the answer to a fragment that comes before its end, and does not wait to send the rest', async () => {
+  const server = createServer((socket) => {
+    socket.on('data', (chunk) => {
+      const head = chunk.toString('latin1')
+      const created = {
+        'BITS-Protocol': '{7df0354d-249b-430f-820d-3d2a9bef4931}',
+        'BITS-Session-Id': 'x',
+      }
+      if (head.includes('Create-Session')) socket.write(ack(200, created))
+      if (head.includes('Fragment')) socket.write(ack(403))
+    })
+  })
+  const url = await listenRaw(server)
+  const never = new Promise<void>(() => {})
+  const source = asSource(file, async function* () {
+    yield file.subarray(0, 1000)
+    await never
+  })
+  await expect(uploadFile(source, new URL('a.bin', url))).rejects.toMatchObject({ status: 403 })
+})
