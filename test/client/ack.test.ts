@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest'
+import { InvalidAck, readAck, readError } from '../../lib/client/ack.ts'
+import type { PacketType } from '../../lib/protocol/packet.ts'
+
+const Protocol = '{7df0354d-249b-430f-820d-3d2a9bef4931}'
+type Fields = Readonly<Record<string, string>>
+
+const read = (type: PacketType, fields: Fields, sessionId?: string, bodyLength = 0) =>
+  readAck(type, { status: 200, headers: { 'bits-packet-type': 'Ack', ...fields }, bodyLength }, sessionId)
+const created = (fields: Fields) =>
+  read('Create-Session', { 'bits-session-id': 'x', 'bits-protocol': Protocol, ...fields })
+
+describe('the Ack for Create-Session', () => {
+  it('has the session and the protocol', () => {
+    expect(created({})).toEqual({ sessionId: 'x', protocol: Protocol })
+    expect(created({ 'bits-session-id': 'a'.repeat(100) }).sessionId).toHaveLength(100)
+    expect(created({ 'bits-protocol': Protocol.toUpperCase() }).protocol).toBe(Protocol)
+  })
+
+  it.each<[Fields]>([
+    [{ 'bits-session-id': '' }],
+    [{ 'bits-session-id': 'a'.repeat(101) }],
+    [{ 'bits-protocol': '' }],
+    [{ 'bits-packet-type': 'Ping' }],
+    [{ 'bits-packet-type': '' }],
+    [{ 'bits-host-id': 'node:8080' }],
+    [{ 'bits-host-id': 'a/b' }],
+    [{ 'bits-host-id': 'user@node' }],
+    [{ 'bits-host-id': 'node', 'bits-host-id-fallback-timeout': 'soon' }],
+    [{ 'bits-host-id': 'node', 'bits-host-id-fallback-timeout': '-1' }],
+  ])('is none with %j', (fields) => {
+    expect(() => created(fields)).toThrow(InvalidAck)
+  })
+
+  it('may name a host, with a time or without end', () => {
+    const hostOf = (host: string, timeout: string) =>
+      created({ 'bits-host-id': host, 'bits-host-id-fallback-timeout': timeout }).hostId
+    expect(hostOf('node3.example', '86400')).toEqual({ host: 'node3.example', fallbackTimeout: 86_400 })
+    expect(hostOf('FRANKCAO8', '0')).toEqual({ host: 'FRANKCAO8', fallbackTimeout: 0 })
+    expect(hostOf('::1', '')).toEqual({ host: '::1' })
+    expect(hostOf('[fe80::1]', '4294967295')).toEqual({ host: '[fe80::1]' })
+    // A time without host is of no use.
+    expect(hostOf('', '5')).toBeUndefined()
+  })
+})
+
+describe('the Ack for Fragment', () => {
+  it('has the next offset, and sometimes where the reply is', () => {
+    const offset = { 'bits-received-content-range': '5120' }
+    expect(read('Fragment', offset, 'x')).toEqual({ received: 5120 })
+    expect(read('Fragment', { ...offset, 'bits-reply-url': '' }, 'x')).toEqual({ received: 5120 })
+    expect(read('Fragment', { ...offset, 'bits-reply-url': 'r\\{1}' }, 'x').replyUrl).toBe('r\\{1}')
+    expect(read('Fragment', { ...offset, 'bits-reply-url': 'r'.repeat(2200) }, 'x').replyUrl).toHaveLength(
+      2200,
+    )
+    expect(() => read('Fragment', { ...offset, 'bits-reply-url': 'r'.repeat(2201) }, 'x')).toThrow(InvalidAck)
+    expect(read('Fragment', { 'bits-received-content-range': '9007199254740991' }).received).toBe(2 ** 53 - 1)
+  })
+
+  it.each(['', '-1', '+1', '1.0', '0x10', '1e3', '1, 1', 'bytes 1', '9007199254740992'])(
+    'is none with %j',
+    (text) => {
+      expect(() => read('Fragment', { 'bits-received-content-range': text }, 'x')).toThrow(InvalidAck)
+    },
+  )
+
+  it('may echo the session in any case, but not another', () => {
+    const offset = { 'bits-received-content-range': '1' }
+    expect(read('Fragment', { ...offset, 'bits-session-id': '{ab}' }, '{AB}').received).toBe(1)
+    expect(() => read('Fragment', { ...offset, 'bits-session-id': '{ac}' }, '{AB}')).toThrow(InvalidAck)
+  })
+})
+
+it('an Ack has no body, and says whether it is one', () => {
+  expect(() => read('Ping', {}, undefined, 1)).toThrow(InvalidAck)
+  const saidAck = (type: string) => {
+    try {
+      return read('Ping', { 'bits-packet-type': type }, undefined, 1)
+    } catch (error) {
+      return (error as InvalidAck).saidAck
+    }
+  }
+  expect([saidAck('ACK'), saidAck('Acknowledged')]).toEqual([true, false])
+  expect(read('Close-Session', { 'bits-packet-type': ' ack ' })).toEqual({})
+})
+
+describe('an error', () => {
+  it.each<[Fields, number | undefined]>([
+    [{ 'bits-error': '0x8020001F' }, 0x8020001f],
+    [{ 'bits-error-code': 'x8020001f' }, 0x8020001f],
+    [{ 'bits-error': ' 0X1 ' }, 1],
+    [{ 'bits-error': '0x80070057', 'bits-error-code': '0x80070005' }, 0x80070005],
+    [{ 'bits-error': '0x80070057', 'bits-error-code': '1' }, 0x80070057],
+    [{ 'bits-error': '8020001F' }, undefined],
+    [{ 'bits-error': '0x180200020' }, undefined],
+    [{ 'bits-error': '' }, undefined],
+    [{}, undefined],
+  ])('%j is %s', (fields, hresult) => {
+    expect(readError(fields).hresult).toBe(hresult)
+  })
+
+  it('has a context', () => {
+    expect(readError({ 'bits-error-context': '0x7' }).context).toBe(7)
+    expect(readError({ 'bits-error-context': '' }).context).toBeUndefined()
+  })
+})

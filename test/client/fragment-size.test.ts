@@ -1,0 +1,81 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  afterAck,
+  afterBreak,
+  afterRefusal,
+  type FragmentSize,
+  firstSize,
+  LargestFragment,
+  SmallestFragment,
+} from '../../lib/client/fragment-size.ts'
+
+const KiB = 1024
+const fast = 100
+const slow = 60_000
+
+describe('the size of fragments', () => {
+  it('grows to 13 MB while the line is fast', () => {
+    let size = firstSize(LargestFragment)
+    const sizes: number[] = []
+    for (let i = 0; i < 7; i += 1) {
+      sizes.push(size.next / KiB)
+      size = afterAck(size, size.next, fast)
+    }
+    expect(sizes).toEqual([512, 1024, 2048, 4096, 8192, 13_312, 13_312])
+  })
+
+  it('shrinks to 5 KB while it is slow, or breaks', () => {
+    for (const worse of [(size: FragmentSize) => afterAck(size, size.next, slow), afterBreak]) {
+      let size = firstSize(LargestFragment)
+      for (let i = 0; i < 10; i += 1) size = worse(size)
+      expect(size.next).toBe(SmallestFragment)
+    }
+  })
+
+  it('stays where it takes some seconds, and after a short last one', () => {
+    const size = firstSize(LargestFragment)
+    expect(afterAck(size, size.next, 5000)).toEqual(size)
+    expect(afterAck(size, size.next - 1, fast)).toEqual(size)
+  })
+
+  it('is halved by 413, and never grows back to what was refused', () => {
+    let size: FragmentSize | undefined = firstSize(LargestFragment)
+    size = afterRefusal(size, size.next)
+    expect(size?.next).toBe(256 * KiB)
+    for (let i = 0; size && i < 9; i += 1) size = afterAck(size, size.next, fast)
+    expect(size?.next).toBe(256 * KiB)
+    for (let i = 0; size && i < 6; i += 1) size = afterRefusal(size, size.next)
+    expect(size?.next).toBe(SmallestFragment)
+    expect(size && afterRefusal(size, SmallestFragment)).toBeUndefined()
+  })
+
+  it('may be kept smaller than 5 KB by who wants that', () => {
+    const size = firstSize(100)
+    expect([size.next, afterBreak(size).next, afterAck(size, 100, fast).next]).toEqual([100, 100, 100])
+    expect(afterRefusal(size, 100)).toBeUndefined()
+  })
+
+  it('is a whole number within its bounds, whatever happens', () => {
+    const step = fc.record({
+      kind: fc.constantFrom('ack', 'break', '413'),
+      share: fc.double({ min: 0, max: 1, noNaN: true }),
+      time: fc.nat(1e5),
+    })
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 5e7 }), fc.array(step), (largest, steps) => {
+        let size: FragmentSize | undefined = firstSize(largest)
+        for (const { kind, share, time } of steps) {
+          if (!size) break
+          const length: number = Math.max(1, Math.floor(size.next * share))
+          if (kind === 'ack') size = afterAck(size, length, time)
+          else size = kind === 'break' ? afterBreak(size) : afterRefusal(size, length)
+          if (!size) break
+          expect(Number.isInteger(size.next)).toBe(true)
+          expect(size.next).toBeGreaterThanOrEqual(Math.min(SmallestFragment, largest))
+          expect(size.next).toBeLessThanOrEqual(largest)
+        }
+      }),
+    )
+  })
+})

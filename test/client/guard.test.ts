@@ -1,0 +1,64 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { Guard } from '../../lib/client/guard.ts'
+import { Setback } from '../../lib/client/setback.ts'
+
+const forgotten = new Setback('forgotten', 'Fragment was answered 500')
+
+describe('what keeps an upload from going on for ever', () => {
+  it('tells advances from steps back', () => {
+    const guard = new Guard()
+    expect(guard.moved(0, 100)).toBe(0)
+    expect(guard.moved(100, 50)).toBe(1)
+    expect(guard.moved(50, 90)).toBe(0)
+    expect(guard.moved(90, 90)).toBe(2)
+    expect(guard.moved(90, 101)).toBe(0)
+    expect(guard.moved(101, 0)).toBe(1)
+  })
+
+  it('a server that wants the first byte five times in a row is stuck', () => {
+    const guard = new Guard()
+    for (let i = 0; i < 4; i += 1) guard.moved(0, 0)
+    expect(() => guard.moved(0, 0)).toThrow('It wanted byte 0 5 times in a row.')
+  })
+
+  it('sessions may be forgotten as long as each gets further', () => {
+    const guard = new Guard()
+    for (let best = 100; best < 2000; best += 100) {
+      expect(guard.forgotten(forgotten)).toBe(1)
+      guard.moved(0, best)
+    }
+    for (let i = 1; i <= 5; i += 1) {
+      expect(guard.forgotten(forgotten)).toBe(i)
+      guard.moved(0, 100)
+    }
+    expect(() => guard.forgotten(forgotten)).toThrow(expect.objectContaining({ code: 'session-lost' }))
+  })
+
+  it('whatever a server answers, it comes to an end, or every byte is held', () => {
+    const size = 50
+    fc.assert(
+      fc.property(fc.infiniteStream(fc.integer({ min: -1, max: size })), (answers) => {
+        const guard = new Guard()
+        let held = 0
+        // Between two new bytes there are at most 20 steps back and 5 sessions, each with up to 50 steps forward.
+        for (let turns = 0; turns < size * 26 * size; turns += 1) {
+          const { value } = answers.next()
+          try {
+            if (value < 0) {
+              guard.forgotten(forgotten)
+              held = 0
+            } else {
+              guard.moved(held, value)
+              held = value
+            }
+          } catch {
+            return true
+          }
+          if (held === size) return true
+        }
+        return false
+      }),
+    )
+  })
+})

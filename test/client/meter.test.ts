@@ -1,0 +1,44 @@
+import { expect, it } from 'vitest'
+import { Meter } from '../../lib/client/meter.ts'
+import { Reporter } from '../../lib/client/progress.ts'
+
+it('tells the rate of the last ten seconds', () => {
+  let now = 0
+  const meter = new Meter(() => now)
+  expect(meter.rate()).toBe(0)
+  for (let second = 1; second <= 30; second += 1) {
+    now = second * 1000
+    meter.add(500)
+    expect(meter.rate()).toBeCloseTo(500)
+  }
+  // The line slows down: after ten seconds nothing of before is left.
+  for (let second = 31; second <= 41; second += 1) {
+    now = second * 1000
+    meter.add(100)
+    meter.rate()
+  }
+  expect(meter.rate()).toBeCloseTo(100)
+  now += 1e6
+  expect(meter.rate()).toBeLessThan(1)
+})
+
+it('reports ten times a second at most, but every change of state', () => {
+  let now = 0
+  const told: string[] = []
+  const reporter = new Reporter(
+    ({ state, timeLeft }) => told.push(`${state} ${timeLeft}`),
+    new Meter(() => now),
+    () => now,
+  )
+  const at = (time: number, state: 'fragment' | 'waiting', sent: number) => {
+    now = time
+    reporter.report({ state, held: 0, sent, total: 100, replyReceived: 0 })
+  }
+  at(0, 'fragment', 0)
+  at(50, 'fragment', 10)
+  at(99, 'waiting', 20)
+  at(100, 'fragment', 30)
+  at(199, 'fragment', 40)
+  at(200, 'fragment', 100)
+  expect(told).toEqual(['fragment Infinity', 'waiting Infinity', 'fragment Infinity', 'fragment 0'])
+})

@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest'
+import { type Asked, judge, refusal } from '../../lib/client/verdict.ts'
+
+const verdict = (asked: Asked, status: number, hresult?: number) =>
+  judge({ asked, status, hresult, context: undefined })
+const everything: readonly Asked[] = [
+  'Ping',
+  'Create-Session',
+  'Fragment',
+  'Close-Session',
+  'Cancel-Session',
+  'Reply',
+]
+const uploading = ['Ping', 'Create-Session', 'Fragment', 'Reply'] as const
+const ending = ['Close-Session', 'Cancel-Session'] as const
+
+const range = (first: number, last: number): number[] =>
+  Array.from({ length: last - first + 1 }, (_, i) => first + i)
+
+describe('what is done about an answer', () => {
+  it('200 and 201: go on', () => {
+    for (const asked of everything) {
+      expect([verdict(asked, 200), verdict(asked, 201)]).toEqual(['accept', 'accept'])
+    }
+  })
+
+  it('416 and 413 are for fragments, 206 and 416 for replies', () => {
+    expect([verdict('Fragment', 416), verdict('Fragment', 413)]).toEqual(['accept', 'shrink'])
+    expect([verdict('Reply', 206), verdict('Reply', 416), verdict('Reply', 413)]).toEqual([
+      'accept',
+      'accept',
+      'fatal',
+    ])
+    for (const asked of ['Create-Session', 'Ping', 'Close-Session'] as const) {
+      expect([verdict(asked, 416), verdict(asked, 413)]).toEqual(['fatal', 'fatal'])
+    }
+  })
+
+  it('401: authenticate; 407: fatal', () => {
+    for (const asked of everything) {
+      expect([verdict(asked, 401), verdict(asked, 407)]).toEqual(['authenticate', 'fatal'])
+    }
+  })
+
+  it('0x8020001F, whatever the status: forgotten', () => {
+    for (const asked of everything) {
+      for (const status of [200, 400, 401, 404, 500, 503]) {
+        expect(verdict(asked, status, 0x8020001f)).toBe('forgotten')
+      }
+    }
+  })
+
+  it('others by their status: transient, or fatal', () => {
+    const fatal = [...range(300, 305), 307, 308, ...range(400, 499), 501, 505]
+    const retried = [306, 408, 409, 429, ...range(500, 599), 600]
+    for (const asked of uploading) {
+      for (const status of [...range(300, 308), ...range(400, 600)]) {
+        if ([401, 413, 416].includes(status)) continue
+        const expected = retried.includes(status) && ![501, 505].includes(status) ? 'retry' : 'fatal'
+        expect([asked, status, verdict(asked, status)]).toEqual([asked, status, expected])
+        if (expected === 'fatal') expect(fatal).toContain(status)
+      }
+    }
+  })
+
+  it('Close and Cancel: 5xx again, 1xx to 4xx not', () => {
+    for (const asked of ending) {
+      for (const status of range(500, 599)) expect(verdict(asked, status)).toBe('retry')
+      for (const status of [...range(202, 400), ...range(402, 499)])
+        expect(verdict(asked, status)).toBe('fatal')
+    }
+  })
+
+  it('too large, invalid, denied: fatal with any status; other codes go by their status', () => {
+    for (const hresult of [0x80200020, 0x80070057, 0x80070005]) {
+      for (const status of [400, 403, 500, 503]) expect(verdict('Fragment', status, hresult)).toBe('fatal')
+    }
+    expect(verdict('Fragment', 500, 0x80070070)).toBe('retry')
+    expect(verdict('Fragment', 500, 0x801901f4)).toBe('retry')
+    // Close and Cancel look at the status alone.
+    expect(verdict('Close-Session', 500, 0x80070057)).toBe('retry')
+  })
+})
+
+describe('what a refusal is called', () => {
+  it.each([
+    [301, undefined, undefined, 'redirected'],
+    [400, 0x80070057, 5, 'invalid-request'],
+    [400, undefined, undefined, 'invalid-request'],
+    [401, undefined, undefined, 'unauthorized'],
+    [403, 0x80070005, 5, 'access-denied'],
+    [403, 0x80070005, 7, 'application-refused'],
+    [404, undefined, undefined, 'not-found'],
+    [405, undefined, undefined, 'not-supported'],
+    [407, undefined, undefined, 'proxy-unauthorized'],
+    [413, undefined, undefined, 'fragment-too-large'],
+    [418, undefined, undefined, 'refused'],
+    [500, 0x80070005, 5, 'access-denied'],
+    [500, 0x80070057, 5, 'invalid-request'],
+    [500, 0x80200020, 5, 'too-large'],
+    [501, 0x80070005, 5, 'not-supported'],
+    [505, undefined, undefined, 'not-supported'],
+  ])('%i, %s, %s: %s', (status, hresult, context, code) => {
+    const error = refusal({ asked: 'Fragment', status, hresult, context })
+    expect(error).toMatchObject({ name: 'UploadError', code, status, hresult, context })
+    const hex = hresult === undefined ? '' : `, 0x${hresult.toString(16).toUpperCase()}`
+    expect(error.message.endsWith(`. Fragment was answered ${status}${hex}.`)).toBe(true)
+  })
+})
