@@ -91,13 +91,14 @@ function digestAuthorize({ user, password }: Credentials, parameters: Challenge[
       .update(text)
       .digest('hex')
   const ofSession = /-sess$/i.test(algorithm ?? '')
+  // One for all requests: with -sess some servers reckon with that of the first, others with that of each.
+  const cnonce = randomBytes(16).toString('hex')
+  const secret = hash(`${user}:${realm}:${password}`)
+  const a1 = ofSession ? hash(`${secret}:${nonce}:${cnonce}`) : secret
   let count = 0
   return (method, target) => {
     count += 1
     const nc = count.toString(16).padStart(8, '0')
-    const cnonce = randomBytes(16).toString('hex')
-    const secret = hash(`${user}:${realm}:${password}`)
-    const a1 = ofSession ? hash(`${secret}:${nonce}:${cnonce}`) : secret
     const a2 = hash(`${method}:${target}`)
     const response = hash(
       qop === undefined ? `${a1}:${nonce}:${a2}` : `${a1}:${nonce}:${nc}:${cnonce}:auth:${a2}`,

@@ -1,0 +1,119 @@
+import { Writable } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import { cancelUpload, uploadFile } from '../../lib/client/index.ts'
+import { readCancelOptions, readUploadOptions, readUrl } from '../../lib/client/options.ts'
+
+describe('mistakes are TypeErrors that say what to write instead', () => {
+  it.each<[object, string | RegExp]>([
+    [{ retrydelay: 1 }, "there is no option 'retrydelay'; did you mean 'retryDelay'?"],
+    [
+      { 'some other': 1 },
+      /there is no option 'some other'; the options are auth, headers, tls, .*onProgress$/,
+    ],
+    [
+      { retryDelay: 0 },
+      /'retryDelay' takes a number of milliseconds from 1 to 2147483647 \(24.8 days\), not 0/,
+    ],
+    [{ maxRetryDelay: '1s' }, /'maxRetryDelay' takes a number of milliseconds.*not '1s'/],
+    [{ noProgressTimeout: 2 ** 31 }, /'noProgressTimeout' takes/],
+    [{ sendTimeout: Number.NaN }, /'sendTimeout' takes/],
+    [{ responseTimeout: -1 }, /'responseTimeout' takes/],
+    [{ maxFragmentSize: '5 apples' }, /'maxFragmentSize' takes a number of bytes.*'10gb', not '5 apples'/],
+    [{ maxReplySize: 0 }, /'maxReplySize' takes/],
+    [{ signal: 'SIGTERM' }, /'signal' takes an AbortSignal, not 'SIGTERM'/],
+    [{ onProgress: true }, /'onProgress' takes a function/],
+    [{ job: '' }, /'job' takes a path, not ''/],
+    [{ reply: true }, /'reply' takes a path, a writable stream or false, not true/],
+    [{ tls: 'ca' }, /'tls' takes options of tls.connect/],
+    [{ auth: 'me:secret' }, /^uploadFile: option 'auth' takes { user, password }$/],
+    [{ auth: { user: 'me' } }, /'auth' takes { user, password }, both strings/],
+    [
+      { auth: { user: 'me', pasword: 'secret' } },
+      /there is no auth option 'pasword'; did you mean 'password'?/,
+    ],
+    [{ auth: { user: 'm:e', password: '' } }, /a user without colon/],
+    [{ auth: { user: 'me', password: 'a\nb' } }, /control characters/],
+    [
+      { auth: { user: 'me', password: '' }, headers: { authorization: 'x' } },
+      /if 'headers' have Authorization/,
+    ],
+    [{ headers: [['a', 'b']] }, /'headers' takes an object of strings/],
+    [{ headers: { a: 1 } }, /'headers.a' takes a string, not 1/],
+    [{ headers: { 'a b': '1' } }, /a field that HTTP cannot send: a b/],
+    [{ headers: { a: 'b\r\nc: d' } }, /a field that HTTP cannot send: a/],
+    [{ headers: { 'BITS-Session-Id': '1' } }, /the header field BITS-Session-Id is the client's own/],
+    [{ headers: { 'content-length': '1' } }, /is the client's own/],
+    [{ headers: { Host: 'a' } }, /is the client's own/],
+    [{ headers: { 'Transfer-Encoding': 'chunked' } }, /is the client's own/],
+  ])('%j', async (options, message) => {
+    const error = await uploadFile(Buffer.alloc(1), 'http://127.0.0.1:9/', options).catch((reason) => reason)
+    expect(error).toBeInstanceOf(TypeError)
+    expect(error.message).toMatch(message)
+  })
+
+  it('secrets are not in them', () => {
+    for (const auth of [
+      'me:secret',
+      { user: 'me', password: 5, secret: 1 },
+      { user: ':', password: 'secret' },
+    ]) {
+      expect(() => readUploadOptions({ auth } as never)).toThrow(expect.not.stringMatching(/secret$|:secret/))
+    }
+  })
+
+  it.each([
+    ['upload/a.bin', /the URL is one such as 'https:\/\/host\/upload\/file.txt', not 'upload\/a.bin'/],
+    ['ftp://host/a', /the URL is one such as/],
+    ['http://me:secret@host/a', /may not have credentials in it; pass them as `auth`/],
+    ['http://host/a#1.txt', /has a '#'; write it as %23/],
+    ['http://host/a.txt#', /has a '#'/],
+  ])('the URL %s', (url, message) => {
+    expect(() => readUrl(url)).toThrow(message)
+    expect(() => readUrl(url)).toThrow(TypeError)
+  })
+
+  it('those of cancelUpload', async () => {
+    await expect(cancelUpload('')).rejects.toThrow('cancelUpload: pass the path of a job file')
+    await expect(cancelUpload('a.job', { maxReplySize: 1 } as never)).rejects.toThrow(
+      /cancelUpload: there is no option 'maxReplySize'; the options are .*, signal$/,
+    )
+    await expect(uploadFile('a', 'http://host/', null as never)).rejects.toThrow('the options are an object')
+  })
+})
+
+describe('what is taken', () => {
+  it('the defaults', () => {
+    const day = 24 * 3_600_000
+    const common = {
+      auth: undefined,
+      headers: [],
+      tls: {},
+      signal: undefined,
+      sendTimeout: 120_000,
+      responseTimeout: 300_000,
+      retryDelay: 1000,
+      maxRetryDelay: 60_000,
+    }
+    expect(readUploadOptions({})).toEqual({
+      ...common,
+      noProgressTimeout: 14 * day,
+      job: undefined,
+      reply: undefined,
+      maxReplySize: 1024 ** 2,
+      maxFragmentSize: 13 * 1024 ** 2,
+      onProgress: undefined,
+    })
+    expect(readCancelOptions({})).toEqual({ ...common, noProgressTimeout: day })
+  })
+
+  it('a reply that does not go into memory may be larger', () => {
+    for (const reply of ['a', new URL('file:///a'), new Writable()]) {
+      expect(readUploadOptions({ reply }).maxReplySize).toBe(10 * 1024 ** 3)
+    }
+    expect(readUploadOptions({ reply: 'a', maxReplySize: 5 }).maxReplySize).toBe(5)
+  })
+
+  it('a first delay that is longer than the longest', () => {
+    expect(readUploadOptions({ retryDelay: 100_000 }).maxRetryDelay).toBe(100_000)
+  })
+})

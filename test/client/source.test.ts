@@ -1,0 +1,76 @@
+import { utimes, writeFile } from 'node:fs/promises'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { openSource, type Source } from '../../lib/client/source.ts'
+import { noise } from '../support/bytes.ts'
+import { fileAndJob } from './setting.ts'
+
+const file = noise(200_000)
+
+async function onDisk(): Promise<{ path: string; source: Source }> {
+  const { path } = await fileAndJob(file)
+  const source = await openSource(path)
+  onTestFinished(() => source.close())
+  return { path, source }
+}
+
+async function all(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const list: Uint8Array[] = []
+  for await (const chunk of chunks) list.push(chunk)
+  return Buffer.concat(list)
+}
+
+describe('a file', () => {
+  it('is read at any place, in chunks', async () => {
+    const { source } = await onDisk()
+    for (const [start, end] of [
+      [0, 200_000],
+      [1, 2],
+      [65_535, 131_073],
+      [199_999, 200_000],
+      [5, 5],
+    ] as const) {
+      expect((await all(source.read(start, end))).equals(file.subarray(start, end))).toBe(true)
+    }
+    const lengths: number[] = []
+    for await (const chunk of source.read(0, 200_000)) lengths.push(chunk.length)
+    expect(lengths).toEqual([65_536, 65_536, 65_536, 200_000 - 3 * 65_536])
+  })
+
+  it('that changes while it is read keeps its last bytes back', async () => {
+    const { path, source } = await onDisk()
+    let read = 0
+    const work = (async () => {
+      for await (const chunk of source.read(0, 150_000)) {
+        read += chunk.length
+        await writeFile(path, 'x', { flag: 'r+' })
+      }
+    })()
+    await expect(work).rejects.toMatchObject({ code: 'file-changed' })
+    expect(read).toBe(131_072)
+  })
+
+  it('whose time alone is another counts as changed, to the nanosecond', async () => {
+    const { path, source } = await onDisk()
+    await source.check()
+    await utimes(path, 1, 1)
+    await expect(source.check()).rejects.toMatchObject({ code: 'file-changed' })
+  })
+
+  it('is identified by its path, size and time', async () => {
+    const { path, source } = await onDisk()
+    expect(source.identity).toEqual({ path, size: 200_000, mtime: expect.stringMatching(/^\d{18,}$/) })
+    expect(source.name).toBe('a.bin')
+  })
+})
+
+it('memory is identified by its bytes', async () => {
+  const identity = async (bytes: Uint8Array) => (await openSource(bytes)).identity
+  expect(await identity(file)).toEqual(await identity(new Uint8Array(file)))
+  expect(await identity(file)).not.toEqual(await identity(noise(200_000, 2)))
+})
+
+it("a caller's source is identified by its version, if it tells one", async () => {
+  const source = { size: 5, read: async function* () {} }
+  expect((await openSource(source)).identity).toBeUndefined()
+  expect((await openSource({ ...source, version: 'x' })).identity).toEqual({ size: 5, version: 'x' })
+})

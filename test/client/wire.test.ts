@@ -1,0 +1,247 @@
+import { getEventListeners, once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import { setImmediate as tick } from 'node:timers/promises'
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { Setback } from '../../lib/client/setback.ts'
+import { type Reader, Wire, type WireRequest } from '../../lib/client/wire.ts'
+import { withResolvers } from '../support/promise.ts'
+import { listenRaw } from './fake-server.ts'
+
+const Ok = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
+const status: Reader<number> = async (response, chunks) => {
+  for await (const _ of chunks);
+  return response.statusCode ?? 0
+}
+
+/** A server that does something with every connection, and a wire to it. */
+async function scene(
+  serve: (socket: Socket) => void,
+  limits = { sendTimeout: 120_000, responseTimeout: 300_000 },
+) {
+  let connections = 0
+  const url = await listenRaw(
+    createServer((socket) => {
+      connections += 1
+      serve(socket.on('error', () => {}))
+    }),
+  )
+  const controller = new AbortController()
+  const wire = new Wire({ tls: {}, ...limits }, controller.signal)
+  onTestFinished(() => wire.close())
+  const request = (more: Partial<WireRequest> = {}): WireRequest => ({
+    method: 'BITS_POST',
+    url,
+    fields: [['Host', url.host], ...(more.body ? [['Content-Length', String(2 ** 30)] as const] : [])],
+    ...more,
+  })
+  return {
+    url,
+    controller,
+    connections: () => connections,
+    exchange: (more?: Partial<WireRequest>, read = status) => wire.exchange(request(more), read),
+  }
+}
+
+const answering = (answer: string) => (socket: Socket) => void socket.on('data', () => socket.write(answer))
+const setback = async (work: Promise<unknown>): Promise<Setback> => {
+  const error = await work.catch((reason) => reason)
+  if (!(error instanceof Setback)) throw new Error('No setback', { cause: error })
+  expect(error.kind).toBe('retry')
+  return error
+}
+const bytes = new Uint8Array(64 * 1024)
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+describe('what breaks', () => {
+  it('a connection that nobody takes: nothing was sent', async () => {
+    const server = createServer()
+    const url = await listenRaw(server)
+    await new Promise((resolve) => server.close(resolve))
+    const { exchange } = await scene(() => {})
+    expect((await setback(exchange({ url }))).details).toMatchObject({ unsent: true, stale: false })
+  })
+
+  it.each<[string, (socket: Socket) => void]>([
+    ['closed at once', (socket) => socket.destroy()],
+    ['closed without an answer', (socket) => socket.once('data', () => socket.end())],
+    ['reset', (socket) => socket.once('data', () => socket.resetAndDestroy())],
+    ['closed within the head', (socket) => socket.once('data', () => socket.end('HTTP/1.1 200 O'))],
+    [
+      'closed within the body',
+      (socket) => socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n1234')),
+    ],
+    ['no HTTP', (socket) => socket.once('data', () => socket.write('220 ESMTP\r\n'))],
+    [
+      'two answers in one',
+      (socket) => socket.once('data', () => socket.write(Ok.replace('Length: 0', 'Length: x'))),
+    ],
+    [
+      'an upgrade that nobody wanted',
+      (socket) =>
+        socket.once('data', () =>
+          socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'),
+        ),
+    ],
+  ])('a connection that is %s', async (_, serve) => {
+    const { exchange } = await scene(serve)
+    expect((await setback(exchange())).details.unsent).toBeFalsy()
+  })
+
+  it('a kept connection that is closed when it is taken again is called stale', async () => {
+    const { exchange, connections } = await scene((socket) => {
+      socket.once('data', () => {
+        socket.write(Ok)
+        socket.once('data', () => socket.destroy())
+      })
+    })
+    expect(await exchange()).toBe(200)
+    expect((await setback(exchange())).details).toMatchObject({ stale: true, unsent: false })
+    expect(await exchange()).toBe(200)
+    expect(connections()).toBe(2)
+  })
+
+  it('the body: its error is handed on as it is, and the connection closed', async () => {
+    const { exchange } = await scene((socket) => socket.resume())
+    const error = new Error('tape')
+    const body = (async function* () {
+      yield bytes
+      throw error
+    })()
+    await expect(exchange({ body })).rejects.toBe(error)
+  })
+})
+
+describe('connections', () => {
+  it('are kept, and nothing is left on them', async () => {
+    const warnings: Error[] = []
+    const warn = (warning: Error) => warnings.push(warning)
+    process.on('warning', warn)
+    onTestFinished(() => void process.off('warning', warn))
+    const { exchange, connections, controller } = await scene(answering(Ok))
+    for (let i = 0; i < 30; i += 1) expect(await exchange()).toBe(200)
+    expect(connections()).toBe(1)
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([])
+    expect(warnings).toEqual([])
+  })
+
+  it('are closed after an answer that came before the end of the question', async () => {
+    const { exchange, connections } = await scene((socket) => {
+      socket.once('data', () => {
+        socket.pause()
+        socket.write(Ok)
+      })
+    })
+    let ended = false
+    const endless = (async function* () {
+      try {
+        for (;;) yield bytes
+      } finally {
+        ended = true
+      }
+    })()
+    expect(await exchange({ body: endless })).toBe(200)
+    expect(await exchange()).toBe(200)
+    expect(connections()).toBe(2)
+    await vi.waitFor(() => expect(ended).toBe(true))
+  })
+
+  it('are closed by a signal, whose reason is the error', async () => {
+    let closed: Promise<unknown> | undefined
+    const { exchange, controller } = await scene((socket) => {
+      closed = once(socket, 'close')
+      socket.once('data', () => controller.abort('enough'))
+    })
+    await expect(exchange()).rejects.toBe('enough')
+    await closed
+    await expect(async () => exchange()).rejects.toBe('enough')
+  })
+})
+
+describe('silence', () => {
+  const limits = { sendTimeout: 120_000, responseTimeout: 300_000 }
+  const fakeTimers = () => vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+
+  it('while sending: two minutes without a byte end it, however long it takes in all', async () => {
+    const { exchange } = await scene((socket) => socket.resume(), limits)
+    fakeTimers()
+    let chunks = 0
+    let wake = (): void => {}
+    const body = (async function* () {
+      for (;;) {
+        yield bytes
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+      }
+    })()
+    const work = exchange({ body, onSent: () => (chunks += 1) })
+    const outcome = setback(work)
+    for (let i = 1; i <= 5; i += 1) {
+      while (chunks < i) await tick()
+      vi.advanceTimersByTime(119_999)
+      await tick()
+      if (i < 5) wake()
+    }
+    vi.advanceTimersByTime(1)
+    expect((await outcome).message).toBe('Nothing could be sent for 120000 ms')
+  })
+
+  it('while the other end takes nothing', async () => {
+    const { exchange } = await scene((socket) => socket.pause(), limits)
+    fakeTimers()
+    let sent = 0
+    const body = (async function* () {
+      for (;;) yield bytes
+    })()
+    const outcome = setback(exchange({ body, onSent: (length) => (sent += length) }))
+    // Until the buffers of the system are full.
+    for (let before = -1, idle = 0; idle < 200; idle = sent === before ? idle + 1 : 0) {
+      before = sent
+      await tick()
+    }
+    vi.advanceTimersByTime(120_000)
+    expect((await outcome).message).toBe('Nothing could be sent for 120000 ms')
+  })
+
+  it('while connecting', async () => {
+    // An address of RFC 5737 would take a network; this is a connection whose other end never speaks TLS.
+    const { exchange, url } = await scene((socket) => socket.resume(), limits)
+    fakeTimers()
+    const outcome = setback(exchange({ url: new URL(url.href.replace('http:', 'https:')) }))
+    await tick()
+    vi.advanceTimersByTime(120_000)
+    expect((await outcome).details.unsent).toBe(true)
+  })
+
+  it('while an answer is awaited: five minutes', async () => {
+    let asked = false
+    const { exchange } = await scene((socket) => void socket.on('data', () => (asked = true)), limits)
+    fakeTimers()
+    const outcome = setback(exchange())
+    while (!asked) await tick()
+    await tick()
+    vi.advanceTimersByTime(299_999)
+    await tick()
+    vi.advanceTimersByTime(1)
+    const { message, details } = await outcome
+    expect(message).toBe('There was no answer for 300000 ms')
+    expect(details.unsent).toBe(false)
+  })
+
+  it('within an answer', async () => {
+    const { exchange } = await scene(answering('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345'), limits)
+    fakeTimers()
+    const begun = withResolvers<void>()
+    const reader: Reader<number> = async (_, chunks) => {
+      for await (const _ of chunks) begun.resolve()
+      return 0
+    }
+    const outcome = setback(exchange({}, reader))
+    await begun.promise
+    vi.advanceTimersByTime(300_000)
+    expect((await outcome).message).toBe('The answer stood still for 300000 ms')
+  })
+})
