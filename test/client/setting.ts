@@ -55,7 +55,7 @@ export async function fileAndJob(bytes: Uint8Array) {
 export async function pauseAt(
   first: number,
   server: FakeServer,
-  source: string,
+  source: string | Uint8Array,
   options: UploadOptions,
 ): Promise<void> {
   const controller = new AbortController()

@@ -1,0 +1,325 @@
+import { access, copyFile, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { cancelUpload, type UploadOptions, uploadFile } from '../../lib/client/index.ts'
+import { Job } from '../../lib/client/job.ts'
+import { noise } from '../support/bytes.ts'
+import { uploadServer } from '../support/server.ts'
+import { ack, type Behaviour, failed, fakeServer, say } from './fake-server.ts'
+import { fileAndJob, pauseAt } from './setting.ts'
+
+const KiB = 1024
+const file = noise(20 * KiB)
+const options: UploadOptions = { maxFragmentSize: 5 * KiB, retryDelay: 1, maxRetryDelay: 1 }
+const isGone = (path: string) => expect(access(path)).rejects.toThrow('ENOENT')
+
+/** A server, and an upload of `a.bin` to it that was paused at byte 10240. */
+async function scene(behaviour: Partial<Behaviour> = {}, more: UploadOptions = {}) {
+  const server = await fakeServer({ file, ...behaviour })
+  const { directory, path, job } = await fileAndJob(file)
+  await pauseAt(10_240, server, path, { ...options, ...more, job })
+  const sent = server.packets.length
+  return {
+    server,
+    directory,
+    path,
+    job,
+    read: async () => JSON.parse(await readFile(job, 'utf8')),
+    /** Changes what stands in the job file. */
+    async edit(session: object) {
+      const record = JSON.parse(await readFile(job, 'utf8'))
+      await writeFile(job, JSON.stringify({ ...record, session: { ...record.session, ...session } }))
+    },
+    resume: (again: UploadOptions = {}, source: string | Uint8Array = path, name = 'a.bin') =>
+      server.watch(uploadFile(source, new URL(name, server.url), { ...options, ...again, job })),
+    saidSince: () => server.said().slice(sent),
+  }
+}
+
+const rest = ['Fragment 10240-15359', 'Fragment 15360-20479', 'Close-Session']
+
+describe('a job file', () => {
+  it('has what it takes to go on, and no secrets', async () => {
+    const headers = { 'X-Token': 'hush' }
+    const auth = { user: 'me', password: 'hush' }
+    const { server, read, path, job, directory } = await scene(
+      { created: { 'BITS-Host-Id': 'localhost', 'BITS-Host-Id-Fallback-Timeout': '100' } },
+      { headers, auth },
+    )
+    const { mtimeNs } = await stat(path, { bigint: true })
+    expect(await read()).toEqual({
+      version: 1,
+      url: new URL('a.bin', server.url).href,
+      source: { path, size: file.length, mtime: String(mtimeNs) },
+      created: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      session: {
+        id: server.iis.sessionId,
+        hostId: { host: 'localhost', fallbackTimeout: 100 },
+        held: 10_240,
+        stage: 'fragment',
+      },
+    })
+    expect(await readFile(job, 'utf8')).not.toMatch(/hush|X-Token/)
+    if (process.platform !== 'win32') expect((await stat(job)).mode & 0o777).toBe(0o600)
+    expect((await readdir(directory)).sort()).toEqual(['a.bin', 'a.job'])
+  })
+
+  it('goes with the upload', async () => {
+    const { resume, saidSince, job, directory } = await scene()
+    const { fragments } = await resume()
+    expect(fragments).toBe(2)
+    expect(saidSince()).toEqual(['Ping', ...rest])
+    await isGone(job)
+    expect(await readdir(directory)).toEqual(['a.bin'])
+  })
+
+  it('stays after an error, and the upload can go on', async () => {
+    const { resume, saidSince, server } = await scene({
+      answer: ({ index }) => (index === 5 ? ack(403) : undefined),
+    })
+    await expect(resume()).rejects.toMatchObject({ code: 'access-denied' })
+    await resume()
+    expect(saidSince()).toEqual(['Ping', rest[0], 'Ping', ...rest])
+    expect(server.iis.sessions).toBe(1)
+  })
+
+  it('is not needed: the next session begins where the server has none', async () => {
+    const { resume, saidSince, server } = await scene()
+    server.iis.sessionId = 'lost'
+    await resume()
+    expect(saidSince().slice(0, 3)).toEqual(['Ping', 'Fragment 10240-15359', 'Create-Session'])
+    expect(server.iis.sessions).toBe(2)
+  })
+
+  it.each([
+    ['less', 5120, ['Fragment 5120-10239', 'Fragment 10240-15359', 'Fragment 15360-20479']],
+    ['more', 15_000, ['Fragment 15000-20119', 'Fragment 10240-15359', 'Fragment 15360-20479']],
+  ])('that remembers %s than the server holds is corrected by it', async (_, held, fragments) => {
+    const { resume, edit, saidSince } = await scene()
+    await edit({ held })
+    await resume()
+    expect(saidSince()).toEqual(['Ping', ...fragments, 'Close-Session'])
+  })
+
+  it('whose upload was closed, and nobody noticed, is done', async () => {
+    const { resume, edit, saidSince, server, job } = await scene()
+    await edit({ held: file.length, stage: 'close-session', closeSent: true })
+    server.iis.sessionId = undefined
+    await resume()
+    expect(saidSince()).toEqual(['Ping', 'Close-Session'])
+    await isGone(job)
+  })
+
+  it('remembers since when the Host-Id fails', async () => {
+    const created = { 'BITS-Host-Id': 'localhost', 'BITS-Host-Id-Fallback-Timeout': '3600' }
+    const { resume, edit, server } = await scene({ created })
+    await edit({ failingSince: Date.now() - 3_500_000 })
+    const { length } = server.packets
+    const first = resume({ noProgressTimeout: 0 })
+    await first
+    expect(server.packets[length]?.host).toBe('localhost')
+
+    const later = await scene({ created })
+    await later.edit({ failingSince: Date.now() - 3_600_000 })
+    const before = later.server.packets.length
+    await later.resume()
+    for (const { host } of later.server.packets.slice(before)) expect(host).toBe('127.0.0.1')
+  })
+
+  it('that cannot be written ends an upload at its beginning, but not later', async () => {
+    const server = await fakeServer({ file })
+    const { path, directory } = await fileAndJob(file)
+    const job = join(directory, 'jobs', 'a.job')
+    const upload = () => server.watch(uploadFile(path, new URL('a.bin', server.url), { ...options, job }))
+    await expect(upload()).rejects.toMatchObject({ code: 'job-failed', cause: { code: 'ENOENT' } })
+    expect(server.said()).toEqual(['Create-Session'])
+
+    await mkdir(join(directory, 'jobs'))
+    const { answer } = { answer: () => rm(join(directory, 'jobs'), { recursive: true, force: true }) }
+    const other = await fakeServer({
+      file,
+      async answer({ type }) {
+        if (type === 'Fragment') await answer()
+        return undefined
+      },
+    })
+    await other.watch(uploadFile(path, new URL('a.bin', other.url), { ...options, job }))
+  })
+
+  it('with a source of the caller’s own takes a version of it', async () => {
+    const source = { size: 1, read: async function* () {} }
+    const error = await uploadFile(source, 'http://127.0.0.1:9/', { job: 'a.job' }).catch((reason) => reason)
+    expect(error).toBeInstanceOf(TypeError)
+    expect(error.message).toMatch(/the source has a 'version'/)
+  })
+
+  it('works for memory, too', async () => {
+    const server = await fakeServer({ file })
+    const { job } = await fileAndJob(file)
+    await pauseAt(10_240, server, file, { ...options, job })
+    const upload = (bytes: Uint8Array) =>
+      server.watch(uploadFile(bytes, new URL('a.bin', server.url), { ...options, job }))
+    await expect(upload(noise(20 * KiB, 2))).rejects.toMatchObject({ code: 'job-mismatch' })
+    expect((await upload(new Uint8Array(file))).fragments).toBe(2)
+  })
+})
+
+describe('a job file of something else', () => {
+  it('is told from this one, and stays as it is', async () => {
+    const { resume, path, directory, job, saidSince } = await scene()
+    const before = await readFile(job, 'utf8')
+    const refused = async (work: Promise<unknown>, message: RegExp) => {
+      await expect(work).rejects.toMatchObject({
+        code: 'job-mismatch',
+        message: expect.stringMatching(message),
+      })
+    }
+    await refused(resume({}, path, 'b.bin'), /Its URL is http.*a\.bin\.$/)
+    const copy = join(directory, 'b.bin')
+    await copyFile(path, copy)
+    await refused(resume({}, copy), /Its source was .*a\.bin.*, and is .*b\.bin/)
+    await refused(resume({}, file), /cancelUpload/)
+    await utimes(path, 1, 1)
+    await refused(resume(), /"mtime":"1000000000"/)
+    expect(await readFile(job, 'utf8')).toBe(before)
+    expect(saidSince()).toEqual([])
+  })
+
+  it.each([
+    ['', ''],
+    ['text', 'hello'],
+    ['a list', '[]'],
+    ['some JSON', '{ "name": "package" }'],
+    ['a later version', '{ "version": 2 }'],
+    ['a torn one', '{ "version": 1, "url": "http://127.0.0.1/", "source": {}, "created": "x" }'],
+    [
+      'a strange session',
+      '{ "version": 1, "url": "http://a/", "source": {}, "created": "x", "session": { "id": "x", "held": -1, "stage": "fragment" } }',
+    ],
+  ])('%s is no job file, and stays as it is', async (_, text) => {
+    const { path, job } = await fileAndJob(file)
+    await writeFile(job, text)
+    const invalid = { code: 'job-invalid', message: expect.stringContaining(job) }
+    await expect(uploadFile(path, 'http://127.0.0.1:9/', { job })).rejects.toMatchObject(invalid)
+    await expect(cancelUpload(job)).rejects.toMatchObject(invalid)
+    expect(await readFile(job, 'utf8')).toBe(text)
+  })
+
+  it('a folder is none', async () => {
+    const { path, directory } = await fileAndJob(file)
+    await expect(uploadFile(path, 'http://127.0.0.1:9/', { job: directory })).rejects.toMatchObject({
+      code: 'job-failed',
+    })
+  })
+})
+
+describe('a job file in use', () => {
+  it('is for one upload at a time', async () => {
+    const { job, path, resume } = await scene()
+    const held = await Job.open(job)
+    const inUse = { code: 'job-in-use', message: expect.stringContaining(job) }
+    await Promise.all([
+      expect(resume()).rejects.toMatchObject(inUse),
+      expect(uploadFile(path, 'http://127.0.0.1:9/', { job })).rejects.toMatchObject(inUse),
+      expect(cancelUpload(job)).rejects.toMatchObject(inUse),
+    ])
+    await held.release()
+    await resume()
+  })
+
+  it('is waited for as long as another upload is just ending', async () => {
+    const { job, resume } = await scene()
+    const held = await Job.open(job)
+    const work = resume()
+    await held.release()
+    await work
+  })
+})
+
+describe('cancelUpload', () => {
+  it('ends the session, where it is, and removes the job file', async () => {
+    const { server, job, saidSince } = await scene({ created: { 'BITS-Host-Id': 'localhost' } })
+    const { sessionId } = server.iis
+    await server.watch(cancelUpload(job, { headers: { 'X-Token': 'x' } }))
+    expect(saidSince()).toEqual(['Cancel-Session'])
+    const { host, target, fields } = server.packets.at(-1) ?? {}
+    expect([host, target, fields?.['bits-session-id'], fields?.['x-token']]).toEqual([
+      'localhost',
+      '/upload/a.bin',
+      sessionId,
+      'x',
+    ])
+    await isGone(job)
+  })
+
+  it('of our own server leaves nothing there', async () => {
+    const { url, directory } = await uploadServer()
+    const { path, job } = await fileAndJob(noise(2_000_000))
+    const controller = new AbortController()
+    const upload = uploadFile(path, new URL('a.bin', url), {
+      job,
+      signal: controller.signal,
+      onProgress: ({ held }) => held > 0 && controller.abort(),
+    })
+    await expect(upload).rejects.toThrow('aborted')
+    expect((await readdir(join(directory, '.bits-sessions'))).length).toBeGreaterThan(0)
+    await cancelUpload(job)
+    expect(await readdir(join(directory, '.bits-sessions'))).toEqual([])
+  })
+
+  it('is sent again after breaks and 5xx', async () => {
+    const answers = ['cut', say(503), ack(501), failed(500, '0x80070057'), 'reset', undefined]
+    const { server, job, saidSince } = await scene({
+      answer: ({ type }) => (type === 'Cancel-Session' ? answers.shift() : undefined),
+    })
+    await server.watch(cancelUpload(job, { retryDelay: 1 }))
+    expect(saidSince()).toEqual(Array.from({ length: 6 }, () => 'Cancel-Session'))
+    await isGone(job)
+  })
+
+  it('is not sent again after 4xx, and the job file stays', async () => {
+    const { server, job, saidSince } = await scene({
+      answer: ({ type }) => (type === 'Cancel-Session' ? ack(404) : undefined),
+    })
+    await expect(server.watch(cancelUpload(job))).rejects.toMatchObject({ code: 'not-found', status: 404 })
+    expect(saidSince()).toEqual(['Cancel-Session'])
+    await access(job)
+  })
+
+  it('gives up in time, and the job file stays', async () => {
+    const { server, job } = await scene({
+      answer: ({ type }) => (type === 'Cancel-Session' ? say(503) : undefined),
+    })
+    const work = cancelUpload(job, { noProgressTimeout: 0 })
+    await expect(server.watch(work)).rejects.toMatchObject({ code: 'no-progress', status: 503 })
+    await access(job)
+  })
+
+  it('authenticates', async () => {
+    const challenge = { 'WWW-Authenticate': 'Basic realm="x"' }
+    const { server, job, saidSince } = await scene({
+      answer: ({ type, fields }) =>
+        type === 'Cancel-Session' && !fields.authorization ? say(401, challenge) : undefined,
+    })
+    await server.watch(cancelUpload(job, { auth: { user: 'me', password: 'x' } }))
+    expect(saidSince()).toEqual(['Cancel-Session', 'Cancel-Session'])
+  })
+
+  it('stops when it is told to', async () => {
+    const controller = new AbortController()
+    const { server, job } = await scene({
+      answer({ type }) {
+        if (type !== 'Cancel-Session') return undefined
+        controller.abort('enough')
+        return 'hang'
+      },
+    })
+    await expect(server.watch(cancelUpload(job, { signal: controller.signal }))).rejects.toBe('enough')
+    await access(job)
+  })
+
+  it('needs a job file', async () => {
+    const { job } = await fileAndJob(file)
+    await expect(cancelUpload(job)).rejects.toMatchObject({ code: 'job-invalid' })
+  })
+})

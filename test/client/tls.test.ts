@@ -1,0 +1,104 @@
+import { readFile } from 'node:fs/promises'
+import { createServer, type ServerOptions } from 'node:https'
+import { join } from 'node:path'
+import type { TLSSocket } from 'node:tls'
+import express from 'express'
+import { generate } from 'selfsigned'
+import { describe, expect, it } from 'vitest'
+import { type UploadOptions, uploadFile } from '../../lib/client/index.ts'
+import { bitsUpload } from '../../lib/index.ts'
+import { noise } from '../support/bytes.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { listen } from '../support/server.ts'
+import { fakeServer } from './fake-server.ts'
+
+const make = async (name: string) => {
+  const { private: key, cert } = await generate([{ name: 'commonName', value: name }], {
+    keyType: 'ec',
+    algorithm: 'sha256',
+    extensions: [{ name: 'subjectAltName', altNames: [{ type: 2, value: name }] }],
+  })
+  return { key, cert }
+}
+const ofServer = await make('localhost')
+const ofClient = await make('me')
+
+const file = noise(100_000)
+
+/** A server at `https://localhost`. */
+async function secureServer(options: ServerOptions, app: express.Express): Promise<URL> {
+  const url = await listen(createServer({ ...ofServer, ...options }, app))
+  return new URL(`https://localhost:${url.port}/`)
+}
+
+async function uploadServer(options: ServerOptions = {}) {
+  const directory = await temporaryDirectory()
+  const url = await secureServer(options, express().use(bitsUpload({ store: directory })))
+  const upload = (more: UploadOptions) => uploadFile(file, new URL('a.bin', url), more)
+  const landed = async () => (await readFile(join(directory, 'a.bin'))).equals(file)
+  return { url, upload, landed }
+}
+
+describe('https', () => {
+  it('uploads to a server that is trusted', async () => {
+    const { upload, landed } = await uploadServer()
+    await upload({ tls: { ca: ofServer.cert } })
+    expect(await landed()).toBe(true)
+  })
+
+  it.each<[string, UploadOptions['tls']]>([
+    ['an issuer that nobody knows', {}],
+    ['a name that is not its own', { ca: ofServer.cert, servername: 'elsewhere' }],
+  ])('a certificate with %s ends the upload at once', async (_, tls) => {
+    const { upload } = await uploadServer()
+    await expect(upload({ tls: tls ?? {} })).rejects.toMatchObject({
+      code: 'certificate',
+      cause: expect.any(Error),
+    })
+  })
+
+  it('shows a client certificate', async () => {
+    const { upload, landed } = await uploadServer({ requestCert: true, ca: ofClient.cert })
+    const tls = { ca: ofServer.cert }
+    await expect(upload({ tls, noProgressTimeout: 0 })).rejects.toMatchObject({ code: 'no-progress' })
+    await upload({ tls: { ...tls, ...ofClient } })
+    expect(await landed()).toBe(true)
+  })
+
+  it('a wrong option of TLS is told as it is', async () => {
+    const { upload } = await uploadServer()
+    await expect(upload({ tls: { minVersion: 'TLSv9' as never } })).rejects.toThrow('TLSv9')
+  })
+})
+
+describe('a reply on another server', () => {
+  const seen: { certificate: unknown; headers: object }[] = []
+  const replies = express().get('/reply', (request, response) => {
+    const { subject } = (request.socket as TLSSocket).getPeerCertificate()
+    seen.push({ certificate: subject?.CN, headers: request.headers })
+    response.set('Content-Length', '5').send('reply')
+  })
+
+  it('gets neither client certificate, nor credentials, nor the caller’s fields', async () => {
+    const url = await secureServer({ requestCert: true, rejectUnauthorized: false }, replies)
+    const server = await fakeServer({ file, completed: { 'BITS-Reply-URL': new URL('reply', url).href } })
+    const { reply } = await server.watch(
+      uploadFile(file, new URL('a.bin', server.url), {
+        auth: { user: 'me', password: 'secret' },
+        headers: { 'X-Token': 'secret' },
+        tls: { ca: ofServer.cert, ...ofClient },
+      }),
+    )
+    expect(reply?.data?.toString()).toBe('reply')
+    const [{ certificate, headers } = { certificate: 'none', headers: {} }] = seen
+    expect(certificate).toBeUndefined()
+    expect(Object.keys(headers).sort()).toEqual([
+      'accept',
+      'accept-encoding',
+      'connection',
+      'host',
+      'range',
+      'user-agent',
+    ])
+  })
+})
