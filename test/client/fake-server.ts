@@ -31,7 +31,12 @@ export interface Packet {
 /**
  * An answer, byte for byte; `cut` closes the connection and says nothing, `reset` resets it, and `hang` says nothing.
  */
-export type Say = string | 'cut' | 'reset' | 'hang'
+export type Say = string | Cut
+/** An answer that ends the connection behind its last byte. */
+interface Cut {
+  readonly text: string
+}
+export const cut = (text: string): Cut => ({ text })
 
 export interface Behaviour {
   /** What is to be uploaded: each fragment's bytes have to be those of its place. */
@@ -71,14 +76,14 @@ export interface FakeServer {
 const EndOfHead = '\r\n\r\n'
 const Protocol = '{7df0354d-249b-430f-820d-3d2a9bef4931}'
 
-/** Status line and fields. */
+/** Status line, fields and body; in Latin-1, a character is a byte. */
 export function say(
   status: number,
   fields: Readonly<Record<string, string | number>> = {},
   body = '',
 ): string {
   const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
-  return `HTTP/1.1 ${status} Said\r\n${lines.join('')}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  return `HTTP/1.1 ${status} Said\r\n${lines.join('')}Content-Length: ${body.length}\r\n\r\n${body}`
 }
 
 /** An Ack with these fields. */
@@ -238,6 +243,7 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
         continue
       }
       const answer = (await behaviour.answer?.(whole, iis)) ?? iisAnswer(whole, iis, behaviour)
+      if (typeof answer === 'object') return void socket.end(answer.text, 'latin1')
       if (answer === 'cut') return void socket.end()
       if (answer === 'reset') return void socket.resetAndDestroy()
       if (answer !== 'hang') socket.write(answer, 'latin1')

@@ -1,0 +1,417 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PassThrough, Writable } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import { type UploadOptions, uploadFile } from '../../lib/client/index.ts'
+import { resolveReplyUrl } from '../../lib/client/reply.ts'
+import { noise } from '../support/bytes.ts'
+import { type Behaviour, cut, fakeServer, type Packet, received, type Say, say } from './fake-server.ts'
+import { fileAndJob, pauseAt } from './setting.ts'
+
+const file = noise(10_000)
+const reply = noise(10_240, 2)
+const options: UploadOptions = { maxFragmentSize: '5kb', retryDelay: 1, maxRetryDelay: 1 }
+const MiB = 1024 * 1024
+
+/** The part of a reply that a GET asks for, as IIS gives it. */
+function part(bytes: Buffer, { fields }: Packet, more: Readonly<Record<string, string>> = {}): string {
+  const [first = 0, last = 0] = (/bytes=(\d+)-(\d+)/.exec(fields.range ?? '') ?? []).slice(1).map(Number)
+  const end = Math.min(last + 1, bytes.length)
+  const range = { 'Content-Range': `bytes ${first}-${end - 1}/${bytes.length}`, ...more }
+  return say(206, range, bytes.toString('latin1', first, end))
+}
+
+/** A server with a reply, and an upload to it. */
+async function scene(
+  answer: (get: Packet, index: number) => Say | undefined = (get) => part(reply, get),
+  behaviour: Partial<Behaviour> = {},
+) {
+  let gets = 0
+  const server = await fakeServer({
+    file,
+    completed: { 'BITS-Reply-URL': 'replies/1' },
+    ...behaviour,
+    answer(packet, iis) {
+      if (packet.type !== 'GET') return behaviour.answer?.(packet, iis)
+      gets += 1
+      return answer(packet, gets - 1)
+    },
+  })
+  return {
+    server,
+    upload: (more: UploadOptions = {}, source: string | Uint8Array = file) =>
+      server.watch(uploadFile(source, new URL('a.bin', server.url), { ...options, ...more })),
+    ranges: () => server.packets.filter(({ type }) => type === 'GET').map(({ fields }) => fields.range),
+    conditions: () =>
+      server.packets.filter(({ type }) => type === 'GET').map(({ fields }) => fields['if-range']),
+  }
+}
+
+/** An answer without its last bytes. */
+const torn = (answer: string, missing: number): string => answer.slice(0, -missing)
+
+describe('a reply', () => {
+  it('comes with the result, from memory', async () => {
+    const { server, upload } = await scene()
+    const result = await upload()
+    expect(result.reply).toEqual({
+      url: new URL('replies/1', server.url).href,
+      size: reply.length,
+      data: reply,
+    })
+    expect(server.said().at(-1)).toBe('Close-Session')
+  })
+
+  it.each<[string, Say]>([
+    ['200', say(200)],
+    ['416', say(416, { 'Content-Range': 'bytes */0' })],
+  ])('may be empty, and is then answered %s', async (_, answer) => {
+    const { upload } = await scene(() => answer)
+    expect((await upload()).reply).toMatchObject({ size: 0, data: Buffer.alloc(0) })
+  })
+
+  it('may come whole, from a server that knows no ranges', async () => {
+    const { upload } = await scene(() => say(200, {}, reply.toString('latin1')))
+    expect((await upload()).reply?.data?.equals(reply)).toBe(true)
+  })
+
+  it('is fetched in pieces', async () => {
+    const large = noise(10 * MiB, 3)
+    const { upload, ranges } = await scene((get) => part(large, get, { ETag: '"1"' }))
+    expect((await upload({ maxReplySize: '10mb' })).reply?.data?.equals(large)).toBe(true)
+    expect(ranges()).toEqual(['bytes=0-4194303', 'bytes=4194304-8388607', 'bytes=8388608-12582911'])
+  })
+
+  it('is not fetched by who does not want it', async () => {
+    const { server, upload } = await scene()
+    expect(await upload({ reply: false })).not.toHaveProperty('reply')
+    expect(server.said().slice(-2)).toEqual(['Fragment 5120-9999', 'Close-Session'])
+  })
+
+  it('is none where its URL is empty', async () => {
+    const empty = received(file.length).replace('Content-Length', 'BITS-Reply-URL: \r\nContent-Length')
+    const { server, upload } = await scene(undefined, {
+      answer: ({ last }) => (last === 9999 ? empty : undefined),
+    })
+    expect(await upload()).not.toHaveProperty('reply')
+    expect(server.said().slice(-2)).toEqual(['Fragment 5120-9999', 'Close-Session'])
+  })
+
+  describe('that the server did not speak of, for it held all bytes already', () => {
+    const complete = received(file.length, 416)
+    const withUrl = received(file.length).replace(
+      'Content-Length',
+      'BITS-Reply-URL: replies/1\r\nContent-Length',
+    )
+    /** As after a crash: the client begins somewhere before the end. */
+    const held = (last: Say) =>
+      scene(undefined, {
+        answer: ({ type, last: end }) => {
+          if (type !== 'Fragment') return undefined
+          return end === 9999 ? last : complete
+        },
+      })
+
+    it('is not asked for', async () => {
+      const { server, upload } = await held(withUrl)
+      expect(await upload()).not.toHaveProperty('reply')
+      expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119', 'Close-Session'])
+    })
+
+    it('but by who named a place for it: the last bytes are sent once more', async () => {
+      const { directory } = await fileAndJob(file)
+      const { server, upload } = await held(withUrl)
+      const { reply: fetched } = await upload({ reply: join(directory, 'reply') })
+      expect(fetched?.size).toBe(reply.length)
+      const asked = ['Create-Session', 'Fragment 0-5119', 'Fragment 4880-9999']
+      expect(server.said()).toEqual([...asked, 'GET', 'Close-Session'])
+
+      const none = await held(complete)
+      expect(await none.upload({ reply: join(directory, 'reply') })).not.toHaveProperty('reply')
+      expect(none.server.said()).toEqual([...asked, 'Close-Session'])
+    })
+  })
+})
+
+describe('a reply that breaks off', () => {
+  it.each([
+    ['its ETag', { ETag: '"1"', 'Last-Modified': 'Mon, 18 Jun 2007 21:12:01 GMT' }, '"1"'],
+    [
+      'its time, where the ETag is weak',
+      { ETag: 'W/"1"', 'Last-Modified': 'Mon, 18 Jun 2007 21:12:01 GMT' },
+      'Mon, 18 Jun 2007 21:12:01 GMT',
+    ],
+    ['nothing, where there is nothing', {}, undefined],
+  ])('goes on where it stopped, by %s', async (_, validators, condition) => {
+    const { upload, ranges, conditions, server } = await scene((get, index) => {
+      const whole = part(reply, get, validators)
+      return index === 0 ? cut(torn(whole, 5000)) : whole
+    })
+    expect((await upload()).reply?.data?.equals(reply)).toBe(true)
+    expect(ranges()).toEqual(['bytes=0-4194303', 'bytes=5240-4199543'])
+    expect(conditions()).toEqual([undefined, condition])
+    expect(server.said().slice(-4)).toEqual(['GET', 'Ping', 'GET', 'Close-Session'])
+  })
+
+  it('after every byte arrives', async () => {
+    const { upload, ranges } = await scene((get) => {
+      const whole = part(reply.subarray(0, 50), get, { ETag: '"1"' })
+      const head = whole.indexOf('\r\n\r\n') + 4
+      return cut(whole.slice(0, head + 1))
+    })
+    expect((await upload()).reply?.data?.equals(reply.subarray(0, 50))).toBe(true)
+    expect(ranges()).toHaveLength(50)
+  })
+
+  it('after 503, and after an hour of it, arrives', async () => {
+    const answers = Array.from({ length: 20 }, () => say(503))
+    const { upload } = await scene((get) => answers.shift() ?? part(reply, get))
+    expect((await upload()).reply?.data?.equals(reply)).toBe(true)
+  })
+
+  it('in another process begins anew', async () => {
+    const { upload, server, ranges } = await scene((get, index) =>
+      index === 0 ? cut(torn(part(reply, get), 5000)) : part(reply, get),
+    )
+    const { path, job } = await fileAndJob(file)
+    const controller = new AbortController()
+    const first = upload(
+      {
+        job,
+        signal: controller.signal,
+        onProgress: ({ state, replyReceived }) =>
+          state === 'waiting' && replyReceived > 0 && controller.abort(),
+      },
+      path,
+    )
+    await expect(first).rejects.toThrow('aborted')
+    const sent = server.packets.length
+    const { reply: fetched } = await upload({ job }, path)
+    expect(fetched?.data?.equals(reply)).toBe(true)
+    expect(server.said().slice(sent)).toEqual(['Ping', 'GET', 'Close-Session'])
+    expect(ranges().at(-1)).toBe('bytes=0-4194303')
+  })
+})
+
+describe('a reply that changes', () => {
+  const other = noise(10_240, 4)
+
+  it('in a part is fetched anew', async () => {
+    const { upload, ranges } = await scene((get, index) =>
+      index === 0 ? cut(torn(part(reply, get, { ETag: '"1"' }), 5000)) : part(other, get, { ETag: '"2"' }),
+    )
+    expect((await upload()).reply?.data?.equals(other)).toBe(true)
+    expect(ranges()).toEqual(['bytes=0-4194303', 'bytes=5240-4199543', 'bytes=0-4194303'])
+  })
+
+  it('and comes whole instead of in part is taken', async () => {
+    const { upload, ranges } = await scene((get, index) =>
+      index === 0
+        ? cut(torn(part(reply, get, { ETag: '"1"' }), 5000))
+        : say(200, { ETag: '"2"' }, other.toString('latin1')),
+    )
+    expect((await upload()).reply?.data?.equals(other)).toBe(true)
+    expect(ranges()).toHaveLength(2)
+  })
+
+  it('in its length is an error', async () => {
+    const { upload } = await scene((get, index) =>
+      index === 0 ? cut(torn(part(reply, get), 5000)) : part(noise(9999), get),
+    )
+    await expect(upload()).rejects.toMatchObject({ code: 'reply-changed' })
+  })
+
+  it('again and again is an error', async () => {
+    const { upload, ranges } = await scene((get, index) =>
+      cut(torn(part(reply, get, { ETag: `"${index}"` }), 5000)),
+    )
+    await expect(upload()).rejects.toMatchObject({ code: 'reply-changed' })
+    expect(ranges().length).toBeLessThan(20)
+  })
+})
+
+describe('where a reply goes', () => {
+  it('a path: whole, or not at all', async () => {
+    const { path, directory } = await fileAndJob(file)
+    const target = join(directory, 'reply.bin')
+    await writeFile(target, 'old')
+    const failing = await scene((get, index) => (index === 0 ? cut(torn(part(reply, get), 5000)) : say(404)))
+    await expect(failing.upload({ reply: target }, path)).rejects.toMatchObject({ code: 'not-found' })
+    expect(await readFile(target, 'utf8')).toBe('old')
+    expect(await readdir(directory)).toEqual(['a.bin', 'reply.bin'])
+
+    const { upload, server } = await scene((get, index) =>
+      index === 0 ? cut(torn(part(reply, get), 5000)) : part(reply, get),
+    )
+    const result = await upload({ reply: target }, path)
+    expect(result.reply).toEqual({ url: new URL('replies/1', server.url).href, size: reply.length })
+    expect((await readFile(target)).equals(reply)).toBe(true)
+    expect(await readdir(directory)).toEqual(['a.bin', 'reply.bin'])
+  })
+
+  it('a path, for an empty one, too', async () => {
+    const { path, directory } = await fileAndJob(file)
+    const { upload } = await scene(() => say(200))
+    await upload({ reply: join(directory, 'reply.bin') }, path)
+    expect(await readFile(join(directory, 'reply.bin'), 'utf8')).toBe('')
+  })
+
+  it('a path that cannot be written', async () => {
+    const { directory } = await fileAndJob(file)
+    const { upload } = await scene()
+    const target = join(directory, 'missing', 'reply.bin')
+    await expect(upload({ reply: target })).rejects.toMatchObject({
+      code: 'reply-failed',
+      cause: { code: 'ENOENT' },
+    })
+  })
+
+  it('a stream, however slow, which is ended', async () => {
+    const chunks: Buffer[] = []
+    const stream = new Writable({
+      highWaterMark: 10,
+      write(chunk, _, done) {
+        chunks.push(chunk)
+        setImmediate(done)
+      },
+    })
+    const { upload } = await scene()
+    await upload({ reply: stream })
+    expect(stream.writableFinished).toBe(true)
+    expect(Buffer.concat(chunks).equals(reply)).toBe(true)
+  })
+
+  it('a stream that fails, or is closed', async () => {
+    const error = new Error('full')
+    const failing = new Writable({ write: (_chunk, _encoding, done) => done(error) })
+    const first = await scene()
+    await expect(first.upload({ reply: failing })).rejects.toMatchObject({
+      code: 'reply-failed',
+      cause: error,
+    })
+    const closed = new PassThrough().destroy()
+    const second = await scene()
+    await expect(second.upload({ reply: closed })).rejects.toMatchObject({ code: 'reply-failed' })
+  })
+
+  it('a stream cannot begin anew, and is destroyed when the upload ends in error', async () => {
+    const stream = new PassThrough()
+    stream.resume()
+    const { upload } = await scene((get, index) =>
+      index === 0 ? cut(torn(part(reply, get, { ETag: '"1"' }), 5000)) : part(reply, get, { ETag: '"2"' }),
+    )
+    await expect(upload({ reply: stream })).rejects.toMatchObject({ code: 'reply-changed' })
+    expect(stream.destroyed).toBe(true)
+  })
+})
+
+describe('what a reply server may do wrong', () => {
+  const body = reply.toString('latin1')
+  const ranged = (range: string, length = 10_240) =>
+    say(206, { 'Content-Range': range }, body).replace(/Length: \d+/, `Length: ${length}`)
+  it.each<[string, Say, string]>([
+    ['no length', `HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n${body}`, 'reply-invalid'],
+    ['chunks', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 'reply-invalid'],
+    ['an encoding', say(200, { 'Content-Encoding': 'gzip' }), 'reply-invalid'],
+    ['a 206 without range', say(206, {}, body), 'reply-invalid'],
+    ['another unit', ranged('lines 0-10239/10240'), 'reply-invalid'],
+    ['no total', ranged('bytes 0-10239/*'), 'reply-invalid'],
+    ['a range upside down', ranged('bytes 5-4/10240'), 'reply-invalid'],
+    ['a range behind the end', ranged('bytes 0-10240/10240', 10_241), 'reply-invalid'],
+    ['a length that is not the range’s', ranged('bytes 0-10238/10240'), 'reply-invalid'],
+    ['another range', ranged('bytes 1-10240/10241'), 'reply-invalid'],
+    ['416', say(416), 'reply-invalid'],
+    ['too much for memory', ranged(`bytes 0-10239/${MiB + 1}`), 'reply-too-large'],
+    ['404', say(404), 'not-found'],
+    ['a redirection', say(302, { Location: '/elsewhere' }), 'redirected'],
+    ['a wish for credentials', say(401, { 'WWW-Authenticate': 'Basic realm="x"' }), 'unauthorized'],
+  ])('%s', async (_, answer, code) => {
+    const { upload, ranges, server } = await scene(() => answer)
+    await expect(upload()).rejects.toMatchObject({ code })
+    expect(ranges()).toHaveLength(1)
+    expect(server.said()).not.toContain('Close-Session')
+  })
+
+  it('too much for whoever set a limit', async () => {
+    const { path } = await fileAndJob(file)
+    for (const target of [undefined, `${path}.reply`]) {
+      const { upload } = await scene()
+      const more = target === undefined ? {} : { reply: target }
+      await expect(upload({ ...more, maxReplySize: 10_239 })).rejects.toMatchObject({
+        code: 'reply-too-large',
+      })
+      const { upload: again } = await scene()
+      expect((await again({ ...more, maxReplySize: 10_240 })).reply?.size).toBe(10_240)
+    }
+  })
+
+  it('of the same server gets credentials where it asks for them', async () => {
+    const { upload, server } = await scene((get) =>
+      get.fields.authorization
+        ? part(reply, get)
+        : say(401, { 'WWW-Authenticate': 'Digest realm="x", nonce="y"' }),
+    )
+    await upload({ auth: { user: 'me', password: 'x' }, headers: { 'X-Token': 't' } })
+    const [first, second] = server.packets.filter(({ type }) => type === 'GET')
+    expect([first?.fields.authorization, second?.fields.authorization]).toEqual([
+      undefined,
+      expect.stringContaining('uri="/upload/replies/1"'),
+    ])
+    expect(first?.fields['x-token']).toBe('t')
+  })
+
+  it('of another server gets none', async () => {
+    const stranger = await fakeServer({
+      file,
+      answer: () => say(401, { 'WWW-Authenticate': 'Basic realm="x"' }),
+    })
+    const { upload } = await scene(undefined, {
+      completed: { 'BITS-Reply-URL': new URL('reply', stranger.url).href },
+    })
+    const work = upload({ auth: { user: 'me', password: 'x' }, headers: { 'X-Token': 't' } })
+    await expect(stranger.watch(work)).rejects.toMatchObject({ code: 'unauthorized' })
+    const [get, ...more] = stranger.packets
+    expect(more).toEqual([])
+    expect(get?.fields).not.toHaveProperty('authorization')
+    expect(get?.fields).not.toHaveProperty('x-token')
+  })
+})
+
+describe('the URL of a reply', () => {
+  it.each([
+    ['replies/1', 'http://host:81/up/replies/1'],
+    [
+      'BITS-Sessions\\Replies\\{C85B}\\responsefile.bin',
+      'http://host:81/up/BITS-Sessions/Replies/%7BC85B%7D/responsefile.bin',
+    ],
+    ['/replies/1?a={b}', 'http://host:81/replies/1?a={b}'],
+    ['..\\1', 'http://host:81/1'],
+    ['http://other/1', 'http://other/1'],
+    ['https://other/1', 'https://other/1'],
+    ['\\\\other\\1', 'http://other/1'],
+    ['replies/größe 1', 'http://host:81/up/replies/gr%C3%B6%C3%9Fe%201'],
+  ])('%s is %s', (reference, url) => {
+    expect(resolveReplyUrl(reference, new URL('http://host:81/up/a.bin?b=c')).href).toBe(url)
+  })
+
+  it.each([
+    ['file:///etc/passwd', 'http://host/'],
+    ['ftp://host/1', 'http://host/'],
+    ['http://[::1', 'http://host/'],
+    ['http://me:secret@host/1', 'http://host/'],
+    ['http://host/1', 'https://host/'],
+  ])('%s, of an upload to %s, is none', (reference, destination) => {
+    expect(() => resolveReplyUrl(reference, new URL(destination))).toThrow(
+      expect.objectContaining({ code: 'reply-invalid' }),
+    )
+  })
+})
+
+it('a pause before the reply is a pause like any other', async () => {
+  const { server } = await scene()
+  const { path, job } = await fileAndJob(file)
+  await pauseAt(5120, server, path, { ...options, job })
+  const sent = server.packets.length
+  await server.watch(uploadFile(path, new URL('a.bin', server.url), { ...options, job }))
+  expect(server.said().slice(sent)).toEqual(['Ping', 'Fragment 5120-9999', 'GET', 'Close-Session'])
+})
