@@ -12,6 +12,7 @@ import { temporaryDirectory } from '../support/directory.ts'
 import { serve } from '../support/server.ts'
 import { fakeServer, say } from './fake-server.ts'
 
+const require = createRequire(import.meta.url)
 const file = noise(10_000)
 const me = { user: 'me', password: 'open sesame' }
 const options: UploadOptions = { maxFragmentSize: '5kb', retryDelay: 1, maxRetryDelay: 1 }
@@ -184,7 +185,7 @@ describe('Digest', () => {
     const passwords = join(directory, 'passwords')
     const hash = createHash('md5').update('me:here:open sesame').digest('hex')
     await writeFile(passwords, `me:here:${hash}\n`)
-    const gate = createRequire(import.meta.url)('http-auth').digest({ realm: 'here', file: passwords })
+    const gate = require('http-auth').digest({ realm: 'here', file: passwords })
     const receiver = bitsUpload({ store: directory })
     const url = await serve(
       gate.check((request: IncomingMessage, response: ServerResponse) =>

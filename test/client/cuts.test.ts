@@ -1,0 +1,51 @@
+/** The connection is cut at every byte of an upload to our own middleware, in both directions and in both ways. */
+
+import { createHash } from 'node:crypto'
+import { expect, it } from 'vitest'
+import { type UploadOptions, uploadFile } from '../../lib/client/index.ts'
+import { memoryStore } from '../../lib/index.ts'
+import { noise } from '../support/bytes.ts'
+import { uploadServer } from '../support/server.ts'
+import { type Fate, line, unharmed } from './proxy.ts'
+
+const file = noise(300)
+/** Two fragments. */
+const options: UploadOptions = { maxFragmentSize: 200, retryDelay: 1, maxRetryDelay: 1 }
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+/** Uploads at once. */
+const Batch = 20
+
+it.each(['up', 'down'] as const)(
+  'cut at every byte that goes %s, the file arrives',
+  async (direction) => {
+    const store = memoryStore()
+    const { url } = await uploadServer({ store, maxSessions: Number.POSITIVE_INFINITY })
+    const upload = async (name: string, first: Fate) => {
+      // Only the first connection breaks.
+      const {
+        url: near,
+        passed,
+        connections,
+      } = await line(url, (connection) => (connection ? unharmed : first))
+      const result = await uploadFile(file, new URL(name, near), options)
+      expect(result.size).toBe(300)
+      expect(sha256(store.files.get(name) ?? Buffer.alloc(0))).toBe(sha256(file))
+      return { passed, connections: connections() }
+    }
+    const { passed } = await upload('whole', unharmed)
+    const length = passed[direction]
+    expect(length).toBeGreaterThan(800)
+
+    for (let from = 0; from < length; from += Batch) {
+      const cuts = Array.from({ length: Math.min(Batch, length - from) }, (_, i) => from + i)
+      await Promise.all(
+        cuts.map(async (at) => {
+          const reset = at % 2 === 0
+          const { connections } = await upload(`${direction}-${at}`, { ...unharmed, [direction]: at, reset })
+          expect(connections).toBe(2)
+        }),
+      )
+    }
+  },
+  120_000,
+)

@@ -1,0 +1,104 @@
+/** The process of an upload is killed, as a crash would end it, and another goes on with its job file. */
+
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { access, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, it, onTestFinished } from 'vitest'
+import { noise } from '../support/bytes.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { uploadServer } from '../support/server.ts'
+import { all } from '../wire/setting.ts'
+
+const program = fileURLToPath(new URL('client-process.mjs', import.meta.url))
+
+/** Starts an upload. */
+function start(...args: string[]): ChildProcess {
+  const child = fork(program, args)
+  onTestFinished(() => void child.kill('SIGKILL'))
+  return child
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  const gone = once(child, 'exit')
+  child.kill('SIGKILL')
+  await gone
+}
+
+const file = noise(2_000_000)
+
+async function scene() {
+  const server = await uploadServer()
+  const directory = await temporaryDirectory()
+  const path = join(directory, 'a.bin')
+  await writeFile(path, file)
+  const args = [path, new URL('a.bin', server.url).href, join(directory, 'a.job')] as const
+  return { ...server, args, job: args[2], landed: () => readFile(join(server.directory, 'a.bin')) }
+}
+
+it('killed ten times, at any fragment, it ends with one session and the whole file', async () => {
+  const { upload, args, job, landed } = await scene()
+  const created = all(upload, 'created')
+  for (let kills = 0; kills < 10; kills += 1) {
+    const child = start(...args)
+    let fragments = 1 + kills
+    const enough = new Promise<void>((resolve) => {
+      const count = (): void => {
+        fragments -= 1
+        if (fragments > 0) return
+        upload.events.off('received', count)
+        resolve()
+      }
+      upload.events.on('received', count)
+    })
+    await enough
+    await kill(child)
+    await access(job)
+  }
+  const [result] = await once(start(...args), 'message')
+  expect(created.map(({ id }) => id)).toEqual([result.sessionId])
+  expect((await landed()).equals(file)).toBe(true)
+  await expect(access(job)).rejects.toThrow('ENOENT')
+})
+
+it.each(['uploaded', 'closed'] as const)(
+  'killed when the file is %s, it is done all the same',
+  async (event) => {
+    const { upload, args, job, landed, directory } = await scene()
+    const created = all(upload, 'created')
+    const happened = once(upload.events as never, event)
+    const child = start(...args, '2mb')
+    await happened
+    await kill(child)
+    // It may have been quicker.
+    const isLeft = await access(job).then(
+      () => true,
+      () => false,
+    )
+    if (isLeft) await once(start(...args), 'message')
+    expect(created).toHaveLength(1)
+    expect((await landed()).equals(file)).toBe(true)
+    await expect(access(job)).rejects.toThrow('ENOENT')
+    expect(await readdir(join(directory, '.bits-sessions'))).toEqual([])
+  },
+)
+
+it('two processes do not use one job file at once', async () => {
+  const { upload, args } = await scene()
+  const begun = once(upload.events as never, 'received')
+  const first = start(...args)
+  await begun
+  first.kill('SIGSTOP')
+  const second = fork(program, args, { stdio: 'pipe' })
+  let said = ''
+  second.stderr?.setEncoding('utf8').on('data', (text) => {
+    said += text
+  })
+  const [code] = await once(second, 'close')
+  expect(code).toBe(1)
+  expect(said).toContain("code: 'job-in-use'")
+  const ended = once(first, 'message')
+  first.kill('SIGCONT')
+  await ended
+})
