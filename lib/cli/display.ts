@@ -1,16 +1,15 @@
 import cliProgress, { type MultiBar, type SingleBar } from 'cli-progress'
-import { formatRate, formatSize, printable } from './format.ts'
+import { formatSize, printable } from './format.ts'
 
 /** Where a transfer stands. */
-export interface Transfer {
+export interface Standing {
   readonly name: string
   /** Bytes that have arrived. */
   readonly done: number
   /** Bytes in all. */
   readonly total: number
-  /** Bytes of these that came in `time` milliseconds. */
-  readonly recent: number
-  readonly time: number
+  /** How fast, or what it waits for. */
+  readonly note: string
 }
 
 /** What a command tells while it runs: lines that stay, and on a terminal a line for each transfer that moves. */
@@ -18,7 +17,7 @@ export interface Display {
   /** A line that stays. */
   line(text: string): void
   /** How far a transfer is. */
-  show(id: string, transfer: Transfer): void
+  show(id: string, standing: Standing): void
   /** Nothing moves under this id any more. */
   hide(id: string): void
   close(): void
@@ -50,7 +49,7 @@ class LiveDisplay implements Display {
     this.#stream = stream
     this.#bars = new cliProgress.MultiBar({
       stream,
-      format: '{name} {bar} {percentage}% of {size}, {rate}',
+      format: '{name} {bar} {percentage}% of {size}, {note}',
       barCompleteChar: '█',
       barIncompleteChar: '░',
       barsize: 24,
@@ -69,19 +68,15 @@ class LiveDisplay implements Display {
     this.#bars.update()
   }
 
-  show(id: string, { name, done, total, recent, time }: Transfer): void {
+  show(id: string, { name, done, total, note }: Standing): void {
     let bar = this.#shown.get(id)
     if (!bar) {
       // More lines than the terminal has would scroll away and be drawn again, and again.
       if (this.#shown.size >= Math.max(1, this.#stream.rows - LinesKept)) return
-      bar = this.#bars.create(total, 0, { name: nameOf(name), size: '', rate: '' })
+      bar = this.#bars.create(total, 0, { name: nameOf(name), size: '', note: '' })
       this.#shown.set(id, bar)
     }
-    bar.update(done, {
-      name: nameOf(name),
-      size: formatSize(total),
-      rate: time > 0 ? formatRate(recent, time) : 'begins',
-    })
+    bar.update(done, { name: nameOf(name), size: formatSize(total), note: printable(note) })
   }
 
   hide(id: string): void {

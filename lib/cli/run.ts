@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { type Command, Done, Failed, Misused, readArguments, UsageError } from './command.ts'
+import { jobs } from './jobs.ts'
+import { send } from './send.ts'
 import { serve } from './serve.ts'
 
-const commands: Readonly<Record<string, Command>> = { serve }
+const commands: Readonly<Record<string, Command>> = { serve, send, jobs }
 
 const help = `Files by the BITS Upload Protocol, which every Windows machine speaks.
 

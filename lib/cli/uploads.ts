@@ -53,7 +53,9 @@ export function tellUploads(
     .on('received', (upload) => {
       const { id, name, received, total = 0 } = upload
       const { since, had } = watch(upload)
-      display.show(id, { name, done: received, total, recent: received - had, time: Date.now() - since })
+      const time = Date.now() - since
+      const note = time > 0 && received > had ? formatRate(received - had, time) : 'begins'
+      display.show(id, { name, done: received, total, note })
     })
     .on('interrupted', (upload) => {
       pause(upload)

@@ -1,6 +1,7 @@
 export type { Credentials } from './auth.ts'
 export { cancelUpload } from './cancel.ts'
 export { UploadError, type UploadErrorCode } from './errors.ts'
+export { type JobSummary, readJob } from './job.ts'
 export type { CancelOptions, ConnectionSettings, UploadOptions } from './options.ts'
 export type { Progress, UploadState } from './progress.ts'
 export type { UploadSource } from './source.ts'

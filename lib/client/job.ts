@@ -18,6 +18,30 @@ interface JobRecord {
   readonly session: Session
 }
 
+/** What a job file tells of an upload that is not finished. */
+export interface JobSummary {
+  readonly url: string
+  /** The path of the file; empty for bytes of a program's own. */
+  readonly source: string
+  /** Bytes of the file. */
+  readonly size: number
+  /** Bytes that the server held when it last said. */
+  readonly held: number
+  /** ISO 8601. */
+  readonly created: string
+}
+
+/**
+ * Reads a job file, also one in use; undefined if there is none.
+ * @throws {UploadError} `job-invalid`, `job-failed`
+ */
+export async function readJob(path: string): Promise<JobSummary | undefined> {
+  const record = await readRecord(resolve(path))
+  if (!record) return undefined
+  const { url, source, created, session } = record
+  return { url, source: String(source.path ?? ''), size: Number(source.size), held: session.held, created }
+}
+
 /** Milliseconds for a process that is just ending to let go of its job. */
 const LockPatience = 1000
 

@@ -1,14 +1,22 @@
 /** The command line, as it is run: the built program in a process of its own. */
 
 import { execFile } from 'node:child_process'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Program } from '../examples/program.ts'
+import { environment, Program } from '../examples/program.ts'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
+/** Jobs are remembered in the directory that a command runs in: nobody else's. */
+const environmentIn = (cwd: string): NodeJS.ProcessEnv => ({
+  ...environment(),
+  BITS_UPLOAD_JOBS: join(cwd, 'jobs'),
+  BITS_UPLOAD_USER: undefined,
+})
+
 /** A command that runs until it is told to stop, or comes to its end. */
 export const start = (cwd: string, ...args: string[]): Program =>
-  new Program([process.execPath, main], { cwd, args })
+  new Program([process.execPath, main], { cwd, args, env: environmentIn(cwd) })
 
 export interface Outcome {
   readonly code: number
@@ -19,7 +27,7 @@ export interface Outcome {
 /** A command that comes to its end by itself. */
 export function command(cwd: string, ...args: string[]): Promise<Outcome> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { cwd }, (error, stdout, stderr) =>
+    execFile(process.execPath, [main, ...args], { cwd, env: environmentIn(cwd) }, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
     )
   })

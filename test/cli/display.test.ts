@@ -11,13 +11,13 @@ function terminal(rows: number): { readonly stream: NodeJS.WriteStream; output()
   return { stream: stream as unknown as NodeJS.WriteStream, output: () => written.join('') }
 }
 
-const transfer = { name: 'a.bin', done: 512 * 1024, total: 1024 * 1024, recent: 512 * 1024, time: 500 }
+const transfer = { name: 'a.bin', done: 512 * 1024, total: 1024 * 1024, note: '1MB/s' }
 
 it('a terminal shows a line for each transfer, and lines that stay above them', () => {
   const { stream, output } = terminal(24)
   const display = openDisplay(stream)
   display.show('1', transfer)
-  display.show('2', { ...transfer, name: 'b.bin', done: 0, recent: 0, time: 0 })
+  display.show('2', { ...transfer, name: 'b.bin', done: 0, note: 'begins' })
   display.line('b.bin: begins')
   expect(output()).toMatch(/b\.bin: begins/)
   expect(output()).toMatch(/a\.bin +█{12}░{12} +50% of 1MB, 1MB\/s/)

@@ -6,6 +6,7 @@ import { onTestFinished } from 'vitest'
 export interface ProgramOptions {
   readonly cwd: string
   readonly args?: readonly string[]
+  readonly env?: NodeJS.ProcessEnv
 }
 
 /** The environment of programs: any free port, and the Node that runs the tests as `node`. */
@@ -26,11 +27,14 @@ export class Program {
   readonly #listeners = new Set<() => void>()
 
   /** @param command a program and its first arguments */
-  constructor(command: readonly [string, ...string[]], { cwd, args = [] }: ProgramOptions) {
+  constructor(
+    command: readonly [string, ...string[]],
+    { cwd, args = [], env = environment() }: ProgramOptions,
+  ) {
     const [file, ...first] = command
     this.#child = spawn(file, [...first, ...args], {
       cwd,
-      env: environment(),
+      env,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     for (const stream of [this.#child.stdout, this.#child.stderr]) {

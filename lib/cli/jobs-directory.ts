@@ -1,0 +1,35 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import envPaths from 'env-paths'
+
+/** Where the unfinished uploads of this user are remembered: BITS_UPLOAD_JOBS, or what the system has for such. */
+const directory = (): string =>
+  process.env.BITS_UPLOAD_JOBS || join(envPaths('express-bits-upload', { suffix: '' }).data, 'jobs')
+
+/** The job file of an upload: the same file to the same URL is the same upload. */
+export async function jobPath(path: string, url: URL): Promise<string> {
+  await mkdir(directory(), { recursive: true, mode: 0o700 })
+  const hash = createHash('sha256')
+    .update(JSON.stringify([path, url.href]))
+    .digest('hex')
+  return join(directory(), `${hash.slice(0, 12)}.json`)
+}
+
+/** A job file, and the word that it is called by. */
+export interface JobFile {
+  readonly id: string
+  readonly path: string
+}
+
+/** All job files, in the order of their words. */
+export async function jobFiles(): Promise<JobFile[]> {
+  const names = await readdir(directory()).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []
+    throw error
+  })
+  return names
+    .filter((name) => /^[0-9a-f]{12}\.json$/.test(name))
+    .sort()
+    .map((name) => ({ id: name.slice(0, 12), path: join(directory(), name) }))
+}

@@ -1,0 +1,136 @@
+import { rm } from 'node:fs/promises'
+import { cancelUpload, type Progress, UploadError, type UploadOptions, uploadFile } from '../client/index.ts'
+import { Done, Failed, Unfinished } from './command.ts'
+import type { Display } from './display.ts'
+import { count, formatRate, formatSize, formatTime, printable } from './format.ts'
+
+/** One file on its way. */
+export interface Transfer {
+  readonly path: string
+  /** As it is shown. */
+  readonly name: string
+  readonly url: URL
+  /** Its job file. */
+  readonly job: string
+}
+
+export interface TransferOptions extends Omit<UploadOptions, 'job' | 'onProgress'> {
+  /** How many at once. */
+  readonly parallel: number
+}
+
+/** Sends files, some at once, and tells of each. Resolves to the exit code. */
+export async function transferAll(
+  transfers: readonly Transfer[],
+  { parallel, ...options }: TransferOptions,
+  display: Display,
+): Promise<number> {
+  const began = Date.now()
+  const sum = { done: 0, bytes: 0, failed: 0, unfinished: 0 }
+  const queue = transfers.values()
+  const work = async (): Promise<void> => {
+    for (const transfer of queue) {
+      if (options.signal?.aborted) {
+        sum.unfinished += 1
+        continue
+      }
+      try {
+        sum.bytes += await transferOne(transfer, options, display)
+        sum.done += 1
+      } catch (error) {
+        const code = endOf(error, options.signal)
+        sum[code === Failed ? 'failed' : 'unfinished'] += 1
+        if (!options.signal?.aborted) display.line(`${printable(transfer.name)}: ${messageOf(error)}`)
+      } finally {
+        display.hide(transfer.job)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(parallel, transfers.length) }, work))
+  const { done, bytes, failed, unfinished } = sum
+  const parts = [
+    `${count(done, 'file')}, ${formatSize(bytes)}`,
+    ...(failed > 0 ? [`${failed} failed`] : []),
+    ...(unfinished > 0 ? [`${unfinished} unfinished`] : []),
+  ]
+  display.line(`${parts.join(', ')}, in ${formatTime(Date.now() - began)}`)
+  if (unfinished > 0)
+    display.line(
+      'The same command goes on with what is unfinished. What has begun is listed by: express-bits-upload jobs',
+    )
+  if (failed > 0) return Failed
+  return unfinished > 0 ? Unfinished : Done
+}
+
+/** @returns the bytes of the file */
+async function transferOne(
+  transfer: Transfer,
+  options: Omit<TransferOptions, 'parallel'>,
+  display: Display,
+): Promise<number> {
+  const { name, path, url, job } = transfer
+  const began = Date.now()
+  const onProgress = watch(transfer, display)
+  const send = () => uploadFile(path, url, { ...options, job, onProgress })
+  const result = await send().catch(async (error) => {
+    // The file is not what it was when it was broken off: the server need not keep that.
+    if (!(error instanceof UploadError && error.code === 'job-mismatch')) throw error
+    display.line(`${printable(name)}: changed since it was broken off, begins anew`)
+    await forget(job, options)
+    return send()
+  })
+  const { size, reply } = result
+  const time = Date.now() - began
+  const answer = reply ? `, reply of ${formatSize(reply.size)}` : ''
+  display.line(
+    `${printable(name)}: sent, ${formatSize(size)} in ${formatTime(time)}, ${formatRate(size, time)}${answer}`,
+  )
+  return size
+}
+
+/** Shows how a transfer goes, and tells of each break once. */
+function watch({ name, job }: Transfer, display: Display): (progress: Progress) => void {
+  let told = ''
+  return ({ state, sent, total, rate, timeLeft, error, retryIn = 0, replyReceived }) => {
+    const text = error?.message ?? ''
+    if (error && text !== told)
+      display.line(`${printable(name)}: broken off, tries again: ${printable(text)}`)
+    if (state !== 'create-session' && state !== 'ping') told = text
+    const left = Number.isFinite(timeLeft) ? `, ${formatTime(timeLeft * 1000)} left` : ''
+    const notes: Partial<Record<typeof state, string>> = {
+      waiting: `tries again in ${formatTime(retryIn)}`,
+      fragment: `${formatRate(rate, 1000)}${left}`,
+      reply: `${formatSize(replyReceived)} of the reply`,
+    }
+    display.show(job, { name, done: sent, total, note: notes[state] ?? state })
+  }
+}
+
+/** Ends what is left of an upload on the server, as far as it listens: it would remove it by itself. */
+async function forget(job: string, options: Omit<TransferOptions, 'parallel'>): Promise<void> {
+  const { auth, headers = {}, tls = {}, signal } = options
+  const connection = { headers, tls, ...(auth && { auth }), ...(signal && { signal }) }
+  await cancelUpload(job, { ...connection, noProgressTimeout: 0 }).catch(() => rm(job, { force: true }))
+}
+
+/** Whether an upload that ended in error may be gone on with. */
+function endOf(error: unknown, signal: AbortSignal | undefined): number {
+  if (signal?.aborted) return Unfinished
+  return error instanceof UploadError && error.code === 'no-progress' ? Unfinished : Failed
+}
+
+/** What the client's messages call options is here spelt otherwise. */
+const spellings: readonly (readonly [string, string])[] = [
+  ['for `noProgressTimeout`', 'for as long as --give-up says'],
+  ['`auth` and `headers`', '--user and --header'],
+  ['`tls: { ca }`', '--cacert'],
+  ['; raise it, or name a file with `reply`', ''],
+  ['end that one with cancelUpload()', 'end that one with: express-bits-upload jobs cancel'],
+]
+
+function messageOf(error: unknown): string {
+  const { cause } = error as Error
+  const message = spellings.reduce((text, [from, to]) => text.replace(from, to), (error as Error).message)
+  const below = cause instanceof Error && !message.includes(cause.message) ? ` (${cause.message})` : ''
+  return printable(`${message}${below}`)
+}
