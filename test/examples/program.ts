@@ -77,6 +77,12 @@ export class Program {
     return url
   }
 
+  /** Resolves to the exit code when the program has come to its end by itself. */
+  async ended(): Promise<number | null> {
+    await this.#ended
+    return this.#child.exitCode
+  }
+
   /** Sends a signal; resolves to the exit code when the program has ended, null if the signal killed it. */
   async end(signal: NodeJS.Signals): Promise<number | null> {
     this.#child.kill(signal)
