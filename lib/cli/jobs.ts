@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import { cancelUpload, type JobSummary, readJob } from '../client/index.ts'
 import { type Command, Done, Failed, UsageError } from './command.ts'
 import { connectionHelp, connectionOptions, readConnection } from './connection.ts'
@@ -33,7 +34,7 @@ export const jobs: Command = {
       const chosen = choose(await allJobs(), ids)
       const transfers = chosen.map(({ path, summary: { source, url } }) => ({
         path: source,
-        name: source,
+        name: basename(source),
         url: new URL(url),
         job: path,
       }))

@@ -35,7 +35,9 @@ export async function transferAll(
         continue
       }
       try {
-        sum.bytes += await transferOne(transfer, options, display)
+        // Others may add to the sum while this one is on its way.
+        const size = await transferOne(transfer, options, display)
+        sum.bytes += size
         sum.done += 1
       } catch (error) {
         const code = endOf(error, options.signal)
@@ -70,20 +72,29 @@ async function transferOne(
 ): Promise<number> {
   const { name, path, url, job } = transfer
   const began = Date.now()
-  const onProgress = watch(transfer, display)
+  const show = watch(transfer, display)
+  /** Bytes that the server held before: they are not this call's. */
+  let had: number | undefined
+  const onProgress = (progress: Progress): void => {
+    had ??= progress.held
+    show(progress)
+  }
   const send = () => uploadFile(path, url, { ...options, job, onProgress })
   const result = await send().catch(async (error) => {
     // The file is not what it was when it was broken off: the server need not keep that.
     if (!(error instanceof UploadError && error.code === 'job-mismatch')) throw error
     display.line(`${printable(name)}: changed since it was broken off, begins anew`)
     await forget(job, options)
+    had = undefined
     return send()
   })
   const { size, reply } = result
   const time = Date.now() - began
+  const rate = formatRate(size - (had ?? 0), time)
+  const rest = had ? `the last ${formatSize(size - had)} of ` : ''
   const answer = reply ? `, reply of ${formatSize(reply.size)}` : ''
   display.line(
-    `${printable(name)}: sent, ${formatSize(size)} in ${formatTime(time)}, ${formatRate(size, time)}${answer}`,
+    `${printable(name)}: sent, ${rest}${formatSize(size)} in ${formatTime(time)}, ${rate}${answer}`,
   )
   return size
 }

@@ -46,7 +46,8 @@ describe('send', () => {
 
   it('sends directories, which keep their structure, and what patterns match', async () => {
     const { directory, here, url } = await scene()
-    expect((await command(here, 'send', 'logs', url.href)).code).toBe(0)
+    const sent = await command(here, 'send', 'logs', url.href)
+    expect([sent.code, sent.stderr]).toEqual([0, expect.stringMatching(/^3 files, 293\.9KB, in/m)])
     expect(await namesIn(directory)).toEqual(['logs/a.bin', 'logs/empty.txt', 'logs/x/b c.bin'])
     expect((await readFile(join(directory, 'logs/a.bin'))).equals(file)).toBe(true)
     expect((await command(here, 'send', 'logs/*.bin', 'logs/**/b*', url.href)).code).toBe(0)
@@ -179,6 +180,7 @@ describe('jobs', () => {
     upload.events.on('created', (report) => created.push(report))
     const resumed = await command(here, 'jobs', 'resume')
     expect([resumed.code, created.length]).toEqual([0, 0])
+    expect(resumed.stderr).toMatch(/^a\.bin: sent, the last \S+KB of 293KB in/m)
     expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
     expect((await command(here, 'jobs', 'list')).stdout).toBe('There are no unfinished uploads.\n')
   })
