@@ -72,7 +72,7 @@ describe('send', () => {
     await Promise.all(names.map((name) => writeFile(join(here, name), name)))
     const { code, stderr } = await command(here, 'send', '--parallel', '2', ...names, url.href)
     expect(code).toBe(0)
-    expect(stderr).toMatch(/^8 files, 8B, in/m)
+    expect(stderr).toMatch(/^8 files, 16B, in/m)
     expect(most).toBeLessThanOrEqual(2)
   })
 
