@@ -7,7 +7,7 @@ import { TestClient } from '../../support/client.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
 import { BG_E_SESSION_NOT_FOUND, BG_E_TOO_LARGE, E_INVALIDARG, expectAck } from '../acks.ts'
 import { age, filesOf, published, sessionFiles, timesOf } from '../disk.ts'
-import { all, oddFragment, type Scene, session, sessionOn, signal, start } from '../setting.ts'
+import { all, next, oddFragment, type Scene, session, sessionOn, signal, start } from '../setting.ts'
 
 const Minute = 60_000
 const Hour = 60 * Minute
@@ -111,6 +111,16 @@ describe('Timeouts & limits', () => {
         expect(await sessionFiles(directory)).toEqual([])
       })
     }
+
+    it('90: by itself, too: the sweep runs on its schedule, without a call', async () => {
+      const { upload, client, directory, id } = await session({ expireAfter: Hour, sweepEvery: 20 })
+      await client.fragment(0, file.subarray(0, 100), 300)
+      const expired = next(upload, 'expired')
+      await age(directory, id, 2 * Hour)
+      expect(await expired).toMatchObject({ id, received: 100 })
+      await expectUnknown(client)
+      expect(await sessionFiles(directory)).toEqual([])
+    })
 
     it('92: nor does one before the first byte', async () => {
       const { upload, client, directory, id } = await session({ ...expiring, maxSize: 300 })
