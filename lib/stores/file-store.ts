@@ -126,7 +126,10 @@ export class FileStore implements Store {
         else if (durable && this.#durability === 'file') await this.#fs.fdatasync(fd)
         return end
       })
-      return { ...session, state: session.state === 'gone' ? 'receiving' : session.state, received, total }
+      if (session.state !== 'gone') return { ...session, received, total }
+      // What vanished was accepted, not what came in its place.
+      const { acceptance: _, ...anew } = session
+      return { ...anew, state: 'receiving', received, total }
     } catch (error) {
       throw translate(error)
     }

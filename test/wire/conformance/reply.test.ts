@@ -9,7 +9,7 @@ import { noise } from '../../support/bytes.ts'
 import { type Answer, hresult, TestClient } from '../../support/client.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
 import { BG_E_SESSION_NOT_FOUND, E_ACCESSDENIED, expectAck } from '../acks.ts'
-import { age, published, sessionFiles } from '../disk.ts'
+import { age, partOf, published, sessionFiles } from '../disk.ts'
 import { download, replyUrlOf } from '../reply.ts'
 import { all, type Scene, session, sessionOn, signal, start, type Upload } from '../setting.ts'
 
@@ -238,6 +238,16 @@ describe('Upload-reply', () => {
     expect((await download(reply)).body.toString()).toBe(text)
     expectAck(await client.close(), 200)
     expect(await published(directory)).toEqual(['a.bin'])
+  })
+
+  it('is made anew, as is the decision, when the bytes vanished and came again', async () => {
+    const replies = ['first', 'second']
+    const upload = await replied(() => replies.shift() as string, { commitOn: 'close' })
+    await unlink(partOf(upload.directory, upload.id))
+    const reply = replyUrlOf(await lastFragment(upload), upload.client)
+    expect((await download(reply)).body.toString()).toBe('second')
+    expectAck(await upload.client.close(), 200)
+    expect(await readFile(join(upload.directory, 'a.bin'))).toEqual(file)
   })
 
   it('is waited for, however long onUpload takes; the last fragment again waits with it', async () => {
