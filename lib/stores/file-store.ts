@@ -93,7 +93,6 @@ export class FileStore implements Store {
     const progressed = part ?? (await orAbsent(this.#fs.stat(this.#records.path(id))))
     // Removed since it was read.
     if (!progressed) return undefined
-    const state = stateOf(record, part !== undefined)
     const held = part?.size ?? 0
     // Written under an earlier boot and not synced: perhaps on disk, perhaps a hole. A part with a second name was synced,
     // and was being published, or had been: it is the file itself, and must not be written to.
@@ -101,7 +100,7 @@ export class FileStore implements Store {
     const sure = isSure ? held : Math.min(held, facts.synced ?? 0)
     return {
       ...session,
-      state,
+      state: stateOf(facts, part && sure),
       received: isSettled(facts) ? (facts.total ?? 0) : sure,
       ...(facts.total !== undefined && { total: facts.total }),
       progressed: progressed.mtimeMs,
@@ -280,10 +279,12 @@ const isSpent = ({ state }: Session): boolean => state === 'published' || state 
 const isSettled = ({ published, refused, accepted }: Record['facts']): boolean =>
   published === true || refused !== undefined || accepted?.publish === false
 
-function stateOf({ facts }: Record, partExists: boolean): SessionState {
+/** @param held undefined where there is no part */
+function stateOf(facts: Record['facts'], held: number | undefined): SessionState {
   if (facts.published) return 'published'
   if (facts.refused !== undefined) return 'refused'
   if (facts.accepted?.publish === false) return 'accepted'
-  if (!partExists && facts.total !== undefined) return 'gone'
-  return facts.accepted ? 'accepted' : 'receiving'
+  if (held === undefined && facts.total !== undefined) return 'gone'
+  if (!facts.accepted) return 'receiving'
+  return held === facts.total ? 'accepted' : 'gone'
 }

@@ -331,6 +331,18 @@ describe('a loss of power', () => {
     expect(await loaded(store, published.id)).toMatchObject({ state: 'published', received: 3 })
   })
 
+  it('what was accepted and is not surely there any more has to come again', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root, { durability: 'none' })
+    const session = await complete(store, 'abc')
+    await store.accept(session, { publish: true })
+    await reboot(root, session.id)
+    const gone = await loaded(store, session.id)
+    expect(gone).toMatchObject({ state: 'gone', received: 0, total: 3 })
+    await store.append(gone, body('abc'), { total: 3, durable: true })
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'receiving', received: 3 })
+  })
+
   it('never writes to a file that stands under its name, though nobody remembers that it was published', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
