@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { resolve } from 'node:path'
+import { Readable } from 'node:stream'
 import { checkKeys, isRecord } from '../checks.ts'
 import type { HostId } from '../protocol/ack.ts'
 import { asBitsError } from '../protocol/errors.ts'
@@ -45,10 +46,18 @@ export async function keepReply(store: Store, session: Session, reply: Reply): P
   if (isRecord(reply) && 'url' in reply) return { url: checkReplyUrl(reply.url) }
   // Written by the application where the store would put it.
   const isInPlace = isRecord(reply) && 'file' in reply && isSame(reply.file, store.paths?.(session).reply)
-  await store.keepReply(
-    session,
-    isInPlace ? undefined : bytesOf(reply as Exclude<Reply, URL | { url: string }>),
-  )
+  const stream = reply instanceof Readable ? reply : undefined
+  // It may fail before the store asks for its first byte: unheard, that would end the process.
+  stream?.on('error', () => {})
+  try {
+    await store.keepReply(
+      session,
+      isInPlace ? undefined : bytesOf(reply as Exclude<Reply, URL | { url: string }>),
+    )
+  } finally {
+    // A store that failed before it asked leaves it open.
+    stream?.destroy()
+  }
   return 'kept'
 }
 

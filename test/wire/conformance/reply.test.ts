@@ -293,6 +293,37 @@ describe('Upload-reply', () => {
     expect((await download(reply)).body.toString()).toBe(text)
   })
 
+  it('a stream that fails before the store asks for its first byte is nobody’s end', async () => {
+    const reply = new Readable({ read() {} })
+    const upload = await session({
+      onUpload: () => reply,
+      fileSystem: {
+        ...nodeFileSystem,
+        open: async (path, flags) => {
+          if (path.endsWith('.reply')) {
+            reply.destroy(new Error('no first byte'))
+            await new Promise((resolve) => reply.once('close', resolve))
+          }
+          return nodeFileSystem.open(path, flags)
+        },
+      },
+    })
+    const failed = all(upload.upload, 'failed')
+    expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+    expect(failed[0]?.error.cause).toMatchObject({ message: 'no first byte' })
+  })
+
+  it('a stream is closed, even if the store never asks for its bytes', async () => {
+    const reply = Readable.from(['a reply'])
+    const store = memoryStore()
+    const upload = await session({
+      onUpload: () => reply,
+      store: { ...store, keepReply: () => Promise.reject(new Error('not now')) },
+    })
+    expectAck(await lastFragment(upload), 500, { received: 300 })
+    expect(reply.destroyed).toBe(true)
+  })
+
   it('a disk that cannot keep it is the server’s own failure', async () => {
     let full = true
     const upload = await session({
