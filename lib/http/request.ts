@@ -15,12 +15,16 @@ export const targetOf = ({ originalUrl, url }: MountedRequest): string => origin
 
 /** The whole URL that a client asked for, as far as can be known here: behind a proxy, as that passes it on. */
 export function urlOf(request: MountedRequest): string {
-  const target = targetOf(request)
-  if (!target.startsWith('/')) return target
   const { socket, headers } = request
+  const target = targetOf(request)
+  const [, host = headers.host, path = target] = /^https?:\/\/([^/?#]*)(.*)$/is.exec(target) ?? []
   const scheme = request.protocol ?? ('encrypted' in socket ? 'https' : 'http')
-  return `${scheme}://${headers.host ?? 'localhost'}${target}`
+  return `${scheme}://${isHost(host) ? host : 'localhost'}${path}`
 }
+
+/** Whatever stands in the field would else be a part of the path to whoever takes the URL apart. */
+const isHost = (host: string | undefined): boolean =>
+  host !== undefined && !/[/\\?#@]/.test(host) && URL.canParse(`http://${host}`)
 
 /**
  * Whether a request is a BITS packet: by its verb, or, behind a proxy that refuses verbs that it does not know, by a POST

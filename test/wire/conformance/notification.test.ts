@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { request } from 'node:http'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { memoryStore, type NotificationOptions, notifyApplication } from '../../../lib/index.ts'
+import { UploadProtocol } from '../../../lib/protocol/headers.ts'
 import { noise } from '../../support/bytes.ts'
-import type { Answer } from '../../support/client.ts'
+import { type Answer, answerTo } from '../../support/client.ts'
 import { E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { type Application, application } from '../application.ts'
 import { partOf, published, sessionFiles } from '../disk.ts'
@@ -22,6 +24,14 @@ function notifying({ url }: Pick<Application, 'url'>, options: Told, scene: Scen
 }
 
 const lastFragment = ({ client }: Upload): Promise<Answer> => client.fragment(0, file, file.length)
+
+/** The URL of a program that answers as no HTTP library would. */
+async function oddApplication(react: (socket: Socket) => void): Promise<Pick<Application, 'url'>> {
+  const server = createServer(react)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` }
+}
 
 describe('Notification of server applications', () => {
   it('95: by reference: a POST with three BITS headers, Content-Length 0 and no body', async () => {
@@ -174,6 +184,55 @@ describe('Notification of server applications', () => {
     expect(stranger.told).toEqual([])
   })
 
+  it.each([
+    'x/upload/elsewhere/',
+    'x/upload/elsewhere?y=',
+    'x\\upload\\elsewhere\\',
+    'x#',
+    'user@x',
+    'a b',
+    '[zz',
+    'x:99999',
+  ])('98: nor to the path that it names: %j is no host', async (host) => {
+    const told: string[] = []
+    const scene: Scene = {
+      before: [
+        (request, response, next) => {
+          if (request.method !== 'POST') return next()
+          told.push(`${request.headers.host} ${request.url}`)
+          request.resume()
+          response.end()
+        },
+      ],
+    }
+    const upload = await notifying({ url: 'handle' }, { mode: 'value' }, scene)
+    await upload.client.create({ Host: host })
+    expectAck(await lastFragment(upload), 200, { received: 300 })
+    expect(told).toEqual(['localhost /handle'])
+  })
+
+  it.each([
+    ['http://farm.example:81/upload/a.bin?A=1', 'http://farm.example:81/upload/a.bin?A=1'],
+    ['HTTP://x:99999/upload/a.bin', 'http://localhost/upload/a.bin'],
+  ])('98: of the target %s the host counts, if it is one', async (target, original) => {
+    const app = await application()
+    const upload = await notifying(app, { mode: 'value' })
+    const { hostname, port } = upload.url
+    const outgoing = request({
+      ...{ hostname, port, method: 'BITS_POST', path: target, agent: false },
+      headers: {
+        'BITS-Packet-Type': 'Create-Session',
+        'BITS-Supported-Protocols': UploadProtocol,
+        'Content-Length': 0,
+      },
+    })
+    const created = answerTo(outgoing)
+    outgoing.end()
+    upload.client.sessionId = String((await created).headers['bits-session-id'])
+    expectAck(await lastFragment(upload), 200, { received: 300 })
+    expect(app.told[0]?.headers['bits-original-request-url']).toBe(original)
+  })
+
   it('99: BITS-Static-Response-URL becomes BITS-Reply-URL as it is', async () => {
     const url = 'http://Replies.Example:80/a/../%7Eready?x={1}'
     const app = await application((response) => {
@@ -316,11 +375,8 @@ describe('Notification of server applications', () => {
 
   it('102: an answer that breaks off, or is none, is a failure like another', async () => {
     for (const text of ['HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf', 'Good morning\r\n\r\n', '']) {
-      const odd = createServer((socket) => socket.once('data', () => socket.end(text)))
-      await new Promise<void>((resolve) => odd.listen(0, '127.0.0.1', resolve))
-      onTestFinished(() => void odd.close())
-      const { port } = odd.address() as { port: number }
-      const upload = await notifying({ url: `http://127.0.0.1:${port}/` }, { mode: 'value' })
+      const odd = await oddApplication((socket) => socket.once('data', () => socket.end(text)))
+      const upload = await notifying(odd, { mode: 'value' })
       expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
     }
   })
@@ -349,12 +405,9 @@ describe('Notification of server applications', () => {
   })
 
   it('104: an application that does not read what it is sent runs out of time, too', async () => {
-    const deaf = createServer((socket) => socket.pause())
-    await new Promise<void>((resolve) => deaf.listen(0, '127.0.0.1', resolve))
-    onTestFinished(() => void deaf.close())
-    const { port } = deaf.address() as { port: number }
+    const deaf = await oddApplication((socket) => socket.pause())
     const big = noise(16 * 1024 * 1024)
-    const upload = await notifying({ url: `http://127.0.0.1:${port}/` }, { mode: 'value', timeout: 100 })
+    const upload = await notifying(deaf, { mode: 'value', timeout: 100 })
     const ack = await upload.client.fragment(0, big, big.length)
     expectAck(ack, 408, { error: '0x800705B4', context: '0x7', received: big.length })
   })
@@ -383,11 +436,8 @@ describe('Notification of server applications', () => {
   it('106: an answer without Content-Length and with Connection: close is taken', async () => {
     // As the application of the capture answered.
     const answer = 'HTTP/1.1 200 OK\r\nServer: Microsoft-IIS/6.0\r\nConnection: close\r\n\r\nthe reply'
-    const captured = createServer((socket) => socket.once('data', () => socket.end(answer)))
-    await new Promise<void>((resolve) => captured.listen(0, '127.0.0.1', resolve))
-    onTestFinished(() => void captured.close())
-    const { port } = captured.address() as { port: number }
-    const upload = await notifying({ url: `http://127.0.0.1:${port}/` }, { mode: 'value' })
+    const captured = await oddApplication((socket) => socket.once('data', () => socket.end(answer)))
+    const upload = await notifying(captured, { mode: 'value' })
     const ack = await lastFragment(upload)
     expectAck(ack, 200, { received: 300 })
     expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('the reply')
