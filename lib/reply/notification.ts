@@ -61,7 +61,8 @@ export function notifyApplication(
     const paths = mode === 'reference' ? await preparePaths(upload) : undefined
     const answer = await post({ url, timeout, upload, caller, paths })
     if (isSuccess(answer)) return decide(answer, paths)
-    await drain(answer)
+    // Its head says all there is to know.
+    await drain(answer).catch(() => {})
     throw refusalOf(answer)
   }
 }

@@ -49,12 +49,16 @@ export function post({ url, timeout, upload, caller, paths }: Notification): Pro
     outgoing
       .on('timeout', () => (answer ?? outgoing).destroy(new BitsError('application-timeout')))
       .on('error', reject)
+      // After an upgrade that nobody asked for this is all that comes.
+      .on('close', () => reject(new Error('The application ended the connection without an answer')))
       .on('response', (response) => {
         answer = response
+        // An application that has answered before it has read all is not sent the rest, nor is the file kept open for it.
+        response.on('close', () => outgoing.destroy())
         resolve(response)
       })
     if (paths) outgoing.end()
-    // An application that answers before it has read all may break the rest off; its answer stands.
+    // If it breaks the rest off itself, its answer stands.
     else pipeline(upload.read(), outgoing, (error) => error && !answer && reject(error))
   })
 }
@@ -87,7 +91,9 @@ function targetOf(url: string, uploadUrl: string, { socket }: IncomingMessage): 
     port: localPort,
     path,
     headers: { Host: target.host },
-    ...('encrypted' in socket && { servername: isIP(unbracketed(target.hostname)) ? '' : target.hostname }),
+    ...('encrypted' in socket && {
+      servername: isIP(unbracketed(target.hostname)) ? '' : target.hostname,
+    }),
   } as RequestOptions
 }
 

@@ -3,8 +3,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { memoryStore, type NotificationOptions, notifyApplication } from '../../../lib/index.ts'
+import { memoryStore, type NotificationOptions, notifyApplication, type Session } from '../../../lib/index.ts'
 import { UploadProtocol } from '../../../lib/protocol/headers.ts'
 import { noise } from '../../support/bytes.ts'
 import { type Answer, answerTo } from '../../support/client.ts'
@@ -378,6 +379,42 @@ describe('Notification of server applications', () => {
       const odd = await oddApplication((socket) => socket.once('data', () => socket.end(text)))
       const upload = await notifying(odd, { mode: 'value' })
       expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+    }
+  })
+
+  it.each(['reference', 'value'] as const)(
+    '102: so is an upgrade that nobody asked for, by %s',
+    async (mode) => {
+      const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'
+      const app = await oddApplication((socket) => socket.once('data', () => socket.write(switching)))
+      const upload = await notifying(app, { mode })
+      expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+    },
+  )
+
+  it('102: an application that answers before it has read all is not sent the rest', async () => {
+    const app = await oddApplication((socket) => {
+      socket.once('data', () => {
+        socket.pause()
+        socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nreply')
+      })
+    })
+    const big = noise(16 * 1024 * 1024)
+    const store = memoryStore()
+    const read: Readable[] = []
+    const reading = { ...store, read: (upload: Session) => (read[read.length] = store.read(upload)) }
+    const upload = await notifying(app, { mode: 'value' }, { store: reading })
+    const ack = await upload.client.fragment(0, big, big.length)
+    expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('reply')
+    expect(read.map(({ destroyed }) => destroyed)).toEqual([true])
+  })
+
+  it('103: 403 is 403, even if the rest of the answer does not come', async () => {
+    const half = 'HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nhalf'
+    for (const end of [(socket: Socket) => socket.end(half), (socket: Socket) => socket.write(half)]) {
+      const app = await oddApplication((socket) => socket.once('data', () => end(socket)))
+      const upload = await notifying(app, { mode: 'value', timeout: 50 })
+      expectAck(await lastFragment(upload), 403, { error: E_ACCESSDENIED, context: '0x7', received: 300 })
     }
   })
 
