@@ -2,6 +2,7 @@ import { type IncomingMessage, type RequestOptions, request as requestHttp } fro
 import { request as requestHttps } from 'node:https'
 import { isIP } from 'node:net'
 import { pipeline } from 'node:stream'
+import { urlToHttpOptions } from 'node:url'
 import { BitsError } from '../protocol/errors.ts'
 import {
   OriginalRequestUrlHeader,
@@ -75,10 +76,7 @@ function targetOf(url: string, uploadUrl: string, { socket }: IncomingMessage): 
   const isAbsolute = URL.canParse(url)
   const target = new URL(url, isAbsolute ? undefined : uploadUrl)
   if (query) target.search += `${target.search ? '&' : '?'}${query}`
-  const path = target.pathname + target.search
-  if (isAbsolute) {
-    return { protocol: target.protocol, hostname: unbracketed(target.hostname), port: target.port, path }
-  }
+  if (isAbsolute) return urlToHttpOptions(target) as RequestOptions
   const { localAddress, localPort } = socket
   if (localAddress === undefined || localPort === undefined) {
     throw new TypeError(
@@ -89,12 +87,12 @@ function targetOf(url: string, uploadUrl: string, { socket }: IncomingMessage): 
     protocol: 'encrypted' in socket ? 'https:' : 'http:',
     hostname: localAddress,
     port: localPort,
-    path,
+    path: target.pathname + target.search,
     headers: { Host: target.host },
     ...('encrypted' in socket && {
-      servername: isIP(unbracketed(target.hostname)) ? '' : target.hostname,
+      servername: isIP(target.hostname.replace(/^\[|\]$/g, '')) ? '' : target.hostname,
+      // Who is at its own address it knows, and its certificate may be for names, or signed by somebody, that Node does not.
+      rejectUnauthorized: false,
     }),
   } as RequestOptions
 }
-
-const unbracketed = (host: string): string => host.replace(/^\[|\]$/g, '')

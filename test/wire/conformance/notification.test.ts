@@ -1,14 +1,23 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { request } from 'node:http'
+import { type OutgoingHttpHeaders, request } from 'node:http'
+import { createServer as createTlsServer, request as requestTls } from 'node:https'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { memoryStore, type NotificationOptions, notifyApplication, type Session } from '../../../lib/index.ts'
+import {
+  bitsUpload,
+  memoryStore,
+  type NotificationOptions,
+  notifyApplication,
+  type Session,
+} from '../../../lib/index.ts'
 import { UploadProtocol } from '../../../lib/protocol/headers.ts'
+import { certificate } from '../../http/verb-wire.ts'
 import { noise } from '../../support/bytes.ts'
 import { type Answer, answerTo } from '../../support/client.ts'
+import { listen } from '../../support/server.ts'
 import { E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { type Application, application } from '../application.ts'
 import { partOf, published, sessionFiles } from '../disk.ts'
@@ -232,6 +241,38 @@ describe('Notification of server applications', () => {
     upload.client.sessionId = String((await created).headers['bits-session-id'])
     expectAck(await lastFragment(upload), 200, { received: 300 })
     expect(app.told[0]?.headers['bits-original-request-url']).toBe(original)
+  })
+
+  it('98: a relative URL is asked of this server by TLS, whoever has signed its certificate', async () => {
+    const told: string[] = []
+    const onUpload = notifyApplication({ url: 'handle', mode: 'value' })
+    const receive = bitsUpload({ store: memoryStore(), onUpload })
+    const server = createTlsServer(certificate, (request, response) =>
+      receive(request, response, () => {
+        told.push(`${request.method} ${request.headers.host} ${request.url}`)
+        request.resume()
+        response.end()
+      }),
+    )
+    const { port } = await listen(server)
+    const send = (
+      type: string,
+      headers: OutgoingHttpHeaders,
+      body: Uint8Array = file.subarray(0, 0),
+    ): Promise<Answer> => {
+      const outgoing = requestTls({
+        ...{ port, host: '127.0.0.1', path: '/a.bin', method: 'BITS_POST', rejectUnauthorized: false },
+        headers: { 'BITS-Packet-Type': type, 'Content-Length': body.length, ...headers },
+      })
+      const answer = answerTo(outgoing)
+      outgoing.end(body)
+      return answer
+    }
+    const created = await send('Create-Session', { 'BITS-Supported-Protocols': UploadProtocol })
+    const sessionId = String(created.headers['bits-session-id'])
+    const last = { 'BITS-Session-Id': sessionId, 'Content-Range': 'bytes 0-299/300' }
+    expectAck(await send('Fragment', last, file), 200, { received: 300 })
+    expect(told).toEqual([`POST 127.0.0.1:${port} /handle`])
   })
 
   it('99: BITS-Static-Response-URL becomes BITS-Reply-URL as it is', async () => {
@@ -486,6 +527,14 @@ describe('Notification of server applications', () => {
     const acks = [await lastFragment(upload), await lastFragment(upload), await lastFragment(upload)]
     expect(new Set(acks.map(({ headers }) => headers['bits-reply-url'])).size).toBe(1)
     expect(app.told).toHaveLength(1)
+  })
+
+  it('signs in with the name and password of its URL', async () => {
+    const app = await application()
+    const url = app.url.replace('http://', 'http://a%40b:c%3Ad@')
+    expectAck(await lastFragment(await notifying({ url }, { mode: 'value' })), 200)
+    const credentials = Buffer.from('a@b:c:d').toString('base64')
+    expect(app.told[0]?.headers.authorization).toBe(`Basic ${credentials}`)
   })
 
   it('names the host that Create-Session asked for, wherever the fragments went', async () => {
