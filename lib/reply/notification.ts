@@ -48,13 +48,16 @@ const MaxDelay = 2 ** 31 - 1
 export function notifyApplication(
   options: NotificationOptions,
 ): (upload: CompleteUpload, caller: IncomingMessage) => Promise<UploadDecision> {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError('notifyApplication: pass options, at least { url, mode }')
+  }
   checkKeys('notifyApplication', 'option', options, ['url', 'mode', 'timeout'])
   const { url, mode, timeout = 300_000 } = options
   checkUrl(url)
   if (mode !== 'reference' && mode !== 'value') {
     throw new TypeError(`notifyApplication: mode is 'reference' or 'value', not '${mode}'`)
   }
-  if (!(timeout >= 1 && timeout <= MaxDelay)) {
+  if (typeof timeout !== 'number' || !(timeout >= 1 && timeout <= MaxDelay)) {
     throw new TypeError(`notifyApplication: timeout is a number of milliseconds from 1 to ${MaxDelay}`)
   }
   return async (upload, caller) => {

@@ -537,6 +537,26 @@ describe('Notification of server applications', () => {
     expect(app.told[0]?.headers.authorization).toBe(`Basic ${credentials}`)
   })
 
+  it.each<[string, unknown, RegExp]>([
+    ['nothing', undefined, /pass options, at least \{ url, mode \}/],
+    ['a timeout in words', { url: '/', mode: 'value', timeout: '5000' }, /timeout is a number/],
+    ['no timeout at all', { url: '/', mode: 'value', timeout: Number.NaN }, /timeout is a number/],
+    ['too long a timeout', { url: '/', mode: 'value', timeout: 2 ** 31 }, /timeout is a number/],
+    ['a timeout of nothing', { url: '/', mode: 'value', timeout: 0 }, /timeout is a number/],
+    ['no url', { mode: 'value' }, /url is a URL/],
+    ['an empty url', { url: '', mode: 'value' }, /url is a URL/],
+    ['another scheme', { url: 'ftp://x/', mode: 'value' }, /url is a URL/],
+    ['another host without a scheme', { url: '//x/', mode: 'value' }, /url is a URL/],
+    ['the same with backslashes', { url: '\\\\x\\', mode: 'value' }, /url is a URL/],
+    ['too long a url', { url: `http://x/${'y'.repeat(2200)}`, mode: 'value' }, /url is longer/],
+    ['no mode', { url: '/' }, /mode is 'reference' or 'value'/],
+    ['a misspelt option', { url: '/', mode: 'value', timout: 1 }, /did you mean 'timeout'/],
+  ])('takes %s for a mistake of the caller', (_, options, message) => {
+    const notify = () => notifyApplication(options as NotificationOptions)
+    expect(notify).toThrow(TypeError)
+    expect(notify).toThrow(message)
+  })
+
   it('names the host that Create-Session asked for, wherever the fragments went', async () => {
     const app = await application()
     const upload = await notifying(app, { mode: 'value' })
