@@ -11,7 +11,7 @@ export const replyReference = (id: string): string =>
   `BITS-Sessions/Replies/${encodeURIComponent(id)}/responsefile.bin`
 
 const path =
-  /^(.*\/)BITS-Sessions\/Replies\/(?:\{|%7b)([0-9a-f-]{36})(?:\}|%7d)\/responsefile\.bin(?:\?.*)?$/is
+  /^([^?#]*\/)BITS-Sessions\/Replies\/(?:\{|%7b)([0-9a-f-]{36})(?:\}|%7d)\/responsefile\.bin(?:\?.*)?$/is
 
 /** The session's id and the destination's folder in a target that {@link replyReference} leads to; undefined for others. */
 export function readReplyTarget(

@@ -469,7 +469,8 @@ describe('Upload-reply', () => {
     }
     expect((await download(reply, {}, 'POST')).body.toString()).toBe('the app')
     expect((await download(new URL(`${reply.href}x`))).body.toString()).toBe('the app')
-    expect(seen).toHaveLength(5)
+    expect((await download(new URL(`search?for=${reply.pathname}`, url))).body.toString()).toBe('the app')
+    expect(seen).toHaveLength(6)
   })
 
   it('that vanished from the disk is 404; one that cannot be read breaks the connection', async () => {
