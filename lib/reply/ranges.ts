@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import parseRange, { type Range } from 'range-parser'
 import type { KeptReply } from '../stores/store.ts'
 
-/** More ranges in one request than a downloader asks for; who asks for more gets the whole reply. */
+/** More ranges in one request than a downloader asks for; who asks for more, or for more bytes than there are, has it of `send`. */
 const MaxRanges = 64
 
 /** The ranges of a request, in its order, if it asks for several that all exist; undefined for all else. */
@@ -10,7 +10,8 @@ export function severalRanges(range: string | undefined, size: number): readonly
   if (range === undefined || !range.includes(',')) return undefined
   const ranges = parseRange(size, range)
   if (!Array.isArray(ranges) || ranges.type !== 'bytes') return undefined
-  return ranges.length > 1 && ranges.length <= MaxRanges ? ranges : undefined
+  const bytes = ranges.reduce((sum, { start, end }) => sum + end - start + 1, 0)
+  return ranges.length > 1 && ranges.length <= MaxRanges && bytes <= size ? ranges : undefined
 }
 
 /** A body of several parts, whose length is known before the first byte is read. */

@@ -35,7 +35,10 @@ export function serveReply(
   // Strong, so that a download may be resumed with If-Range; what `send` makes of size and time is weak.
   response.setHeader('ETag', `"${tag}-${Math.trunc(reply.modified).toString(36)}"`)
 
-  const sender = send(request, 'reply', { cacheControl: false })
+  // An empty one has no ranges, and 416 would be an error to a client that asks for a first piece before it knows the
+  // length: 200 says that this is all.
+  response.setHeader('Accept-Ranges', 'bytes')
+  const sender = send(request, 'reply', { cacheControl: false, acceptRanges: reply.size > 0 })
   Object.assign(sender, { res: response })
   sender.stream = (_, options = {}) => {
     const { start, end } = options as { start: number; end: number }

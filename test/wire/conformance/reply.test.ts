@@ -111,6 +111,9 @@ describe('Upload-reply', () => {
     const many = Array.from({ length: 65 }, (_, i) => `${i * 2}-${i * 2}`).join()
     const answer = await download(reply, { Range: `bytes=${many}` })
     expect([answer.status, answer.body.length]).toEqual([200, 10_240])
+    // The same bytes again and again: once is enough.
+    const whole = await download(reply, { Range: `bytes=${Array(64).fill('0-').join()}` })
+    expect(whole.body.length).toBe(10_240)
   })
 
   it('109: the reply is never compressed nor chunked', async () => {
@@ -220,6 +223,12 @@ describe('Upload-reply', () => {
       const answer = await download(reply, {}, method)
       expect([answer.status, answer.headers['content-length']]).toEqual([200, '0'])
       expect(answer.headers['last-modified']).toBeDefined()
+      // A client that asks for a first piece before it knows the length must not take it for an error.
+      for (const range of ['bytes=0-9976', 'bytes=0-99,200-299']) {
+        const piece = await download(reply, { Range: range }, method)
+        expect([piece.status, piece.headers['content-length']]).toEqual([200, '0'])
+        expect(piece.headers['accept-ranges']).toBe('bytes')
+      }
     }
   })
 
