@@ -9,10 +9,7 @@ export const isReplyRequest = (request: IncomingMessage): boolean =>
 
 /** An ordinary answer of HTTP, for a download knows no Acks. */
 export function refuseReply(response: ServerResponse, { code, status, challenge }: BitsError): void {
-  if (response.headersSent) {
-    response.destroy()
-    return
-  }
+  if (response.headersSent) return
   // 500 is what begins an upload anew; here it would only mean: ask again.
   response.statusCode = code === 'session-not-found' ? 404 : status
   if (challenge !== undefined) response.setHeader('WWW-Authenticate', challenge)

@@ -28,6 +28,8 @@ export function serveReply(
   reply: KeptReply,
   tag: string,
 ): void {
+  // Somebody else may have answered meanwhile, a time-out's middleware perhaps: one answer is enough.
+  if (response.headersSent) return
   response.setHeader('Content-Type', Type)
   response.setHeader('X-Content-Type-Options', 'nosniff')
   // no-transform: compression by the app's own middleware, or a proxy, would take the length and the ranges away.

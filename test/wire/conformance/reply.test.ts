@@ -502,6 +502,30 @@ describe('Upload-reply', () => {
     await expect(download(broken.reply)).rejects.toThrow()
   })
 
+  it('is not sent where somebody else has answered meanwhile', async () => {
+    let answer: (() => void) | undefined
+    const upload = await replied(() => text, {
+      store: memoryStore(),
+      before: [
+        (_, response, next) => {
+          answer = () => response.writeHead(504, { 'Content-Length': 8 }).end('too late')
+          next()
+        },
+      ],
+      authorize: (_, { type }) => {
+        if (type === 'Get-Reply') answer?.()
+        return true
+      },
+    })
+    const failed = all(upload.upload, 'failed')
+    const elsewhere = new URL(upload.reply.pathname.replace('BITS-', 'x/BITS-'), upload.reply)
+    for (const url of [upload.reply, elsewhere]) {
+      const { status, body } = await download(url)
+      expect([status, body.toString()]).toEqual([504, 'too late'])
+    }
+    expect(failed).toEqual([])
+  })
+
   it('is 503 when the server is stopping', async () => {
     const { reply, upload } = await withText()
     await upload.close()
