@@ -227,8 +227,8 @@ export class FileStore implements Store {
     if (record.facts.copying) await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
     if (session.overwrite) await orAbsent(this.#fs.unlink(this.#spare(id)))
     await orAbsent(this.#fs.unlink(this.#part(id)))
-    // Of an upload that was published and not accepted before there never was one.
-    if (record.facts.accepted || !record.facts.published) await this.#replies.remove(id)
+    // Also where none was accepted: an earlier try may have left one.
+    await this.#replies.remove(id)
     await this.#records.remove(id)
   }
 

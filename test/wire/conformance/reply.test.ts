@@ -302,6 +302,17 @@ describe('Upload-reply', () => {
     expect((await download(reply)).body.toString()).toBe(text)
   })
 
+  it('what was written of a reply that came to nothing goes with the session', async () => {
+    const { client, directory } = await session({
+      onUpload: ({ paths }) => writeFile(String(paths?.reply), 'half a re'),
+    })
+    const ack = await lastFragment({ client })
+    expectAck(ack, 200, { received: 300 })
+    expect(ack.headers['bits-reply-url']).toBeUndefined()
+    expectAck(await client.close(), 200)
+    expect(await sessionFiles(directory)).toEqual([])
+  })
+
   it('a stream that fails before the store asks for its first byte is nobody’s end', async () => {
     const reply = new Readable({ read() {} })
     const upload = await session({
