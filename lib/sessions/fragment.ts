@@ -66,7 +66,7 @@ async function take<Caller>(
   if (total > session.maxSize) throw new BitsError('too-large')
   if (lengthOf(range) > settings.maxFragmentSize) throw new BitsError('fragment-too-large')
   // The last fragment again, because its Ack was lost: the same final answer.
-  if (['published', 'accepted', 'refused'].includes(session.state)) {
+  if (isDecided(session)) {
     await readAway(incoming)
     return session
   }
@@ -92,8 +92,13 @@ async function finished<Caller>(
 ): Promise<Session> {
   const now = error instanceof BitsError && error.code === 'out-of-sync' && (await settings.store.load(id))
   if (!now || now.received !== total) throw error
+  if (isDecided(now)) return now
   return settings.store.append(now, nothing(), { total, durable: true })
 }
+
+/** Nothing is written to it any more: its bytes may be elsewhere, or gone. */
+const isDecided = ({ state }: Session): boolean =>
+  state === 'published' || state === 'accepted' || state === 'refused'
 
 async function* nothing(): AsyncGenerator<never> {}
 

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { BitsError, type BitsUploadOptions, fileStore, memoryStore, type Reply } from '../../../lib/index.ts'
 import { nodeFileSystem } from '../../../lib/stores/file-system.ts'
 import { noise } from '../../support/bytes.ts'
-import { type Answer, hresult, TestClient } from '../../support/client.ts'
+import { type Answer, answerTo, begin, hresult, TestClient } from '../../support/client.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
 import { BG_E_SESSION_NOT_FOUND, E_ACCESSDENIED, expectAck } from '../acks.ts'
 import { age, partOf, published, sessionFiles } from '../disk.ts'
@@ -382,6 +382,25 @@ describe('Upload-reply', () => {
     expect(told[0]?.error.message).toBe('a virus')
     expectAck(await other.close(), 200)
     expect(await published(upload.directory)).toEqual([])
+  })
+
+  it('a repeat of the last fragment that another overtakes is answered as the other is', async () => {
+    const upload = await session({
+      onUpload: () => {
+        throw new BitsError('application-refused')
+      },
+    })
+    const failed = all(upload.upload, 'failed')
+    const expected = { error: E_ACCESSDENIED, context: '0x7', received: 300 } as const
+    expectAck(await lastFragment(upload), 403, expected)
+    const { client } = upload
+    const outgoing = begin(client.url, 'Fragment', { headers: client.range(0, 300, 300) })
+    const slow = answerTo(outgoing)
+    outgoing.write(file.subarray(0, 100))
+    expectAck(await lastFragment(upload), 403, expected)
+    outgoing.end(file.subarray(100))
+    expectAck(await slow, 403, expected)
+    expect(failed).toEqual([])
   })
 
   it.each<[string, unknown]>([
