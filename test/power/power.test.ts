@@ -238,6 +238,19 @@ it.each([
   expect([...disk.files().keys()].filter((path) => path.includes(uploader.sessionId))).toEqual([])
 })
 
+it.each([
+  // The reply, the names, the record; then the file, as without.
+  ['file', 2 + 3],
+  ['none', 0],
+] as const)('durability %s makes %d syncs for a file with a reply', async (durability, syncs) => {
+  const { disk, client } = await machine(durability, () => 'a reply')
+  const uploader = client()
+  await send(uploader, { acked: 0, done: false })
+  await uploader.close()
+  expect(disk.syncs).toBe(syncs)
+  expect([...disk.files().keys()]).toEqual(['/disk/a.bin'])
+})
+
 it('durability none promises nothing: the disk does forget', async () => {
   let lost = 0
   for (let seed = 1; seed <= 20; seed += 1) {

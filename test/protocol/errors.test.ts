@@ -27,6 +27,23 @@ describe('BitsError', () => {
     }
   })
 
+  it('takes a status and an HRESULT of an error only, and makes one of the other', () => {
+    expect(new BitsError('application-failed', undefined, { status: 503 })).toMatchObject({
+      status: 503,
+      hresult: 0x801901f7,
+    })
+    expect(new BitsError('application-failed', undefined, { hresult: 0xa0000001 })).toMatchObject({
+      status: 500,
+      hresult: 0xa0000001,
+    })
+    for (const details of [
+      ...[399, 600, 404.5].map((status) => ({ status })),
+      ...[0x7fffffff, 0x100000000, 0x80000000 + 0.5].map((hresult) => ({ hresult })),
+    ]) {
+      expect(() => new BitsError('application-failed', undefined, details)).toThrow(TypeError)
+    }
+  })
+
   it('takes more details without losing those it has', () => {
     const cause = new Error('EIO')
     const error = new BitsError('store-failed', 'It broke', { cause })

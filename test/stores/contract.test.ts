@@ -209,4 +209,15 @@ describe('the memory store', () => {
     expect(await loaded(store, session.id)).toMatchObject({ received: 3 })
     expect(() => memoryStore({ capacity: 0 })).toThrow(TypeError)
   })
+
+  it('counts replies, too', async () => {
+    const store = memoryStore({ capacity: 8 })
+    const session = await complete(store, 'abc')
+    const full = store.keepReply(session, body('abc', 'def'))
+    await expect(full).rejects.toMatchObject({ code: 'disk-full' })
+    await store.keepReply(session, body('abcd'))
+    await expect(complete(store, 'xy', { name: 'b.bin' })).rejects.toMatchObject({ code: 'disk-full' })
+    await store.remove(session)
+    await complete(store, 'xy', { name: 'c.bin' })
+  })
 })

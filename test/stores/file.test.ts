@@ -207,10 +207,13 @@ describe('what a crash leaves', () => {
     const { id: fresh } = newSession()
     await writeFile(join(sessions, `${torn}.json`), '{"version":1,"sess')
     await writeFile(join(sessions, `${orphan}.part`), 'abc')
+    await writeFile(join(sessions, `${orphan}.reply`), 'abc')
     await writeFile(join(sessions, `${fresh}.json`), '')
     await writeFile(join(sessions, 'README'), 'not ours')
     const old = new Date(Date.now() - 3_600_000)
-    for (const name of [`${torn}.json`, `${orphan}.part`]) await utimes(join(sessions, name), old, old)
+    for (const name of [`${torn}.json`, `${orphan}.part`, `${orphan}.reply`]) {
+      await utimes(join(sessions, name), old, old)
+    }
     expect(await listed(store)).toEqual([kept.id])
     expect((await readdir(sessions)).sort()).toEqual(
       [`${kept.id}.json`, `${kept.id}.part`, `${fresh}.json`, 'README'].sort(),
@@ -230,6 +233,19 @@ describe('what a crash leaves', () => {
     expect(await readdir(join(root, '.bits-sessions'))).toEqual([`${session.id}.json`])
     expect(await loaded(store, session.id)).toMatchObject({ state: 'published', received: 3 })
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+
+  it('is not cleared away while its session goes on: a reply of whatever age', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc')
+    await store.keepReply(session, body('a reply'))
+    await store.accept(session, { publish: true, reply: 'kept' })
+    await store.publish(await loaded(store, session.id))
+    const old = new Date(Date.now() - 3_600_000)
+    await utimes(join(root, '.bits-sessions', `${session.id}.reply`), old, old)
+    expect(await listed(store)).toEqual([session.id])
+    expect(await store.loadReply(session)).toMatchObject({ size: 7 })
   })
 
   it('hides no other session: one record that cannot be read fails the list, behind all others', async () => {

@@ -1,7 +1,9 @@
 import { expect, it } from 'vitest'
-import { memoryStore, type Store } from '../../lib/index.ts'
+import { type FileSystem, fileStore, memoryStore, type Store } from '../../lib/index.ts'
+import { nodeFileSystem } from '../../lib/stores/file-system.ts'
 import { patientStore } from '../../lib/stores/patience.ts'
 import { received, TestClient } from '../support/client.ts'
+import { temporaryDirectory } from '../support/directory.ts'
 import { withResolvers } from '../support/promise.ts'
 import { uploadServer } from '../support/server.ts'
 import { body, complete, listed, loaded, newSession } from '../support/store.ts'
@@ -9,7 +11,7 @@ import { body, complete, listed, loaded, newSession } from '../support/store.ts'
 const never = new Promise<never>(() => {})
 const hello = Buffer.from('hello')
 
-it.each(['create', 'load', 'append', 'publish'] as const)(
+it.each(['create', 'load', 'append', 'keepReply', 'accept', 'publish'] as const)(
   'store.%s that never settles: an Ack in bounded time, the session free, and all well when it works again',
   async (verb) => {
     const store = memoryStore()
@@ -18,7 +20,12 @@ it.each(['create', 'load', 'append', 'publish'] as const)(
       ...store,
       [verb]: (...args: never[]) => (hung ? never : (store[verb] as (...args: never[]) => unknown)(...args)),
     }
-    const { upload, url } = await uploadServer({ store: hanging as Store, storeTimeout: 40, sweepEvery: 0 })
+    const { upload, url } = await uploadServer({
+      store: hanging as Store,
+      storeTimeout: 40,
+      sweepEvery: 0,
+      onUpload: () => 'a reply',
+    })
     const errors: string[] = []
     upload.events.on('failed', ({ error }) => errors.push(error.message))
     const client = new TestClient(new URL('a.bin', url))
@@ -46,6 +53,36 @@ it('counts the store’s time only: a client may take its own', async () => {
   }
   const after = await store.append(await loaded(store, session.id), slow(), { total: 3, durable: true })
   expect(after.received).toBe(3)
+  await store.keepReply(after, slow())
+  expect(await store.loadReply(after)).toMatchObject({ size: 3 })
+})
+
+it('writes no more of a reply that was given up', async () => {
+  const [gate, hung] = [withResolvers<void>(), withResolvers<void>()]
+  let written = 0
+  const fileSystem: FileSystem = {
+    ...nodeFileSystem,
+    writev: async (fd, buffers, position) => {
+      if (written === 2) hung.resolve()
+      if (written === 2) await gate.promise
+      const count = await nodeFileSystem.writev(fd, buffers, position)
+      written += count
+      return count
+    },
+  }
+  const files = fileStore(await temporaryDirectory(), { fileSystem })
+  const session = await complete(files, 'ab')
+  const closed = withResolvers<void>()
+  fileSystem.close = async (fd) => {
+    await nodeFileSystem.close(fd)
+    closed.resolve()
+  }
+  const kept = patientStore(files, 20).keepReply(session, body('c', 'd', 'e'))
+  await expect(kept).rejects.toMatchObject({ code: 'store-failed' })
+  await hung.promise
+  gate.resolve()
+  await closed.promise
+  expect(written).toBe(3)
 })
 
 it('tells an append that it was given up, and passes on errors of both sides', async () => {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { type OutgoingHttpHeaders, request } from 'node:http'
+import { createServer as createHttpServer, type OutgoingHttpHeaders, request } from 'node:http'
 import { createServer as createTlsServer, request as requestTls } from 'node:https'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -17,6 +17,7 @@ import { UploadProtocol } from '../../../lib/protocol/headers.ts'
 import { certificate } from '../../http/verb-wire.ts'
 import { noise } from '../../support/bytes.ts'
 import { type Answer, answerTo } from '../../support/client.ts'
+import { temporaryDirectory } from '../../support/directory.ts'
 import { listen } from '../../support/server.ts'
 import { E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { type Application, application } from '../application.ts'
@@ -81,6 +82,19 @@ describe('Notification of server applications', () => {
     // Neither a file of its own, nor anything left of it.
     expectAck(await upload.client.close(), 200)
     expect(await sessionFiles(upload.directory)).toEqual([])
+  })
+
+  it('95: paths are bytes, whatever letters they have', async () => {
+    const seen: string[] = []
+    const app = await application(async (response, { headers }) => {
+      const path = Buffer.from(String(headers['bits-request-datafile-name']), 'latin1').toString()
+      seen.push(path, await readFile(path, 'latin1'))
+      response.end()
+    })
+    const directory = join(await temporaryDirectory(), 'ü 日本')
+    const upload = await notifying(app, { mode: 'reference' }, { directory })
+    expectAck(await lastFragment(upload), 200)
+    expect(seen).toEqual([partOf(directory, upload.id), file.toString('latin1')])
   })
 
   it('95: a reply of an attempt that failed is not taken for that of the next', async () => {
@@ -222,9 +236,10 @@ describe('Notification of server applications', () => {
   })
 
   it.each([
-    ['http://farm.example:81/upload/a.bin?A=1', 'http://farm.example:81/upload/a.bin?A=1'],
-    ['HTTP://x:99999/upload/a.bin', 'http://localhost/upload/a.bin'],
-  ])('98: of the target %s the host counts, if it is one', async (target, original) => {
+    ['http://farm.example:81/upload/a.bin?A=1', 'http://farm.example:81/upload/a.bin?A=1', '?A=1'],
+    ['HTTP://x:99999/upload/a.bin', 'http://localhost/upload/a.bin', ''],
+    ['/upload/a.bin?A=1#B', 'http://own.example/upload/a.bin?A=1#B', '?A=1'],
+  ])('98: of the target %s the host counts, if it is one', async (target, original, query) => {
     const app = await application()
     const upload = await notifying(app, { mode: 'value' })
     const { hostname, port } = upload.url
@@ -234,6 +249,7 @@ describe('Notification of server applications', () => {
         'BITS-Packet-Type': 'Create-Session',
         'BITS-Supported-Protocols': UploadProtocol,
         'Content-Length': 0,
+        Host: 'own.example',
       },
     })
     const created = answerTo(outgoing)
@@ -241,6 +257,7 @@ describe('Notification of server applications', () => {
     upload.client.sessionId = String((await created).headers['bits-session-id'])
     expectAck(await lastFragment(upload), 200, { received: 300 })
     expect(app.told[0]?.headers['bits-original-request-url']).toBe(original)
+    expect(app.told[0]?.target).toBe(`/svc/handle${query}`)
   })
 
   it('98: a relative URL is asked of this server by TLS, whoever has signed its certificate', async () => {
@@ -268,11 +285,42 @@ describe('Notification of server applications', () => {
       outgoing.end(body)
       return answer
     }
-    const created = await send('Create-Session', { 'BITS-Supported-Protocols': UploadProtocol })
+    const names: unknown[] = []
+    server.on('secureConnection', ({ servername }) => names.push(servername))
+    const created = await send('Create-Session', {
+      'BITS-Supported-Protocols': UploadProtocol,
+      Host: 'farm.example',
+    })
     const sessionId = String(created.headers['bits-session-id'])
     const last = { 'BITS-Session-Id': sessionId, 'Content-Range': 'bytes 0-299/300' }
     expectAck(await send('Fragment', last, file), 200, { received: 300 })
-    expect(told).toEqual([`POST 127.0.0.1:${port} /handle`])
+    expect(told).toEqual(['POST farm.example /handle'])
+    expect(names).toEqual(['farm.example', false, 'farm.example'])
+  })
+
+  it('98: a server without an address has to be told the whole URL', async () => {
+    const onUpload = notifyApplication({ url: 'handle', mode: 'value' })
+    const receive = bitsUpload({ store: memoryStore(), onUpload })
+    const failed = all(receive, 'failed')
+    const server = createHttpServer((request, response) => receive(request, response, () => response.end()))
+    const socketPath = join(await temporaryDirectory(), 'socket')
+    await new Promise<void>((resolve) => server.listen(socketPath, resolve))
+    onTestFinished(() => void server.close())
+    const send = (type: string, headers: OutgoingHttpHeaders, body?: Uint8Array): Promise<Answer> => {
+      const length = { 'Content-Length': body?.length ?? 0 }
+      const outgoing = request({
+        ...{ socketPath, path: '/a.bin', method: 'BITS_POST', agent: false },
+        headers: { 'BITS-Packet-Type': type, ...length, ...headers },
+      })
+      const answer = answerTo(outgoing)
+      outgoing.end(body)
+      return answer
+    }
+    const created = await send('Create-Session', { 'BITS-Supported-Protocols': UploadProtocol })
+    const sessionId = String(created.headers['bits-session-id'])
+    const last = { 'BITS-Session-Id': sessionId, 'Content-Range': 'bytes 0-299/300' }
+    expectAck(await send('Fragment', last, file), 500, { error: '0x801901F4', context: '0x7' })
+    expect(String(failed[0]?.error.cause)).toContain('write the whole URL')
   })
 
   it('99: BITS-Static-Response-URL becomes BITS-Reply-URL as it is', async () => {
@@ -287,6 +335,15 @@ describe('Notification of server applications', () => {
       expect(await sessionFiles(upload.directory)).toEqual([`${upload.id}.json`, `${upload.id}.part`])
       expectAck(await upload.client.close(), 200)
     }
+  })
+
+  it('99: an empty one is none', async () => {
+    const app = await application((response) => {
+      response.setHeader('BITS-Static-Response-URL', '').end('a reply')
+    })
+    const upload = await notifying(app, { mode: 'value' })
+    const url = replyUrlOf(await lastFragment(upload), upload.client)
+    expect((await download(url)).body.toString()).toBe('a reply')
   })
 
   it('99: a ready reply is never deleted', async () => {
@@ -356,8 +413,12 @@ describe('Notification of server applications', () => {
     },
   )
 
-  it.each(['reference', 'value'] as const)('101: an empty answer is an empty reply, by %s', async (mode) => {
-    const app = await application()
+  it.each([
+    ['reference', 200],
+    ['value', 200],
+    ['value', 204],
+  ] as const)('101: an empty answer is an empty reply, by %s, with %i', async (mode, status) => {
+    const app = await application((response) => void response.writeHead(status).end())
     const upload = await notifying(app, { mode })
     const answer = await download(replyUrlOf(await lastFragment(upload), upload.client))
     expect([answer.status, answer.headers['content-length']]).toEqual([200, '0'])
@@ -382,13 +443,20 @@ describe('Notification of server applications', () => {
     [409, 409, '0x80190199'],
     [501, 501, '0x801901F5'],
     [503, 503, '0x801901F7'],
+    [599, 599, '0x80190257'],
+    [600, 500, '0x80190258'],
     // These would mean something else to the client, 416 even success: final all the same.
     [401, 400, '0x80190191'],
     [407, 400, '0x80190197'],
     [413, 400, '0x8019019D'],
     [416, 400, '0x801901A0'],
     // Final, and temporary; a BITS_POST is never redirected.
+    [300, 400, '0x8019012C'],
+    [301, 400, '0x8019012D'],
     [302, 400, '0x8019012E'],
+    [303, 400, '0x8019012F'],
+    [304, 400, '0x80190130'],
+    [305, 400, '0x80190131'],
     [307, 400, '0x80190133'],
     [308, 500, '0x80190134'],
   ])('102: the application’s %i is answered %i, %s', async (said, status, error) => {
@@ -404,6 +472,14 @@ describe('Notification of server applications', () => {
     const app = await application((response) => void response.writeHead(500, { [name]: 'xA0000001' }).end())
     const upload = await notifying(app, { mode: 'value' })
     expectAck(await lastFragment(upload), 500, { error: '0xA0000001', context: '0x7', received: 300 })
+  })
+
+  it('102: an HRESULT that is none of an error is not', async () => {
+    const app = await application((response) => {
+      response.writeHead(503, { 'BITS-Error': '0x00000001' }).end()
+    })
+    const upload = await notifying(app, { mode: 'value' })
+    expectAck(await lastFragment(upload), 503, { error: '0x801901F7', context: '0x7', received: 300 })
   })
 
   it('102: nobody listening is a failure like another', async () => {
@@ -478,7 +554,9 @@ describe('Notification of server applications', () => {
       if (missing === 'body') response.writeHead(200, { 'Content-Length': 10 }).write('half')
     })
     const upload = await notifying(app, { mode: 'value', timeout: 50 })
+    const failed = all(upload.upload, 'failed')
     expectAck(await lastFragment(upload), 408, { error: '0x800705B4', context: '0x7', received: 300 })
+    expect(failed.map(({ error }) => error.code)).toEqual(['application-timeout'])
     expect(await published(upload.directory)).toEqual([])
   })
 
@@ -548,13 +626,29 @@ describe('Notification of server applications', () => {
     ['another scheme', { url: 'ftp://x/', mode: 'value' }, /url is a URL/],
     ['another host without a scheme', { url: '//x/', mode: 'value' }, /url is a URL/],
     ['the same with backslashes', { url: '\\\\x\\', mode: 'value' }, /url is a URL/],
-    ['too long a url', { url: `http://x/${'y'.repeat(2200)}`, mode: 'value' }, /url is longer/],
+    ['too long a url', { url: 'http://x/'.padEnd(2201, 'y'), mode: 'value' }, /url is longer/],
     ['no mode', { url: '/' }, /mode is 'reference' or 'value'/],
     ['a misspelt option', { url: '/', mode: 'value', timout: 1 }, /did you mean 'timeout'/],
   ])('takes %s for a mistake of the caller', (_, options, message) => {
     const notify = () => notifyApplication(options as NotificationOptions)
     expect(notify).toThrow(TypeError)
     expect(notify).toThrow(message)
+  })
+
+  it('takes a URL of 2200 characters', () => {
+    expect(notifyApplication({ url: 'http://x/'.padEnd(2200, 'y'), mode: 'value' })).toBeTypeOf('function')
+  })
+
+  it('is asked over a connection of its own each time', async () => {
+    let connections = 0
+    const answer = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
+    const app = await oddApplication((socket) => {
+      connections += 1
+      socket.on('data', () => socket.write(answer))
+    })
+    for (let i = 0; i < 2; i += 1)
+      expectAck(await lastFragment(await notifying(app, { mode: 'reference' })), 200)
+    expect(connections).toBe(2)
   })
 
   it('names the host that Create-Session asked for, wherever the fragments went', async () => {

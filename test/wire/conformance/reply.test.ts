@@ -1,4 +1,4 @@
-import { readFile, unlink, writeFile } from 'node:fs/promises'
+import { readFile, unlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import compression from 'compression'
@@ -8,7 +8,7 @@ import { nodeFileSystem } from '../../../lib/stores/file-system.ts'
 import { noise } from '../../support/bytes.ts'
 import { type Answer, answerTo, begin, hresult, TestClient } from '../../support/client.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
-import { BG_E_SESSION_NOT_FOUND, E_ACCESSDENIED, expectAck } from '../acks.ts'
+import { BG_E_SESSION_NOT_FOUND, E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { age, partOf, published, sessionFiles } from '../disk.ts'
 import { download, replyUrlOf } from '../reply.ts'
 import { all, type Scene, session, sessionOn, signal, start, type Upload } from '../setting.ts'
@@ -42,6 +42,8 @@ describe('Upload-reply', () => {
       expect([status, headers['content-length']]).toEqual([200, '10240'])
       expect(Date.parse(headers['last-modified'] ?? '')).toBeGreaterThan(Date.now() - 60_000)
       expect(headers['accept-ranges']).toBe('bytes')
+      expect(headers['cache-control']).toBe('private, no-transform')
+      expect(headers['x-content-type-options']).toBe('nosniff')
     }
     const { date: _, ...same } = get.headers
     expect(head.headers).toMatchObject(same)
@@ -77,6 +79,25 @@ describe('Upload-reply', () => {
     expect((await download(reply, { 'If-None-Match': etag })).status).toBe(304)
   })
 
+  it('107: ETag is another for another reply, and for the same that was written later', async () => {
+    const [one, other] = [await withText(), await withText()]
+    for (const { directory, id } of [one, other]) {
+      await utimes(join(directory, '.bits-sessions', `${id}.reply`), 1e9, 1e9)
+    }
+    const { etag } = (await download(one.reply)).headers
+    expect((await download(other.reply)).headers.etag).not.toBe(etag)
+    await age(one.directory, one.id, 60_000)
+    const changed = await download(one.reply, { Range: 'bytes=10000-', 'If-Range': etag })
+    expect([changed.status, changed.body.length]).toEqual([200, 10_240])
+  })
+
+  it('107: what is not asked for in bytes is given whole, of two ranges that which exists', async () => {
+    const { reply } = await withText()
+    expect((await download(reply, { Range: 'items=0-1,4-5' })).body.length).toBe(10_240)
+    const one = await download(reply, { Range: 'bytes=0-9,20000-' })
+    expect([one.status, one.headers['content-range']]).toEqual([206, 'bytes 0-9/10240'])
+  })
+
   it('107: a range beyond the end is answered 416', async () => {
     const { reply } = await withText()
     const answer = await download(reply, { Range: 'bytes=10240-' })
@@ -103,9 +124,11 @@ describe('Upload-reply', () => {
 
   it('108: If-Range is heeded there, too, and a stranger asks for too much in vain', async () => {
     const { reply } = await withText()
-    const { etag } = (await download(reply)).headers
+    const { etag, 'last-modified': modified } = (await download(reply)).headers
     const two = { Range: 'bytes=0-0,2-2' }
+    expect((await download(reply, two)).headers).toMatchObject({ etag, 'last-modified': modified })
     expect((await download(reply, { ...two, 'If-Range': etag })).status).toBe(206)
+    expect((await download(reply, { ...two, 'If-Range': modified })).status).toBe(206)
     expect((await download(reply, { ...two, 'If-Range': '"another"' })).status).toBe(200)
     expect((await download(reply, { ...two, 'If-None-Match': etag })).status).toBe(304)
     const many = Array.from({ length: 65 }, (_, i) => `${i * 2}-${i * 2}`).join()
@@ -132,7 +155,8 @@ describe('Upload-reply', () => {
     const { reply, client, directory } = await withText()
     expectAck(await client.close(), 200)
     expect((await download(reply)).status).toBe(404)
-    expect((await download(reply, {}, 'HEAD')).status).toBe(404)
+    const head = await download(reply, {}, 'HEAD')
+    expect([head.status, head.headers['content-length']]).toEqual([404, '0'])
     expect(await sessionFiles(directory)).toEqual([])
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
   })
@@ -209,11 +233,28 @@ describe('Upload-reply', () => {
     expect((await download(reply)).body.toString()).toBe(text)
   })
 
+  it('may be written there under whatever path leads to it', async () => {
+    const { reply } = await replied(async ({ paths }) => {
+      await writeFile(String(paths?.reply), text)
+      return { file: String(paths?.reply).replace('.bits-sessions', './.bits-sessions') }
+    })
+    expect((await download(reply)).body.toString()).toBe(text)
+  })
+
   it('may stand elsewhere, and belongs to others then', async () => {
     const elsewhere = 'https://replies.example/1?a=b'
     for (const said of [new URL(elsewhere), { url: elsewhere }]) {
       const { ack } = await replied(() => said)
       expect(ack.headers['bits-reply-url']).toBe(elsewhere)
+    }
+  })
+
+  it('that is a URL which no client may be sent to is the application’s mistake', async () => {
+    for (const said of [new URL('ftp://replies.example/'), { url: 'http://replies.example/\r\nX: y' }]) {
+      const upload = await session({ onUpload: () => said })
+      const failed = all(upload.upload, 'failed')
+      expectAck(await lastFragment(upload), 400, { error: E_INVALIDARG, received: 300 })
+      expect(failed.map(({ error }) => error.code)).toEqual(['invalid-reply'])
     }
   })
 
@@ -239,6 +280,29 @@ describe('Upload-reply', () => {
     expectAck(await client.close(), 200)
     expect(await published(directory)).toEqual([])
     expect(await sessionFiles(directory)).toEqual([])
+  })
+
+  it('need not be: an upload that is not to be published has none', async () => {
+    let runs = 0
+    const { client, directory } = await session({
+      onUpload: () => {
+        runs += 1
+        return { publish: false }
+      },
+    })
+    for (let i = 0; i < 2; i += 1) {
+      const ack = await lastFragment({ client })
+      expectAck(ack, 200, { received: 300 })
+      expect(ack.headers['bits-reply-url']).toBeUndefined()
+    }
+    expect(runs).toBe(1)
+    expectAck(await client.close(), 200)
+    expect(await published(directory)).toEqual([])
+  })
+
+  it('may be all that is said: the upload is published', async () => {
+    const { directory } = await replied(() => ({ reply: text }))
+    expect(await published(directory)).toEqual(['a.bin'])
   })
 
   it('is there with commit on close, before the file is', async () => {
@@ -280,6 +344,25 @@ describe('Upload-reply', () => {
     expect(urls[1]).toBe(urls[0])
   })
 
+  it('a stream that ends with an error of the table is answered so, and it is asked again', async () => {
+    let runs = 0
+    const upload = await session({
+      onUpload: () => {
+        runs += 1
+        return Readable.from(
+          (async function* () {
+            yield 'half'
+            throw new BitsError('access-denied')
+          })(),
+        )
+      },
+    })
+    for (let i = 0; i < 2; i += 1) {
+      expectAck(await lastFragment(upload), 403, { error: E_ACCESSDENIED, context: '0x7', received: 300 })
+    }
+    expect(runs).toBe(2)
+  })
+
   it('a stream that breaks off is the application’s failure, and it is asked again', async () => {
     let runs = 0
     const upload = await session({
@@ -309,6 +392,8 @@ describe('Upload-reply', () => {
     const ack = await lastFragment({ client })
     expectAck(ack, 200, { received: 300 })
     expect(ack.headers['bits-reply-url']).toBeUndefined()
+    const reference = `BITS-Sessions/Replies/${encodeURIComponent(client.sessionId)}/responsefile.bin`
+    expect((await download(new URL(reference, client.url))).status).toBe(404)
     expectAck(await client.close(), 200)
     expect(await sessionFiles(directory)).toEqual([])
   })
@@ -384,6 +469,20 @@ describe('Upload-reply', () => {
     expect(await published(upload.directory)).toEqual([])
   })
 
+  it('any 403 that it throws is for good', async () => {
+    let runs = 0
+    const upload = await session({
+      onUpload: () => {
+        runs += 1
+        throw new BitsError('access-denied')
+      },
+    })
+    for (let i = 0; i < 2; i += 1) {
+      expectAck(await lastFragment(upload), 403, { error: E_ACCESSDENIED, context: '0x7', received: 300 })
+    }
+    expect(runs).toBe(1)
+  })
+
   it('a repeat of the last fragment that another overtakes is answered as the other is', async () => {
     const upload = await session({
       onUpload: () => {
@@ -412,6 +511,7 @@ describe('Upload-reply', () => {
     ['a file without a name', { file: '' }],
     ['two addresses', { file: 'a', url: 'b' }],
     ['a stream of objects', Readable.from([{}])],
+    ['a stream of lists', Readable.from([[1, 2]])],
   ])('%s is no reply: nothing is published', async (_, said) => {
     const upload = await session({ onUpload: () => said as Reply })
     const failed = all(upload.upload, 'failed')
