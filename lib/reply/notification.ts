@@ -104,7 +104,6 @@ async function decide(answer: IncomingMessage, paths: SessionPaths | undefined):
 
 /** Reads away a body that means nothing, so that the application is not cut off while it sends. */
 async function drain(answer: IncomingMessage): Promise<void> {
-  if (answer.readableEnded) return
   answer.resume()
   await once(answer, 'end')
 }

@@ -1,6 +1,5 @@
 import { type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
-import { isIP } from 'node:net'
 import { pipeline } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
 import { BitsError } from '../protocol/errors.ts'
@@ -60,7 +59,7 @@ export function post({ url, timeout, upload, caller, paths }: Notification): Pro
       })
     if (paths) outgoing.end()
     // If it breaks the rest off itself, its answer stands.
-    else pipeline(upload.read(), outgoing, (error) => error && !answer && reject(error))
+    else pipeline(upload.read(), outgoing, (error) => error && reject(error))
   })
 }
 
@@ -76,7 +75,7 @@ function targetOf(url: string, uploadUrl: string, { socket }: IncomingMessage): 
   const isAbsolute = URL.canParse(url)
   const target = new URL(url, isAbsolute ? undefined : uploadUrl)
   if (query) target.search += `${target.search ? '&' : '?'}${query}`
-  if (isAbsolute) return urlToHttpOptions(target) as RequestOptions
+  if (isAbsolute) return urlToHttpOptions(target)
   const { localAddress, localPort } = socket
   if (localAddress === undefined || localPort === undefined) {
     throw new TypeError(
@@ -89,10 +88,7 @@ function targetOf(url: string, uploadUrl: string, { socket }: IncomingMessage): 
     port: localPort,
     path: target.pathname + target.search,
     headers: { Host: target.host },
-    ...('encrypted' in socket && {
-      servername: isIP(target.hostname.replace(/^\[|\]$/g, '')) ? '' : target.hostname,
-      // Who is at its own address it knows, and its certificate may be for names, or signed by somebody, that Node does not.
-      rejectUnauthorized: false,
-    }),
-  } as RequestOptions
+    // Who is at its own address it knows, and its certificate may be for names, or signed by somebody, that Node does not.
+    ...('encrypted' in socket && { rejectUnauthorized: false }),
+  }
 }

@@ -7,7 +7,7 @@ const MaxRanges = 64
 
 /** The ranges of a request, in its order, if it asks for several that all exist; undefined for all else. */
 export function severalRanges(range: string | undefined, size: number): readonly Range[] | undefined {
-  if (range === undefined || !range.includes(',')) return undefined
+  if (range === undefined) return undefined
   const ranges = parseRange(size, range)
   if (!Array.isArray(ranges) || ranges.type !== 'bytes') return undefined
   const bytes = ranges.reduce((sum, { start, end }) => sum + end - start + 1, 0)

@@ -40,7 +40,7 @@ export function serveReply(
   // An empty one has no ranges, and 416 would be an error to a client that asks for a first piece before it knows the
   // length: 200 says that this is all.
   response.setHeader('Accept-Ranges', 'bytes')
-  const sender = send(request, 'reply', { cacheControl: false, acceptRanges: reply.size > 0 })
+  const sender = send(request, 'reply', { acceptRanges: reply.size > 0 })
   Object.assign(sender, { res: response })
   sender.stream = (_, options = {}) => {
     const { start, end } = options as { start: number; end: number }
