@@ -1,6 +1,6 @@
 /** `BITS-Error-Context`: who failed ([MC-BUP] 2.2.1.2). */
 export const RemoteFile = 0x5
-export const RemoteApplication = 0x7
+const RemoteApplication = 0x7
 
 /** HTTP status n is, as an HRESULT, this and n (win32: BITS return values). */
 const HttpFacility = 0x80190000
@@ -143,6 +143,15 @@ function checkDetails({ challenge, status, hresult }: BitsErrorDetails): void {
 /** An error as the client is to see it: what is none of the table's is a fault of the given kind. */
 export const asBitsError = (error: unknown, fault: BitsErrorCode = 'store-failed'): BitsError =>
   error instanceof BitsError ? error : new BitsError(fault, undefined, { cause: error })
+
+/** What the application failed with, in its hook or in the stream of its reply. */
+export function asApplicationError(error: unknown): BitsError {
+  // 0x7: the client's administrator is to look at the application, not at the file.
+  const failure = asBitsError(error, 'application-failed').with({ context: RemoteApplication })
+  if (failure.status !== 416) return failure
+  // All bytes are held by now, and then clients take it for success.
+  return new BitsError('application-failed', failure.message, { cause: failure })
+}
 
 const faults: readonly BitsErrorCode[] = [
   'disk-full',

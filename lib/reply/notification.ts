@@ -13,7 +13,8 @@ import { isSuccess, refusalOf } from './verdict.ts'
 /** Options of {@link notifyApplication}. In brackets: the property of IIS that an option stands for. */
 export interface NotificationOptions {
   /**
-   * Where the application listens: `http:` or `https:`, 2,200 characters at most. The query of the upload's URL is added.
+   * Where the application listens: `http:` or `https:`, 2,200 characters at most, with name and password where it wants
+   * them (Basic). The query of the upload's URL is added.
    * A relative one is resolved against the upload's folder, and asked of this very server. [BITSServerNotificationURL]
    */
   readonly url: string

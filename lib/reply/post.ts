@@ -78,9 +78,8 @@ function targetOf(url: string, uploadUrl: string, { socket }: IncomingMessage): 
   if (isAbsolute) return urlToHttpOptions(target)
   const { localAddress, localPort } = socket
   if (localAddress === undefined || localPort === undefined) {
-    throw new TypeError(
-      'notifyApplication: a relative url needs a server with an address; write the whole URL',
-    )
+    const reason = socket.destroyed ? 'the client has left' : 'its server has no address: write the whole URL'
+    throw new TypeError(`notifyApplication: a relative url leads nowhere, for ${reason}`)
   }
   return {
     protocol: 'encrypted' in socket ? 'https:' : 'http:',

@@ -1,4 +1,4 @@
-import { asBitsError, BitsError, RemoteApplication } from '../protocol/errors.ts'
+import { asApplicationError, BitsError } from '../protocol/errors.ts'
 import type { Acceptance, Session } from '../stores/store.ts'
 import type { Client, Core } from './core.ts'
 import { keepReply, type ReadDecision, readDecision } from './reply.ts'
@@ -44,8 +44,7 @@ async function askApplication<Caller>(
   try {
     return readDecision(await onUpload?.(upload, caller))
   } catch (error) {
-    // 0x7: the client's administrator is to look at the application, not at the file.
-    const failure = asBitsError(error, 'application-failed').with({ context: RemoteApplication })
+    const failure = asApplicationError(error)
     // The only status after which Windows' server does not ask the application again (win32: handling errors).
     if (failure.status === 403) await store.refuse(session, failure.message)
     throw failure

@@ -87,8 +87,8 @@ export interface Hooks<Caller> {
    * Asked when the last byte is durable, before the file is published and before the client learns of it: it may take
    * as long as the client waits (Windows: 5 minutes). It may return a reply, or a decision. If it throws, the client is
    * told that the application failed and sends the last fragment again later; then, as after a crash, it runs again: `id`
-   * tells that it is the same upload. An error of status 403, `application-refused`, is remembered: it does not run again,
-   * and the bytes are dropped.
+   * tells that it is the same upload. An error of status 403, such as `application-refused`, is remembered: it does not
+   * run again, and the bytes are dropped.
    */
   readonly onUpload?: (
     upload: CompleteUpload,

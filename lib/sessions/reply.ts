@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { checkKeys, isRecord } from '../checks.ts'
 import type { HostId } from '../protocol/ack.ts'
-import { asBitsError } from '../protocol/errors.ts'
+import { asApplicationError } from '../protocol/errors.ts'
 import { checkReplyUrl, replyReference } from '../protocol/reply-url.ts'
 import type { Acceptance, Body, Session, Store } from '../stores/store.ts'
 import type { Reply, UploadDecision } from './hooks.ts'
@@ -76,7 +76,7 @@ async function* bytesOf(reply: Exclude<Reply, URL | { url: string }>): Body & As
       yield [Buffer.from(chunk)]
     }
   } catch (error) {
-    throw asBitsError(error, 'application-failed').with({ context: 0x7 })
+    throw asApplicationError(error)
   }
 }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { createServer as createHttpServer, type OutgoingHttpHeaders, request } from 'node:http'
@@ -23,7 +24,7 @@ import { E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { type Application, application } from '../application.ts'
 import { partOf, published, sessionFiles } from '../disk.ts'
 import { download, replyUrlOf } from '../reply.ts'
-import { all, type Scene, session, type Upload } from '../setting.ts'
+import { all, next, type Scene, session, type Upload } from '../setting.ts'
 
 const file = noise(300)
 
@@ -321,6 +322,20 @@ describe('Notification of server applications', () => {
     const last = { 'BITS-Session-Id': sessionId, 'Content-Range': 'bytes 0-299/300' }
     expectAck(await send('Fragment', last, file), 500, { error: '0x801901F4', context: '0x7' })
     expect(String(failed[0]?.error.cause)).toContain('write the whole URL')
+  })
+
+  it('98: where the client has left, the server knows no address of its own', async () => {
+    const notify = notifyApplication({ url: 'handle', mode: 'value' })
+    const upload = await session({
+      onUpload: async (complete, caller) => {
+        caller.socket.destroy()
+        await once(caller.socket, 'close')
+        return notify(complete, caller)
+      },
+    })
+    const failed = next(upload.upload, 'failed')
+    await expect(lastFragment(upload)).rejects.toThrow()
+    expect(String((await failed).error.cause)).toContain('the client has left')
   })
 
   it('99: BITS-Static-Response-URL becomes BITS-Reply-URL as it is', async () => {

@@ -483,6 +483,21 @@ describe('Upload-reply', () => {
     expect(runs).toBe(1)
   })
 
+  it.each([
+    new BitsError('out-of-sync'),
+    new BitsError('application-failed', 'Like another server', { status: 416 }),
+  ])(
+    'a 416 that it throws is a failure like another: at the file’s end it would mean success',
+    async (thrown) => {
+      const upload = await session({
+        onUpload: () => {
+          throw thrown
+        },
+      })
+      expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+    },
+  )
+
   it('a repeat of the last fragment that another overtakes is answered as the other is', async () => {
     const upload = await session({
       onUpload: () => {
