@@ -2,7 +2,10 @@ import type { Readable } from 'node:stream'
 import parseRange, { type Range } from 'range-parser'
 import type { KeptReply } from '../stores/store.ts'
 
-/** More ranges in one request than a downloader asks for; who asks for more, or for more bytes than there are, has it of `send`. */
+/**
+ * More ranges in one request than a downloader asks for. Who asks for more, or for more bytes than there are, is answered
+ * by `send`: with the whole, or with one range where they make one.
+ */
 const MaxRanges = 64
 
 /** The ranges of a request, in its order, if it asks for several that all exist; undefined for all else. */
