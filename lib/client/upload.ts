@@ -105,8 +105,8 @@ export class Upload {
         this.#report(state)
         state = await this.#steps[state]().catch((error) => this.#recover(error))
       }
-      await this.#memory?.job.remove()
       this.#report(state)
+      await this.#memory?.job.remove()
       return this.#result()
     } catch (error) {
       await this.#sink.abandon()
@@ -224,11 +224,10 @@ export class Upload {
     try {
       await this.#conversation.say({ type: 'Close-Session', sessionId: session.id }, this.#url())
     } catch (error) {
-      if (!(error instanceof Setback)) throw error
       // The first one was carried out, and its Ack lost: a session that ends is forgotten.
-      if (error.kind === 'forgotten' && sentBefore) return 'done'
-      // An answer, or no connection, says that this one was not carried out.
-      session.closeSent = sentBefore || (error.details.status === undefined && !error.details.unsent)
+      if (sentBefore && error instanceof Setback && error.kind === 'forgotten') return 'done'
+      session.closeSent = sentBefore || mayBeDone(error)
+      await this.#note()
       throw error
     }
     return 'done'
@@ -248,7 +247,7 @@ export class Upload {
     await this.#note()
     const delay = this.#patience.failed(error.details.stale)
     if (delay === undefined) throw error.asError('no-progress')
-    await this.#wait(delay, error)
+    if (delay > 0) await this.#wait(delay, error)
     return this.#whenResumed()
   }
 
@@ -335,6 +334,12 @@ export class Upload {
     }
   }
 }
+
+/** Whether a packet may have been carried out that ended so: not if it was answered, or never left. */
+const mayBeDone = (error: unknown): boolean =>
+  error instanceof Setback
+    ? error.details.status === undefined && !error.details.unsent
+    : !(error instanceof UploadError)
 
 /** A server that does not know what an empty file is calls the fragment invalid. */
 const asEmptyFile = (error: unknown): unknown =>

@@ -110,6 +110,21 @@ describe('a job file', () => {
     await isGone(job)
   })
 
+  it.each([
+    ['404: it was refused', ack(404)],
+    ['503: it was not carried out', ack(503)],
+  ])('whose Close was answered %s, so the next one may not be taken for done', async (_, answer) => {
+    const { resume, saidSince, server } = await scene({
+      answer: ({ type }, { sessions }) => (type === 'Close-Session' && sessions === 1 ? answer : undefined),
+    })
+    await expect(resume({ noProgressTimeout: 0 })).rejects.toMatchObject({ name: 'UploadError' })
+    server.iis.sessionId = 'gone'
+    server.iis.sessions = 2
+    const before = saidSince().length
+    await resume()
+    expect(saidSince().slice(before, before + 3)).toEqual(['Ping', 'Close-Session', 'Create-Session'])
+  })
+
   it('remembers since when the Host-Id fails', async () => {
     const created = { 'BITS-Host-Id': 'localhost', 'BITS-Host-Id-Fallback-Timeout': '3600' }
     const { resume, edit, server } = await scene({ created })
