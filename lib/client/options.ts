@@ -51,7 +51,8 @@ export interface UploadOptions extends ConnectionSettings {
   readonly job?: string
 
   /**
-   * Where a reply goes, if the server has one: a path, or a stream, which is then ended; false: it is not fetched.
+   * Where a reply goes, if the server has one: a path, or a stream, which is ended then, and destroyed if the upload ends
+   * before; false: it is not fetched.
    * Default: into memory, as `reply.data` of the result.
    */
   readonly reply?: string | URL | Writable | false

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
 import { UploadError } from './errors.ts'
@@ -78,9 +77,10 @@ function fileSink(path: string): ReplySink {
 function streamSink(stream: Writable): ReplySink {
   let begun = false
   let broken: unknown
-  stream.on('error', (error) => {
+  const onError = (error: unknown): void => {
     broken = error
-  })
+  }
+  stream.on('error', onError)
   const check = (): void => {
     if (broken || stream.destroyed) throw failed(broken ?? new Error('The stream was closed'))
   }
@@ -88,9 +88,7 @@ function streamSink(stream: Writable): ReplySink {
     async write(chunk) {
       check()
       begun = true
-      if (!stream.write(chunk)) {
-        await Promise.race([once(stream, 'drain'), once(stream, 'close')]).catch(() => {})
-      }
+      await new Promise<void>((resolve) => stream.write(chunk, () => resolve()))
       check()
     },
     async restart() {
@@ -98,14 +96,15 @@ function streamSink(stream: Writable): ReplySink {
     },
     async finish() {
       check()
-      await new Promise<void>((resolve, reject) => {
-        stream.once('error', (error) => reject(failed(error)))
-        stream.end(() => resolve())
-      })
+      // The types know nothing of its argument: the error, if it came to one.
+      broken = await new Promise<unknown>((resolve) => stream.end((error?: unknown) => resolve(error)))
+      stream.off('error', onError)
+      if (broken) throw failed(broken)
       return undefined
     },
     async abandon() {
       if (!stream.writableFinished) stream.destroy()
+      stream.off('error', onError)
     },
   }
 }

@@ -43,8 +43,11 @@ export class ReplyDownload {
   readonly #onProgress: () => void
   #version: Version | undefined
   #restarts = 0
+  #finished = false
   /** Bytes that are written. */
   received = 0
+  /** All of them, when they are kept in memory. */
+  data: Buffer | undefined
 
   /** @param onProgress told whenever something came */
   constructor(
@@ -60,8 +63,9 @@ export class ReplyDownload {
     this.#onProgress = onProgress
   }
 
-  /** Fetches what is missing. @throws as {@link Conversation.get} does; may then be called again */
+  /** Fetches what is missing, if anything is. @throws as {@link Conversation.get} does; may then be called again */
   async fetch(): Promise<void> {
+    if (this.#finished) return
     while (this.#version === undefined || this.received < this.#version.total) {
       const fields: [string, string][] = [['Range', `bytes=${this.received}-${this.received + Piece - 1}`]]
       const validator = this.#validator()
@@ -71,6 +75,8 @@ export class ReplyDownload {
         this.#take(response, chunks),
       )
     }
+    this.data = await this.#sink.finish()
+    this.#finished = true
   }
 
   /** A weak ETag says nothing of single bytes (RFC 9110 13.1.5). */
@@ -93,10 +99,7 @@ export class ReplyDownload {
     }
     this.#version = version
     if (place.first !== this.received) throw invalid(`Byte ${place.first} came for byte ${this.received}.`)
-    let left = place.length
     for await (const chunk of chunks) {
-      left -= chunk.length
-      if (left < 0) throw invalid('It is longer than it says.')
       await this.#sink.write(chunk)
       this.received += chunk.length
       this.#onProgress()
@@ -121,27 +124,24 @@ const isSameVersion = (a: Version, b: Version): boolean =>
   a.total === b.total && a.etag === b.etag && a.lastModified === b.lastModified
 
 /** Which bytes an answer has. */
-function placeOf(
-  status: number,
-  headers: HeaderFields,
-): { readonly first: number; readonly length: number; readonly total: number } {
+function placeOf(status: number, headers: HeaderFields): { readonly first: number; readonly total: number } {
   const encoding = field(headers, 'content-encoding')?.trim().toLowerCase()
   if (encoding && encoding !== 'identity') throw invalid(`It is encoded as ${encoding}.`)
   const range = field(headers, 'content-range')
   const length = Number(field(headers, 'content-length') ?? Number.NaN)
   if (status === 416) {
     // That is how servers say that there is nothing to give a part of.
-    if (range && /^bytes +\*\/0$/i.test(range)) return { first: 0, length: 0, total: 0 }
+    if (range && /^bytes +\*\/0$/i.test(range)) return { first: 0, total: 0 }
     throw invalid('The server has not the bytes that it spoke of.')
   }
   // Without it nobody knows whether it was all ([MC-BUP] 3.5.5: MUST).
   if (!Number.isSafeInteger(length)) throw invalid('It comes without Content-Length.')
-  if (status !== 206) return { first: 0, length, total: length }
+  if (status !== 206) return { first: 0, total: length }
   const match = /^bytes +(\d+)-(\d+)\/(\d+)$/i.exec(range ?? '')
   const [first, last, total] = (match?.slice(1).map(Number) ?? []) as [number?, number?, number?]
   if (first === undefined || last === undefined || total === undefined || last < first || last >= total) {
     throw invalid(`Its Content-Range is ${range ?? 'missing'}.`)
   }
   if (length !== last - first + 1) throw invalid('Its Content-Length is not that of its Content-Range.')
-  return { first, length, total }
+  return { first, total }
 }

@@ -66,11 +66,9 @@ export class Upload {
   #session: Session | undefined
   #size: FragmentSize
   #reply: ReplyDownload | undefined
-  #replyData: Buffer | undefined
   #fragments = 0
   /** Bytes of the fragment under way that are with the system. */
   #underWay = 0
-  #askedForReply = false
   #savedAt = Number.NEGATIVE_INFINITY
 
   constructor(source: Source, destination: URL, settings: UploadSettings, clock: Clock, memory?: Memory) {
@@ -186,8 +184,8 @@ export class Upload {
   async #complete(end: number): Promise<State> {
     const session = this.#current()
     const { reply } = this.#settings
-    if (reply && session.replyUrl === undefined && end < this.#source.size && !this.#askedForReply) {
-      this.#askedForReply = true
+    if (reply && session.replyUrl === undefined && end < this.#source.size) {
+      // The last ones again.
       session.held = Math.max(0, this.#source.size - this.#size.smallest)
       return 'fragment'
     }
@@ -212,7 +210,6 @@ export class Upload {
       },
     )
     await this.#reply.fetch()
-    this.#replyData = await this.#sink.finish()
     return 'close-session'
   }
 
@@ -261,7 +258,6 @@ export class Upload {
     const restarts = this.#guard.forgotten(error)
     this.#session = undefined
     this.#reply = undefined
-    this.#askedForReply = false
     await this.#sink.restart()
     if (restarts > 1) await this.#wait(this.#patience.delay(restarts - 1), error)
     return 'create-session'
@@ -324,7 +320,7 @@ export class Upload {
 
   #result(): UploadResult {
     const reply = this.#reply
-    const data = this.#replyData
+    const data = reply?.data
     return {
       url: this.#destination.href,
       size: this.#source.size,

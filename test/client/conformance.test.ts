@@ -209,7 +209,15 @@ describe('offsets', () => {
     const server = await serve({
       answer: ({ type }) => (type === 'Fragment' ? received(1000, status) : undefined),
     })
-    expect((await failure(upload(server))).code).toBe('stuck')
+    const clock = fastClock()
+    const work = uploadBy(clock, file, new URL('a.bin', server.url), {
+      ...options,
+      retryDelay: 10,
+      maxRetryDelay: 10_000,
+    })
+    expect((await failure(server.watch(work))).code).toBe('stuck')
+    // The first time is taken for a correction; then it takes its time.
+    expect(clock.waits).toEqual([10, 20])
     const [, ...rest] = server.said()
     expect(rest).toEqual(['Fragment 0-5119', ...Array.from({ length: 4 }, () => 'Fragment 1000-6119')])
   })
@@ -302,6 +310,21 @@ describe('0x8020001F', () => {
   it('117: on every Fragment, give up', async () => {
     const server = await serve({
       answer: ({ type }) => (type === 'Fragment' ? failed(500, SessionNotFound) : undefined),
+    })
+    const clock = fastClock()
+    const work = uploadBy(clock, file, new URL('a.bin', server.url), {
+      ...options,
+      retryDelay: 10,
+      maxRetryDelay: 10_000,
+    })
+    expect((await failure(server.watch(work))).code).toBe('session-lost')
+    expect(server.iis.sessions).toBe(6)
+    expect(clock.waits).toEqual([10, 20, 40, 80])
+  })
+
+  it('117: on every Close, give up', async () => {
+    const server = await serve({
+      answer: ({ type }) => (type === 'Close-Session' ? failed(500, SessionNotFound) : undefined),
     })
     expect((await failure(upload(server))).code).toBe('session-lost')
     expect(server.iis.sessions).toBe(6)

@@ -1,12 +1,16 @@
 import { access, copyFile, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { cancelSession } from '../../lib/client/cancel.ts'
 import { cancelUpload, type UploadOptions, uploadFile } from '../../lib/client/index.ts'
 import { Job } from '../../lib/client/job.ts'
+import { readCancelOptions, readUploadOptions } from '../../lib/client/options.ts'
+import { openSource } from '../../lib/client/source.ts'
+import { Upload } from '../../lib/client/upload.ts'
 import { noise } from '../support/bytes.ts'
 import { uploadServer } from '../support/server.ts'
 import { ack, type Behaviour, failed, fakeServer, say } from './fake-server.ts'
-import { fileAndJob, pauseAt } from './setting.ts'
+import { fastClock, fileAndJob, pauseAt } from './setting.ts'
 
 const KiB = 1024
 const file = noise(20 * KiB)
@@ -123,6 +127,38 @@ describe('a job file', () => {
     const before = saidSince().length
     await resume()
     expect(saidSince().slice(before, before + 3)).toEqual(['Ping', 'Close-Session', 'Create-Session'])
+  })
+
+  it('whose reply was fetched before a Close that may have been carried out does not ask for it again', async () => {
+    const { resume, edit, saidSince } = await scene()
+    await edit({ held: file.length, stage: 'reply', replyUrl: 'reply', closeSent: true })
+    await resume()
+    expect(saidSince()).toEqual(['Ping', 'Close-Session'])
+  })
+
+  it('is kept up while bytes go out, once a second', async () => {
+    const { path, job } = await fileAndJob(file)
+    const held: unknown[] = []
+    const server = await fakeServer({
+      file,
+      async answer({ type }) {
+        if (type === 'Fragment') held.push(JSON.parse(await readFile(job, 'utf8')).session.held)
+        clock.time += 500
+        return undefined
+      },
+    })
+    const clock = fastClock()
+    const source = await openSource(path)
+    const { identity = {} } = source
+    const opened = await Job.open(job)
+    onTestFinished(() => Promise.all([opened.release(), source.close()]).then(() => {}))
+    const settings = readUploadOptions(options)
+    const upload = new Upload(source, new URL('a.bin', server.url), settings, clock, {
+      job: opened,
+      identity,
+    })
+    await server.watch(upload.run())
+    expect(held).toEqual([0, 0, 10_240, 10_240])
   })
 
   it('remembers since when the Host-Id fails', async () => {
@@ -331,6 +367,35 @@ describe('cancelUpload', () => {
     })
     await expect(server.watch(cancelUpload(job, { signal: controller.signal }))).rejects.toBe('enough')
     await access(job)
+  })
+
+  it('stops when it is told to while it waits, too', async () => {
+    const controller = new AbortController()
+    const { server, job } = await scene({
+      answer: ({ type }) => (type === 'Cancel-Session' ? say(503, { Connection: 'close' }) : undefined),
+    })
+    const work = cancelUpload(job, { signal: controller.signal, retryDelay: 1e6 })
+    const outcome = expect(server.watch(work)).rejects.toBe('enough')
+    await vi.waitFor(() => expect(server.said().at(-1)).toBe('Cancel-Session'))
+    setImmediate(() => setImmediate(() => controller.abort('enough')))
+    await outcome
+  })
+
+  it('goes back to the original host when that of the Host-Id fails for too long', async () => {
+    const server = await fakeServer({ file, answer: ({ host }) => (host === 'localhost' ? 'cut' : ack(200)) })
+    const clock = fastClock()
+    const began = clock.time
+    const session = {
+      id: 'x',
+      hostId: { host: 'localhost', fallbackTimeout: 100 },
+      held: 0,
+      stage: 'fragment',
+    } as const
+    const settings = readCancelOptions({ retryDelay: 10_000, maxRetryDelay: 10_000 })
+    await server.watch(cancelSession(new URL('a.bin', server.url), { ...session }, settings, clock))
+    expect(clock.time - began).toBe(100_000)
+    const hosts = server.packets.map(({ host }) => host)
+    expect(hosts).toEqual([...Array.from({ length: 10 }, () => 'localhost'), '127.0.0.1'])
   })
 
   it('needs a job file', async () => {

@@ -5,7 +5,16 @@ import { describe, expect, it } from 'vitest'
 import { type UploadOptions, uploadFile } from '../../lib/client/index.ts'
 import { resolveReplyUrl } from '../../lib/client/reply.ts'
 import { noise } from '../support/bytes.ts'
-import { type Behaviour, cut, fakeServer, type Packet, received, type Say, say } from './fake-server.ts'
+import {
+  type Behaviour,
+  cut,
+  failed,
+  fakeServer,
+  type Packet,
+  received,
+  type Say,
+  say,
+} from './fake-server.ts'
 import { fileAndJob, pauseAt } from './setting.ts'
 
 const file = noise(10_000)
@@ -214,6 +223,26 @@ describe('a reply that changes', () => {
     expect(ranges()).toHaveLength(2)
   })
 
+  it('or came whole, and comes whole again, is taken from its beginning', async () => {
+    const whole = say(200, {}, reply.toString('latin1'))
+    const { upload, ranges } = await scene((_, index) => (index === 0 ? cut(torn(whole, 5000)) : whole))
+    expect((await upload()).reply?.data?.equals(reply)).toBe(true)
+    expect(ranges()).toHaveLength(2)
+  })
+
+  it('with its session, which was forgotten at its end, is the one of the next', async () => {
+    let closes = 0
+    const { upload, server } = await scene(undefined, {
+      answer({ type }) {
+        if (type !== 'Close-Session') return undefined
+        closes += 1
+        return closes === 1 ? failed(500, '0x8020001F') : undefined
+      },
+    })
+    expect((await upload()).reply?.data?.equals(reply)).toBe(true)
+    expect(server.iis.sessions).toBe(2)
+  })
+
   it('in its length is an error', async () => {
     const { upload } = await scene((get, index) =>
       index === 0 ? cut(torn(part(reply, get), 5000)) : part(noise(9999), get),
@@ -256,6 +285,30 @@ describe('where a reply goes', () => {
     expect(await readFile(join(directory, 'reply.bin'), 'utf8')).toBe('')
   })
 
+  it('is told once, however often the session has to be closed', async () => {
+    const { directory } = await fileAndJob(file)
+    const target = join(directory, 'reply.bin')
+    const stream = new PassThrough()
+    const streamed = stream.toArray()
+    for (const where of [target, stream, undefined]) {
+      let closes = 0
+      const { upload, server } = await scene(undefined, {
+        answer({ type }) {
+          if (type !== 'Close-Session') return undefined
+          closes += 1
+          return closes < 3 ? say(503) : undefined
+        },
+      })
+      const { reply: fetched } = await upload(where === undefined ? {} : { reply: where })
+      expect(fetched?.size).toBe(reply.length)
+      if (where === undefined) expect(fetched?.data?.equals(reply)).toBe(true)
+      const last = ['Close-Session', 'Ping', 'Close-Session', 'Ping', 'Close-Session']
+      expect(server.said().slice(-6)).toEqual(['GET', ...last])
+    }
+    expect((await readFile(target)).equals(reply)).toBe(true)
+    expect(Buffer.concat(await streamed).equals(reply)).toBe(true)
+  })
+
   it('a path that cannot be written', async () => {
     const { directory } = await fileAndJob(file)
     const { upload } = await scene()
@@ -268,21 +321,29 @@ describe('where a reply goes', () => {
 
   it('a stream, however slow, which is ended', async () => {
     const chunks: Buffer[] = []
+    const waiting: number[] = []
     const stream = new Writable({
       highWaterMark: 10,
       write(chunk, _, done) {
         chunks.push(chunk)
+        waiting.push(stream.writableLength)
         setImmediate(done)
       },
     })
-    const { upload } = await scene()
+    const large = noise(3 * MiB, 3)
+    const { upload } = await scene((get) => part(large, get))
     await upload({ reply: stream })
-    expect(stream.writableFinished).toBe(true)
-    expect(Buffer.concat(chunks).equals(reply)).toBe(true)
+    expect([stream.writableFinished, stream.listenerCount('error')]).toEqual([true, 0])
+    expect(Buffer.concat(chunks).equals(large)).toBe(true)
+    // A chunk at a time: it does not pile up.
+    expect(Math.max(...waiting)).toBeLessThan(MiB / 2)
   })
 
-  it('a stream that fails, or is closed', async () => {
+  it('a stream that fails, at its end perhaps, or is closed', async () => {
     const error = new Error('full')
+    const ending = new Writable({ write: (_chunk, _encoding, done) => done(), final: (done) => done(error) })
+    const last = await scene()
+    await expect(last.upload({ reply: ending })).rejects.toMatchObject({ code: 'reply-failed', cause: error })
     const failing = new Writable({ write: (_chunk, _encoding, done) => done(error) })
     const first = await scene()
     await expect(first.upload({ reply: failing })).rejects.toMatchObject({

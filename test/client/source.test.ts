@@ -69,6 +69,24 @@ it('memory is identified by its bytes', async () => {
   expect(await identity(file)).not.toEqual(await identity(noise(200_000, 2)))
 })
 
+it("a caller's source that changes while it is read keeps its last bytes back", async () => {
+  const source = {
+    size: 4,
+    version: '1',
+    async *read() {
+      yield Buffer.from('ab')
+      source.version = '2'
+      yield Buffer.from('cd')
+    },
+  }
+  let read = ''
+  const work = (async () => {
+    for await (const chunk of (await openSource(source)).read(0, 4)) read += chunk
+  })()
+  await expect(work).rejects.toMatchObject({ code: 'file-changed' })
+  expect(read).toBe('ab')
+})
+
 it("a caller's source is identified by its version, if it tells one", async () => {
   const source = { size: 5, read: async function* () {} }
   expect((await openSource(source)).identity).toBeUndefined()

@@ -1,6 +1,17 @@
 /** Whole uploads to our own middleware, from whatever they come. */
 
-import { readFile, rename, stat, truncate, unlink, utimes, writeFile } from 'node:fs/promises'
+import { existsSync, readdirSync, readlinkSync } from 'node:fs'
+import {
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  stat,
+  truncate,
+  unlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -274,9 +285,8 @@ describe('a file that changes', () => {
     [
       'is replaced by one like it',
       async (path) => {
-        const { atime, mtime } = await stat(path)
         await writeFile(`${path}.new`, small)
-        await utimes(`${path}.new`, atime, mtime)
+        await utimes(`${path}.new`, 1e9, 1e9)
         await rename(`${path}.new`, path)
       },
     ],
@@ -286,6 +296,7 @@ describe('a file that changes', () => {
   const small = file.subarray(0, 10_000)
   it.each(changes)('and %s ends the upload before its last byte', async (_, change) => {
     const { path } = await fileAndJob(small)
+    await utimes(path, 1e9, 1e9)
     const server = await fakeServer({
       file: small,
       async answer({ type }) {
@@ -296,6 +307,20 @@ describe('a file that changes', () => {
     const upload = uploadFile(path, new URL('a.bin', server.url), { maxFragmentSize: '5kb' })
     await expect(server.watch(upload)).rejects.toMatchObject({ code: 'file-changed' })
     expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119'])
+  })
+
+  it('and was empty ends it, too', async () => {
+    const { path } = await fileAndJob(new Uint8Array())
+    const server = await fakeServer({
+      file: small,
+      async answer() {
+        await writeFile(path, 'x')
+        return undefined
+      },
+    })
+    const upload = uploadFile(path, new URL('a.bin', server.url))
+    await expect(server.watch(upload)).rejects.toMatchObject({ code: 'file-changed' })
+    expect(server.said()).toEqual(['Create-Session'])
   })
 
   it("so does a caller's source that says so", async () => {
@@ -314,6 +339,27 @@ describe('a file that changes', () => {
     await expect(server.watch(upload)).rejects.toMatchObject({ code: 'file-changed' })
     expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119'])
   })
+})
+
+it.runIf(process.platform === 'linux')('leaves no file open, whatever the end', async () => {
+  const { path } = await fileAndJob(file)
+  const isOpen = async (): Promise<boolean> => {
+    const open = await Promise.all(
+      (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+    )
+    return open.includes(path)
+  }
+  const whole = await uploadServer()
+  let opened = false
+  const onProgress = (): void => {
+    opened ||= readdirSync('/proc/self/fd').some(
+      (fd) => existsSync(`/proc/self/fd/${fd}`) && readlinkSync(`/proc/self/fd/${fd}`) === path,
+    )
+  }
+  await uploadFile(path, new URL('a.bin', whole.url), { onProgress })
+  expect([opened, await isOpen()]).toEqual([true, false])
+  await expect(uploadFile(path, new URL('a.bin', whole.url))).rejects.toMatchObject({ status: 403 })
+  expect(await isOpen()).toBe(false)
 })
 
 it('grows its fragments while the line is fast, and keeps to the largest', async () => {
@@ -421,6 +467,21 @@ it('an Ack with a body is none', async () => {
   })
   const upload = uploadFile(small, new URL('a.bin', server.url), { retryDelay: 1 })
   await expect(server.watch(upload)).rejects.toMatchObject({ code: 'invalid-answer' })
+})
+
+it('does not read a page without end', async () => {
+  const server = createServer((socket) => {
+    const chunk = `10000\r\n${'x'.repeat(65_536)}\r\n`
+    const more = (error?: Error | null): void => {
+      if (!error) socket.write(chunk, more)
+    }
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n')
+      more()
+    })
+  })
+  const url = await listenRaw(server)
+  await expect(uploadFile(file, url)).rejects.toMatchObject({ code: 'access-denied' })
 })
 
 it('takes the answer to a fragment that comes before its end, and does not wait to send the rest', async () => {

@@ -128,11 +128,9 @@ describe('connections', () => {
   })
 
   it('are closed after an answer that came before the end of the question', async () => {
+    const closed = withResolvers<void>()
     const { exchange, connections } = await scene((socket) => {
-      socket.once('data', () => {
-        socket.pause()
-        socket.write(Ok)
-      })
+      socket.on('close', () => closed.resolve()).once('data', () => socket.write(Ok))
     })
     let ended = false
     const endless = (async function* () {
@@ -145,6 +143,25 @@ describe('connections', () => {
     expect(await exchange({ body: endless })).toBe(200)
     expect(await exchange()).toBe(200)
     expect(connections()).toBe(2)
+    await vi.waitFor(() => expect(ended).toBe(true))
+    await closed.promise
+  })
+
+  it('that never came about leave no body half read', async () => {
+    const { exchange, url } = await scene((socket) => socket.resume(), {
+      sendTimeout: 20,
+      responseTimeout: 20,
+    })
+    let ended = false
+    const body = (async function* () {
+      try {
+        yield bytes
+        yield bytes
+      } finally {
+        ended = true
+      }
+    })()
+    await setback(exchange({ body, url: new URL(url.href.replace('http:', 'https:')) }))
     await vi.waitFor(() => expect(ended).toBe(true))
   })
 
@@ -229,6 +246,21 @@ describe('silence', () => {
     const { message, details } = await outcome
     expect(message).toBe('There was no answer for 300000 ms')
     expect(details.unsent).toBe(false)
+  })
+
+  it('behind the head of an answer', async () => {
+    const { exchange } = await scene(answering('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n'), limits)
+    fakeTimers()
+    const begun = withResolvers<void>()
+    const outcome = setback(
+      exchange({}, async (response, chunks) => {
+        begun.resolve()
+        return status(response, chunks)
+      }),
+    )
+    await begun.promise
+    vi.advanceTimersByTime(300_000)
+    expect((await outcome).message).toBe('The answer stood still for 300000 ms')
   })
 
   it('within an answer', async () => {
