@@ -3,7 +3,16 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { BitsError, type BitsErrorCode, bitsUpload, fileStore, notifyApplication } from '../../lib/index.ts'
+import { uploadErrorCodes } from '../../lib/client/errors.ts'
+import { readCancelOptions, readUploadOptions } from '../../lib/client/options.ts'
+import {
+  BitsError,
+  type BitsErrorCode,
+  type BitsUploadOptions,
+  bitsUpload,
+  fileStore,
+  notifyApplication,
+} from '../../lib/index.ts'
 import { readOptions } from '../../lib/options.ts'
 import { environment, Program } from '../examples/program.ts'
 import { install, packed, project, root } from './package.ts'
@@ -235,6 +244,39 @@ describe('what its tables say is so', () => {
       return [name, String(status), hex(hresult)]
     })
     expect(told.sort()).toEqual(so.sort())
+  })
+
+  it("the client's options are there, and no others, with their defaults", () => {
+    const named = (read: (options: object) => unknown) =>
+      namesIn(() => read({ 'no such option': 1 }), /the options are (.*)/)
+    const told = rows(section('Options of the client')).map(([name, , standard]) => [code(name), standard])
+    const names = told.map(([name]) => name)
+    expect(names.sort()).toEqual(named(readUploadOptions).sort())
+    expect(names.slice(0)).toEqual(expect.arrayContaining(named(readCancelOptions)))
+    const words = new Map<string | undefined, unknown>([
+      ['none', undefined],
+      ['memory', undefined],
+      ['1 second', 1000],
+      ['1 minute', 60_000],
+      ['2 minutes', 120_000],
+      ['5 minutes', 300_000],
+      ['14 days; to cancel: 1 day', 14 * 24 * 3_600_000],
+      ["`'1mb'` in memory, else `'10gb'`", 1024 ** 2],
+      ["`'13mb'`", 13 * 1024 ** 2],
+    ])
+    const defaults = Object.fromEntries(
+      told
+        .filter(([, standard]) => words.has(standard))
+        .map(([name, standard]) => [name, words.get(standard)]),
+    )
+    expect(Object.keys(defaults)).toHaveLength(told.length - 1)
+    expect({ ...readUploadOptions({}), headers: undefined }).toEqual({ ...defaults, tls: {} })
+    expect(readCancelOptions({}).noProgressTimeout).toBe(24 * 3_600_000)
+  })
+
+  it("the client's errors are there, and no others", () => {
+    const told = rows(section('Errors of the client')).map(([name]) => code(name))
+    expect(told).toEqual(uploadErrorCodes)
   })
 
   it('all files that it names are there', async () => {

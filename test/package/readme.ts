@@ -7,7 +7,7 @@ export const readme = readFileSync(join(root, 'README.md'), 'utf8')
 
 /** One section, by its heading. */
 export function section(heading: string): string {
-  const found = readme.split(/^## /m).find((text) => text.startsWith(`${heading}\n`))
+  const found = readme.split(/^###? /m).find((text) => text.startsWith(`${heading}\n`))
   if (found === undefined) throw new Error(`README.md has no section '${heading}'`)
   return found
 }

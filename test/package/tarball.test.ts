@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
@@ -7,6 +7,7 @@ import { Program } from '../examples/program.ts'
 import { uploadFile } from '../examples/upload.ts'
 import { noise } from '../support/bytes.ts'
 import { TestClient } from '../support/client.ts'
+import { uploadServer } from '../support/server.ts'
 import { list, packed, project, root } from './package.ts'
 
 const run = promisify(execFile)
@@ -71,6 +72,23 @@ describe('installed from its tarball', () => {
     expect(stdout.trim()).toBe('BitsError,acceptBitsPost,bitsUpload,fileStore,memoryStore,notifyApplication')
     expect(stderr).toBe('')
   })
+
+  it.each([
+    ['import', 'client.mjs', "import { uploadFile } from 'express-bits-upload/client'"],
+    ['require()', 'client.cjs', "const { uploadFile } = require('express-bits-upload/client')"],
+  ])('its client, by %s, sends a file', { timeout }, async (_, name, line) => {
+    const { url, directory } = await uploadServer()
+    const script = `${line}
+uploadFile('a.bin', process.argv[2], { job: 'a.job' }).then(({ size }) => console.log(size))
+`
+    const home = await project([tarball()], { [name]: script })
+    const file = noise(30_000)
+    await writeFile(join(home, 'a.bin'), file)
+    const args = [name, new URL('a.bin', url).href]
+    // Node 20 warns of require() on stderr.
+    expect((await run(process.execPath, args, { cwd: home })).stdout).toBe('30000\n')
+    expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
+  })
 })
 
 it('the tarball has the library and its pages', { timeout }, async () => {
@@ -97,7 +115,10 @@ it('package.json says what tools ask for', async () => {
     type: 'module',
     engines: { node: '>=20.19' },
     sideEffects: false,
-    exports: { '.': { types: './dist/index.d.ts', default: './dist/index.js' } },
+    exports: {
+      '.': { types: './dist/index.d.ts', default: './dist/index.js' },
+      './client': { types: './dist/client/index.d.ts', default: './dist/client/index.js' },
+    },
   })
   // Nobody is asked to install what only some need.
   const peers = Object.keys(manifest.peerDependencies)
@@ -172,6 +193,46 @@ await upload.close({ grace: 100 })
 
 // @ts-expect-error: a store is required
 bitsUpload({})
+`
+    expect(await check([], source)).toBe('')
+  })
+
+  it('the client says what it takes and gives', { timeout }, async () => {
+    const source = `
+import { createWriteStream } from 'node:fs'
+import { Readable } from 'node:stream'
+import {
+  cancelUpload,
+  type Progress,
+  UploadError,
+  type UploadErrorCode,
+  type UploadOptions,
+  type UploadSource,
+  uploadFile,
+} from 'express-bits-upload/client'
+
+const options: UploadOptions = {
+  auth: { user: 'me', password: 'secret' },
+  tls: { ca: 'x', rejectUnauthorized: true },
+  maxFragmentSize: '1mb',
+  reply: createWriteStream('reply'),
+  signal: AbortSignal.timeout(1000),
+  onProgress: ({ state, timeLeft, error }: Progress) => console.log(state, timeLeft.toFixed(), error?.message),
+}
+const source: UploadSource = { size: 5, version: '1', read: (start, end) => Readable.from([Buffer.alloc(end - start)]) }
+try {
+  const { size, sessionId, reply } = await uploadFile(source, new URL('http://127.0.0.1/'), options)
+  console.log(size.toFixed(), sessionId.length, reply?.data?.byteLength)
+} catch (error) {
+  const code: UploadErrorCode = error instanceof UploadError ? error.code : 'refused'
+  console.log(code)
+}
+await cancelUpload('a.job', { noProgressTimeout: 0 })
+
+// @ts-expect-error: a stream tells no size
+await uploadFile(Readable.from([]), 'http://127.0.0.1/')
+// @ts-expect-error: there is no such option
+await uploadFile('a', 'http://127.0.0.1/', { retrydelay: 1 })
 `
     expect(await check([], source)).toBe('')
   })
