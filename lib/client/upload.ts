@@ -239,7 +239,8 @@ export class Upload {
     if (error.kind === 'forgotten') return this.#startOver(error)
     if (error.kind === 'shrink') return this.#shrink(error)
     if (error.details.wrong) this.#guard.answeredWrong(error)
-    if (underWay > 0) this.#size = afterBreak(this.#size)
+    const broke = error.details.status === undefined
+    if (broke && underWay > 0) this.#size = afterBreak(this.#size)
     noteFailure(this.#session, this.#clock.now())
     await this.#note()
     const delay = this.#patience.failed(error.details.stale)

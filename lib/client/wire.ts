@@ -101,11 +101,8 @@ async function converse<T>(
 ): Promise<T> {
   let connected = false
   let answered = false
+  let over = false
   let timer: NodeJS.Timeout | undefined
-  let end = (): void => {}
-  const ended = new Promise<void>((resolve) => {
-    end = resolve
-  })
   let abort = (): void => {}
 
   try {
@@ -151,21 +148,22 @@ async function converse<T>(
         })
         .on('response', (response) => {
           answered = true
-          end()
-          const progress = (): void => expect('The answer stood still', responseTimeout)
-          progress()
-          read(response, chunksOf(response, progress)).then((result) => {
+          over = true
+          const alive = (): void => expect('The answer stood still', responseTimeout)
+          alive()
+          read(response, chunksOf(response, alive)).then((result) => {
             // A connection on which something is left, of the question or of the answer, is of no more use.
             if (!outgoing.writableEnded || !response.complete) outgoing.destroy()
             resolve(result)
           }, fail)
         })
-      send(outgoing, request, ended, () => expect('Nothing could be sent', sendTimeout)).catch(fail)
+      const progress = (): void => expect('Nothing could be sent', sendTimeout)
+      send(outgoing, request, { isOver: () => over, progress }).catch(fail)
     })
   } finally {
     clearTimeout(timer)
     signal?.removeEventListener('abort', abort)
-    end()
+    over = true
   }
 }
 
@@ -173,22 +171,17 @@ async function converse<T>(
 async function send(
   outgoing: ClientRequest,
   { body, onSent }: WireRequest,
-  ended: Promise<void>,
-  progress: () => void,
+  { isOver, progress }: { readonly isOver: () => boolean; readonly progress: () => void },
 ): Promise<void> {
-  let over = false
-  void ended.then(() => {
-    over = true
-  })
   for await (const chunk of body ?? []) {
-    if (over) return
-    const written = new Promise<void>((resolve) => outgoing.write(chunk, () => resolve()))
-    await Promise.race([written, ended])
-    if (over) return
+    if (isOver()) return
+    // Called when the system has taken the chunk, or the request is destroyed.
+    await new Promise<void>((resolve) => outgoing.write(chunk, () => resolve()))
+    if (isOver()) return
     progress()
     onSent?.(chunk.length)
   }
-  if (!over) outgoing.end()
+  if (!isOver()) outgoing.end()
 }
 
 async function* chunksOf(response: IncomingMessage, progress: () => void): AsyncGenerator<Buffer> {

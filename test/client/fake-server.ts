@@ -62,6 +62,8 @@ export interface FakeServer {
   readonly url: URL
   readonly port: number
   readonly packets: Packet[]
+  /** Connections so far. */
+  connections: number
   readonly iis: IisMemory
   /** The next fragment that begins here is not answered, */
   hangAt: number | undefined
@@ -252,6 +254,7 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
 
   const server = createServer((socket) => {
     socket.on('error', () => {})
+    fake.connections += 1
     talk(socket).catch((error) => {
       socket.destroy()
       // The client may hang up whenever it likes.
@@ -264,6 +267,7 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
     url: new URL(`http://127.0.0.1:${port}/upload/`),
     port,
     packets,
+    connections: 0,
     iis,
     hangAt: undefined,
     onHang: () => {},

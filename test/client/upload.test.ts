@@ -469,6 +469,21 @@ it('an Ack with a body is none', async () => {
   await expect(server.watch(upload)).rejects.toMatchObject({ code: 'invalid-answer' })
 })
 
+it('keeps its connection, also over errors with pages', async () => {
+  const small = file.subarray(0, 10_000)
+  const page = 'x'.repeat(60_000)
+  const answers = [say(503, {}, page), say(408, {}, page), say(413, {}, page)]
+  const server = await fakeServer({
+    file: small,
+    answer: ({ type }) => (type === 'Fragment' ? answers.shift() : undefined),
+  })
+  await server.watch(
+    uploadFile(small, new URL('a.bin', server.url), { maxFragmentSize: '6kb', retryDelay: 1 }),
+  )
+  expect(answers).toHaveLength(0)
+  expect(server.connections).toBe(1)
+})
+
 it('does not read a page without end', async () => {
   const server = createServer((socket) => {
     const chunk = `10000\r\n${'x'.repeat(65_536)}\r\n`
