@@ -371,12 +371,16 @@ it('grows its fragments while the line is fast, and keeps to the largest', async
   expect(lengths).toEqual([512 * KiB, 1024 * KiB, 1536 * KiB, 4_000_000 - 3072 * KiB])
 })
 
-it('makes smaller fragments after a break', async () => {
+it('makes smaller fragments after a break, but not after an error', async () => {
   const large = noise(1_000_000)
-  const server = await fakeServer({ file: large, answer: ({ index }) => (index === 1 ? 'cut' : undefined) })
+  const answers = [say(503), 'cut']
+  const server = await fakeServer({
+    file: large,
+    answer: ({ type }) => (type === 'Fragment' ? answers.shift() : undefined),
+  })
   await server.watch(uploadFile(large, new URL('a.bin', server.url), { retryDelay: 1 }))
   const lengths = server.packets.filter(({ type }) => type === 'Fragment').map(({ body }) => body.length)
-  expect(lengths.slice(0, 2)).toEqual([512 * 1024, 256 * 1024])
+  expect(lengths.slice(0, 3)).toEqual([512 * 1024, 512 * 1024, 256 * 1024])
 })
 
 it('sends the fields of its caller with every packet, and the name of the file with all but Ping', async () => {
