@@ -18,9 +18,10 @@ import { Readable } from 'node:stream'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { type Progress, type UploadSource, uploadFile } from '../../lib/client/index.ts'
-import { BitsError } from '../../lib/index.ts'
+import { BitsError, bitsUpload } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
-import { uploadServer } from '../support/server.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { serve, uploadServer } from '../support/server.ts'
 import { all } from '../wire/setting.ts'
 import { ack, fakeServer, listenRaw, say } from './fake-server.ts'
 import { fileAndJob } from './setting.ts'
@@ -381,6 +382,19 @@ it('makes smaller fragments after a break, but not after an error', async () => 
   await server.watch(uploadFile(large, new URL('a.bin', server.url), { retryDelay: 1 }))
   const lengths = server.packets.filter(({ type }) => type === 'Fragment').map(({ body }) => body.length)
   expect(lengths.slice(0, 3)).toEqual([512 * 1024, 512 * 1024, 256 * 1024])
+})
+
+it('makes them smaller where a proxy refuses them by closing the connection, answered or not', async () => {
+  const directory = await temporaryDirectory()
+  const receiver = bitsUpload({ store: directory })
+  const large = noise(1_000_000)
+  const url = await serve((request, response) => {
+    if (Number(request.headers['content-length']) <= 100_000) return receiver(request, response, () => {})
+    response.writeHead(413, { 'Content-Length': 0 }).end()
+    request.socket.resetAndDestroy()
+  })
+  await uploadFile(large, new URL('a.bin', url), { retryDelay: 1, maxRetryDelay: 1 })
+  expect((await readFile(join(directory, 'a.bin'))).equals(large)).toBe(true)
 })
 
 it('sends the fields of its caller with every packet, and the name of the file with all but Ping', async () => {
