@@ -5,14 +5,7 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { uploadErrorCodes } from '../../lib/client/errors.ts'
 import { readCancelOptions, readUploadOptions } from '../../lib/client/options.ts'
-import {
-  BitsError,
-  type BitsErrorCode,
-  type BitsUploadOptions,
-  bitsUpload,
-  fileStore,
-  notifyApplication,
-} from '../../lib/index.ts'
+import { BitsError, type BitsErrorCode, bitsUpload, fileStore, notifyApplication } from '../../lib/index.ts'
 import { readOptions } from '../../lib/options.ts'
 import { environment, Program } from '../examples/program.ts'
 import { install, packed, project, root } from './package.ts'

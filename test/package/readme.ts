@@ -5,11 +5,14 @@ import { root } from './package.ts'
 /** README.md. */
 export const readme = readFileSync(join(root, 'README.md'), 'utf8')
 
-/** One section, by its heading. */
+/** One section, by its heading, with the sections below it. */
 export function section(heading: string): string {
-  const found = readme.split(/^###? /m).find((text) => text.startsWith(`${heading}\n`))
-  if (found === undefined) throw new Error(`README.md has no section '${heading}'`)
-  return found
+  const begin = new RegExp(`^(#+) ${heading}$`, 'm').exec(readme)
+  if (!begin) throw new Error(`README.md has no section '${heading}'`)
+  const [{ length }, level = ''] = begin
+  const rest = readme.slice(begin.index + length)
+  const end = rest.search(new RegExp(`^#{1,${level.length}} `, 'm'))
+  return end < 0 ? rest : rest.slice(0, end)
 }
 
 /** The code blocks of a text in one language. */
