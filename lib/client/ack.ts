@@ -5,8 +5,8 @@ import {
   type HeaderFields,
   HostIdFallbackTimeoutHeader,
   HostIdHeader,
-  MaxReplyUrl,
   MaxSessionId,
+  MaxUrl,
   PacketTypeHeader,
   ProtocolHeader,
   ReceivedContentRangeHeader,
@@ -127,8 +127,8 @@ function readReceived(headers: HeaderFields): ServerAck {
     throw new InvalidAck(`${ReceivedContentRangeHeader} is ${text ? `no offset: ${text}` : 'missing'}`)
   }
   const replyUrl = field(headers, ReplyUrlHeader)?.trim()
-  if (replyUrl && replyUrl.length > MaxReplyUrl) {
-    throw new InvalidAck(`${ReplyUrlHeader} is longer than ${MaxReplyUrl} characters`)
+  if (replyUrl && replyUrl.length > MaxUrl) {
+    throw new InvalidAck(`${ReplyUrlHeader} is longer than ${MaxUrl} characters`)
   }
   // An empty one counts as none ([MC-BUP] 3.1.5.1.4).
   return { received, ...(replyUrl && { replyUrl }) }

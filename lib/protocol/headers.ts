@@ -30,9 +30,6 @@ export const UploadProtocol = '{7df0354d-249b-430f-820d-3d2a9bef4931}'
 export const ContentNameHeader = 'Content-Name'
 export const MaxContentName = 260
 
-/** A longer `BITS-Reply-URL` is an error ([MC-BUP] 2.2.1.2). */
-export const MaxReplyUrl = 2200
-
 /** Windows' own servers cap a header's value at 4 KB ([MC-BUP] 2.2.1, product note 2). */
 export const MaxHeaderValue = 4096
 

@@ -7,12 +7,14 @@ export const readme = readFileSync(join(root, 'README.md'), 'utf8')
 
 /** One section, by its heading, with the sections below it. */
 export function section(heading: string): string {
-  const begin = new RegExp(`^(#+) ${heading}$`, 'm').exec(readme)
+  // A comment in a script begins like a heading.
+  const prose = readme.replace(/^```.*?^```$/gms, (code) => ' '.repeat(code.length))
+  const begin = new RegExp(`^(#+) ${heading}$`, 'm').exec(prose)
   if (!begin) throw new Error(`README.md has no section '${heading}'`)
   const [{ length }, level = ''] = begin
-  const rest = readme.slice(begin.index + length)
-  const end = rest.search(new RegExp(`^#{1,${level.length}} `, 'm'))
-  return end < 0 ? rest : rest.slice(0, end)
+  const from = begin.index + length
+  const end = prose.slice(from).search(new RegExp(`^#{1,${level.length}} `, 'm'))
+  return readme.slice(from, end < 0 ? undefined : from + end)
 }
 
 /** The code blocks of a text in one language. */
