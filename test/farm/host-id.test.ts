@@ -5,6 +5,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { uploadFile } from '../../lib/client/index.ts'
 import { blocks, section } from '../package/readme.ts'
 import { noise } from '../support/bytes.ts'
 import { hresult, received } from '../support/client.ts'
@@ -83,6 +84,15 @@ describeHosts('two nodes with a directory each', () => {
     for (const answer of answers) expect([answer.status, nodeOf(answer)]).toEqual([200, owner.name])
     expect((await readFile(join(owner.incoming, 'a.bin'))).equals(file)).toBe(true)
     await expect(readdir(other.incoming)).rejects.toThrow('ENOENT')
+  })
+
+  it('our own client goes there by itself', async () => {
+    const { client, owner, other } = await farm()
+    const { fragments } = await uploadFile(file, new URL('b.bin', client.url), { maxFragmentSize: 50_000 })
+    expect(fragments).toBeGreaterThan(5)
+    // In turn, so the second session is the other node's.
+    expect((await readFile(join(other.incoming, 'b.bin'))).equals(file)).toBe(true)
+    expect(await readdir(owner.incoming)).toEqual(['.bits-sessions'])
   })
 
   it('the node dies: back at the balancer the client begins anew, and the file arrives whole', async () => {
