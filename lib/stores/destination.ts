@@ -37,7 +37,8 @@ function refuseOdd(error: unknown): never {
 async function resolveName(fs: FileSystem, directories: Directories, name: string): Promise<string> {
   const { root, sessions, createFolders } = directories
   const path = join(root, ...name.split('/'))
-  if (isWithin(sessions, path)) throw outside()
+  // In any letter case, so that what one platform takes is no surprise on the next.
+  if (isWithin(sessions.toLowerCase(), path.toLowerCase())) throw outside()
   let folder = dirname(path)
   if (folder === root) return path
   // Folders that are to be made will stand in the last one that is there.

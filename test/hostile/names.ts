@@ -147,6 +147,7 @@ export const badPaths: readonly string[] = [
     '.bits-sessions%5ca',
   ],
   ...[
+    '.BITS-SESSIONS',
     '.BITS-SESSIONS/a',
     '.Bits-Sessions/$ID.part',
     'BITS-S~1/a',

@@ -163,8 +163,6 @@ describe('takes what only looks bad, and makes one file of it', () => {
     ['folder/deep/x', 'folder/deep/x'],
     ['again/x', 'folder/x'],
     ['.bits-sessions-2', '.bits-sessions-2'],
-    // Another name, where the file system tells letters' cases apart.
-    ['.BITS-SESSIONS', '.BITS-SESSIONS'],
     [`${'x'.repeat(255)}`, 'x'.repeat(255)],
   ])('%s', async (target, name) => {
     const { land, port, create } = await scene()
