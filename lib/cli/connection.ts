@@ -4,17 +4,19 @@ import { type Command, UsageError, type Values } from './command.ts'
 import { numberOf } from './values.ts'
 
 /** How a server is reached: options that all commands of the client have. */
-export const connectionOptions: Command['options'] = {
+export const reachOptions: Command['options'] = {
   user: { type: 'string', short: 'u' },
   header: { type: 'string', short: 'H', multiple: true },
   cacert: { type: 'string' },
   cert: { type: 'string' },
   key: { type: 'string' },
   insecure: { type: 'boolean', short: 'k' },
-  'give-up': { type: 'string' },
 }
 
-export const connectionHelp = `The connection:
+/** And for how long: options of those that do not give up at once. */
+export const connectionOptions: Command['options'] = { ...reachOptions, 'give-up': { type: 'string' } }
+
+export const reachHelp = `The connection:
   -u, --user NAME:PASSWORD for Basic or Digest, sent when the server asks; or BITS_UPLOAD_USER in the environment,
                            where other users of this machine cannot see it
   -H, --header 'NAME: VALUE'
@@ -23,7 +25,9 @@ export const connectionHelp = `The connection:
       --cert FILE --key FILE
                            a client certificate, PEM
   -k, --insecure           any certificate will do: only to try
-      --give-up MINUTES    without progress for so long it ends, unfinished: 60; 0: at the first failure
+`
+
+export const connectionHelp = `${reachHelp}      --give-up MINUTES    without progress for so long it ends, unfinished: 60; 0: at the first failure
 `
 
 /** @throws {UsageError} for values that are none, Error for files that cannot be read */

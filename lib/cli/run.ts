@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { type Command, Done, Failed, Misused, readArguments, UsageError } from './command.ts'
+import { doctor } from './doctor.ts'
 import { jobs } from './jobs.ts'
 import { send } from './send.ts'
 import { serve } from './serve.ts'
 
-const commands: Readonly<Record<string, Command>> = { serve, send, jobs }
+const commands: Readonly<Record<string, Command>> = { serve, send, jobs, doctor }
 
 const help = `Files by the BITS Upload Protocol, which every Windows machine speaks.
 

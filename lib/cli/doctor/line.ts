@@ -1,0 +1,173 @@
+import type { IncomingMessage } from 'node:http'
+import { type Answer, readError } from '../../client/ack.ts'
+import { Authenticator } from '../../client/auth.ts'
+import { UploadError } from '../../client/errors.ts'
+import type { CommonSettings } from '../../client/options.ts'
+import { type OutgoingPacket, packetFields, requestFields } from '../../client/packet.ts'
+import { Setback } from '../../client/setback.ts'
+import { targetOf, Wire, type WireRequest } from '../../client/wire.ts'
+import { BitsPost, field, PacketTypeHeader } from '../../protocol/headers.ts'
+
+/** An answer as it came, before anybody judges it. */
+export interface RawAnswer extends Answer {
+  /** Of its status line: `1.1`. */
+  readonly httpVersion: string
+  /** 0x8020001F and the like, if it has one. */
+  readonly hresult: number | undefined
+}
+
+/** Nobody answered, or what came was not HTTP. The message says what happened instead. */
+export class NoAnswer extends Error {
+  override readonly name = 'NoAnswer'
+  /** Whether it may have been the end of a kept connection only. */
+  readonly stale: boolean
+
+  constructor({ message, cause, stale }: { message: string; cause?: unknown; stale: boolean }) {
+    super(message, { cause })
+    this.stale = stale
+  }
+}
+
+/** Bytes of an answer's body that are read, to count them: an Ack has none, and a page of errors may have more. */
+const MaxBody = 64 * 1024
+
+/** `BITS_POST` itself, or a POST that says so, for those in between who refuse the verb. */
+export type Spelling = 'verb' | 'override'
+
+/** Asks the server, and hands over what comes back, whatever it is. */
+export class Line {
+  /** How packets are spelled. */
+  spelling: Spelling = 'verb'
+  readonly #wire: Wire
+  readonly #settings: CommonSettings
+  /** By origin: what one server asked for is not told to another. */
+  readonly #authenticators = new Map<string, Authenticator>()
+
+  constructor(settings: CommonSettings) {
+    this.#settings = settings
+    this.#wire = new Wire(settings, settings.signal)
+  }
+
+  /**
+   * Sends a packet, and once more with credentials if they are asked for.
+   * @throws {NoAnswer}
+   * @throws what the piece of a Fragment throws while it is read
+   */
+  say(packet: OutgoingPacket, url: URL): Promise<RawAnswer> {
+    const override = this.spelling === 'override'
+    const spelled = override ? [['X-HTTP-Method-Override', BitsPost] as const] : []
+    return this.#ask(url, override ? 'POST' : BitsPost, (own) => ({
+      fields: packetFields(packet, url.host, { name: undefined, headers: [...spelled, ...own] }),
+      ...(packet.type === 'Fragment' && { body: packet.piece.read() }),
+    }))
+  }
+
+  /** A part of what stands at a URL, or what there is to say about it. Throws as `say` does. */
+  fetch(method: 'GET' | 'HEAD', url: URL, range?: string): Promise<RawAnswer> {
+    return this.#ask(url, method, (own) => ({
+      fields: [
+        ['Accept', '*/*'],
+        ['Accept-Encoding', 'identity'],
+        ...(range === undefined ? [] : [['Range', range] as const]),
+        ...requestFields(url.host, own),
+      ],
+    }))
+  }
+
+  close(): void {
+    this.#wire.close()
+  }
+
+  async #ask(
+    url: URL,
+    method: string,
+    rest: (own: CommonSettings['headers']) => Pick<WireRequest, 'fields' | 'body'>,
+  ): Promise<RawAnswer> {
+    const authenticator = this.#authenticatorOf(url.origin)
+    for (let repeated = false; ; repeated = true) {
+      const authorization = authenticator?.authorization(method, targetOf(url))
+      const { headers } = this.#settings
+      const own = authorization ? [...headers, ['Authorization', authorization] as const] : headers
+      const again = (): Promise<RawAnswer> => this.#exchange({ method, url, ...rest(own) })
+      const answer = await again().catch((error) => {
+        // A connection that was kept may end in the moment in which it is taken again: that says nothing.
+        if (error instanceof NoAnswer && error.stale) return again()
+        throw error
+      })
+      if (answer.status !== 401 || repeated) return answer
+      const challenge = field(answer.headers, 'www-authenticate')
+      if (!authenticator?.challenged(challenge, authorization !== undefined)) return answer
+    }
+  }
+
+  async #exchange(request: WireRequest): Promise<RawAnswer> {
+    try {
+      return await this.#wire.exchange(request, (response, chunks) =>
+        // The answer to a HEAD has the length of a body, and no body.
+        read(response, request.method === 'HEAD' ? [] : chunks),
+      )
+    } catch (error) {
+      this.#settings.signal?.throwIfAborted()
+      if (error instanceof UploadError)
+        throw new NoAnswer({ message: error.message, cause: error, stale: false })
+      if (!(error instanceof Setback)) throw error
+      const { cause, details } = error
+      throw new NoAnswer({ message: describe(error), cause, stale: details.stale === true })
+    }
+  }
+
+  #authenticatorOf(origin: string): Authenticator | undefined {
+    const { auth } = this.#settings
+    if (!auth) return undefined
+    const authenticator = this.#authenticators.get(origin) ?? new Authenticator(auth)
+    this.#authenticators.set(origin, authenticator)
+    return authenticator
+  }
+}
+
+async function read(
+  response: IncomingMessage,
+  chunks: AsyncIterable<Buffer> | Iterable<Buffer>,
+): Promise<RawAnswer> {
+  const { statusCode: status = 0, headers, httpVersion } = response
+  let bodyLength = 0
+  // Without a length, the end of the answer is that of the connection: nobody can wait for it.
+  if (isFramed(headers)) {
+    for await (const chunk of chunks) {
+      bodyLength += chunk.length
+      if (bodyLength > MaxBody) break
+    }
+  }
+  return { status, headers, httpVersion, bodyLength, hresult: readError(headers).hresult }
+}
+
+/** For those to whom no answer is one, too. */
+export const orNone = (answer: Promise<RawAnswer>): Promise<RawAnswer | NoAnswer> =>
+  answer.catch((error) => {
+    if (error instanceof NoAnswer) return error
+    throw error
+  })
+
+/** Whether it can be told where an answer ends, and the next one begins. */
+export const isFramed = (headers: Answer['headers']): boolean =>
+  headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
+
+/** Whether an answer is that of a BITS server, whatever it says. */
+export const isAck = ({ headers }: Answer): boolean =>
+  field(headers, PacketTypeHeader)?.trim().toLowerCase() === 'ack'
+
+/** Whether it is the Ack of a packet that was taken. */
+export const isTaken = (answer: Answer): boolean =>
+  isAck(answer) && (answer.status === 200 || answer.status === 201)
+
+function describe({ message, cause }: Setback): string {
+  const { code = '' } = (cause ?? {}) as NodeJS.ErrnoException
+  if (/^HPE_/.test(code)) return `what came back is not HTTP (${code})`
+  if (/^ERR_SSL_.*(?:CERTIFICATE|HANDSHAKE)/.test(code)) {
+    return `the server wants another certificate of its client, or any (${code})`
+  }
+  if (code === 'ECONNRESET' || code === 'EPIPE' || cause === undefined) {
+    return /^The connection/.test(message) ? 'the connection was closed without an answer' : message
+  }
+  return message
+}
