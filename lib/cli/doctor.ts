@@ -90,7 +90,7 @@ async function* examineAll(visit: Visit, list: readonly Examination[]): AsyncGen
       print(
         warning(
           `${count(left.length, 'session')} could not be ended: ${left.join(' ')}`,
-          'The server removes it when its time is over.',
+          'The server removes what nobody goes on with when its time is over (expireAfter; IIS: BITSSessionTimeout).',
         ),
       )
     }

@@ -41,6 +41,7 @@ export const limit: Examination = {
       if (outcome) refused = { size, outcome }
       else passes = size
     }
+    visit.passes = passes
     yield told(passes, refused.size, refused.outcome)
     return true
   },

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { SmallestFragment } from '../../client/fragment-size.ts'
 import { formatSize } from '../format.ts'
 import type { Examination } from './examination.ts'
 import { ok, warning } from './finding.ts'
@@ -6,7 +7,7 @@ import { heldBy, Unfinished } from './fragments.ts'
 import { NoAnswer } from './line.ts'
 import { piece, type Visit } from './visit.ts'
 
-/** Bytes of the fragment, of which half are sent. */
+/** Bytes of the fragment, of which half are sent: as many, or as many as pass. */
 const Length = 512 * 1024
 /** Milliseconds that those have for their way before the connection breaks. */
 const Way = 500
@@ -22,8 +23,10 @@ export const passage: Examination = {
   name: 'whether bytes are passed on as they come',
   async *examine(visit) {
     const before = await held(visit)
-    if (before === undefined || before + Length >= Unfinished) return true
-    await breakOff(visit, before)
+    const length = Math.min(Length, visit.passes)
+    // What is refused for its length, or lies beyond the end, says nothing.
+    if (before === undefined || length < SmallestFragment || before + length >= Unfinished) return true
+    await breakOff(visit, before, length)
     let after: number | undefined = before
     for (let i = 0; i < Questions && after === before; i += 1) {
       if (i > 0) await delay(Pause)
@@ -49,12 +52,12 @@ async function held(visit: Visit): Promise<number | undefined> {
   return heldBy(await visit.fragment(Unfinished - 1, 1, Unfinished))
 }
 
-async function breakOff(visit: Visit, start: number): Promise<void> {
-  const whole = piece(start, Length, Unfinished)
+async function breakOff(visit: Visit, start: number, length: number): Promise<void> {
+  const whole = piece(start, length, Unfinished)
   const broken = {
     ...whole,
     async *read() {
-      yield* piece(start, Length / 2, Unfinished).read()
+      yield* piece(start, Math.floor(length / 2), Unfinished).read()
       await delay(Way)
       throw new BrokenOff()
     },

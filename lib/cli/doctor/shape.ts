@@ -1,10 +1,12 @@
 import { field } from '../../protocol/headers.ts'
 import { type Finding, fault } from './finding.ts'
-import { isFramed, type RawAnswer } from './line.ts'
+import { isAck, isFramed, type RawAnswer } from './line.ts'
 
-/** What is wrong with the form of an answer, whatever it says ([MC-BUP] 2.2.1: version 1.1; 2.2.3 to 2.2.11: no body). */
+/** What is wrong with the form of an Ack, whatever it says ([MC-BUP] 2.2.1: version 1.1; 2.2.3 to 2.2.11: no body). */
 export function* shape(answer: RawAnswer): Generator<Finding> {
-  const { headers, httpVersion, bodyLength, status } = answer
+  // Others than BITS servers may answer as they like.
+  if (!isAck(answer)) return
+  const { headers, httpVersion, bodyLength } = answer
   if (httpVersion !== '1.1') {
     yield fault(
       `Answers come as HTTP/${httpVersion}, and BITS wants 1.1`,
@@ -30,7 +32,7 @@ export function* shape(answer: RawAnswer): Generator<Finding> {
     )
   } else if (bodyLength > 0) {
     yield fault(
-      `Answers have a body, of ${bodyLength} bytes here with status ${status}, and an Ack has none`,
+      'Answers have a body, and an Ack has none',
       "Whatever writes pages into answers has to leave these alone (nginx: proxy_intercept_errors off; IIS: httpErrors existingResponse='PassThrough').",
     )
   }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { LargestFragment } from '../../client/fragment-size.ts'
 import type { CommonSettings } from '../../client/options.ts'
 import type { OutgoingPacket } from '../../client/packet.ts'
 import { field, SessionIdHeader } from '../../protocol/headers.ts'
@@ -21,10 +22,12 @@ export class Visit {
   target: URL
   /** Its session, once there is one. */
   sessionId = ''
+  /** Bytes of the largest fragment that passes, as far as is known. */
+  passes = LargestFragment
   readonly settings: CommonSettings
   readonly line: Line
   /** Texts of what was told: what is wrong with every Ack is told once. */
-  readonly told = new Set<string>()
+  readonly #told = new Set<string>()
   /** Sessions that are open on the server. */
   readonly #open = new Map<string, URL>()
 
@@ -67,8 +70,8 @@ export class Visit {
   /** Those of some findings that were not told before. */
   *news(findings: Iterable<Finding>): Generator<Finding> {
     for (const finding of findings) {
-      if (this.told.has(finding.text)) continue
-      this.told.add(finding.text)
+      if (this.#told.has(finding.text)) continue
+      this.#told.add(finding.text)
       yield finding
     }
   }
