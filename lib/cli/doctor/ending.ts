@@ -1,11 +1,9 @@
 import type { Examination } from './examination.ts'
 import { type Finding, fault, ok } from './finding.ts'
 import { isTaken } from './line.ts'
-import { refusal, shown } from './refusal.ts'
+import { refusal, SessionNotFound, shown } from './refusal.ts'
 import { shape } from './shape.ts'
 import type { Visit } from './visit.ts'
-
-const SessionNotFound = 0x8020001f
 
 /** Close-Session and Cancel-Session, and that a session is unknown when it is over. */
 export const ending: Examination = {

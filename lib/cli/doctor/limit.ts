@@ -4,13 +4,11 @@ import type { Examination } from './examination.ts'
 import { type Finding, fault, ok, warning } from './finding.ts'
 import { heldBy } from './fragments.ts'
 import { isAck, NoAnswer, orNone, type RawAnswer } from './line.ts'
-import { bodyRemedy, refusal, shown } from './refusal.ts'
+import { bodyRemedy, refusal, shown, TooLarge } from './refusal.ts'
 import type { Visit } from './visit.ts'
 
 /** Halvings between what passes and what does not, when the double does not: to a sixteenth of it. */
 const Refinements = 4
-
-const TooLarge = 0x80200020
 
 /**
  * How large a fragment may be. Each is the first of a session of its own, in a file that is one byte longer: a server

@@ -13,8 +13,10 @@ interface Row extends Refusal {
 }
 
 const AccessDenied = 0x80070005
-const SessionNotFound = 0x8020001f
-const TooLarge = 0x80200020
+/** BG_E_SESSION_NOT_FOUND: begin anew. */
+export const SessionNotFound = 0x8020001f
+/** BG_E_TOO_LARGE */
+export const TooLarge = 0x80200020
 
 const status =
   (low: number, high = low) =>

@@ -1,3 +1,4 @@
+import { field } from '../../protocol/headers.ts'
 import type { Examination } from './examination.ts'
 import { fault, ok, warning } from './finding.ts'
 import { isAck, isTaken, NoAnswer, orNone, type RawAnswer } from './line.ts'
@@ -58,7 +59,7 @@ async function* keptConnection(visit: Visit, first: RawAnswer) {
   // With 1.0 that is so by itself.
   if (first.httpVersion !== '1.1') return true
   const second = await visit.say({ type: 'Ping' })
-  if ([first, second].every(({ headers }) => /\bclose\b/i.test(headers.connection as string))) {
+  if ([first, second].every(({ headers }) => /\bclose\b/i.test(field(headers, 'connection') ?? ''))) {
     yield warning(
       'Every answer ends the connection (Connection: close)',
       'It costs a handshake for each packet, and Negotiate and NTLM cannot sign in. Let connections be kept: Node does so ' +

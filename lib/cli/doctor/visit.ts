@@ -5,7 +5,7 @@ import type { OutgoingPacket } from '../../client/packet.ts'
 import { field, SessionIdHeader } from '../../protocol/headers.ts'
 import type { Finding } from './finding.ts'
 import { isTaken, Line, type RawAnswer } from './line.ts'
-import { shown } from './refusal.ts'
+import { SessionNotFound, shown } from './refusal.ts'
 
 /** The server began one session, and refused another. */
 export class NoSession extends Error {
@@ -88,7 +88,7 @@ export class Visit {
     for (const [sessionId, url] of [...this.#open]) {
       const answer = await line.say({ type: 'Cancel-Session', sessionId }, url).catch(() => undefined)
       // A server that does not know it any more has none.
-      if (answer && (answer.status === 200 || answer.hresult !== undefined)) this.#open.delete(sessionId)
+      if (answer && (isTaken(answer) || answer.hresult === SessionNotFound)) this.#open.delete(sessionId)
     }
     line.close()
     return [...this.#open.keys()]
