@@ -8,6 +8,7 @@ import { UploadProtocol } from '../../lib/protocol/headers.ts'
 import { noise } from '../support/bytes.ts'
 import { hresult, received } from '../support/client.ts'
 import { type DigestAccount, DigestSigner } from '../support/digest.ts'
+import type { Program } from '../support/program.ts'
 import {
   AccountClient,
   alice,
@@ -18,7 +19,6 @@ import {
   expectChallenge,
   type Scheme,
 } from './accounts.ts'
-import type { Program } from './program.ts'
 import { start, startIn } from './start.ts'
 import { uploadFile } from './upload.ts'
 

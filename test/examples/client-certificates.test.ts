@@ -10,7 +10,7 @@ import { generate } from 'selfsigned'
 import { describe, expect, it } from 'vitest'
 import { noise } from '../support/bytes.ts'
 import { hresult, received, TestClient } from '../support/client.ts'
-import { environment } from './program.ts'
+import { environment } from '../support/program.ts'
 import { start } from './start.ts'
 import { uploadFile } from './upload.ts'
 

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { temporaryDirectory } from '../support/directory.ts'
-import { Program } from './program.ts'
+import { Program } from '../support/program.ts'
 
 /** The examples. */
 export const folder = fileURLToPath(new URL('../../examples', import.meta.url))

@@ -7,7 +7,7 @@ import { uploadErrorCodes } from '../../lib/client/errors.ts'
 import { readCancelOptions, readUploadOptions } from '../../lib/client/options.ts'
 import { BitsError, type BitsErrorCode, bitsUpload, fileStore, notifyApplication } from '../../lib/index.ts'
 import { readOptions } from '../../lib/options.ts'
-import { environment, Program } from '../examples/program.ts'
+import { environment, Program } from '../support/program.ts'
 import { install, packed, project, root } from './package.ts'
 import { blocks, code, readme, rows, section } from './readme.ts'
 

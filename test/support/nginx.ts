@@ -5,8 +5,8 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, it } from 'vitest'
-import { Program } from '../examples/program.ts'
 import { temporaryDirectory } from './directory.ts'
+import { Program } from './program.ts'
 
 /** Where `.ci/nginx` puts it. */
 const unpacked = fileURLToPath(new URL('../../.cache/nginx/usr/sbin/nginx', import.meta.url))
