@@ -93,7 +93,8 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
         for await (const chunks of body) {
           for (const chunk of chunks) {
             if (held() + chunk.length > capacity) throw new BitsError('disk-full')
-            entry.chunks.push(chunk)
+            // A copy: the memory is the giver's again when he is asked for more.
+            entry.chunks.push(Buffer.from(chunk))
             entry.received += chunk.length
           }
         }
@@ -130,7 +131,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
       for await (const chunks of body ?? []) {
         size += byteLength(chunks)
         if (held() + size > capacity) throw new BitsError('disk-full')
-        kept.push(...chunks)
+        kept.push(...chunks.map((chunk) => Buffer.from(chunk)))
       }
       replies.set(id, { bytes: Buffer.concat(kept), modified: Date.now() })
     },
