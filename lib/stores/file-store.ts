@@ -125,10 +125,11 @@ export class FileStore implements Store {
         else if (durable && this.#durability === 'file') await this.#fs.fdatasync(fd)
         return end
       })
-      if (session.state !== 'gone') return { ...session, received, total }
+      const now = { ...session, received, total, progressed: Date.now() }
+      if (session.state !== 'gone') return now
       // What vanished was accepted, not what came in its place.
-      const { acceptance: _, ...anew } = session
-      return { ...anew, state: 'receiving', received, total }
+      const { acceptance: _, ...anew } = now
+      return { ...anew, state: 'receiving' }
     } catch (error) {
       throw translate(error)
     }
