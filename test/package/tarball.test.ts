@@ -118,6 +118,7 @@ it('package.json says what tools ask for', async () => {
     exports: {
       '.': { types: './dist/index.d.ts', default: './dist/index.js' },
       './client': { types: './dist/client/index.d.ts', default: './dist/client/index.js' },
+      './testing': { types: './dist/testing/index.d.ts', default: './dist/testing/index.js' },
     },
   })
   // Nobody is asked to install what only some need.
@@ -193,6 +194,30 @@ await upload.close({ grace: 100 })
 
 // @ts-expect-error: a store is required
 bitsUpload({})
+`
+    expect(await check([], source)).toBe('')
+  })
+
+  it('the suite for stores takes the runner of Node', { timeout }, async () => {
+    const source = `
+import { describe, it } from 'node:test'
+import { memoryStore, type Session } from 'express-bits-upload'
+import { storeSuite, type TestedStore } from 'express-bits-upload/testing'
+
+const open = async (): Promise<TestedStore> => {
+  const store = memoryStore()
+  return {
+    store,
+    published: async (name, first = 0) => store.files.get(name)?.subarray(first),
+    loseBytes: async (session: Session) => console.log(session.received.toFixed()),
+  }
+}
+storeSuite({ describe, it }, open, { restart: false, sharing: false })
+
+// @ts-expect-error: there is no such feature
+storeSuite({ describe, it }, open, { restarts: false })
+// @ts-expect-error: what visitors find is to be told
+storeSuite({ describe, it }, () => ({ store: memoryStore() }))
 `
     expect(await check([], source)).toBe('')
   })

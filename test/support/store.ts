@@ -41,9 +41,3 @@ export async function listed(store: Store): Promise<string[]> {
   for await (const { id } of store.list()) ids.push(id)
   return ids.sort()
 }
-
-export async function textOf(stream: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of stream) chunks.push(chunk)
-  return Buffer.concat(chunks).toString()
-}

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import type { Acceptance } from '../stores/store.ts'
+import {
+  assertBytes,
+  assertHeld,
+  assertSession,
+  begun,
+  body,
+  complete,
+  listed,
+  loaded,
+  publish,
+} from './steps.ts'
+import { type Chapter, reopened, test } from './tested.ts'
+
+const acceptances: [what: string, acceptance: Acceptance][] = [
+  ['without a reply', { publish: true }],
+  ['with a reply that is kept', { publish: true, reply: 'kept' }],
+  ['with a reply elsewhere', { publish: true, reply: { url: 'http://replies.example/1?a=%20&b=ü' } }],
+  ['and is not to be published', { publish: false }],
+  ['with a reply, and is not to be published', { publish: false, reply: 'kept' }],
+]
+
+const reason = 'Es enthält „einen Virus“ \\ "☃"\r\n𝄞'
+
+export const deciding: Chapter = {
+  name: 'accept() and refuse()',
+  cases: [
+    ...acceptances.flatMap(([what, acceptance]) => [
+      test(`an upload was accepted ${what}`, async ({ store, published }) => {
+        const session = await complete(store, 'abc')
+        assert.equal((await loaded(store, session)).acceptance, undefined)
+        await store.accept(session, acceptance)
+        const accepted = { state: 'accepted', received: 3, total: 3, acceptance } as const
+        assertSession(await loaded(store, session), accepted)
+        assert.equal(await published('a.bin'), undefined)
+      }),
+      test(
+        `an upload was accepted ${what}, also after a restart`,
+        async (tested) => {
+          const session = await complete(tested.store, 'abc')
+          await tested.store.accept(session, acceptance)
+          const after = await loaded(await reopened(tested), session)
+          assertSession(after, { state: 'accepted', received: 3, total: 3, acceptance })
+        },
+        'restart',
+      ),
+    ]),
+    test('an accepted upload still has its bytes, and is published with them', async (tested) => {
+      const { store, published } = tested
+      const session = await complete(store, 'abc')
+      await store.accept(session, { publish: true })
+      await assertHeld(store, session, 'abc')
+      await publish(store, session)
+      assertBytes(await published('a.bin'), 'abc', 'the file')
+    }),
+    test('what was accepted is known when it is published', async ({ store }) => {
+      const session = await complete(store, 'abc')
+      const acceptance = { publish: true, reply: { url: 'http://replies.example/1' } }
+      await store.accept(session, acceptance)
+      assertSession(await publish(store, session), { state: 'published', received: 3, total: 3, acceptance })
+    }),
+    test(
+      'what was accepted is known when it is published, also after a restart',
+      async (tested) => {
+        const { store } = tested
+        const session = await complete(store, 'abc')
+        const acceptance = { publish: true, reply: { url: 'http://replies.example/1' } }
+        await store.accept(session, acceptance)
+        await publish(store, session)
+        const after = await loaded(await reopened(tested), session)
+        assertSession(after, { state: 'published', received: 3, total: 3, acceptance })
+      },
+      'restart',
+    ),
+    test('an upload that is not to be published is removed without a trace', async ({ store, published }) => {
+      const session = await complete(store, 'abc')
+      await store.accept(session, { publish: false })
+      await store.remove(await loaded(store, session))
+      assert.equal(await published('a.bin'), undefined)
+      assert.deepEqual(await listed(store), [])
+    }),
+    test('the last packet does all with the session that append() gave it', async ({ store, published }) => {
+      const begin = await begun(store)
+      // As the server does it: nothing is asked anew while the lock is held.
+      const session = await store.append(begin, body('abc'), { total: 3, durable: true })
+      await store.keepReply(session, body('thanks'))
+      await store.accept(session, { publish: true, reply: 'kept' })
+      await store.publish(session)
+      const after = await loaded(store, session)
+      assertSession(after, { state: 'published', received: 3, acceptance: { publish: true, reply: 'kept' } })
+      assert.equal((await store.loadReply(after))?.size, 6)
+      assertBytes(await published('a.bin'), 'abc', 'the file')
+      await store.remove(session)
+      assertBytes(await published('a.bin'), 'abc', 'the file')
+      assert.deepEqual(await listed(store), [])
+    }),
+    test('an upload was refused, and why', async ({ store, published }) => {
+      const session = await complete(store, 'abc')
+      await store.refuse(session, reason)
+      const refused = { state: 'refused', received: 3, total: 3, refusal: reason } as const
+      assertSession(await loaded(store, session), refused)
+      assert.equal(await published('a.bin'), undefined)
+      assert.deepEqual(await listed(store), [session.id])
+    }),
+    test(
+      'an upload was refused, and why, also after a restart',
+      async (tested) => {
+        const session = await complete(tested.store, 'abc')
+        await tested.store.refuse(session, reason)
+        const refused = { state: 'refused', received: 3, total: 3, refusal: reason } as const
+        assertSession(await loaded(await reopened(tested), session), refused)
+      },
+      'restart',
+    ),
+    test('a decision that was given up was made, or not', async ({ store }) => {
+      const session = await complete(store, 'abc')
+      const controller = new AbortController()
+      const accepted = store.accept(session, { publish: true }, { signal: controller.signal }).then(
+        () => true,
+        () => false,
+      )
+      controller.abort(new Error('nobody waits'))
+      const isAccepted = await accepted
+      const { state } = await loaded(store, session)
+      assert.ok(isAccepted ? state === 'accepted' : ['accepted', 'receiving'].includes(state), state)
+      await assertHeld(store, session, 'abc')
+    }),
+  ],
+}

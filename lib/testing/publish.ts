@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict'
+import type { Session, Store } from '../stores/store.ts'
+import { withFolder } from './session.ts'
+import {
+  assertBytes,
+  assertHeld,
+  assertRefused,
+  assertSession,
+  complete,
+  counting,
+  loaded,
+  publish,
+} from './steps.ts'
+import { type Chapter, reopened, type TestedStore, test } from './tested.ts'
+
+/** Ten uploads for one name, each of other bytes. */
+const rivals = async (store: Store, overwrite: boolean): Promise<Session[]> =>
+  Promise.all(Array.from({ length: 10 }, (_, i) => complete(store, counting(5000, i * 5000), { overwrite })))
+
+/** Publishes all at once, and tells which of them did not fail, by their places. */
+export async function publishAll(
+  stores: readonly Store[],
+  sessions: readonly Session[],
+): Promise<{ won: number[]; lost: unknown[] }> {
+  const at = (i: number): Store => stores[i % stores.length] as Store
+  const found = await Promise.all(sessions.map((session, i) => loaded(at(i), session)))
+  const results = await Promise.allSettled(found.map((session, i) => at(i).publish(session)))
+  const lost = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+  return { won: results.flatMap(({ status }, i) => (status === 'fulfilled' ? [i] : [])), lost }
+}
+
+/** Publishes ten uploads for one name at once, through these stores; only one may have it. */
+export async function race(tested: TestedStore, stores: readonly Store[]): Promise<void> {
+  const { store, published } = tested
+  const sessions = await rivals(store, false)
+  const { won, lost } = await publishAll(stores, sessions)
+  assert.equal(won.length, 1, `${won.length} have the name`)
+  for (const error of lost) assert.equal((error as { code?: string }).code, 'destination-exists')
+  const [winner = 0] = won
+  assertBytes(await published('a.bin'), counting(5000, winner * 5000), 'the file')
+  for (const [i, session] of sessions.entries()) {
+    if (i === winner) assertSession(await loaded(store, session), { state: 'published' })
+    else await assertHeld(store, session, counting(5000, i * 5000))
+  }
+}
+
+/** Publishes ten uploads for one name at once, each of which may replace the others. */
+export async function replaceInRace(
+  { store, published }: TestedStore,
+  stores: readonly Store[],
+): Promise<void> {
+  const sessions = await rivals(store, true)
+  const { lost } = await publishAll(stores, sessions)
+  assert.deepEqual(lost, [])
+  const file = await published('a.bin')
+  const winner = Buffer.from(file ?? [0, 0, 0, 0]).readUInt32BE() / 5000
+  assertBytes(file, counting(5000, winner * 5000), 'the file')
+  for (const session of sessions) assertSession(await loaded(store, session), { state: 'published' })
+}
+
+export const publishing: Chapter = {
+  name: 'publish()',
+  cases: [
+    test('the file stands under its name, whole, and not before', async ({ store, published }) => {
+      const file = counting(200_001)
+      const session = await complete(store, file)
+      assert.equal(await published('a.bin'), undefined)
+      assertSession(await publish(store, session), {
+        state: 'published',
+        received: 200_001,
+        total: 200_001,
+      })
+      assertBytes(await published('a.bin'), file, 'the file')
+    }),
+    test('an empty file stands under its name', async ({ store, published }) => {
+      await publish(store, await complete(store, ''))
+      assertBytes(await published('a.bin'), '', 'the file')
+    }),
+    test('a second time does nothing', async ({ store, published }) => {
+      const session = await publish(store, await complete(store, 'abc'))
+      assertSession(await publish(store, session), { state: 'published', received: 3 })
+      assertBytes(await published('a.bin'), 'abc', 'the file')
+    }),
+    test('a second time does not bring back what was replaced meanwhile', async ({ store, published }) => {
+      const session = await publish(store, await complete(store, 'old', { overwrite: true }))
+      await publish(store, await complete(store, 'newer', { overwrite: true }))
+      await store.publish(session)
+      assertBytes(await published('a.bin'), 'newer', 'the file')
+    }),
+    test(
+      'what was published is known to be after a restart, and a second time does nothing',
+      async (tested) => {
+        const session = await complete(tested.store, 'abc')
+        await publish(tested.store, session)
+        const store = await reopened(tested)
+        assertSession(await loaded(store, session), { state: 'published', received: 3, total: 3 })
+        await publish(store, session)
+        assertBytes(await tested.published('a.bin'), 'abc', 'the file')
+        await store.remove(await loaded(store, session))
+        assertBytes(await tested.published('a.bin'), 'abc', 'the file')
+      },
+      'restart',
+    ),
+    test('a name that was taken meanwhile is refused, and no byte is lost', async ({ store, published }) => {
+      const late = await complete(store, 'late')
+      await publish(store, await complete(store, 'early'))
+      await assertRefused(store.publish(await loaded(store, late)), 'destination-exists')
+      assertBytes(await published('a.bin'), 'early', 'the file')
+      assertSession(await loaded(store, late), { state: 'receiving', total: 4 })
+      await assertHeld(store, late, 'late')
+      // Nor is it at the next try.
+      await assertRefused(store.publish(await loaded(store, late)), 'destination-exists')
+      assertBytes(await published('a.bin'), 'early', 'the file')
+    }),
+    test('a file is replaced by a session that may', async ({ store, published }) => {
+      await publish(store, await complete(store, 'an old and longer one'))
+      const session = await complete(store, 'new', { overwrite: true })
+      assertBytes(await published('a.bin'), 'an old and longer one', 'the file')
+      await publish(store, session)
+      assertBytes(await published('a.bin'), 'new', 'the file')
+    }),
+    test('at no moment a part stands there, nor nothing in the place of a file', async (tested) => {
+      const { store, published } = tested
+      const files = [counting(500_000), counting(400_000, 1_000_000), counting(600_000, 2_000_000)]
+      await publish(store, await complete(store, files[0] ?? ''))
+      for (const file of files.slice(1)) {
+        const session = await loaded(store, await complete(store, file, { overwrite: true }))
+        let isOver = false
+        const publication = store.publish(session).finally(() => {
+          isOver = true
+        })
+        publication.catch(() => {})
+        for (;;) {
+          const isLast = isOver
+          const found = await published('a.bin')
+          assert.ok(found, 'nothing stands there')
+          assert.ok(
+            files.some((each) => each.equals(found)),
+            `a part stands there, or a mixture: ${found.length} bytes`,
+          )
+          if (isLast) break
+          await new Promise(setImmediate)
+        }
+        await publication
+        assertBytes(await published('a.bin'), file, 'the file')
+      }
+    }),
+    test('of many at once one has the name, and the others are refused', async (tested) =>
+      race(tested, [tested.store])),
+    test('of many at once that may replace, the file is one of them, whole', async (tested) =>
+      replaceInRace(tested, [tested.store])),
+    test('many of other names at once are all there', async ({ store, published }) => {
+      const name = (i: number): string => `${i}.bin`
+      const sessions = await Promise.all(
+        Array.from({ length: 10 }, (_, i) => complete(store, `I am ${i}`, { name: name(i) })),
+      )
+      const { lost } = await publishAll([store], sessions)
+      assert.deepEqual(lost, [])
+      for (const i of sessions.keys()) assertBytes(await published(name(i)), `I am ${i}`, name(i))
+    }),
+    test('a publication that was given up was made whole, or not', async ({ store, published }) => {
+      const session = await complete(store, counting(100_000))
+      const controller = new AbortController()
+      const done = store.publish(session, { signal: controller.signal }).then(
+        () => true,
+        () => false,
+      )
+      controller.abort(new Error('nobody waits'))
+      const isPublished = await done
+      const found = await published('a.bin')
+      if (isPublished || found) assertBytes(found, counting(100_000), 'the file')
+      await publish(store, session)
+      assertBytes(await published('a.bin'), counting(100_000), 'the file')
+    }),
+    test(
+      'a folder that took the name meanwhile is not replaced',
+      async (tested) => {
+        const { store } = tested
+        const session = await complete(store, 'abc', { overwrite: true })
+        await withFolder(tested, 'a.bin')
+        await assertRefused(store.publish(await loaded(store, session)), 'invalid-destination')
+        await assertHeld(store, session, 'abc')
+      },
+      'folders',
+    ),
+  ],
+}

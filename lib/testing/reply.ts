@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import type { KeptReply, Session, Store } from '../stores/store.ts'
+import { assertBytes, body, bytesOf, complete, counting, loaded, nextMillisecond, publish } from './steps.ts'
+import { type Chapter, reopened, test } from './tested.ts'
+
+/** The reply that must be there. */
+async function replyTo(store: Store, session: Session): Promise<KeptReply> {
+  const reply = await store.loadReply(await loaded(store, session))
+  assert.ok(reply, 'loadReply() knows none')
+  return reply
+}
+
+/** Checks that this is the reply, whole. */
+async function assertReply(store: Store, session: Session, expected: string | Uint8Array): Promise<void> {
+  const reply = await replyTo(store, session)
+  const { length } = Buffer.from(expected)
+  assert.equal(reply.size, length, 'size')
+  if (length > 0) assertBytes(await bytesOf(reply.read(0, length - 1)), expected, 'the reply')
+}
+
+export const replying: Chapter = {
+  name: 'keepReply() and loadReply()',
+  cases: [
+    test('there is none before one is kept', async ({ store }) => {
+      assert.equal(await store.loadReply(await complete(store, 'abc')), undefined)
+    }),
+    test('a reply is kept whole', async ({ store }) => {
+      const session = await complete(store, 'abc')
+      const reply = counting(200_001)
+      await store.keepReply(session, body(reply.subarray(0, 70_000), reply.subarray(70_000)))
+      await assertReply(store, session, reply)
+    }),
+    test('a reply is read in ranges, the last byte included, in any order and at once', async ({ store }) => {
+      const session = await complete(store, 'abc')
+      await store.keepReply(session, body('the ', 'reply'))
+      const reply = await replyTo(store, session)
+      const ranges = [
+        [4, 6, 'rep'],
+        [0, 0, 't'],
+        [8, 8, 'y'],
+        [0, 8, 'the reply'],
+        [2, 5, 'e re'],
+      ] as const
+      const parts = await Promise.all(ranges.map(([first, last]) => bytesOf(reply.read(first, last))))
+      for (const [i, [first, last, text]] of ranges.entries()) {
+        assertBytes(parts[i], text, `bytes ${first}-${last}`)
+      }
+    }),
+    test('a reply takes the place of an earlier one', async ({ store }) => {
+      const session = await complete(store, 'abc')
+      await store.keepReply(session, body('an earlier, longer one'))
+      await store.keepReply(session, body('later'))
+      await assertReply(store, session, 'later')
+    }),
+    test('an empty reply is one', async ({ store }) => {
+      const session = await complete(store, 'abc')
+      await store.keepReply(session, body())
+      await assertReply(store, session, '')
+    }),
+    test('a body that breaks: its error is passed on, and the next reply is whole', async ({ store }) => {
+      const session = await complete(store, 'abc')
+      for (const batches of [[], ['a longer one'], ['a', ' longer', ' one']]) {
+        const error = new Error('the application failed')
+        const kept = store.keepReply(session, body(...batches, error))
+        await assert.rejects(kept, (thrown) => thrown === error)
+      }
+      await store.keepReply(session, body('the reply'))
+      await assertReply(store, session, 'the reply')
+    }),
+    test('one that is given up resolves only if it is kept', async ({ store }) => {
+      const session = await complete(store, 'abc')
+      for (const point of [0, 1, 2]) {
+        const controller = new AbortController()
+        async function* bytes() {
+          for (const [i, batch] of ['one ', 'two'].entries()) {
+            if (i === point) controller.abort(new Error('nobody waits'))
+            yield [Buffer.from(batch)]
+          }
+          controller.abort(new Error('nobody waits'))
+        }
+        const kept = store.keepReply(session, bytes(), { signal: controller.signal }).then(
+          () => true,
+          () => false,
+        )
+        if (await kept) await assertReply(store, session, 'one two')
+      }
+      await store.keepReply(session, body('the reply'))
+      await assertReply(store, session, 'the reply')
+    }),
+    test('a batch is written before the next is asked for', async ({ store }) => {
+      const session = await complete(store, 'abc')
+      const memory = Buffer.alloc(3)
+      async function* bytes() {
+        for (const text of ['abc', 'def']) {
+          memory.write(text)
+          yield [memory]
+        }
+      }
+      await store.keepReply(session, bytes())
+      memory.fill('x')
+      await assertReply(store, session, 'abcdef')
+    }),
+    test('it stays as it is while the upload is accepted and published', async ({ store, published }) => {
+      const session = await complete(store, 'abc')
+      await store.keepReply(session, body('the reply'))
+      const first = await replyTo(store, session)
+      assert.equal(typeof first.modified, 'number')
+      await store.accept(await loaded(store, session), { publish: true, reply: 'kept' })
+      await nextMillisecond()
+      assert.equal((await replyTo(store, session)).modified, first.modified, 'modified')
+      await publish(store, session)
+      assert.equal((await replyTo(store, session)).modified, first.modified, 'modified')
+      await assertReply(store, session, 'the reply')
+      assertBytes(await published('a.bin'), 'abc', 'the file')
+    }),
+    test(
+      'it stays as it is over a restart',
+      async (tested) => {
+        const { store } = tested
+        const session = await complete(store, 'abc')
+        await store.keepReply(session, body('the reply'))
+        await store.accept(await loaded(store, session), { publish: true, reply: 'kept' })
+        await publish(store, session)
+        const { modified } = await replyTo(store, session)
+        const later = await reopened(tested)
+        await nextMillisecond()
+        assert.equal((await replyTo(later, session)).modified, modified, 'modified')
+        await assertReply(later, session, 'the reply')
+      },
+      'restart',
+    ),
+    test('replies of other sessions are others', async ({ store }) => {
+      const sessions = [await complete(store, 'abc'), await complete(store, 'xyz')] as const
+      await store.keepReply(sessions[0], body('to abc'))
+      assert.equal(await store.loadReply(sessions[1]), undefined)
+      await store.keepReply(sessions[1], body('to xyz'))
+      await assertReply(store, sessions[0], 'to abc')
+      await assertReply(store, sessions[1], 'to xyz')
+    }),
+    test('it goes with its session', async ({ store }) => {
+      const session = await complete(store, 'abc')
+      await store.keepReply(session, body('the reply'))
+      await store.remove(await loaded(store, session))
+      assert.equal(await store.loadReply(session), undefined)
+    }),
+    test(
+      'it may stand where paths() says already',
+      async ({ store }) => {
+        const session = await complete(store, 'abc')
+        assert.ok(store.paths, 'supports.paths: there has to be paths()')
+        await writeFile(store.paths(session).reply, 'the reply')
+        await store.keepReply(session)
+        await assertReply(store, session, 'the reply')
+      },
+      'paths',
+    ),
+    test(
+      'nothing that stands where paths() says is an empty one',
+      async ({ store }) => {
+        const session = await complete(store, 'abc')
+        await store.keepReply(session)
+        await assertReply(store, session, '')
+      },
+      'paths',
+    ),
+  ],
+}

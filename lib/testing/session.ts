@@ -1,0 +1,228 @@
+import assert from 'node:assert/strict'
+import type { NewSession } from '../stores/store.ts'
+import {
+  appended,
+  assertBytes,
+  assertHeld,
+  assertRefused,
+  begun,
+  body,
+  bytesOf,
+  complete,
+  counting,
+  listed,
+  loaded,
+  newSession,
+  publish,
+  told,
+} from './steps.ts'
+import { type Chapter, missing, reopened, type TestedStore, test } from './tested.ts'
+
+/** All that can be known of a session when it begins, in characters that are legal and rare. */
+const odd: Partial<NewSession> = {
+  id: '{FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF}',
+  path: '/upload/Übergröße ☃ 𝄞.bin',
+  url: "http://[::1]:8080/upload/%C3%9Cbergr%C3%B6%C3%9Fe%20☃?a=1&b='%2F",
+  owner: 'DOMAIN\\Jörg "J" <jörg@例え.jp>\t𝄞',
+  maxSize: Number.MAX_SAFE_INTEGER,
+  overwrite: true,
+  metadata: Object.fromEntries([
+    ['shop', '7'],
+    ['Ключ к 𝄞', '値 "\\ \r\n\0 {}'],
+    ['', ''],
+    ['__proto__', 'a name like all others'],
+  ]),
+  created: Date.UTC(1999, 11, 31),
+}
+
+/** Names that no rule of `checkName` refuses, and that are none like the others. */
+const oddNames = [
+  'ünïcödé ☃ 日本語 𝄞.txt',
+  '.hidden',
+  "a b  c&d'e;f=g%20h%2Fi#j$k(l)[m]{n}~!@^`+,-_",
+  '__proto__',
+  'constructor',
+  'a.bin.part',
+  `${'x'.repeat(251)}.bin`,
+  'UPPER and lower',
+]
+
+const hour = 3_600_000
+
+/** Makes a folder where names can only stand in one that is there. */
+export async function withFolder(tested: TestedStore, name: string): Promise<void> {
+  if (!tested.makeFolder) throw missing('makeFolder', 'folders')
+  await tested.makeFolder(name)
+}
+
+export const beginning: Chapter = {
+  name: 'create() and load()',
+  cases: [
+    test('a session that began is told whole, and holds nothing', async ({ store }) => {
+      const session = newSession()
+      await store.create(session)
+      assert.deepEqual(told(await loaded(store, session)), { ...session, state: 'receiving', received: 0 })
+      const { progressed } = await loaded(store, session)
+      // Clocks of other machines may be wrong; 1970 or seconds for milliseconds are something else.
+      assert.ok(Math.abs(progressed - session.created) < hour, `progressed: ${progressed}`)
+    }),
+    test('ids, paths, owners and metadata are kept to the letter', async ({ store }) => {
+      const session = newSession(odd)
+      await store.create(session)
+      assert.deepEqual(told(await loaded(store, session)), { ...session, state: 'receiving', received: 0 })
+    }),
+    test(
+      'ids, paths, owners and metadata are kept to the letter over a restart',
+      async (tested) => {
+        const session = newSession(odd)
+        await tested.store.create(session)
+        const after = await loaded(await reopened(tested), session)
+        assert.deepEqual(told(after), { ...session, state: 'receiving', received: 0 })
+      },
+      'restart',
+    ),
+    test('an id that is not known is none', async ({ store }) => {
+      assert.equal(await store.load(newSession().id), undefined)
+      await begun(store)
+      assert.equal(await store.load(newSession().id), undefined)
+    }),
+    test('what load() told does not change any more', async ({ store }) => {
+      const before = await begun(store)
+      await appended(store, before, body('abc'), { total: 3 })
+      assert.equal((await loaded(store, before)).received, 3)
+      assert.deepEqual([before.state, before.received, before.total], ['receiving', 0, undefined])
+    }),
+    test('sessions of one name may be open side by side', async ({ store }) => {
+      const sessions = await Promise.all(Array.from({ length: 5 }, () => begun(store)))
+      assert.deepEqual(await listed(store), sessions.map(({ id }) => id).sort())
+    }),
+    test('many sessions side by side do not mix', async ({ store }) => {
+      const files = Array.from({ length: 24 }, (_, i) => counting(3000 + i, i * 1000))
+      const names = files.map((_, i) => `${i}.bin`)
+      const sessions = await Promise.all(
+        names.map((name, i) => begun(store, { name, owner: `owner ${i}`, metadata: { i: `${i}` } })),
+      )
+      for (const from of [0, 1000, 2000]) {
+        await Promise.all(
+          files.map((file, i) => {
+            const fragment = file.subarray(from, from === 2000 ? undefined : from + 1000)
+            return appended(store, sessions[i] as NewSession, body(fragment), { total: file.length })
+          }),
+        )
+      }
+      for (const [i, session] of sessions.entries()) {
+        const now = await loaded(store, session)
+        assert.deepEqual([now.name, now.owner, now.metadata], [`${i}.bin`, `owner ${i}`, { i: `${i}` }])
+        assertBytes(await bytesOf(store.read(now)), files[i] ?? '', `file ${i}`)
+      }
+    }),
+    test('names with odd characters are published as they are', async ({ store, published }) => {
+      for (const name of oddNames) await publish(store, await complete(store, `I am ${name}`, { name }))
+      for (const name of oddNames) assertBytes(await published(name), `I am ${name}`, name)
+    }),
+    test('names with folders are published as they are', async (tested, { folders, missingFolders }) => {
+      const { store, published } = tested
+      const name = 'logs/Zürich/2026 11/a.bin'
+      if (folders && missingFolders) await withFolder(tested, 'logs/Zürich/2026 11')
+      await publish(store, await complete(store, 'abc', { name }))
+      assertBytes(await published(name), 'abc', name)
+      assert.equal(await published('a.bin'), undefined)
+    }),
+    test('a name that is taken is refused, and nothing of the session is left', async (tested) => {
+      const { store, published } = tested
+      const first = await publish(store, await complete(store, 'abc'))
+      const session = newSession()
+      await assertRefused(store.create(session), 'destination-exists')
+      assert.equal(await store.load(session.id), undefined)
+      assert.deepEqual(await listed(store), [first.id])
+      assertBytes(await published('a.bin'), 'abc', 'the file')
+      await store.create(newSession({ overwrite: true }))
+    }),
+    test(
+      'a name that is a folder is refused, and nothing of the session is left',
+      async (tested) => {
+        const { store } = tested
+        await withFolder(tested, 'logs')
+        for (const overwrite of [false, true]) {
+          const session = newSession({ name: 'logs', overwrite })
+          await assertRefused(store.create(session), 'invalid-destination')
+          assert.equal(await store.load(session.id), undefined)
+        }
+        assert.deepEqual(await listed(store), [])
+      },
+      'folders',
+    ),
+    test(
+      'a name below a file is refused, and nothing of the session is left',
+      async ({ store }) => {
+        const file = await publish(store, await complete(store, 'abc'))
+        const session = newSession({ name: 'a.bin/b.bin' })
+        await assertRefused(store.create(session), 'destination-not-found')
+        assert.equal(await store.load(session.id), undefined)
+        assert.deepEqual(await listed(store), [file.id])
+      },
+      'folders',
+    ),
+    test(
+      'a name in a folder that is not there is refused, and nothing of the session is left',
+      async (tested) => {
+        const { store } = tested
+        const session = newSession({ name: 'logs/a.bin' })
+        await assertRefused(store.create(session), 'destination-not-found')
+        assert.equal(await store.load(session.id), undefined)
+        assert.deepEqual(await listed(store), [])
+        await withFolder(tested, 'logs')
+        await begun(store, { name: 'logs/a.bin' })
+      },
+      'folders',
+      'missingFolders',
+    ),
+    test('a session whose beginning was given up is there whole, or not at all', async ({ store }) => {
+      const session = newSession({ metadata: { a: 'b' } })
+      const controller = new AbortController()
+      const created = store.create(session, { signal: controller.signal }).then(
+        () => true,
+        () => false,
+      )
+      controller.abort(new Error('nobody waits'))
+      const isCreated = await created
+      const found = await store.load(session.id)
+      if (isCreated) assert.ok(found, 'create() resolved')
+      if (found) assert.deepEqual(told(found), { ...session, state: 'receiving', received: 0 })
+      assert.deepEqual(await listed(store), found ? [session.id] : [])
+    }),
+    test(
+      'bytes that vanished are known to be gone, and may come again',
+      async (tested) => {
+        const { store, published, loseBytes } = tested
+        if (!loseBytes) throw missing('loseBytes', 'losses')
+        const session = await complete(store, 'abcdef')
+        await store.accept(await loaded(store, session), { publish: true })
+        await loseBytes(await loaded(store, session))
+        const gone = await loaded(store, session)
+        assert.deepEqual([gone.state, gone.received, gone.total], ['gone', 0, 6])
+        const anew = await store.append(gone, body('ABC'), { total: 6, durable: false })
+        assert.deepEqual(told(anew), told(await loaded(store, session)))
+        // What vanished was accepted, not what came in its place.
+        assert.deepEqual([anew.state, anew.received, anew.acceptance], ['receiving', 3, undefined])
+        await appended(store, session, body('DEF'), { total: 6, durable: true })
+        await assertHeld(store, session, 'ABCDEF')
+        await publish(store, session)
+        assertBytes(await published('a.bin'), 'ABCDEF', 'the file')
+      },
+      'losses',
+    ),
+    test(
+      'a session whose bytes vanished may be removed',
+      async (tested) => {
+        const { store, loseBytes } = tested
+        if (!loseBytes) throw missing('loseBytes', 'losses')
+        const session = await complete(store, 'abc')
+        await loseBytes(session)
+        await store.remove(await loaded(store, session))
+        assert.deepEqual(await listed(store), [])
+      },
+      'losses',
+    ),
+  ],
+}

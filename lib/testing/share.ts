@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict'
+import { memoryLocker } from '../locks/memory.ts'
+import type { Store } from '../stores/store.ts'
+import { publishAll, race, replaceInRace } from './publish.ts'
+import {
+  appended,
+  assertBytes,
+  assertHeld,
+  assertRefused,
+  assertSession,
+  begun,
+  body,
+  bytesOf,
+  complete,
+  counting,
+  listed,
+  loaded,
+  newSession,
+  publish,
+  told,
+} from './steps.ts'
+import { type Chapter, reopened, type TestedStore, test } from './tested.ts'
+
+async function two(tested: TestedStore): Promise<[Store, Store]> {
+  return [tested.store, await reopened(tested)]
+}
+
+export const sharing: Chapter = {
+  name: 'two stores on the same ground',
+  cases: [
+    test(
+      'what one begins the other finds',
+      async (tested) => {
+        const [one, another] = await two(tested)
+        const session = await begun(one, { owner: 'ann', metadata: { shop: '7' } })
+        assert.deepEqual(told(await loaded(another, session)), told(session))
+        assert.deepEqual(await listed(another), [session.id])
+        const back = await begun(another)
+        assert.deepEqual(await listed(one), [session.id, back.id].sort())
+      },
+      'sharing',
+    ),
+    test(
+      'they take turns with the fragments of one upload',
+      async (tested) => {
+        const stores = await two(tested)
+        const session = await begun(tested.store)
+        const file = counting(1000)
+        for (let turn = 0; turn < 10; turn += 1) {
+          const fragment = file.subarray(turn * 100, turn * 100 + 100)
+          const [store, other] = turn % 2 ? stores : [stores[1], stores[0]]
+          await appended(store, session, body(fragment), { total: 1000, durable: turn === 9 })
+          assertSession(await loaded(other, session), { received: turn * 100 + 100, total: 1000 })
+        }
+        for (const store of stores) await assertHeld(store, session, file)
+        await publish(stores[1], session)
+        assertBytes(await tested.published('a.bin'), file, 'the file')
+      },
+      'sharing',
+    ),
+    test(
+      'what one decides the other knows',
+      async (tested) => {
+        const [one, another] = await two(tested)
+        const accepted = await complete(one, 'abc')
+        const refused = await complete(one, 'abc')
+        const acceptance = { publish: true, reply: 'kept' } as const
+        await one.keepReply(accepted, body('the reply'))
+        await one.accept(accepted, acceptance)
+        await one.refuse(refused, 'a virus')
+        assertSession(await loaded(another, accepted), { state: 'accepted', acceptance })
+        assertSession(await loaded(another, refused), { state: 'refused', refusal: 'a virus' })
+        const reply = await another.loadReply(await loaded(another, accepted))
+        assert.ok(reply, 'loadReply() knows none')
+        assertBytes(await bytesOf(reply.read(0, 8)), 'the reply', 'the reply')
+      },
+      'sharing',
+    ),
+    test(
+      'what one publishes the other knows, and does not replace',
+      async (tested) => {
+        const [one, another] = await two(tested)
+        const late = await complete(another, 'late')
+        const session = await publish(one, await complete(one, 'early'))
+        assertSession(await loaded(another, session), { state: 'published', received: 5 })
+        await assertRefused(another.create(newSession()), 'destination-exists')
+        await assertRefused(another.publish(await loaded(another, late)), 'destination-exists')
+        await publish(another, session)
+        assertBytes(await tested.published('a.bin'), 'early', 'the file')
+      },
+      'sharing',
+    ),
+    test(
+      'what one removes the other does not know',
+      async (tested) => {
+        const [one, another] = await two(tested)
+        const session = await complete(one, 'abc')
+        const seen = await loaded(another, session)
+        await one.remove(await loaded(one, session))
+        assert.equal(await another.load(session.id), undefined)
+        assert.deepEqual(await listed(another), [])
+        await another.remove(seen)
+        await assert.rejects(another.append(seen, body('x'), { total: 4, durable: false }))
+        assert.equal(await one.load(session.id), undefined)
+      },
+      'sharing',
+    ),
+    test(
+      'of many that both publish at once one has the name',
+      async (tested) => race(tested, await two(tested)),
+      'sharing',
+    ),
+    test(
+      'of many that both publish at once, and that may replace, the file is one of them, whole',
+      async (tested) => replaceInRace(tested, await two(tested)),
+      'sharing',
+    ),
+    test(
+      'what both publish at once of other names is all there',
+      async (tested) => {
+        const stores = await two(tested)
+        const name = (i: number): string => `${i}.bin`
+        const sessions = await Promise.all(
+          Array.from({ length: 10 }, (_, i) => complete(tested.store, `I am ${i}`, { name: name(i) })),
+        )
+        const { lost } = await publishAll(stores, sessions)
+        assert.deepEqual(lost, [])
+        for (const i of sessions.keys()) assertBytes(await tested.published(name(i)), `I am ${i}`, name(i))
+      },
+      'sharing',
+    ),
+    test(
+      'an upload that both publish, each in its turn, is published once',
+      async (tested) => {
+        const stores = await two(tested)
+        // Without a locker of theirs, packets of one session are kept apart by the server.
+        const inPlace = memoryLocker()
+        for (const overwrite of [false, true]) {
+          const file = counting(5000, overwrite ? 5000 : 0)
+          const session = await complete(tested.store, file, { overwrite })
+          await Promise.all(
+            [0, 1, 2, 3].map(async (i) => {
+              const store = stores[i % 2] as Store
+              const lock = await (store.locker ?? inPlace).acquire(session.id)
+              try {
+                await store.publish(await loaded(store, session))
+              } finally {
+                await lock.release()
+              }
+            }),
+          )
+          for (const store of stores) assertSession(await loaded(store, session), { state: 'published' })
+          assertBytes(await tested.published('a.bin'), file, 'the file')
+        }
+      },
+      'sharing',
+    ),
+  ],
+}

@@ -1,0 +1,21 @@
+import { bytes } from './append.ts'
+import { decisions } from './decide.ts'
+import type { Broken } from './kit.ts'
+import { locks } from './lock.ts'
+import { publications } from './publish.ts'
+import { ends } from './remove.ts'
+import { replies } from './reply.ts'
+import { sessions } from './session.ts'
+import { shared } from './share.ts'
+
+/** Stores with one bug each; the files are named as those of the suite that find them. */
+export const brokenStores: readonly Broken[] = [
+  ...sessions,
+  ...bytes,
+  ...decisions,
+  ...publications,
+  ...replies,
+  ...ends,
+  ...locks,
+  ...shared,
+]

@@ -1,0 +1,68 @@
+import { mkdir, open, rm, truncate } from 'node:fs/promises'
+import { join } from 'node:path'
+import {
+  type FileStoreOptions,
+  fileStore,
+  type MemoryStore,
+  memoryStore,
+  type Session,
+  type Store,
+} from '../../lib/index.ts'
+import type { Supports, TestedStore } from '../../lib/testing/index.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+
+/** What only a store that outlives its process, or one with folders, can do. */
+export const memorySupports: Partial<Supports> = {
+  restart: false,
+  sharing: false,
+  locker: false,
+  paths: false,
+  folders: false,
+  missingFolders: false,
+  losses: false,
+  bigOffsets: false,
+}
+
+/** @param change makes another store of it */
+export function testedMemoryStore(change: (store: MemoryStore) => Store = (store) => store): TestedStore {
+  const store = memoryStore()
+  return {
+    store: change(store),
+    published: async (name, first = 0) => store.files.get(name)?.subarray(first),
+  }
+}
+
+/** @param change makes another store of it, of each that is opened */
+export async function testedFileStore(
+  options: FileStoreOptions = {},
+  change: (store: Store) => Store = (store) => store,
+): Promise<TestedStore> {
+  const root = await temporaryDirectory()
+  const reopen = (): Store => change(fileStore(root, options))
+  const part = ({ id }: Session): string =>
+    join(options.sessionDirectory ?? join(root, '.bits-sessions'), `${id}.part`)
+  return {
+    store: reopen(),
+    reopen,
+    published: (name, first = 0) => readFrom(join(root, name), first),
+    makeFolder: async (name) => void (await mkdir(join(root, name), { recursive: true })),
+    loseBytes: (session) => rm(part(session)),
+    growTo: (session, size) => truncate(part(session), size),
+  }
+}
+
+/** The bytes of a file from an offset on; what lies before may be as long as it likes. */
+async function readFrom(path: string, first: number): Promise<Uint8Array | undefined> {
+  const file = await open(path).catch((error) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+  if (!file) return undefined
+  try {
+    const { size } = await file.stat()
+    const bytes = Buffer.alloc(Math.max(0, size - first))
+    const { bytesRead } = await file.read(bytes, 0, bytes.length, first)
+    return bytes.subarray(0, bytesRead)
+  } finally {
+    await file.close()
+  }
+}
