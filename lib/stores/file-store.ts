@@ -12,10 +12,11 @@ import {
   syncDirectory,
   translate,
   withFile,
-  writeAll,
 } from './file-system.ts'
+import { Parts } from './part.ts'
 import { type Record, Records } from './record.ts'
 import { Replies } from './replies.ts'
+import { isSettled, isSpent, stateOf } from './state.ts'
 import type {
   Acceptance,
   AppendOptions,
@@ -24,7 +25,6 @@ import type {
   NewSession,
   Session,
   SessionPaths,
-  SessionState,
   Store,
   StoreOptions,
 } from './store.ts'
@@ -36,9 +36,6 @@ export type Durability = 'file' | 'fragment' | 'none'
 interface FileSession extends Session {
   readonly record: Record
 }
-
-/** Bytes after which an unfinished upload is synced, so that a loss of power costs the client no more than these. */
-const SyncEvery = 64 * 1024 * 1024
 
 /** Record, part, a second name of the part, and reply. */
 const kinds = ['json', 'part', 'out', 'reply']
@@ -52,6 +49,7 @@ export class FileStore implements Store {
   readonly #directories: Directories
   readonly #fs: FileSystem
   readonly #records: Records
+  readonly #parts: Parts
   readonly #replies: Replies
   readonly #durability: Durability
   readonly #boot: string
@@ -61,6 +59,7 @@ export class FileStore implements Store {
     this.#directories = directories
     this.#fs = fs
     this.#records = new Records(fs, directories.sessions)
+    this.#parts = new Parts(fs, directories.sessions, this.#records)
     this.#replies = new Replies(fs, directories.sessions)
     this.#durability = durability
     this.#boot = fs.boot()
@@ -86,7 +85,7 @@ export class FileStore implements Store {
   async load(id: string): Promise<FileSession | undefined> {
     const [record, part] = await Promise.all([
       this.#records.read(id),
-      orAbsent(this.#fs.stat(this.#part(id))),
+      orAbsent(this.#fs.stat(this.#parts.path(id))),
     ])
     if (!record) return undefined
     const { session, facts } = record
@@ -118,10 +117,12 @@ export class FileStore implements Store {
       // Made by the first append only: if it is gone later, the session was removed, and must not come back.
       const begins = session.total === undefined || session.state === 'gone'
       const flags = constants.O_WRONLY | (begins ? constants.O_CREAT : 0)
-      const received = await withFile(this.#fs, this.#part(id), flags, async (fd) => {
-        const { end, synced } = await this.#write(fd, session as FileSession, body, signal)
+      const received = await withFile(this.#fs, this.#parts.path(id), flags, async (fd) => {
+        const sure = await this.#settle(fd, session as FileSession)
+        const begin = { end: session.received, synced: this.#isDurable ? sure : undefined, signal }
+        const { end, synced = 0 } = await this.#parts.write(fd, id, body, begin)
         if (end === session.received) await this.#fs.futimes(fd, new Date(), new Date())
-        if (this.#durability === 'fragment') await this.#mark(fd, id, end, synced)
+        if (this.#durability === 'fragment') await this.#parts.mark(fd, id, end, synced)
         else if (durable && this.#durability === 'file') await this.#fs.fdatasync(fd)
         return end
       })
@@ -135,34 +136,13 @@ export class FileStore implements Store {
     }
   }
 
-  /** Writes batch after batch, one write in flight, and syncs now and then. Resolves to the new length. */
-  async #write(fd: number, { id, received, record }: FileSession, body: Body, signal?: AbortSignal) {
-    let { boot, synced = 0 } = record.facts
-    if (!sameBoot(boot, this.#boot)) {
-      await this.#fs.ftruncate(fd, received)
-      boot = this.#boot
-      synced = received
-      await this.#records.note(id, { boot, synced })
-    }
-    let end = received
-    for await (const chunks of body) {
-      // Given up: another packet may have the session by now.
-      signal?.throwIfAborted()
-      end = await writeAll(this.#fs, fd, chunks, end)
-      if (end - synced >= SyncEvery && this.#durability !== 'none') {
-        await this.#mark(fd, id, end, synced)
-        synced = end
-      }
-    }
-    return { end, synced }
-  }
-
-  /** Syncs a part, and remembers how far it is: after a loss of power the upload goes on from there. */
-  async #mark(fd: number, id: string, end: number, synced: number): Promise<void> {
-    await this.#fs.fdatasync(fd)
-    await this.#records.note(id, { synced: end }, true)
-    // The first time, the names of part and record as well.
-    if (synced === 0) await syncDirectory(this.#fs, this.#directories.sessions)
+  /** What was written under an earlier boot and is not surely there is cut off. Resolves to what is. */
+  async #settle(fd: number, { id, received, record }: FileSession): Promise<number> {
+    const { boot, synced = 0 } = record.facts
+    if (sameBoot(boot, this.#boot)) return synced
+    await this.#fs.ftruncate(fd, received)
+    await this.#records.note(id, { boot: this.#boot, synced: received })
+    return received
   }
 
   async accept({ id, received }: Session, acceptance: Acceptance): Promise<void> {
@@ -175,13 +155,13 @@ export class FileStore implements Store {
   async refuse({ id }: Session, reason: string): Promise<void> {
     await this.#records.note(id, { refused: reason }, this.#isDurable)
     if (this.#isDurable) await syncDirectory(this.#fs, this.#directories.sessions)
-    await orAbsent(this.#fs.unlink(this.#part(id)))
+    await this.#parts.remove(id)
   }
 
   async publish(session: Session): Promise<void> {
     if (session.state === 'published') return
     const { id } = session
-    const part = this.#part(id)
+    const part = this.#parts.path(id)
     const durable = this.#isDurable
     let copied = false
     const beforeCopy = async (): Promise<void> => {
@@ -189,14 +169,14 @@ export class FileStore implements Store {
       await this.#records.note(id, { copying: true })
     }
     try {
-      const spare = this.#spare(id)
+      const spare = this.#parts.spare(id)
       await placeAtDestination(this.#fs, this.#directories, session, part, { spare, durable, beforeCopy })
       // Not before the name is durable: who reads this trusts it. The part stays until the session ends: this fact is
       // not synced, and after a loss of power the part tells as much.
       await this.#records.note(id, { published: true }, copied && durable)
       if (!copied) return
       // A copy is no second name: part and file would take twice the space.
-      await orAbsent(this.#fs.unlink(part))
+      await this.#parts.remove(id)
       await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
     } catch (error) {
       throw translate(error)
@@ -204,11 +184,11 @@ export class FileStore implements Store {
   }
 
   read(session: Session) {
-    return this.#fs.createReadStream(this.#part(session.id))
+    return this.#fs.createReadStream(this.#parts.path(session.id))
   }
 
   paths({ id }: Session): SessionPaths {
-    return { upload: this.#part(id), reply: this.#replies.path(id) }
+    return { upload: this.#parts.path(id), reply: this.#replies.path(id) }
   }
 
   async keepReply({ id }: Session, body?: Body, { signal }: StoreOptions = {}): Promise<void> {
@@ -226,8 +206,8 @@ export class FileStore implements Store {
     const { id, record } = session as FileSession
     // The record last: as long as it stands, the rest will be found and removed.
     if (record.facts.copying) await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
-    if (session.overwrite) await orAbsent(this.#fs.unlink(this.#spare(id)))
-    await orAbsent(this.#fs.unlink(this.#part(id)))
+    if (session.overwrite) await orAbsent(this.#fs.unlink(this.#parts.spare(id)))
+    await this.#parts.remove(id)
     // Also where none was accepted: an earlier try may have left one.
     await this.#replies.remove(id)
     await this.#records.remove(id)
@@ -259,33 +239,9 @@ export class FileStore implements Store {
     if (found && Date.now() - found.mtimeMs > LitterAge) await orAbsent(this.#fs.unlink(path))
   }
 
-  /** A second name of the part, while it replaces a file. */
-  #spare(id: string): string {
-    return join(this.#directories.sessions, `${id}.out`)
-  }
-
-  #part(id: string): string {
-    return join(this.#directories.sessions, `${id}.part`)
-  }
-
   get #isDurable(): boolean {
     return this.#durability !== 'none'
   }
 }
 
 const isPart = (kind: string | undefined): boolean => kind === 'part' || kind === 'out'
-const isSpent = ({ state }: Session): boolean => state === 'published' || state === 'refused'
-
-/** Whether all is done that needs the part. */
-const isSettled = ({ published, refused, accepted }: Record['facts']): boolean =>
-  published === true || refused !== undefined || accepted?.publish === false
-
-/** @param held undefined where there is no part */
-function stateOf(facts: Record['facts'], held: number | undefined): SessionState {
-  if (facts.published) return 'published'
-  if (facts.refused !== undefined) return 'refused'
-  if (facts.accepted?.publish === false) return 'accepted'
-  if (held === undefined && facts.total !== undefined) return 'gone'
-  if (!facts.accepted) return 'receiving'
-  return held === facts.total ? 'accepted' : 'gone'
-}
