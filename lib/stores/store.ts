@@ -90,8 +90,9 @@ export interface AppendOptions extends StoreOptions {
 
 /**
  * Where sessions and their bytes rest. One verb a method; the caller holds the session's lock, so that of one session
- * only one method runs at a time (`list` excepted). A `session` argument is the very object that `load` returned under
- * that lock: a store may carry more in it than the contract names. Methods may reject with a `BitsError`, which goes to
+ * only one method runs at a time (`list` excepted). A `session` argument is the very object that `load`, or `append`
+ * after it, returned under that lock: a store may carry more in it than the contract names. What was done meanwhile to
+ * that session it need not show: one that was loaded, accepted and then published may still say `receiving`. Methods may reject with a `BitsError`, which goes to
  * the client as it is; any other rejection is answered with a 5xx, and the client will come back.
  */
 export interface Store {
