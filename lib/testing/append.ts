@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import type { Body, Session, Store } from '../stores/store.ts'
+import { type Case, type Chapter, test } from './case.ts'
 import {
   appended,
   assertBytes,
@@ -15,7 +16,6 @@ import {
   publish,
   told,
 } from './steps.ts'
-import { type Case, type Chapter, missing, reopened, test } from './tested.ts'
 
 /** The three batches of a fragment that breaks off, behind a fragment that did not. */
 const before = 'held: '
@@ -49,10 +49,10 @@ const broken = (point: string, count: number): Case[] => {
     }),
     test(
       `a body that breaks ${point}: what came is held over a restart`,
-      async (tested) => {
-        const session = await begun(tested.store)
-        await breakOff(tested.store, session)
-        await goOn(await reopened(tested), session, count)
+      async (setting) => {
+        const session = await begun(setting.store)
+        await breakOff(setting.store, session)
+        await goOn(await setting.reopen(), session, count)
       },
       'restart',
     ),
@@ -187,8 +187,8 @@ export const appending: Chapter = {
     ...points.flatMap(broken),
     test(
       'what is held is held over a restart, at every fragment',
-      async (tested) => {
-        let { store } = tested
+      async (setting) => {
+        let { store } = setting
         const session = await begun(store)
         const file = counting(900)
         for (let end = 300; end <= 900; end += 300) {
@@ -196,7 +196,7 @@ export const appending: Chapter = {
             total: 900,
             durable: end === 900,
           })
-          store = await reopened(tested)
+          store = await setting.reopen()
           assertSession(await loaded(store, session), { received: end, total: 900, state: 'receiving' })
           await assertHeld(store, session, file.subarray(0, end))
         }
@@ -206,7 +206,6 @@ export const appending: Chapter = {
     test(
       'offsets beyond 4 GiB are like all others',
       async ({ store, published, growTo }) => {
-        if (!growTo) throw missing('growTo', 'bigOffsets')
         const edge = 2 ** 32
         const session = await begun(store)
         await appended(store, session, body('begin'), { total: edge + 8 })

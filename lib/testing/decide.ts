@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Acceptance } from '../stores/store.ts'
+import { type Chapter, test } from './case.ts'
 import {
   assertBytes,
   assertHeld,
@@ -11,7 +12,6 @@ import {
   loaded,
   publish,
 } from './steps.ts'
-import { type Chapter, reopened, test } from './tested.ts'
 
 const acceptances: [what: string, acceptance: Acceptance][] = [
   ['without a reply', { publish: true }],
@@ -37,17 +37,17 @@ export const deciding: Chapter = {
       }),
       test(
         `an upload was accepted ${what}, also after a restart`,
-        async (tested) => {
-          const session = await complete(tested.store, 'abc')
-          await tested.store.accept(session, acceptance)
-          const after = await loaded(await reopened(tested), session)
+        async (setting) => {
+          const session = await complete(setting.store, 'abc')
+          await setting.store.accept(session, acceptance)
+          const after = await loaded(await setting.reopen(), session)
           assertSession(after, { state: 'accepted', received: 3, total: 3, acceptance })
         },
         'restart',
       ),
     ]),
-    test('an accepted upload still has its bytes, and is published with them', async (tested) => {
-      const { store, published } = tested
+    test('an accepted upload still has its bytes, and is published with them', async (setting) => {
+      const { store, published } = setting
       const session = await complete(store, 'abc')
       await store.accept(session, { publish: true })
       await assertHeld(store, session, 'abc')
@@ -62,13 +62,13 @@ export const deciding: Chapter = {
     }),
     test(
       'what was accepted is known when it is published, also after a restart',
-      async (tested) => {
-        const { store } = tested
+      async (setting) => {
+        const { store } = setting
         const session = await complete(store, 'abc')
         const acceptance = { publish: true, reply: { url: 'http://replies.example/1' } }
         await store.accept(session, acceptance)
         await publish(store, session)
-        const after = await loaded(await reopened(tested), session)
+        const after = await loaded(await setting.reopen(), session)
         assertSession(after, { state: 'published', received: 3, total: 3, acceptance })
       },
       'restart',
@@ -105,11 +105,11 @@ export const deciding: Chapter = {
     }),
     test(
       'an upload was refused, and why, also after a restart',
-      async (tested) => {
-        const session = await complete(tested.store, 'abc')
-        await tested.store.refuse(session, reason)
+      async (setting) => {
+        const session = await complete(setting.store, 'abc')
+        await setting.store.refuse(session, reason)
         const refused = { state: 'refused', received: 3, total: 3, refusal: reason } as const
-        assertSession(await loaded(await reopened(tested), session), refused)
+        assertSession(await loaded(await setting.reopen(), session), refused)
       },
       'restart',
     ),

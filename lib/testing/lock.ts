@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import type { Lock, Locker } from '../locks/locker.ts'
 import type { Store } from '../stores/store.ts'
-import { type Chapter, reopened, type Supports, type TestedStore, test } from './tested.ts'
+import { type Chapter, type Setting, test } from './case.ts'
+import type { Supports } from './tested.ts'
 
 /** What a server locks a session under: id, owner and path. */
 const name = JSON.stringify([
@@ -17,9 +18,9 @@ const lockerOf = ({ locker }: Store): Locker => {
 }
 
 /** Two who do not know of each other, where there can be two; else the one twice. */
-async function two(tested: TestedStore, { sharing }: Supports): Promise<[Locker, Locker]> {
-  const one = lockerOf(tested.store)
-  return [one, sharing ? lockerOf(await reopened(tested)) : one]
+async function two(setting: Setting, { sharing }: Supports): Promise<[Locker, Locker]> {
+  const one = lockerOf(setting.store)
+  return [one, sharing ? lockerOf(await setting.reopen()) : one]
 }
 
 /** Has both do something that takes a way to wherever locks are: what was asked before has got there. */
@@ -51,8 +52,8 @@ export const locking: Chapter = {
     }),
     test(
       'a session is held by one at a time',
-      async (tested, supports) => {
-        const [one, another] = await two(tested, supports)
+      async (setting, supports) => {
+        const [one, another] = await two(setting, supports)
         const order: string[] = []
         const wanted = wanting()
         const lock = await one.acquire(name, { onWanted: wanted.onWanted })
@@ -71,8 +72,8 @@ export const locking: Chapter = {
     ),
     test(
       'many get a session one after the other',
-      async (tested, supports) => {
-        const lockers = await two(tested, supports)
+      async (setting, supports) => {
+        const lockers = await two(setting, supports)
         let holders = 0
         await Promise.all(
           Array.from({ length: 12 }, async (_, i) => {
@@ -89,8 +90,8 @@ export const locking: Chapter = {
     ),
     test(
       'tryAcquire() does not wait',
-      async (tested, supports) => {
-        const [one, another] = await two(tested, supports)
+      async (setting, supports) => {
+        const [one, another] = await two(setting, supports)
         const lock = await one.tryAcquire(name)
         assert.ok(lock, 'it is free')
         assert.equal(await another.tryAcquire(name), undefined)
@@ -104,8 +105,8 @@ export const locking: Chapter = {
     ),
     test(
       'sessions do not wait for each other',
-      async (tested, supports) => {
-        const [one, another] = await two(tested, supports)
+      async (setting, supports) => {
+        const [one, another] = await two(setting, supports)
         const lock = await one.acquire(name)
         const free = await another.acquire(other)
         await free.release()
@@ -133,8 +134,8 @@ export const locking: Chapter = {
     ),
     test(
       'the holder is told when it is wanted, once, and not before',
-      async (tested, supports) => {
-        const [one, another] = await two(tested, supports)
+      async (setting, supports) => {
+        const [one, another] = await two(setting, supports)
         const wanted = wanting()
         const lock = await one.acquire(name, { onWanted: wanted.onWanted })
         await settle(one, another)
@@ -151,8 +152,8 @@ export const locking: Chapter = {
     ),
     test(
       'a holder that was waited for when its turn came is told',
-      async (tested, supports) => {
-        const [one, another] = await two(tested, supports)
+      async (setting, supports) => {
+        const [one, another] = await two(setting, supports)
         const first = await one.acquire(name)
         const wanted = [wanting(), wanting()] as const
         const waiting = [
@@ -171,8 +172,8 @@ export const locking: Chapter = {
     ),
     test(
       'who waits may give up, and holds nothing',
-      async (tested, supports) => {
-        const [one, another] = await two(tested, supports)
+      async (setting, supports) => {
+        const [one, another] = await two(setting, supports)
         const wanted = wanting()
         const lock = await one.acquire(name, { onWanted: wanted.onWanted })
         const controller = new AbortController()
@@ -192,8 +193,8 @@ export const locking: Chapter = {
     ),
     test(
       'a second release does nothing',
-      async (tested, supports) => {
-        const [one, another] = await two(tested, supports)
+      async (setting, supports) => {
+        const [one, another] = await two(setting, supports)
         const lock = await one.acquire(name)
         await lock.release()
         const next = await another.acquire(name)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Session, Store } from '../stores/store.ts'
-import { withFolder } from './session.ts'
+import { type Chapter, type Setting, test } from './case.ts'
 import {
   assertBytes,
   assertHeld,
@@ -11,7 +11,6 @@ import {
   loaded,
   publish,
 } from './steps.ts'
-import { type Chapter, reopened, type TestedStore, test } from './tested.ts'
 
 /** Ten uploads for one name, each of other bytes. */
 const rivals = async (store: Store, overwrite: boolean): Promise<Session[]> =>
@@ -30,8 +29,8 @@ export async function publishAll(
 }
 
 /** Publishes ten uploads for one name at once, through these stores; only one may have it. */
-export async function race(tested: TestedStore, stores: readonly Store[]): Promise<void> {
-  const { store, published } = tested
+export async function race(setting: Setting, stores: readonly Store[]): Promise<void> {
+  const { store, published } = setting
   const sessions = await rivals(store, false)
   const { won, lost } = await publishAll(stores, sessions)
   assert.equal(won.length, 1, `${won.length} have the name`)
@@ -45,10 +44,7 @@ export async function race(tested: TestedStore, stores: readonly Store[]): Promi
 }
 
 /** Publishes ten uploads for one name at once, each of which may replace the others. */
-export async function replaceInRace(
-  { store, published }: TestedStore,
-  stores: readonly Store[],
-): Promise<void> {
+export async function replaceInRace({ store, published }: Setting, stores: readonly Store[]): Promise<void> {
   const sessions = await rivals(store, true)
   const { lost } = await publishAll(stores, sessions)
   assert.deepEqual(lost, [])
@@ -89,15 +85,15 @@ export const publishing: Chapter = {
     }),
     test(
       'what was published is known to be after a restart, and a second time does nothing',
-      async (tested) => {
-        const session = await complete(tested.store, 'abc')
-        await publish(tested.store, session)
-        const store = await reopened(tested)
+      async (setting) => {
+        const session = await complete(setting.store, 'abc')
+        await publish(setting.store, session)
+        const store = await setting.reopen()
         assertSession(await loaded(store, session), { state: 'published', received: 3, total: 3 })
         await publish(store, session)
-        assertBytes(await tested.published('a.bin'), 'abc', 'the file')
+        assertBytes(await setting.published('a.bin'), 'abc', 'the file')
         await store.remove(await loaded(store, session))
-        assertBytes(await tested.published('a.bin'), 'abc', 'the file')
+        assertBytes(await setting.published('a.bin'), 'abc', 'the file')
       },
       'restart',
     ),
@@ -119,8 +115,8 @@ export const publishing: Chapter = {
       await publish(store, session)
       assertBytes(await published('a.bin'), 'new', 'the file')
     }),
-    test('at no moment a part stands there, nor nothing in the place of a file', async (tested) => {
-      const { store, published } = tested
+    test('at no moment a part stands there, nor nothing in the place of a file', async (setting) => {
+      const { store, published } = setting
       const files = [counting(500_000), counting(400_000, 1_000_000), counting(600_000, 2_000_000)]
       await publish(store, await complete(store, files[0] ?? ''))
       for (const file of files.slice(1)) {
@@ -145,10 +141,10 @@ export const publishing: Chapter = {
         assertBytes(await published('a.bin'), file, 'the file')
       }
     }),
-    test('of many at once one has the name, and the others are refused', async (tested) =>
-      race(tested, [tested.store])),
-    test('of many at once that may replace, the file is one of them, whole', async (tested) =>
-      replaceInRace(tested, [tested.store])),
+    test('of many at once one has the name, and the others are refused', async (setting) =>
+      race(setting, [setting.store])),
+    test('of many at once that may replace, the file is one of them, whole', async (setting) =>
+      replaceInRace(setting, [setting.store])),
     test('many of other names at once are all there', async ({ store, published }) => {
       const name = (i: number): string => `${i}.bin`
       const sessions = await Promise.all(
@@ -174,10 +170,10 @@ export const publishing: Chapter = {
     }),
     test(
       'a folder that took the name meanwhile is not replaced',
-      async (tested) => {
-        const { store } = tested
+      async (setting) => {
+        const { store } = setting
         const session = await complete(store, 'abc', { overwrite: true })
-        await withFolder(tested, 'a.bin')
+        await setting.makeFolder('a.bin')
         await assertRefused(store.publish(await loaded(store, session)), 'invalid-destination')
         await assertHeld(store, session, 'abc')
       },

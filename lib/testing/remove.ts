@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Session, Store } from '../stores/store.ts'
+import { type Chapter, test } from './case.ts'
 import {
   appended,
   assertBytes,
@@ -13,7 +14,6 @@ import {
   publish,
   told,
 } from './steps.ts'
-import { type Chapter, reopened, test } from './tested.ts'
 
 /** A session in each of the states that it may be in when it is removed. */
 const states: [state: string, make: (store: Store) => Promise<Session>][] = [
@@ -111,10 +111,10 @@ export const removing: Chapter = {
     }),
     test(
       'what was removed stays so over a restart',
-      async (tested) => {
-        const session = await complete(tested.store, 'abc')
-        await tested.store.remove(await loaded(tested.store, session))
-        const store = await reopened(tested)
+      async (setting) => {
+        const session = await complete(setting.store, 'abc')
+        await setting.store.remove(await loaded(setting.store, session))
+        const store = await setting.reopen()
         assert.equal(await store.load(session.id), undefined)
         assert.deepEqual(await listed(store), [])
       },
@@ -168,9 +168,9 @@ export const removing: Chapter = {
     }),
     test(
       'all sessions are listed after a restart',
-      async (tested) => {
-        const sessions = await Promise.all(Array.from({ length: 10 }, () => begun(tested.store)))
-        assert.deepEqual(await listed(await reopened(tested)), sessions.map(({ id }) => id).sort())
+      async (setting) => {
+        const sessions = await Promise.all(Array.from({ length: 10 }, () => begun(setting.store)))
+        assert.deepEqual(await listed(await setting.reopen()), sessions.map(({ id }) => id).sort())
       },
       'restart',
     ),

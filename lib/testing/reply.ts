@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import type { KeptReply, Session, Store } from '../stores/store.ts'
+import { type Chapter, test } from './case.ts'
 import { assertBytes, body, bytesOf, complete, counting, loaded, nextMillisecond, publish } from './steps.ts'
-import { type Chapter, reopened, test } from './tested.ts'
 
 /** The reply that must be there. */
 async function replyTo(store: Store, session: Session): Promise<KeptReply> {
@@ -116,14 +116,14 @@ export const replying: Chapter = {
     }),
     test(
       'it stays as it is over a restart',
-      async (tested) => {
-        const { store } = tested
+      async (setting) => {
+        const { store } = setting
         const session = await complete(store, 'abc')
         await store.keepReply(session, body('the reply'))
         await store.accept(await loaded(store, session), { publish: true, reply: 'kept' })
         await publish(store, session)
         const { modified } = await replyTo(store, session)
-        const later = await reopened(tested)
+        const later = await setting.reopen()
         await nextMillisecond()
         assert.equal((await replyTo(later, session)).modified, modified, 'modified')
         await assertReply(later, session, 'the reply')

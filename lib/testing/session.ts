@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { NewSession } from '../stores/store.ts'
+import { type Chapter, test } from './case.ts'
 import {
   appended,
   assertBytes,
@@ -16,7 +17,6 @@ import {
   publish,
   told,
 } from './steps.ts'
-import { type Chapter, missing, reopened, type TestedStore, test } from './tested.ts'
 
 /** All that can be known of a session when it begins, in characters that are legal and rare. */
 const odd: Partial<NewSession> = {
@@ -49,12 +49,6 @@ const oddNames = [
 
 const hour = 3_600_000
 
-/** Makes a folder where names can only stand in one that is there. */
-export async function withFolder(tested: TestedStore, name: string): Promise<void> {
-  if (!tested.makeFolder) throw missing('makeFolder', 'folders')
-  await tested.makeFolder(name)
-}
-
 export const beginning: Chapter = {
   name: 'create() and load()',
   cases: [
@@ -73,10 +67,10 @@ export const beginning: Chapter = {
     }),
     test(
       'ids, paths, owners and metadata are kept to the letter over a restart',
-      async (tested) => {
+      async (setting) => {
         const session = newSession(odd)
-        await tested.store.create(session)
-        const after = await loaded(await reopened(tested), session)
+        await setting.store.create(session)
+        const after = await loaded(await setting.reopen(), session)
         assert.deepEqual(told(after), { ...session, state: 'receiving', received: 0 })
       },
       'restart',
@@ -120,16 +114,16 @@ export const beginning: Chapter = {
       for (const name of oddNames) await publish(store, await complete(store, `I am ${name}`, { name }))
       for (const name of oddNames) assertBytes(await published(name), `I am ${name}`, name)
     }),
-    test('names with folders are published as they are', async (tested, { folders, missingFolders }) => {
-      const { store, published } = tested
+    test('names with folders are published as they are', async (setting, { folders, missingFolders }) => {
+      const { store, published } = setting
       const name = 'logs/Zürich/2026 11/a.bin'
-      if (folders && missingFolders) await withFolder(tested, 'logs/Zürich/2026 11')
+      if (folders && missingFolders) await setting.makeFolder('logs/Zürich/2026 11')
       await publish(store, await complete(store, 'abc', { name }))
       assertBytes(await published(name), 'abc', name)
       assert.equal(await published('a.bin'), undefined)
     }),
-    test('a name that is taken is refused, and nothing of the session is left', async (tested) => {
-      const { store, published } = tested
+    test('a name that is taken is refused, and nothing of the session is left', async (setting) => {
+      const { store, published } = setting
       const first = await publish(store, await complete(store, 'abc'))
       const session = newSession()
       await assertRefused(store.create(session), 'destination-exists')
@@ -140,9 +134,9 @@ export const beginning: Chapter = {
     }),
     test(
       'a name that is a folder is refused, and nothing of the session is left',
-      async (tested) => {
-        const { store } = tested
-        await withFolder(tested, 'logs')
+      async (setting) => {
+        const { store } = setting
+        await setting.makeFolder('logs')
         for (const overwrite of [false, true]) {
           const session = newSession({ name: 'logs', overwrite })
           await assertRefused(store.create(session), 'invalid-destination')
@@ -165,13 +159,13 @@ export const beginning: Chapter = {
     ),
     test(
       'a name in a folder that is not there is refused, and nothing of the session is left',
-      async (tested) => {
-        const { store } = tested
+      async (setting) => {
+        const { store } = setting
         const session = newSession({ name: 'logs/a.bin' })
         await assertRefused(store.create(session), 'destination-not-found')
         assert.equal(await store.load(session.id), undefined)
         assert.deepEqual(await listed(store), [])
-        await withFolder(tested, 'logs')
+        await setting.makeFolder('logs')
         await begun(store, { name: 'logs/a.bin' })
       },
       'folders',
@@ -193,9 +187,8 @@ export const beginning: Chapter = {
     }),
     test(
       'bytes that vanished are known to be gone, and may come again',
-      async (tested) => {
-        const { store, published, loseBytes } = tested
-        if (!loseBytes) throw missing('loseBytes', 'losses')
+      async (setting) => {
+        const { store, published, loseBytes } = setting
         const session = await complete(store, 'abcdef')
         await store.accept(await loaded(store, session), { publish: true })
         await loseBytes(await loaded(store, session))
@@ -214,9 +207,8 @@ export const beginning: Chapter = {
     ),
     test(
       'a session whose bytes vanished may be removed',
-      async (tested) => {
-        const { store, loseBytes } = tested
-        if (!loseBytes) throw missing('loseBytes', 'losses')
+      async (setting) => {
+        const { store, loseBytes } = setting
         const session = await complete(store, 'abc')
         await loseBytes(session)
         await store.remove(await loaded(store, session))

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { memoryLocker } from '../locks/memory.ts'
 import type { Store } from '../stores/store.ts'
+import { type Chapter, type Setting, test } from './case.ts'
 import { publishAll, race, replaceInRace } from './publish.ts'
 import {
   appended,
@@ -19,10 +20,9 @@ import {
   publish,
   told,
 } from './steps.ts'
-import { type Chapter, reopened, type TestedStore, test } from './tested.ts'
 
-async function two(tested: TestedStore): Promise<[Store, Store]> {
-  return [tested.store, await reopened(tested)]
+async function two(setting: Setting): Promise<[Store, Store]> {
+  return [setting.store, await setting.reopen()]
 }
 
 export const sharing: Chapter = {
@@ -30,8 +30,8 @@ export const sharing: Chapter = {
   cases: [
     test(
       'what one begins the other finds',
-      async (tested) => {
-        const [one, another] = await two(tested)
+      async (setting) => {
+        const [one, another] = await two(setting)
         const session = await begun(one, { owner: 'ann', metadata: { shop: '7' } })
         assert.deepEqual(told(await loaded(another, session)), told(session))
         assert.deepEqual(await listed(another), [session.id])
@@ -42,9 +42,9 @@ export const sharing: Chapter = {
     ),
     test(
       'they take turns with the fragments of one upload',
-      async (tested) => {
-        const stores = await two(tested)
-        const session = await begun(tested.store)
+      async (setting) => {
+        const stores = await two(setting)
+        const session = await begun(setting.store)
         const file = counting(1000)
         for (let turn = 0; turn < 10; turn += 1) {
           const fragment = file.subarray(turn * 100, turn * 100 + 100)
@@ -54,14 +54,14 @@ export const sharing: Chapter = {
         }
         for (const store of stores) await assertHeld(store, session, file)
         await publish(stores[1], session)
-        assertBytes(await tested.published('a.bin'), file, 'the file')
+        assertBytes(await setting.published('a.bin'), file, 'the file')
       },
       'sharing',
     ),
     test(
       'what one decides the other knows',
-      async (tested) => {
-        const [one, another] = await two(tested)
+      async (setting) => {
+        const [one, another] = await two(setting)
         const accepted = await complete(one, 'abc')
         const refused = await complete(one, 'abc')
         const acceptance = { publish: true, reply: 'kept' } as const
@@ -78,22 +78,22 @@ export const sharing: Chapter = {
     ),
     test(
       'what one publishes the other knows, and does not replace',
-      async (tested) => {
-        const [one, another] = await two(tested)
+      async (setting) => {
+        const [one, another] = await two(setting)
         const late = await complete(another, 'late')
         const session = await publish(one, await complete(one, 'early'))
         assertSession(await loaded(another, session), { state: 'published', received: 5 })
         await assertRefused(another.create(newSession()), 'destination-exists')
         await assertRefused(another.publish(await loaded(another, late)), 'destination-exists')
         await publish(another, session)
-        assertBytes(await tested.published('a.bin'), 'early', 'the file')
+        assertBytes(await setting.published('a.bin'), 'early', 'the file')
       },
       'sharing',
     ),
     test(
       'what one removes the other does not know',
-      async (tested) => {
-        const [one, another] = await two(tested)
+      async (setting) => {
+        const [one, another] = await two(setting)
         const session = await complete(one, 'abc')
         const seen = await loaded(another, session)
         await one.remove(await loaded(one, session))
@@ -107,37 +107,37 @@ export const sharing: Chapter = {
     ),
     test(
       'of many that both publish at once one has the name',
-      async (tested) => race(tested, await two(tested)),
+      async (setting) => race(setting, await two(setting)),
       'sharing',
     ),
     test(
       'of many that both publish at once, and that may replace, the file is one of them, whole',
-      async (tested) => replaceInRace(tested, await two(tested)),
+      async (setting) => replaceInRace(setting, await two(setting)),
       'sharing',
     ),
     test(
       'what both publish at once of other names is all there',
-      async (tested) => {
-        const stores = await two(tested)
+      async (setting) => {
+        const stores = await two(setting)
         const name = (i: number): string => `${i}.bin`
         const sessions = await Promise.all(
-          Array.from({ length: 10 }, (_, i) => complete(tested.store, `I am ${i}`, { name: name(i) })),
+          Array.from({ length: 10 }, (_, i) => complete(setting.store, `I am ${i}`, { name: name(i) })),
         )
         const { lost } = await publishAll(stores, sessions)
         assert.deepEqual(lost, [])
-        for (const i of sessions.keys()) assertBytes(await tested.published(name(i)), `I am ${i}`, name(i))
+        for (const i of sessions.keys()) assertBytes(await setting.published(name(i)), `I am ${i}`, name(i))
       },
       'sharing',
     ),
     test(
       'an upload that both publish, each in its turn, is published once',
-      async (tested) => {
-        const stores = await two(tested)
+      async (setting) => {
+        const stores = await two(setting)
         // Without a locker of theirs, packets of one session are kept apart by the server.
         const inPlace = memoryLocker()
         for (const overwrite of [false, true]) {
           const file = counting(5000, overwrite ? 5000 : 0)
-          const session = await complete(tested.store, file, { overwrite })
+          const session = await complete(setting.store, file, { overwrite })
           await Promise.all(
             [0, 1, 2, 3].map(async (i) => {
               const store = stores[i % 2] as Store
@@ -150,7 +150,7 @@ export const sharing: Chapter = {
             }),
           )
           for (const store of stores) assertSession(await loaded(store, session), { state: 'published' })
-          assertBytes(await tested.published('a.bin'), file, 'the file')
+          assertBytes(await setting.published('a.bin'), file, 'the file')
         }
       },
       'sharing',

@@ -1,5 +1,6 @@
 import { checkKeys } from '../checks.ts'
 import { appending } from './append.ts'
+import { settingOf } from './case.ts'
 import { deciding } from './decide.ts'
 import { locking } from './lock.ts'
 import { publishing } from './publish.ts'
@@ -43,7 +44,7 @@ export function storeSuite(
         const test = async (): Promise<void> => {
           const tested = await open()
           try {
-            await run(tested, supported)
+            await run(settingOf(tested), supported)
           } finally {
             await tested.close?.()
           }

@@ -70,34 +70,3 @@ export interface TestedStore {
   /** Called when the test is over. */
   close?(): void | Promise<void>
 }
-
-/** One test of the contract. */
-export interface Case {
-  readonly title: string
-  /** All that a store has to support for it to make sense. */
-  readonly needs: readonly (keyof Supports)[]
-  run(tested: TestedStore, supports: Supports): Promise<void>
-}
-
-/** The tests of one part of the contract. */
-export interface Chapter {
-  readonly name: string
-  readonly cases: readonly Case[]
-}
-
-/** Writes down a case. */
-export const test = (title: string, run: Case['run'], ...needs: (keyof Supports)[]): Case => ({
-  title,
-  needs,
-  run,
-})
-
-/** Another store on the same ground. */
-export async function reopened({ reopen }: TestedStore): Promise<Store> {
-  if (!reopen) throw missing('reopen', 'restart and sharing')
-  return reopen()
-}
-
-/** What open() has to give for what is supported. */
-export const missing = (method: keyof TestedStore, supports: string): TypeError =>
-  new TypeError(`storeSuite: to test ${supports}, open() has to give ${method}()`)

@@ -38,7 +38,7 @@ it('says what is missing, and what is misspelt', async () => {
     (runner) => storeSuite(runner, () => testedMemoryStore(), { ...memorySupports, restart: true }),
     { only: 'remove() and list() > what was removed stays so over a restart' },
   )
-  expect(failed).toHaveLength(1) // reopen() is missing
+  expect(failed).toHaveLength(1) // open() gives no reopen()
   const misspelt = { restarts: false } as object
   expect(() => storeSuite({ describe, it }, () => testedMemoryStore(), misspelt)).toThrow(
     "storeSuite: there is no feature 'restarts'; did you mean 'restart'?",
