@@ -102,6 +102,7 @@ async function converse<T>(
   let connected = false
   let answered = false
   let over = false
+  let settled = false
   let timer: NodeJS.Timeout | undefined
   let abort = (): void => {}
 
@@ -113,6 +114,8 @@ async function converse<T>(
       }
       const expect = (what: string, milliseconds: number): void => {
         clearTimeout(timer)
+        // A reader may still have had a chunk in its hands when a signal ended it all.
+        if (settled) return
         timer = setTimeout(() => {
           fail(new Setback('retry', `${what} for ${milliseconds} ms`, { unsent: !connected }))
         }, milliseconds)
@@ -138,9 +141,11 @@ async function converse<T>(
             connected = true
           })
         })
-        .on('error', (error) => fail(broken(error)))
+        // Once there is an answer its reader learns of the end, and is not left behind with bytes in its hands.
+        .on('error', (error) => {
+          if (!answered) fail(broken(error))
+        })
         .on('close', () => {
-          // Once there is an answer its reader learns of the end.
           if (!answered) fail(broken(undefined))
         })
         .on('finish', () => {
@@ -149,9 +154,13 @@ async function converse<T>(
         .on('response', (response) => {
           answered = true
           over = true
-          const alive = (): void => expect('The answer stood still', responseTimeout)
-          alive()
-          read(response, chunksOf(response, alive)).then((result) => {
+          read(
+            response,
+            chunksOf(response, {
+              awaited: () => expect('The answer stood still', responseTimeout),
+              arrived: () => clearTimeout(timer),
+            }),
+          ).then((result) => {
             // A connection on which something is left, of the question or of the answer, is of no more use.
             if (!outgoing.writableEnded || !response.complete) outgoing.destroy()
             resolve(result)
@@ -164,6 +173,7 @@ async function converse<T>(
     clearTimeout(timer)
     signal?.removeEventListener('abort', abort)
     over = true
+    settled = true
   }
 }
 
@@ -184,11 +194,17 @@ async function send(
   if (!isOver()) outgoing.end()
 }
 
-async function* chunksOf(response: IncomingMessage, progress: () => void): AsyncGenerator<Buffer> {
+/** The time that the reader takes for a chunk is not the server's. */
+async function* chunksOf(
+  response: IncomingMessage,
+  { awaited, arrived }: { readonly awaited: () => void; readonly arrived: () => void },
+): AsyncGenerator<Buffer> {
   try {
+    awaited()
     for await (const chunk of response) {
-      progress()
+      arrived()
       yield chunk
+      awaited()
     }
   } catch (cause) {
     throw new Setback('retry', 'The connection broke within the answer', { cause })

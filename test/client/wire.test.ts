@@ -276,4 +276,61 @@ describe('silence', () => {
     vi.advanceTimersByTime(300_000)
     expect((await outcome).message).toBe('The answer stood still for 300000 ms')
   })
+
+  it('is not the time that a reader takes for a chunk', async () => {
+    const sockets: Socket[] = []
+    const { exchange } = await scene((socket) => {
+      sockets.push(socket)
+      socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345'))
+    }, limits)
+    fakeTimers()
+    const [begun, go] = [withResolvers<void>(), withResolvers<void>()]
+    const reader: Reader<string> = async (_, chunks) => {
+      let text = ''
+      for await (const chunk of chunks) {
+        begun.resolve()
+        await go.promise
+        text += chunk
+      }
+      return text
+    }
+    const outcome = exchange({}, reader as unknown as Reader<number>)
+    await begun.promise
+    vi.advanceTimersByTime(600_000)
+    sockets[0]?.write('67890')
+    go.resolve()
+    expect(await outcome).toBe('1234567890')
+  })
+})
+
+describe('a reader with a chunk in its hands', () => {
+  it('is done with it before a break is told of', async () => {
+    const sockets: Socket[] = []
+    const { exchange } = await scene((socket) => {
+      sockets.push(socket)
+      socket.once('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345'))
+    })
+    const seen: string[] = []
+    const reader: Reader<number> = async (response, chunks) => {
+      try {
+        for await (const _ of chunks) {
+          const closed = new Promise((resolve) => response.socket.once('close', resolve))
+          sockets[0]?.resetAndDestroy()
+          await closed
+          for (let turn = 0; turn < 5; turn += 1) await tick()
+          seen.push('written')
+        }
+      } finally {
+        seen.push('read')
+      }
+      return 0
+    }
+    await setback(
+      exchange({}, reader).catch((error) => {
+        seen.push('told')
+        throw error
+      }),
+    )
+    expect(seen).toEqual(['written', 'read', 'told'])
+  })
 })
