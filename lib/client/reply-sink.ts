@@ -41,15 +41,21 @@ function memorySink(): ReplySink {
 function fileSink(path: string): ReplySink {
   const beside = `${path}.part`
   let handle: FileHandle | undefined
-  const attempt = async <T>(work: () => Promise<T>): Promise<T> => {
-    try {
-      return await work()
-    } catch (error) {
+  let made = false
+  let abandoned = false
+  let last: Promise<unknown> = Promise.resolve()
+  const attempt = <T>(work: () => Promise<T>): Promise<T> => {
+    const outcome = work().catch((error) => {
       throw failed(error)
-    }
+    })
+    last = outcome
+    return outcome
   }
   const opened = async (): Promise<FileHandle> => {
+    // A chunk that was on its way when the upload was stopped must not make it again.
+    if (abandoned) throw new Error('The upload has ended')
     handle ??= await open(beside, 'w')
+    made = true
     return handle
   }
   const close = async (): Promise<void> => {
@@ -64,12 +70,14 @@ function fileSink(path: string): ReplySink {
         await (await opened()).sync()
         await close()
         await rename(beside, path)
+        made = false
         return undefined
       }),
     async abandon() {
-      if (!handle) return
+      abandoned = true
+      await last.catch(() => {})
       await close().catch(() => {})
-      await unlink(beside).catch(() => {})
+      if (made) await unlink(beside).catch(() => {})
     },
   }
 }

@@ -1,9 +1,10 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { type UploadOptions, uploadFile } from '../../lib/client/index.ts'
 import { resolveReplyUrl } from '../../lib/client/reply.ts'
+import { replySink } from '../../lib/client/reply-sink.ts'
 import { noise } from '../support/bytes.ts'
 import {
   type Behaviour,
@@ -317,6 +318,39 @@ describe('where a reply goes', () => {
       code: 'reply-failed',
       cause: { code: 'ENOENT' },
     })
+  })
+
+  it('a path that is a folder: nothing is left beside it', async () => {
+    const { directory } = await fileAndJob(file)
+    await mkdir(join(directory, 'reply.bin'))
+    const { upload } = await scene()
+    const failing = upload({ reply: join(directory, 'reply.bin') })
+    await expect(failing).rejects.toMatchObject({ code: 'reply-failed' })
+    expect(await readdir(directory)).toEqual(['a.bin', 'reply.bin'])
+  })
+
+  it('a path: nothing is left of a session that was forgotten, and not begun again', async () => {
+    const { directory } = await fileAndJob(file)
+    const { upload } = await scene(
+      (get, index) => (index === 0 ? cut(torn(part(reply, get), 5000)) : failed(500, '0x8020001F')),
+      {
+        answer: ({ type }, { sessions }) =>
+          type === 'Create-Session' && sessions > 0 ? say(403) : undefined,
+      },
+    )
+    const failing = upload({ reply: join(directory, 'reply.bin') })
+    await expect(failing).rejects.toMatchObject({ code: 'access-denied' })
+    expect(await readdir(directory)).toEqual(['a.bin'])
+  })
+
+  it('a path: a chunk that was on its way when all ended does not make it again', async () => {
+    const { directory } = await fileAndJob(file)
+    const sink = replySink(join(directory, 'reply.bin'))
+    const first = sink.write(reply)
+    await sink.abandon()
+    await first
+    await expect(sink.write(reply)).rejects.toMatchObject({ code: 'reply-failed' })
+    expect(await readdir(directory)).toEqual(['a.bin'])
   })
 
   it('a stream, however slow, which is ended', async () => {
