@@ -80,6 +80,10 @@ function readHexadecimal(value: string | undefined): number | undefined {
   return digits === undefined ? undefined : Number.parseInt(digits, 16)
 }
 
+/** Whether a BITS server says it; else it is that of somebody in between. */
+export const isAck = (headers: HeaderFields): boolean =>
+  field(headers, PacketTypeHeader)?.trim().toLowerCase() === 'ack'
+
 /**
  * Reads the Ack of a packet that succeeded.
  * @param sessionId the packet's own; an Ack may leave it out, as IIS does, but not change it
@@ -87,7 +91,7 @@ function readHexadecimal(value: string | undefined): number | undefined {
  */
 export function readAck(type: PacketType, answer: Answer, sessionId: string | undefined): ServerAck {
   const { headers } = answer
-  if (field(headers, PacketTypeHeader)?.trim().toLowerCase() !== 'ack') {
+  if (!isAck(headers)) {
     throw new InvalidAck(`${type} was answered ${answer.status}, but not with an Ack`, false)
   }
   if (answer.bodyLength > 0) throw new InvalidAck(`the Ack for ${type} has a body`)

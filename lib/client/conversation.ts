@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { BitsPost, field, UploadProtocol } from '../protocol/headers.ts'
-import { type Answer, InvalidAck, readAck, readError, type ServerAck } from './ack.ts'
+import { type Answer, InvalidAck, isAck, readAck, readError, type ServerAck } from './ack.ts'
 import { Authenticator, type Credentials } from './auth.ts'
 import { UploadError } from './errors.ts'
 import { type Extras, type OutgoingPacket, packetFields, requestFields } from './packet.ts'
@@ -86,7 +86,9 @@ export class Conversation {
           if (verdict === 'accept') return { accepted: await read(response, chunks) }
           await drained(response, chunks)
           if (verdict === 'fatal') throw refusal(judged)
-          if (verdict !== 'authenticate') throw new Setback(verdict, `${describe(judged)}`, judged)
+          if (verdict !== 'authenticate') {
+            throw new Setback(verdict, describe(judged), { ...judged, refused: isAck(response.headers) })
+          }
           const challenge = field(response.headers, 'www-authenticate')
           const worth = authenticator?.challenged(challenge, authorization !== undefined)
           if (repeated || !worth) throw refusal(judged)

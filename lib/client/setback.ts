@@ -12,6 +12,8 @@ export interface SetbackDetails extends UploadErrorDetails {
   readonly stale?: boolean
   /** The packet surely never left. */
   readonly unsent?: boolean
+  /** The server itself says that the packet was not carried out; a gateway's error leaves that open. */
+  readonly refused?: boolean
   /** The answer was wrong in a way that time does not mend. */
   readonly wrong?: boolean
 }

@@ -332,11 +332,9 @@ export class Upload {
   }
 }
 
-/** Whether a packet may have been carried out that ended so: not if it was answered, or never left. */
+/** Whether a packet may have been carried out that ended so: not if the server refused it, or it never left. */
 const mayBeDone = (error: unknown): boolean =>
-  error instanceof Setback
-    ? error.details.status === undefined && !error.details.unsent
-    : !(error instanceof UploadError)
+  error instanceof Setback ? !error.details.refused && !error.details.unsent : !(error instanceof UploadError)
 
 /** A server that does not know what an empty file is calls the fragment invalid. */
 const asEmptyFile = (error: unknown): unknown =>

@@ -115,6 +115,24 @@ describe('a job file', () => {
   })
 
   it.each([
+    ['502 by a gateway that had asked the server', say(502, {}, 'Bad Gateway')],
+    ['200 by an Ack that is none', ack(200).replace('h: 0', 'h: 2').concat('no')],
+  ])(
+    'whose Close was answered %s, after which the server knows nothing of it, is done',
+    async (_, answer) => {
+      const { resume, saidSince } = await scene({
+        answer({ type }, iis) {
+          if (type !== 'Close-Session' || iis.sessionId === undefined) return undefined
+          iis.sessionId = undefined
+          return answer
+        },
+      })
+      await resume()
+      expect(saidSince().slice(-3)).toEqual(['Close-Session', 'Ping', 'Close-Session'])
+    },
+  )
+
+  it.each([
     ['404: it was refused', ack(404)],
     ['503: it was not carried out', ack(503)],
   ])('whose Close was answered %s, so the next one may not be taken for done', async (_, answer) => {
