@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { BigIntStats } from 'node:fs'
+import { type BigIntStats, constants } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -69,10 +69,13 @@ function isUploadSource(value: unknown): value is UploadSource {
 
 const changed = (fact: string): UploadError => new UploadError('file-changed', fact)
 
+/** To open a pipe takes until somebody writes to it, and nothing could stop that. Windows has no such files. */
+const ReadAtOnce = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
+
 async function openFile(path: string): Promise<Source> {
   const failed = (cause: unknown): UploadError =>
     new UploadError('source-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
-  const handle = await open(path, 'r').catch((error) => {
+  const handle = await open(path, ReadAtOnce).catch((error) => {
     throw failed(error)
   })
   try {

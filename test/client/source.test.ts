@@ -1,4 +1,8 @@
-import { utimes, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { constants } from 'node:fs'
+import { open, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { openSource, type Source } from '../../lib/client/source.ts'
 import { noise } from '../support/bytes.ts'
@@ -20,6 +24,15 @@ async function all(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
 }
 
 describe('a file', () => {
+  it.skipIf(process.platform === 'win32')('that is a pipe is refused, and not waited for', async () => {
+    const { directory } = await fileAndJob(file)
+    const path = join(directory, 'pipe')
+    await promisify(execFile)('mkfifo', [path])
+    // Who waits for it anyhow is let go, for the test to end.
+    onTestFinished(async () => (await open(path, constants.O_RDWR | constants.O_NONBLOCK)).close())
+    await expect(openSource(path)).rejects.toMatchObject({ code: 'source-failed' })
+  })
+
   it('is read at any place, in chunks', async () => {
     const { source } = await onDisk()
     for (const [start, end] of [
