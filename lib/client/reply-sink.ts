@@ -89,6 +89,16 @@ function streamSink(stream: Writable): ReplySink {
     broken = error
   }
   stream.on('error', onError)
+  /** Resolves to an error, if there was one. A stream that is destroyed does not always call back. */
+  const calledBack = (begin: (done: (error?: unknown) => void) => void): Promise<unknown> =>
+    new Promise((resolve) => {
+      const closed = (): void => resolve(undefined)
+      stream.once('close', closed)
+      begin((error) => {
+        stream.off('close', closed)
+        resolve(error)
+      })
+    })
   const check = (): void => {
     if (broken || stream.destroyed) throw failed(broken ?? new Error('The stream was closed'))
   }
@@ -96,7 +106,7 @@ function streamSink(stream: Writable): ReplySink {
     async write(chunk) {
       check()
       begun = true
-      await new Promise<void>((resolve) => stream.write(chunk, () => resolve()))
+      await calledBack((done) => stream.write(chunk, done))
       check()
     },
     async restart() {
@@ -105,9 +115,10 @@ function streamSink(stream: Writable): ReplySink {
     async finish() {
       check()
       // The types know nothing of its argument: the error, if it came to one.
-      broken = await new Promise<unknown>((resolve) => stream.end((error?: unknown) => resolve(error)))
+      const error = await calledBack((done) => stream.end(done as () => void))
       stream.off('error', onError)
-      if (broken) throw failed(broken)
+      if (error || !stream.writableFinished)
+        throw failed(error ?? broken ?? new Error('The stream was closed'))
       return undefined
     },
     async abandon() {

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PassThrough, Writable } from 'node:stream'
+import { PassThrough, Writable, type WritableOptions } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { type UploadOptions, uploadFile } from '../../lib/client/index.ts'
 import { resolveReplyUrl } from '../../lib/client/reply.ts'
@@ -387,6 +387,29 @@ describe('where a reply goes', () => {
     const closed = new PassThrough().destroy()
     const second = await scene()
     await expect(second.upload({ reply: closed })).rejects.toMatchObject({ code: 'reply-failed' })
+  })
+
+  it.each<[string, WritableOptions]>([
+    [
+      'with a chunk in it',
+      {
+        write() {
+          this.destroy()
+        },
+      },
+    ],
+    [
+      'at its end',
+      {
+        write: (_chunk, _encoding, done) => done(),
+        final() {
+          this.destroy()
+        },
+      },
+    ],
+  ])('a stream that is destroyed %s', async (_, how) => {
+    const { upload } = await scene()
+    await expect(upload({ reply: new Writable(how) })).rejects.toMatchObject({ code: 'reply-failed' })
   })
 
   it('a stream cannot begin anew, and is destroyed when the upload ends in error', async () => {
