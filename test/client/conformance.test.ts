@@ -290,8 +290,8 @@ describe('0x8020001F', () => {
     expect(server.said()).toEqual(['Create-Session', ...pieces, 'Close-Session', 'Ping', 'Close-Session'])
   })
 
-  it('117: on a Close that is sent again because it was answered 503, Create-Session', async () => {
-    const answers = [say(503), failed(500, SessionNotFound)]
+  it('117: on a Close that is sent again because the server answered 503, Create-Session', async () => {
+    const answers = [ack(503), failed(500, SessionNotFound)]
     const server = await serve({ answer: once(ofType('Close-Session'), ...answers) })
     await upload(server)
     expect(server.said().filter((text) => text === 'Create-Session')).toHaveLength(2)
