@@ -72,7 +72,7 @@ export const serve: Command = {
     if (positionals.length > 1) throw new UsageError('serve takes one directory')
     const directory = resolve(positionals[0] ?? 'incoming')
     const path = pathOf(values.path as string | undefined)
-    const port = numberOf({ port: process.env.PORT, ...values }, 'port', 0, 65_535) ?? 8080
+    const port = numberOf({ port: process.env.PORT || undefined, ...values }, 'port', 0, 65_535) ?? 8080
     const upload = bitsUpload(optionsOf(values, directory))
     const certificate = {
       cert: values.cert as string | undefined,

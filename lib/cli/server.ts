@@ -57,9 +57,14 @@ export function listen(server: Server, port: number, host: string | undefined): 
   })
 }
 
-/** Resolves at the first signal to stop; the second ends the process as it would any. */
+/** Resolves at the first signal to stop; the second, of either kind, ends the process as it would any. */
 export function stopSignal(): Promise<void> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+    const signals = ['SIGINT', 'SIGTERM'] as const
+    const stop = (): void => {
+      for (const signal of signals) process.off(signal, stop)
+      resolve()
+    }
+    for (const signal of signals) process.on(signal, stop)
   })
 }

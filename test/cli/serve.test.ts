@@ -1,10 +1,11 @@
+import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { generate } from 'selfsigned'
 import { describe, expect, it } from 'vitest'
 import { TlsClient, uploadFile } from '../examples/upload.ts'
 import { noise } from '../support/bytes.ts'
-import { hresult, TestClient } from '../support/client.ts'
+import { begin, hresult, TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { serve } from '../support/server.ts'
 import { command, start } from './cli.ts'
@@ -29,6 +30,37 @@ describe('serve', () => {
     // The client's connection is still open.
     expect(await program.end('SIGTERM')).toBe(0)
     expect(program.output).toMatch(/^1 file, 29\.3KB, in [\d.]+ s$/m)
+  })
+
+  it('goes on when nobody reads what it prints', async () => {
+    const directory = await temporaryDirectory()
+    const program = start(directory, 'serve')
+    const url = await program.url()
+    program.stopReading()
+    for (const name of ['a.bin', 'b.bin']) await uploadFile(new TestClient(new URL(name, url)), file)
+    expect(await readFile(join(directory, 'incoming/b.bin'))).toEqual(file)
+    expect(await program.end('SIGTERM')).toBe(0)
+  })
+
+  it('is ended at once by a second signal, of whichever kind', async () => {
+    const program = start(await temporaryDirectory(), 'serve')
+    const client = new TestClient(new URL('a.bin', await program.url()))
+    await client.create()
+    const fragment = begin(client.url, 'Fragment', {
+      headers: {
+        'BITS-Session-Id': client.sessionId,
+        'Content-Range': `bytes 0-199/${file.length}`,
+        'Content-Length': 200,
+        Expect: '100-continue',
+      },
+    })
+    fragment.flushHeaders()
+    const broken = expect(once(fragment, 'response')).rejects.toThrow('hang up')
+    await once(fragment, 'continue')
+    program.signal('SIGINT')
+    await program.says(/^Stopping/m)
+    expect(await program.end('SIGTERM')).toBe(null)
+    await broken
   })
 
   it('goes on with an upload that it was stopped in', async () => {

@@ -77,10 +77,19 @@ export class Program {
     return url
   }
 
+  /** Nobody reads what it prints from now on: to print more is an error. */
+  stopReading(): void {
+    for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.destroy()
+  }
+
   /** Resolves to the exit code when the program has come to its end by itself. */
   async ended(): Promise<number | null> {
     await this.#ended
     return this.#child.exitCode
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
   }
 
   /** Sends a signal; resolves to the exit code when the program has ended, null if the signal killed it. */
