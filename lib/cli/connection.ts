@@ -30,13 +30,16 @@ export const reachHelp = `The connection:
 export const connectionHelp = `${reachHelp}      --give-up MINUTES    without progress for so long it ends, unfinished: 60; 0: at the first failure
 `
 
-/** @throws {UsageError} for values that are none, Error for files that cannot be read */
-export function readConnection(values: Values): ConnectionSettings {
-  const user = (values.user ?? process.env.BITS_UPLOAD_USER) as string | undefined
+/**
+ * @param patience minutes, where --give-up does not say
+ * @throws {UsageError} for values that are none, Error for files that cannot be read
+ */
+export function readConnection(values: Values, patience = 60): ConnectionSettings {
+  const user = (values.user ?? (process.env.BITS_UPLOAD_USER || undefined)) as string | undefined
   const headers = (values.header ?? []) as readonly string[]
   const { cacert, cert, key } = values as { cacert?: string; cert?: string; key?: string }
   if ((cert === undefined) !== (key === undefined)) throw new UsageError('--cert and --key belong together')
-  const giveUp = numberOf(values, 'give-up', 0, 35_000) ?? 60
+  const giveUp = numberOf(values, 'give-up', 0, 35_000) ?? patience
   return {
     ...(user !== undefined && { auth: readUser(user) }),
     headers: Object.fromEntries(headers.map(readHeader)),

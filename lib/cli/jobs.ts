@@ -1,10 +1,12 @@
+import { unlink } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { cancelUpload, type JobSummary, readJob } from '../client/index.ts'
-import { type Command, Done, Failed, UsageError } from './command.ts'
+import { cancelUpload, type JobSummary, readJob, UploadError } from '../client/index.ts'
+import { type Command, Done, Failed, UsageError, type Values } from './command.ts'
 import { connectionHelp, connectionOptions, readConnection } from './connection.ts'
 import { formatSize, printable } from './format.ts'
 import { type JobFile, jobFiles } from './jobs-directory.ts'
 import { transferUntilStopped } from './send.ts'
+import { endOf, messageOf } from './transfer.ts'
 
 const help = `Lists, resumes and cancels the unfinished uploads of this user.
 
@@ -13,6 +15,8 @@ Usage: express-bits-upload jobs [list]
        express-bits-upload jobs cancel [OPTION…] ID…
 
 Without an ID all are resumed. To cancel all, say: jobs cancel all. Passwords are not remembered: say them again.
+Nor is where a reply goes, and none is fetched here: where one matters, say the same send command again.
+To cancel is tried once, unless --give-up says otherwise. What the server cannot be told is kept.
 
 ${connectionHelp}  -h, --help
 
@@ -20,7 +24,8 @@ Exit codes: 0 done, 1 some failed, 2 wrong use, 3 some are still unfinished.
 `
 
 interface Job extends JobFile {
-  readonly summary: JobSummary
+  /** What its file says; why it says nothing. */
+  readonly summary: JobSummary | UploadError
 }
 
 export const jobs: Command = {
@@ -30,39 +35,63 @@ export const jobs: Command = {
 
   async run(values, [verb = 'list', ...ids]) {
     if (verb === 'list' && ids.length === 0) return list(await allJobs())
-    if (verb === 'resume') {
-      const chosen = choose(await allJobs(), ids)
-      const transfers = chosen.map(({ path, summary: { source, url } }) => ({
-        path: source,
-        name: basename(source),
-        url: new URL(url),
-        job: path,
-      }))
-      if (transfers.length === 0) return list([])
-      return transferUntilStopped(transfers, { ...readConnection(values), parallel: 3, reply: false })
-    }
+    if (verb === 'resume') return resume(choose(await allJobs(), ids), values)
     if (verb !== 'cancel') throw new UsageError(`jobs can list, resume and cancel, not '${verb}'`)
     if (ids.length === 0) throw new UsageError("say which job is to be cancelled, or 'all'")
-    const chosen = choose(await allJobs(), ids[0] === 'all' ? [] : ids)
-    let code: number = Done
-    for (const { id, path, summary } of chosen) {
-      try {
-        await cancelUpload(path, readConnection(values))
-        console.log(`${id} ${printable(summary.source)}: cancelled`)
-      } catch (error) {
-        code = Failed
-        console.error(`${id} ${printable(summary.source)}: ${(error as Error).message}`)
-      }
-    }
-    return code
+    return cancel(choose(await allJobs(), ids[0] === 'all' ? [] : ids), values)
   },
+}
+
+async function resume(chosen: readonly Job[], values: Values): Promise<number> {
+  const connection = readConnection(values)
+  const damaged = chosen.filter(({ summary }) => summary instanceof UploadError)
+  for (const { id, summary } of damaged) console.error(`${id}: ${messageOf(summary)}`)
+  const transfers = chosen.flatMap(({ path, summary }) => {
+    if (summary instanceof UploadError) return []
+    const { source, url } = summary
+    return [{ path: source, name: basename(source), url: new URL(url), job: path }]
+  })
+  if (chosen.length === 0) return list([])
+  const code =
+    transfers.length === 0
+      ? Done
+      : await transferUntilStopped(transfers, { ...connection, parallel: 3, reply: false })
+  return damaged.length > 0 ? Failed : code
+}
+
+async function cancel(chosen: readonly Job[], values: Values): Promise<number> {
+  const connection = readConnection(values, 0)
+  const codes: number[] = []
+  for (const { id, path, summary } of chosen) {
+    const name = summary instanceof UploadError ? '' : ` ${printable(summary.source)}`
+    try {
+      if (!(summary instanceof UploadError)) await cancelUpload(path, connection)
+      // From one that is damaged nobody learns which server to tell.
+      else if (summary.code === 'job-invalid') await unlink(path)
+      else throw summary
+      console.log(`${id}${name}: cancelled`)
+    } catch (error) {
+      codes.push(endOf(error))
+      console.error(`${id}${name}: ${messageOf(error)} It is kept, in ${path}`)
+    }
+  }
+  return codes.includes(Failed) ? Failed : (codes[0] ?? Done)
 }
 
 async function allJobs(): Promise<Job[]> {
   const files = await jobFiles()
-  const found = await Promise.all(files.map(async (file) => ({ ...file, summary: await readJob(file.path) })))
-  // Ended meanwhile, by another process.
-  return found.filter((job): job is Job => job.summary !== undefined)
+  const found = await Promise.all(
+    files.map(async (file) => {
+      const summary = await readJob(file.path).catch((error: unknown) => {
+        // One that cannot be read is not to hide the others.
+        if (error instanceof UploadError) return error
+        throw error
+      })
+      // Ended meanwhile, by another process.
+      return summary ? [{ ...file, summary }] : []
+    }),
+  )
+  return found.flat()
 }
 
 /** Jobs by their words, or by the beginning of them; all, if there is none. */
@@ -80,6 +109,10 @@ function choose(all: readonly Job[], ids: readonly string[]): readonly Job[] {
 function list(all: readonly Job[]): number {
   if (all.length === 0) console.log('There are no unfinished uploads.')
   for (const { id, summary } of all) {
+    if (summary instanceof UploadError) {
+      console.log(`${id}  ${messageOf(summary)}`)
+      continue
+    }
     const { source, url, held, size, created } = summary
     const percent = size === 0 ? 100 : Math.floor((held / size) * 100)
     console.log(`${id}  ${String(percent).padStart(3)}% of ${formatSize(size)}  since ${created}`)

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { PassThrough } from 'node:stream'
 import { type Command, UsageError, type Values } from './command.ts'
 import { connectionHelp, connectionOptions, readConnection } from './connection.ts'
@@ -82,6 +81,10 @@ export async function transferUntilStopped(
 
 function readUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.username || url?.password) throw new UsageError('credentials are not for the URL, but for --user')
+  // It would not be sent, and the file would get another name.
+  if (url?.href.includes('#'))
+    throw new UsageError("the URL has a '#': write it as %23 if it belongs to the name")
   if (url && /^https?:$/.test(url.protocol)) return url
   throw new UsageError(
     `the last argument is the URL that files go to, such as https://files.example/upload/, not '${text}'`,
@@ -103,10 +106,8 @@ function optionsOf(values: Values, files: number): TransferOptions {
 /** Standard output is not to be ended, as the client ends what a reply goes to. */
 function standardOutput(): PassThrough {
   const through = new PassThrough()
-  through.on('data', (chunk: Buffer) => {
-    if (process.stdout.write(chunk)) return
-    through.pause()
-    void once(process.stdout, 'drain').then(() => through.resume())
-  })
+  through.pipe(process.stdout, { end: false })
+  // Nobody reads it any more: the reply is not where it was to go.
+  process.stdout.once('error', (error) => through.destroy(error))
   return through
 }

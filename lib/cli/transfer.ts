@@ -1,5 +1,12 @@
 import { rm } from 'node:fs/promises'
-import { cancelUpload, type Progress, UploadError, type UploadOptions, uploadFile } from '../client/index.ts'
+import {
+  cancelUpload,
+  type Progress,
+  UploadError,
+  type UploadErrorCode,
+  type UploadOptions,
+  uploadFile,
+} from '../client/index.ts'
 import { Done, Failed, Unfinished } from './command.ts'
 import type { Display } from './display.ts'
 import { count, formatRate, formatSize, formatTime, printable } from './format.ts'
@@ -64,6 +71,12 @@ export async function transferAll(
   return unfinished > 0 ? Unfinished : Done
 }
 
+/** Why a job is not gone on with: the server need not keep what it has of it. */
+const reasons: Partial<Record<UploadErrorCode, string>> = {
+  'job-mismatch': 'changed since it was broken off',
+  'job-invalid': 'what was remembered of it is damaged',
+}
+
 /** @returns the bytes of the file */
 async function transferOne(
   transfer: Transfer,
@@ -81,9 +94,9 @@ async function transferOne(
   }
   const send = () => uploadFile(path, url, { ...options, job, onProgress })
   const result = await send().catch(async (error) => {
-    // The file is not what it was when it was broken off: the server need not keep that.
-    if (!(error instanceof UploadError && error.code === 'job-mismatch')) throw error
-    display.line(`${printable(name)}: changed since it was broken off, begins anew`)
+    const why = error instanceof UploadError ? reasons[error.code] : undefined
+    if (why === undefined) throw error
+    display.line(`${printable(name)}: ${why}, begins anew`)
     await forget(job, options)
     had = undefined
     return send()
@@ -125,7 +138,7 @@ async function forget(job: string, options: Omit<TransferOptions, 'parallel'>): 
 }
 
 /** Whether an upload that ended in error may be gone on with. */
-function endOf(error: unknown, signal: AbortSignal | undefined): number {
+export function endOf(error: unknown, signal?: AbortSignal): number {
   if (signal?.aborted) return Unfinished
   return error instanceof UploadError && error.code === 'no-progress' ? Unfinished : Failed
 }
@@ -136,10 +149,15 @@ const spellings: readonly (readonly [string, string])[] = [
   ['`auth` and `headers`', '--user and --header'],
   ['`tls: { ca }`', '--cacert'],
   ['; raise it, or name a file with `reply`', ''],
+  [
+    'The file that `job` names is not a job file; name another',
+    'What is remembered of it is damaged; be rid of it with: express-bits-upload jobs cancel',
+  ],
   ['end that one with cancelUpload()', 'end that one with: express-bits-upload jobs cancel'],
 ]
 
-function messageOf(error: unknown): string {
+/** As a user of the command line is to see it, in one line. */
+export function messageOf(error: unknown): string {
   const { cause } = error as Error
   const message = spellings.reduce((text, [from, to]) => text.replace(from, to), (error as Error).message)
   const below = cause instanceof Error && !message.includes(cause.message) ? ` (${cause.message})` : ''

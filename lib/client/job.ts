@@ -162,8 +162,10 @@ const isText = (value: unknown): value is string => typeof value === 'string' &&
 function isJobRecord(record: unknown): record is JobRecord {
   if (!isRecord(record) || record.version !== 1) return false
   const { url, source, created, session } = record
-  return isText(url) && URL.canParse(url) && isRecord(source) && isText(created) && isSession(session)
+  return isText(url) && URL.canParse(url) && isSource(source) && isText(created) && isSession(session)
 }
+
+const isSource = (source: unknown): boolean => isRecord(source) && isCount(source.size)
 
 function isSession(session: unknown): boolean {
   if (!isRecord(session)) return false

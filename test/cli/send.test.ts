@@ -141,6 +141,11 @@ describe('send', () => {
       [['logs/a.bin', '--parallel', '0', url.href], /--parallel is a whole number from 1 to 100/],
       [['logs/a.bin', '--give-up', 'x', url.href], /--give-up is a whole number/],
       [['logs/a.bin', '--cert', 'x', url.href], /--cert and --key belong together/],
+      [
+        ['logs/a.bin', url.href.replace('//', '//alice:secret@')],
+        /credentials are not for the URL, but for --user$/,
+      ],
+      [['logs/a.bin', `${url.href}#a`], /the URL has a '#': write it as %23/],
     ]
     await Promise.all(
       cases.map(async ([args, message]) => {
@@ -149,6 +154,26 @@ describe('send', () => {
         expect(outcome.stderr.split('\n')[0]).toMatch(message)
       }),
     )
+  })
+})
+
+describe('where nobody reads what is printed', () => {
+  it('files are sent all the same', async () => {
+    const { directory, here, url } = await scene()
+    const program = start(here, 'send', 'logs', url.href)
+    program.stopReading()
+    expect(await program.ended()).toBe(0)
+    expect(await namesIn(directory)).toHaveLength(3)
+  })
+
+  it('but a reply has not come, and the upload can be gone on with', async () => {
+    const { here, url } = await scene({ onUpload: () => noise(500_000) })
+    const program = start(here, 'send', 'logs/a.bin', '--reply', '-', url.href)
+    program.stopReading()
+    expect(await program.ended()).toBe(1)
+    const again = await command(here, 'send', 'logs/a.bin', '--reply', 'reply.bin', url.href)
+    expect(again.code).toBe(0)
+    expect((await readFile(join(here, 'reply.bin'))).equals(noise(500_000))).toBe(true)
   })
 })
 
@@ -207,6 +232,42 @@ describe('jobs', () => {
     expect(cancelled).toMatchObject({ code: 0, stdout: expect.stringMatching(/cancelled$/m) })
     expect((await upload.sweep()).open).toBe(0)
     expect((await command(here, 'jobs')).stdout).toBe('There are no unfinished uploads.\n')
+  })
+
+  it('that are damaged hide no others, and can be cancelled', async () => {
+    const { here, upload } = await paused()
+    const damaged = join(here, 'jobs/0123456789ab.json')
+    await writeFile(damaged, '{')
+    const listed = await command(here, 'jobs')
+    expect([listed.code, listed.stderr]).toEqual([0, ''])
+    expect(listed.stdout).toMatch(/^0123456789ab {2}What is remembered of it is damaged; be rid .*\.json\.$/m)
+    expect(listed.stdout).toMatch(/^[0-9a-f]{12} +\d+% of 293KB/m)
+    const resumed = await command(here, 'jobs', 'resume')
+    expect([resumed.code, resumed.stderr]).toEqual([1, expect.stringMatching(/^0123456789ab: .*damaged/)])
+    expect(resumed.stderr).toMatch(/^a\.bin: sent/m)
+    expect(await command(here, 'jobs', 'cancel', 'all')).toMatchObject({ code: 0, stderr: '' })
+    expect(await namesIn(join(here, 'jobs'))).toEqual([])
+    expect((await upload.sweep()).open).toBe(0)
+  })
+
+  it('that are damaged begin anew', async () => {
+    const { here, url } = await paused()
+    const [name = ''] = await namesIn(join(here, 'jobs'))
+    await writeFile(join(here, 'jobs', name), '{')
+    const anew = await command(here, 'send', 'logs/a.bin', url.href)
+    expect([anew.code, anew.stderr]).toEqual([0, expect.stringContaining('damaged, begins anew')])
+  })
+
+  it('cancels once, and keeps what the server could not be told', async () => {
+    const { here } = await paused()
+    const [name = ''] = await namesIn(join(here, 'jobs'))
+    const job = join(here, 'jobs', name)
+    const record = JSON.parse(await readFile(job, 'utf8'))
+    await writeFile(job, JSON.stringify({ ...record, url: 'http://127.0.0.1:1/a.bin' }))
+    const cancelled = await command(here, 'jobs', 'cancel', 'all')
+    expect([cancelled.code, cancelled.stdout]).toEqual([3, ''])
+    expect(cancelled.stderr).toMatch(/ECONNREFUSED.* It is kept, in .*\.json$/m)
+    expect(await namesIn(join(here, 'jobs'))).toEqual([name])
   })
 
   it('says what is wrong in a line', async () => {
