@@ -1,3 +1,5 @@
+import { constants } from 'node:fs'
+import { access, mkdir } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
@@ -82,6 +84,9 @@ export const serve: Command = {
     const { server, scheme } = await serverOf(certificate, mount(path, upload))
     // Node gives up any request after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
     server.requestTimeout = 0
+    // Else the first to notice would be whoever sends the first file.
+    await mkdir(directory, { recursive: true })
+    await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
     await listen(server, port, values.host as string | undefined)
 
     const display = openDisplay(process.stdout)

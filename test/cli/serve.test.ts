@@ -176,6 +176,7 @@ describe('serve', () => {
   it('says what is wrong in a line, and what to do', async () => {
     const directory = await temporaryDirectory()
     const taken = await serve(() => {})
+    await writeFile(join(directory, 'a-file'), '')
     const cases: [args: string[], code: number, message: RegExp][] = [
       [['--prot', '1'], 2, /there is no option 'prot'; did you mean 'port'\?/],
       [['--port'], 2, /--port needs a value/],
@@ -190,6 +191,7 @@ describe('serve', () => {
       [['a', 'b'], 2, /serve takes one directory/],
       [['--port', taken.port, '--host', '127.0.0.1'], 1, /port \d+ is taken: .*--port with another/],
       [['--cert', 'x.pem', '--key', 'y.pem'], 1, /ENOENT.*x\.pem/],
+      [['a-file'], 1, /EEXIST.*a-file/],
     ]
     await Promise.all(
       cases.map(async ([args, code, message]) => {
