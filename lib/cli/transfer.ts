@@ -137,10 +137,13 @@ async function forget(job: string, options: Omit<TransferOptions, 'parallel'>): 
   await cancelUpload(job, { ...connection, noProgressTimeout: 0 }).catch(() => rm(job, { force: true }))
 }
 
+/** What time, or the end of another process, mends. */
+const passing: readonly UploadErrorCode[] = ['no-progress', 'job-in-use']
+
 /** Whether an upload that ended in error may be gone on with. */
 export function endOf(error: unknown, signal?: AbortSignal): number {
   if (signal?.aborted) return Unfinished
-  return error instanceof UploadError && error.code === 'no-progress' ? Unfinished : Failed
+  return error instanceof UploadError && passing.includes(error.code) ? Unfinished : Failed
 }
 
 /** What the client's messages call options is here spelt otherwise. */

@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { type BitsUploadOptions, bitsUpload, fileStore } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
+import { withResolvers } from '../support/promise.ts'
 import { serve } from '../support/server.ts'
 import { command, start } from './cli.ts'
 
@@ -121,6 +122,17 @@ describe('send', () => {
     expect(unfinished.code).toBe(3)
     expect(unfinished.stderr).toMatch(/^a\.bin: .*ECONNREFUSED/m)
     expect(unfinished.stderr).toMatch(/^0 files, 0B, 1 unfinished/m)
+  })
+
+  it('leaves alone what another process is sending: that is unfinished', async () => {
+    const { here } = await scene()
+    const seen = withResolvers<void>()
+    const silent = await serve(() => seen.resolve())
+    const program = start(here, 'send', 'logs/a.bin', silent.href)
+    await seen.promise
+    const other = await command(here, 'send', 'logs/a.bin', silent.href)
+    expect([other.code, other.stderr]).toEqual([3, expect.stringMatching(/^a\.bin: Another upload is using/)])
+    expect(await program.end('SIGINT')).toBe(3)
   })
 
   it('says what is wrong in a line, and what to do', async () => {
