@@ -1,5 +1,8 @@
 import { closestMatch } from 'leven'
 
+/** The longest delay that Node's timers know, in milliseconds. */
+export const MaxDelay = 2 ** 31 - 1
+
 /**
  * Checks that an object has no other keys than those known: a misspelt option that is silently ignored is a limit that
  * is not there.

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { checkKeys, isRecord } from './checks.ts'
+import { checkKeys, isRecord, MaxDelay } from './checks.ts'
 import type { HostId } from './protocol/ack.ts'
 import { readSize, type Size } from './protocol/size.ts'
 import type { Hooks } from './sessions/hooks.ts'
@@ -95,9 +95,6 @@ export interface Settings<Caller> extends SessionSettings<Caller> {
 }
 
 const Day = 24 * 60 * 60 * 1000
-/** The longest delay that Node's timers know. */
-const MaxDelay = 2 ** 31 - 1
-
 const known = [
   'store',
   'maxSize',

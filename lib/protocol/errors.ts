@@ -3,7 +3,7 @@ export const RemoteFile = 0x5
 const RemoteApplication = 0x7
 
 /** HTTP status n is, as an HRESULT, this and n (win32: BITS return values). */
-const HttpFacility = 0x80190000
+export const HttpFacility = 0x80190000
 
 interface Row {
   /** HTTP status: 4xx (but 408, 409) ends a client's job, 5xx (but 501, 505) is tried again for 14 days. */

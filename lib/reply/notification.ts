@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
-import { checkKeys } from '../checks.ts'
+import { checkKeys, MaxDelay } from '../checks.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { CopyFileToDestinationHeader, field, MaxUrl, StaticResponseUrlHeader } from '../protocol/headers.ts'
 import type { CompleteUpload, UploadDecision } from '../sessions/hooks.ts'
@@ -30,9 +30,6 @@ export interface NotificationOptions {
    */
   readonly timeout?: number
 }
-
-/** The longest delay that Node's timers know. */
-const MaxDelay = 2 ** 31 - 1
 
 /**
  * A hook `onUpload` that tells a server application of each upload, as the BITS extension of IIS does ([MC-BUP] 2.2.12,

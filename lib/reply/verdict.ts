@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { BitsError } from '../protocol/errors.ts'
+import { BitsError, HttpFacility } from '../protocol/errors.ts'
 import { ErrorHeaders, field } from '../protocol/headers.ts'
 
 export const isSuccess = ({ statusCode = 0 }: IncomingMessage): boolean =>
@@ -15,7 +15,7 @@ export function refusalOf({ statusCode = 0, headers }: IncomingMessage): BitsErr
   const named = ErrorHeaders.map((name) => readHresult(field(headers, name))).find(Boolean)
   return new BitsError('application-failed', text, {
     status: relayed(statusCode),
-    hresult: named ?? 0x80190000 + statusCode,
+    hresult: named ?? HttpFacility + statusCode,
   })
 }
 
