@@ -35,8 +35,8 @@ const plainDisplay = (stream: NodeJS.WritableStream): Display => ({
   close() {},
 })
 
-/** Columns that a name may take. */
-const NameWidth = 32
+/** Columns that a name may take: with the rest, a line fits into a terminal of 80. */
+const NameWidth = 20
 /** Lines that are left for what stays, and for the prompt. */
 const LinesKept = 3
 
@@ -52,7 +52,7 @@ class LiveDisplay implements Display {
       format: '{name} {bar} {percentage}% of {size}, {note}',
       barCompleteChar: '█',
       barIncompleteChar: '░',
-      barsize: 24,
+      barsize: 16,
       autopadding: true,
       clearOnComplete: true,
       hideCursor: true,

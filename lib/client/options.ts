@@ -1,7 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { checkKeys, isRecord } from '../checks.ts'
+import { checkKeys, isRecord, MaxDelay } from '../checks.ts'
 import { readSize, type Size } from '../protocol/size.ts'
 import type { Credentials } from './auth.ts'
 import type { RetrySettings } from './backoff.ts'
@@ -88,9 +88,6 @@ export interface UploadSettings extends CommonSettings {
 }
 
 const Day = 24 * 60 * 60 * 1000
-/** The longest delay that Node's timers know. */
-const MaxDelay = 2 ** 31 - 1
-
 const common = [
   'auth',
   'headers',

@@ -1,8 +1,10 @@
 import { systemClock } from './clock.ts'
 import { Job } from './job.ts'
+import type { Memory } from './notebook.ts'
 import { readUploadOptions, readUrl, type UploadOptions } from './options.ts'
+import type { UploadResult } from './result.ts'
 import { openSource, type Source, type UploadSource } from './source.ts'
-import { type Memory, Upload, type UploadResult } from './upload.ts'
+import { Upload } from './upload.ts'
 
 /**
  * Uploads a file by the BITS Upload Protocol; resolves when the server holds it, with the reply if there is one. Breaks

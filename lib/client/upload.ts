@@ -1,52 +1,25 @@
 import { Patience } from './backoff.ts'
 import type { Clock } from './clock.ts'
+import { closeSession } from './close.ts'
 import { Conversation } from './conversation.ts'
 import { fallBack, noteFailure, noteSuccess, urlOf } from './destination.ts'
-import { UploadError } from './errors.ts'
+import { sendFragment } from './fragment.ts'
 import { afterAck, afterBreak, afterRefusal, type FragmentSize, firstSize } from './fragment-size.ts'
 import { Guard } from './guard.ts'
-import type { Job } from './job.ts'
 import { Meter } from './meter.ts'
+import { type Memory, Notebook } from './notebook.ts'
 import type { UploadSettings } from './options.ts'
 import { Reporter, type UploadState } from './progress.ts'
 import { ReplyDownload, resolveReplyUrl } from './reply.ts'
 import { type ReplySink, replySink } from './reply-sink.ts'
+import type { UploadResult } from './result.ts'
 import type { Session } from './session.ts'
 import { Setback } from './setback.ts'
-import type { Identity, Source } from './source.ts'
+import type { Source } from './source.ts'
 import { Wire } from './wire.ts'
-
-/** A reply that the server had for an upload. */
-export interface UploadReply {
-  readonly url: string
-  readonly size: number
-  /** Its bytes, unless the option `reply` said where they go. */
-  readonly data?: Buffer
-}
-
-/** What became of an upload. */
-export interface UploadResult {
-  readonly url: string
-  /** Bytes of the file. */
-  readonly size: number
-  readonly sessionId: string
-  /** Fragments that this call sent and the server acknowledged. */
-  readonly fragments: number
-  /** Absent if the server had none, or it was not to be fetched. */
-  readonly reply?: UploadReply
-}
-
-/** Where an upload is kept in mind while it runs. */
-export interface Memory {
-  readonly job: Job
-  readonly identity: Identity
-}
 
 /** What the machine does next. */
 type State = Exclude<UploadState, 'waiting'>
-
-/** Milliseconds between two savings of the offset; the server knows it better anyway. */
-const SaveInterval = 1000
 
 /** The client's machine of [MC-BUP] 3.1.5.1: each state sends one packet and says what comes next. */
 export class Upload {
@@ -54,7 +27,7 @@ export class Upload {
   readonly #destination: URL
   readonly #settings: UploadSettings
   readonly #clock: Clock
-  readonly #memory: Memory | undefined
+  readonly #notebook: Notebook
   readonly #wire: Wire
   readonly #conversation: Conversation
   readonly #patience: Patience
@@ -69,14 +42,13 @@ export class Upload {
   #fragments = 0
   /** Bytes of the fragment under way that are with the system. */
   #underWay = 0
-  #savedAt = Number.NEGATIVE_INFINITY
 
   constructor(source: Source, destination: URL, settings: UploadSettings, clock: Clock, memory?: Memory) {
     this.#source = source
     this.#destination = destination
     this.#settings = settings
     this.#clock = clock
-    this.#memory = memory
+    this.#notebook = new Notebook(memory, destination, clock)
     this.#session = memory?.job.session
     this.#size = firstSize(settings.maxFragmentSize)
     this.#wire = new Wire(settings, settings.signal)
@@ -104,12 +76,12 @@ export class Upload {
         state = await this.#steps[state]().catch((error) => this.#recover(error))
       }
       this.#report(state)
-      await this.#memory?.job.remove()
+      await this.#notebook.remove()
       return this.#result()
     } catch (error) {
       await this.#sink.abandon()
       // Whoever resumes it is to begin where this one stopped.
-      await this.#note()
+      await this.#notebook.note(this.#session)
       this.#settings.signal?.throwIfAborted()
       throw error
     } finally {
@@ -122,7 +94,7 @@ export class Upload {
     const { sessionId = '', hostId } = ack
     this.#session = { id: sessionId, hostId, held: 0, stage: 'fragment' }
     this.#patience.progressed()
-    await this.#save()
+    await this.#notebook.save(this.#session)
     // "The client SHOULD ping that host first" ([MC-BUP] 3.1.5.2.2).
     return hostId ? 'ping' : 'fragment'
   }
@@ -136,24 +108,20 @@ export class Upload {
 
   async #fragment(): Promise<State> {
     const session = this.#current()
-    const total = this.#source.size
     const start = session.held
-    const end = Math.min(start + this.#size.next, total)
+    const end = Math.min(start + this.#size.next, this.#source.size)
     await this.#source.check()
     this.#underWay = 0
     const began = this.#clock.now()
-    const piece = { start, end, total, read: () => this.#source.read(start, end) }
-    const ack = await this.#conversation
-      .say({ type: 'Fragment', sessionId: session.id, piece }, this.#url(), (bytes) => this.#sent(bytes))
-      .catch((error) => {
-        throw total === 0 ? asEmptyFile(error) : error
-      })
-    const { received = 0, replyUrl } = ack
-    if (received > total) {
-      throw new Setback('retry', `An answer was discarded: it wants byte ${received} of ${total}`, {
-        wrong: true,
-      })
-    }
+    const range = { start, end, sessionId: session.id }
+    const onSent = (bytes: number): void => this.#sent(bytes)
+    const { received, replyUrl } = await sendFragment(
+      this.#conversation,
+      this.#source,
+      range,
+      this.#url(),
+      onSent,
+    )
     this.#fragments += 1
     this.#size = afterAck(this.#size, end - start, this.#clock.now() - began)
     if (replyUrl) session.replyUrl = replyUrl
@@ -169,7 +137,7 @@ export class Upload {
     if (received > start) this.#advanced()
     if (received === this.#source.size) return this.#complete(end)
     const stepsBack = this.#guard.moved(start, received)
-    if (this.#clock.now() - this.#savedAt >= SaveInterval) await this.#note()
+    await this.#notebook.noteNow(session)
     // The first one is a correction. Who needs more of them is in trouble, and is not to be hurried.
     if (stepsBack > 1) await this.#wait(this.#patience.delay(stepsBack - 1))
     return 'fragment'
@@ -190,7 +158,7 @@ export class Upload {
       return 'fragment'
     }
     session.stage = session.replyUrl !== undefined && reply !== false ? 'reply' : 'close-session'
-    await this.#note()
+    await this.#notebook.note(this.#session)
     return session.stage
   }
 
@@ -215,18 +183,8 @@ export class Upload {
 
   async #close(): Promise<State> {
     const session = this.#current()
-    const sentBefore = session.closeSent === true
-    session.closeSent = true
-    await this.#note()
-    try {
-      await this.#conversation.say({ type: 'Close-Session', sessionId: session.id }, this.#url())
-    } catch (error) {
-      // The first one was carried out, and its Ack lost: a session that ends is forgotten.
-      if (sentBefore && error instanceof Setback && error.kind === 'forgotten') return 'done'
-      session.closeSent = sentBefore || mayBeDone(error)
-      await this.#note()
-      throw error
-    }
+    const say = () => this.#conversation.say({ type: 'Close-Session', sessionId: session.id }, this.#url())
+    await closeSession(session, say, () => this.#notebook.note(session))
     return 'done'
   }
 
@@ -242,7 +200,7 @@ export class Upload {
     const broke = error.details.status === undefined
     if (broke && underWay > 0) this.#size = afterBreak(this.#size)
     noteFailure(this.#session, this.#clock.now())
-    await this.#note()
+    await this.#notebook.note(this.#session)
     const delay = this.#patience.failed(error.details.stale)
     if (delay === undefined) throw error.asError('no-progress')
     if (delay > 0) await this.#wait(delay, error)
@@ -307,18 +265,6 @@ export class Upload {
     })
   }
 
-  async #save(): Promise<void> {
-    if (!this.#memory || !this.#session) return
-    const { job, identity } = this.#memory
-    await job.save(this.#destination.href, identity, this.#session)
-    this.#savedAt = this.#clock.now()
-  }
-
-  /** Saves what the server can correct: an upload that gets on is not to fail for it. */
-  async #note(): Promise<void> {
-    await this.#save().catch(() => {})
-  }
-
   #result(): UploadResult {
     const reply = this.#reply
     const data = reply?.data
@@ -331,13 +277,3 @@ export class Upload {
     }
   }
 }
-
-/** Whether a packet may have been carried out that ended so: not if the server refused it, or it never left. */
-const mayBeDone = (error: unknown): boolean =>
-  error instanceof Setback ? !error.details.refused && !error.details.unsent : !(error instanceof UploadError)
-
-/** A server that does not know what an empty file is calls the fragment invalid. */
-const asEmptyFile = (error: unknown): unknown =>
-  error instanceof UploadError && error.code === 'invalid-request'
-    ? new UploadError('empty-file', undefined, error)
-    : error
