@@ -11,6 +11,8 @@ export interface Core<Caller> {
   readonly settings: SessionSettings<Caller>
   readonly locker: Locker
   readonly census: Census
+  /** Counts the store's sessions anew for the census, unless that was done just now. Tells whether it was done. */
+  recount(): Promise<boolean>
   readonly reports: Reports
 }
 

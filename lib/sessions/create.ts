@@ -15,15 +15,16 @@ import { uploadReport } from './reports.ts'
  * @param name decoded path of the destination below the mount path
  */
 export async function createSession<Caller>(
-  { settings, census, reports }: Core<Caller>,
+  core: Core<Caller>,
   client: Client<Caller>,
   { protocol }: CreateSessionPacket,
   name: string,
 ): Promise<Ack> {
+  const { settings, census, reports } = core
   const { owner, path, url, signal } = client
   const upload: NewUpload = { id: newGuid(), name: checkName(name), path, url, owner }
   const { id } = upload
-  census.admit({ id, ...(owner !== undefined && { owner }) }, settings)
+  await admit(core, { id, ...(owner !== undefined && { owner }) })
   try {
     const session = decide(settings, upload, await ask(settings.onCreate, upload, client.caller))
     await settings.store.create(session, { signal })
@@ -37,6 +38,22 @@ export async function createSession<Caller>(
     throw error
   }
   return { status: settings.createStatus, sessionId: id, protocol, hostId: settings.hostId }
+}
+
+/**
+ * Nobody is refused for sessions that were ended meanwhile by another process.
+ * @throws {BitsError} `too-many-sessions`
+ */
+async function admit<Caller>(
+  { settings, census, recount }: Core<Caller>,
+  session: Pick<NewSession, 'id' | 'owner'>,
+): Promise<void> {
+  try {
+    census.admit(session, settings)
+  } catch (error) {
+    if (!(await recount())) throw error
+    census.admit(session, settings)
+  }
 }
 
 async function ask<Caller>(

@@ -10,10 +10,13 @@ import { cancelSession, closeSession } from './finish.ts'
 import { type Incoming, receiveFragment } from './fragment.ts'
 import { Reports } from './reports.ts'
 import type { SessionSettings } from './settings.ts'
-import { type SweepResult, sweep } from './sweep.ts'
+import { count, type SweepResult, sweep } from './sweep.ts'
 
 /** All that concern a session; a Ping concerns none. */
 type SessionPacket = Exclude<Packet, PingPacket>
+
+/** Milliseconds between two counts of the store that refusals ask for: each reads all sessions. */
+const CountEvery = 60_000
 
 /** What only some packets have to say beside themselves. */
 export interface PacketContent {
@@ -31,10 +34,19 @@ export class Sessions<Caller> {
   #sweeper: NodeJS.Timeout | undefined
   #sweeping: Promise<unknown> = Promise.resolve()
   #begun = false
+  #counting: Promise<boolean> | undefined
+  /** When the store's sessions were counted last, by the monotonic clock. */
+  #counted = Number.NEGATIVE_INFINITY
 
   constructor(settings: SessionSettings<Caller> & { readonly sweepEvery: number }) {
     const locker = settings.store.locker ?? memoryLocker()
-    this.#core = { settings, locker, census: new Census(), reports: this.reports }
+    this.#core = {
+      settings,
+      locker,
+      census: new Census(),
+      recount: () => this.#recount(),
+      reports: this.reports,
+    }
     this.#sweepEvery = settings.sweepEvery
   }
 
@@ -67,12 +79,35 @@ export class Sessions<Caller> {
     return reply
   }
 
-  /** One sweep at a time: the next begins when the one under way is over, for that may have passed what it is about. */
   sweep(): Promise<SweepResult> {
-    const run = () => sweep(this.#core)
+    return this.#inTurn(() => sweep(this.#core))
+  }
+
+  /** One sweep at a time: the next begins when the one under way is over, for that may have passed what it is about. */
+  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
     const result = this.#sweeping.then(run, run)
     this.#sweeping = result
+    const note = (): void => {
+      this.#counted = performance.now()
+    }
+    // Also of one that failed: refusals are not to try it all the time.
+    void result.then(note, note)
     return result
+  }
+
+  /** For all who are refused at the same time once. */
+  async #recount(): Promise<boolean> {
+    if (this.#counting) return this.#counting
+    if (performance.now() - this.#counted < CountEvery) return false
+    this.#counting = this.#inTurn(() => count(this.#core)).then(
+      () => true,
+      () => false,
+    )
+    try {
+      return await this.#counting
+    } finally {
+      this.#counting = undefined
+    }
   }
 
   stopSweeping(): void {

@@ -16,24 +16,42 @@ export interface SweepResult {
  * for no session begins above it. Counts the rest.
  */
 export async function sweep<Caller>(core: Core<Caller>): Promise<SweepResult> {
-  const { settings, census } = core
+  const { settings } = core
   const isOver = ({ progressed }: Session): boolean =>
     !settings.enabled() || Date.now() - progressed > settings.expireAfter
   let expired = 0
+  const open = await count(core, async (session) => {
+    const isGone = isOver(session) && (await expire(core, session, isOver))
+    if (isGone) expired += 1
+    return !isGone
+  })
+  const trimmed = await trim(core)
+  return { expired: expired + trimmed, open: open - trimmed }
+}
+
+/**
+ * Counts the sessions of the store, and takes the count over: what other processes that share the store have begun and
+ * ended is seen here only.
+ * @param isOpen whether a session is to be counted
+ * @returns how many are
+ */
+export async function count<Caller>(
+  { settings, census }: Core<Caller>,
+  isOpen: (session: Session) => Promise<boolean> = async () => true,
+): Promise<number> {
   const open: Pick<Session, 'id' | 'owner'>[] = []
   census.beginCount()
   try {
     for await (const session of settings.store.list()) {
-      if (isOver(session) && (await expire(core, session, isOver))) expired += 1
-      else open.push({ id: session.id, ...(session.owner !== undefined && { owner: session.owner }) })
+      if (!(await isOpen(session))) continue
+      open.push({ id: session.id, ...(session.owner !== undefined && { owner: session.owner }) })
     }
     census.endCount(open)
   } catch (error) {
     census.cancelCount()
     throw error
   }
-  const trimmed = await trim(core)
-  return { expired: expired + trimmed, open: open.length - trimmed }
+  return open.length
 }
 
 async function trim<Caller>(core: Core<Caller>): Promise<number> {

@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest'
+import { type BitsUploadOptions, fileStore, type Store } from '../../lib/index.ts'
+import { TestClient } from '../support/client.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { uploadServer } from '../support/server.ts'
+
+/** Two servers on one directory, as two processes would have it. */
+async function two(options: Partial<BitsUploadOptions>) {
+  const directory = await temporaryDirectory()
+  let counts = 0
+  const counted = (): Store => {
+    const store = fileStore(directory)
+    const list = store.list.bind(store)
+    store.list = (...args) => {
+      counts += 1
+      return list(...args)
+    }
+    return store
+  }
+  const open = () => uploadServer({ store: counted(), sweepEvery: 0, ...options })
+  const [one, other] = [await open(), await open()]
+  return { one, other, counts: () => counts }
+}
+
+const statusOf = async (client: TestClient): Promise<number> => (await client.create()).status
+
+/** Ends the session of a client at another server. */
+async function closeAt(url: URL, { sessionId }: TestClient, name: string): Promise<void> {
+  const client = new TestClient(new URL(name, url))
+  client.sessionId = sessionId
+  expect((await client.cancel()).status).toBe(200)
+}
+
+describe('a limit that seems to be reached', () => {
+  it.each<[string, Partial<BitsUploadOptions>]>([
+    ['in all', { maxSessions: 2 }],
+    ['of an owner', { maxSessionsPerOwner: 2, authorize: () => 'ann' }],
+  ])('%s is looked at again, for sessions may have ended at another server', async (_, options) => {
+    const { one, other } = await two(options)
+    const clients = ['a.bin', 'b.bin', 'c.bin'].map((name) => new TestClient(new URL(name, one.url)))
+    const [a, b, c] = clients as [TestClient, TestClient, TestClient]
+    expect([await statusOf(a), await statusOf(b)]).toEqual([200, 200])
+    await closeAt(other.url, a, 'a.bin')
+    expect(await statusOf(c)).toBe(200)
+  })
+
+  it('is a limit, and asks the store once a minute at most', async () => {
+    const { one, counts } = await two({ maxSessions: 1 })
+    const begin = (name: string) => statusOf(new TestClient(new URL(name, one.url)))
+    expect(await begin('a.bin')).toBe(200)
+    const before = counts()
+    const refused = await Promise.all(Array.from({ length: 20 }, (_, i) => begin(`${i}.bin`)))
+    expect(new Set(refused)).toEqual(new Set([503]))
+    expect(counts() - before).toBe(1)
+  })
+})
