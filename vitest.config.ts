@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Gigabytes: `npm run test:large`.
     exclude: ['test/large/**'],
+    globalSetup: 'test/services/setup.ts',
     testTimeout: 30_000,
     hookTimeout: 60_000,
     coverage: {

@@ -1,3 +1,5 @@
 import { defineConfig } from 'vitest/config'
 
-export default defineConfig({ test: { include: ['test/large/*.test.ts'] } })
+export default defineConfig({
+  test: { include: ['test/large/*.test.ts'], globalSetup: 'test/services/setup.ts' },
+})

@@ -14,7 +14,7 @@ export const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** What is not of the sources, or too large to be copied. */
 const isLeft = (path: string): boolean =>
-  /^(?:\.git|\.tmp|coverage|dist|incoming|node_modules)(?:$|[/\\])|\.tgz$/.test(path)
+  /^(?:\.cache|\.git|\.tmp|coverage|dist|incoming|node_modules)(?:$|[/\\])|\.tgz$/.test(path)
 
 /**
  * Makes the tarball that `npm publish` would send, for all tests of a file. It is made in a copy of the sources, because

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { delimiter, dirname } from 'node:path'
 import { onTestFinished } from 'vitest'
+import { Output } from './output.ts'
 
 export interface ProgramOptions {
   readonly cwd: string
@@ -18,13 +18,8 @@ export const environment = (): NodeJS.ProcessEnv => ({
 
 /** A program in a process of its own, which ends with the test at the latest. */
 export class Program {
-  /** All that it has printed so far. */
-  output = ''
   readonly #child: ChildProcess
-  readonly #ended: Promise<unknown>
-  #hasEnded = false
-  /** Called whenever there is more output, and at the end. */
-  readonly #listeners = new Set<() => void>()
+  readonly #output: Output
 
   /** @param command a program and its first arguments */
   constructor(
@@ -37,36 +32,21 @@ export class Program {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.output += text
-        this.#tell()
-      })
-    }
-    // 'close' comes after the last output, 'exit' may come before.
-    this.#ended = once(this.#child, 'close').finally(() => {
-      this.#hasEnded = true
-      this.#tell()
-    })
+    this.#output = new Output(this.#child)
     onTestFinished(async () => {
       this.#child.kill('SIGKILL')
-      await this.#ended
+      await this.#output.ended
     })
+  }
+
+  /** All that it has printed so far. */
+  get output(): string {
+    return this.#output.text
   }
 
   /** Resolves when the output matches; rejects when the program ends, and it never did. */
   says(pattern: RegExp): Promise<RegExpExecArray> {
-    return new Promise((resolve, reject) => {
-      const look = (): void => {
-        const match = pattern.exec(this.output)
-        if (!match && !this.#hasEnded) return
-        this.#listeners.delete(look)
-        if (match) resolve(match)
-        else reject(new Error(`The program ended and did not print ${pattern}, but:\n${this.output}`))
-      }
-      this.#listeners.add(look)
-      look()
-    })
+    return this.#output.says(pattern)
   }
 
   /** The URL of the mount path that it prints, with a host that this machine surely has. */
@@ -84,7 +64,7 @@ export class Program {
 
   /** Resolves to the exit code when the program has come to its end by itself. */
   async ended(): Promise<number | null> {
-    await this.#ended
+    await this.#output.ended
     return this.#child.exitCode
   }
 
@@ -95,11 +75,7 @@ export class Program {
   /** Sends a signal; resolves to the exit code when the program has ended, null if the signal killed it. */
   async end(signal: NodeJS.Signals): Promise<number | null> {
     this.#child.kill(signal)
-    await this.#ended
+    await this.#output.ended
     return this.#child.exitCode
-  }
-
-  #tell(): void {
-    for (const listener of this.#listeners) listener()
   }
 }
