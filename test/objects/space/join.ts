@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict'
+import type { FoundObject, ObjectSpace, Source } from '../../../lib/objects/space.ts'
+import { noise } from '../../support/bytes.ts'
+import {
+  aborted,
+  assertBytes,
+  assertConditionFailed,
+  type Chapter,
+  keysOf,
+  oddKey,
+  put,
+  textOf,
+  winnerOf,
+} from './tested.ts'
+
+interface Joinable {
+  readonly sources: readonly Source[]
+  readonly bytes: Buffer
+}
+
+/** Writes sources, all but the last as small as they may be. */
+async function sourcesIn(space: ObjectSpace, folder: string, count: number, last = 10): Promise<Joinable> {
+  const size = Math.max(space.minSource, 1000)
+  const bytes = noise((count - 1) * size + last, folder.length)
+  const sources: Source[] = []
+  for (let at = 0; at < bytes.length; at += size) {
+    const part = bytes.subarray(at, at + size)
+    const source = { key: `${folder}/${sources.length}`, size: part.length }
+    await space.put(source.key, [part])
+    sources.push(source)
+  }
+  return { sources, bytes }
+}
+
+export const joining: Chapter = {
+  name: 'join() and abandon()',
+  cases: [
+    {
+      title: 'has limits',
+      async run({ space }) {
+        assert.ok(space.minSource >= 0 && space.minSource <= 8 * 2 ** 20)
+        assert.ok(space.maxSources >= 1000)
+      },
+    },
+    {
+      title: 'makes one object of several, and leaves them',
+      async run({ space, contentType }) {
+        const { sources, bytes } = await sourcesIn(space, 's', 3)
+        const description = { contentType: 'text/plain', metadata: { owner: 'Zoë' } }
+        await space.join(sources, 'joined', { description })
+        assertBytes((await space.get('joined'))?.bytes, bytes)
+        const found = await space.head('joined')
+        assert.equal(found?.size, bytes.length)
+        assert.deepEqual(found.metadata, { owner: 'Zoë' })
+        assert.equal(await contentType('joined'), 'text/plain')
+        assert.deepEqual(await keysOf(space), ['joined', 's/0', 's/1', 's/2'])
+      },
+    },
+    {
+      title: 'makes an object of one, with a description of its own',
+      async run({ space, contentType }) {
+        const old = { contentType: 'text/html', metadata: { old: '1' } }
+        await space.put('s', [Buffer.from('abc')], { description: old })
+        const description = { contentType: 'text/plain', metadata: { owner: 'Zoë' } }
+        await space.join([{ key: 's', size: 3 }], 'joined', { description })
+        assert.equal(await textOf(space, 'joined'), 'abc')
+        assert.deepEqual((await space.head('joined'))?.metadata, { owner: 'Zoë' })
+        assert.equal(await contentType('joined'), 'text/plain')
+        await space.join([{ key: 's', size: 3 }], 'plain')
+        assert.deepEqual((await space.head('plain'))?.metadata, {})
+      },
+    },
+    {
+      title: 'joins under odd keys',
+      async run({ space, below, keeps }) {
+        const odd = below(keeps.percent ? 'ö+%2F &/' : 'ö+2F &/')
+        const folder = keeps.percent ? oddKey : oddKey.replaceAll('%', '')
+        const { sources, bytes } = await sourcesIn(odd, folder, 2)
+        await odd.join(sources, `joined/${oddKey}`)
+        assertBytes((await odd.get(`joined/${oddKey}`))?.bytes, bytes)
+        await put(odd, oddKey, 'abc')
+        await odd.join([{ key: oddKey, size: 3 }], `one/${oddKey}`)
+        assert.equal(await textOf(odd, `one/${oddKey}`), 'abc')
+        await odd.abandon('joined/')
+        assert.equal((await keysOf(space)).length, 5)
+      },
+    },
+    {
+      title: 'replaces what stands there, if nothing is said',
+      async run({ space }) {
+        const { sources, bytes } = await sourcesIn(space, 's', 2)
+        await put(space, 'joined', 'old')
+        await space.join(sources, 'joined')
+        assertBytes((await space.get('joined'))?.bytes, bytes)
+        await space.join(sources.slice(1), 'joined')
+        assertBytes((await space.get('joined'))?.bytes, bytes.subarray(-10))
+      },
+    },
+    {
+      title: 'absent: writes where nothing stands, and nowhere else',
+      async run({ space }) {
+        const { sources } = await sourcesIn(space, 's', 2)
+        for (const some of [sources, sources.slice(1)]) {
+          const key = `${some.length}`
+          await put(space, 'taken', 'old')
+          await assertConditionFailed(space.join(some, 'taken', { condition: 'absent' }))
+          assert.equal(await textOf(space, 'taken'), 'old')
+          await space.join(some, key, { condition: 'absent' })
+          await assertConditionFailed(space.join(some, key, { condition: 'absent' }))
+        }
+      },
+    },
+    {
+      title: 'a version: writes where it stands, and nowhere else',
+      async run({ space }) {
+        const { sources, bytes } = await sourcesIn(space, 's', 2)
+        for (const some of [sources, sources.slice(1)]) {
+          await space.remove(['a'])
+          const version = await put(space, 'a', 'old')
+          await assertConditionFailed(space.join(some, 'missing', { condition: { version } }))
+          await space.join(some, 'a', { condition: { version } })
+          await assertConditionFailed(space.join(some, 'a', { condition: { version } }))
+          const size = some.reduce((sum, source) => sum + source.size, 0)
+          assertBytes((await space.get('a'))?.bytes, bytes.subarray(-size))
+          assert.equal(await space.head('missing'), undefined)
+        }
+      },
+    },
+    {
+      title: 'absent: of many at once one succeeds, where the service can see to it',
+      async run({ space, keeps }) {
+        const { sources, bytes } = await sourcesIn(space, 's', 2)
+        const join = (): Promise<void> => space.join(sources, 'joined', { condition: 'absent' })
+        if (keeps.join) await winnerOf(5, join)
+        else await join()
+        assertBytes((await space.get('joined'))?.bytes, bytes)
+      },
+    },
+    {
+      title: 'appears at once, whole',
+      async run({ space }) {
+        const { sources, bytes } = await sourcesIn(space, 's', 3)
+        const seen: (FoundObject | undefined)[] = []
+        let joined = false
+        const looking = async (): Promise<void> => {
+          while (!joined) seen.push(await space.head('joined'))
+        }
+        const look = looking()
+        await space.join(sources, 'joined').finally(() => {
+          joined = true
+        })
+        await look
+        for (const found of seen) if (found) assert.equal(found.size, bytes.length)
+      },
+    },
+    {
+      title: 'fails when a source is not there, and makes nothing',
+      async run({ space }) {
+        const { sources } = await sourcesIn(space, 's', 2)
+        const [first, last] = sources as [Source, Source]
+        const missing = { key: 'nowhere', size: space.minSource }
+        for (const some of [[missing], [missing, last], [first, missing], [first, missing, last]]) {
+          await assert.rejects(space.join(some, 'joined'), { name: 'ObjectMissing' })
+          assert.equal(await space.head('joined'), undefined)
+        }
+      },
+    },
+    {
+      title: 'makes nothing when the signal was given before',
+      async run({ space }) {
+        const { sources } = await sourcesIn(space, 's', 2)
+        for (const some of [sources, sources.slice(1)]) {
+          await assert.rejects(space.join(some, 'joined', { signal: aborted() }))
+          assert.equal(await space.head('joined'), undefined)
+        }
+        await assert.rejects(space.abandon('', { signal: aborted() }))
+      },
+    },
+    {
+      title: 'abandon() leaves what was joined, and what was put',
+      async run({ space }) {
+        const { sources, bytes } = await sourcesIn(space, 's', 2)
+        await space.join(sources, 'joined')
+        await space.abandon('')
+        await space.abandon('joined')
+        assertBytes((await space.get('joined'))?.bytes, bytes)
+        assert.deepEqual(await keysOf(space), ['joined', 's/0', 's/1'])
+      },
+    },
+  ],
+}

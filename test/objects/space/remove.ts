@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict'
+import { aborted, type Chapter, keysOf, oddKey, put, textOf } from './tested.ts'
+
+export const removing: Chapter = {
+  name: 'remove() and removeIf()',
+  cases: [
+    {
+      title: 'remove() takes away what is named, and nothing else',
+      async run({ space }) {
+        for (const key of ['a', 'a/b', 'ab', oddKey, 'c']) await put(space, key)
+        await space.remove(['a'])
+        assert.deepEqual((await keysOf(space)).sort(), ['a/b', 'ab', 'c', oddKey].sort())
+        await space.remove(['ab', oddKey])
+        assert.deepEqual(await keysOf(space), ['a/b', 'c'])
+      },
+    },
+    {
+      title: 'remove() of one odd key',
+      async run({ space }) {
+        await put(space, oddKey)
+        await space.remove([oddKey])
+        assert.deepEqual(await keysOf(space), [])
+      },
+    },
+    {
+      title: 'remove() does not mind what is not there',
+      async run({ space }) {
+        await put(space, 'a')
+        await space.remove([])
+        await space.remove(['b'])
+        await space.remove(['b', 'a', 'c'])
+        await space.remove(['a'])
+        assert.deepEqual(await keysOf(space), [])
+      },
+    },
+    {
+      title: 'removeIf() takes away the version that is meant',
+      async run({ space }) {
+        const version = await put(space, oddKey)
+        await space.removeIf(oddKey, version)
+        assert.equal(await space.head(oddKey), undefined)
+      },
+    },
+    {
+      title: 'removeIf() leaves another version, where the service can tell',
+      async run({ space, keeps }) {
+        const version = await put(space, 'a', 'old')
+        await put(space, 'a', 'new')
+        await space.removeIf('a', version)
+        assert.equal(await textOf(space, 'a'), keeps.removeIf ? 'new' : undefined)
+      },
+    },
+    {
+      title: 'removeIf() does not mind what is not there',
+      async run({ space }) {
+        const version = await put(space, 'a')
+        await space.removeIf('a', version)
+        await space.removeIf('a', version)
+        assert.deepEqual(await keysOf(space), [])
+      },
+    },
+    {
+      title: 'nothing is removed when the signal was given before',
+      async run({ space }) {
+        const version = await put(space, 'a')
+        await put(space, 'b')
+        await assert.rejects(space.remove(['a'], { signal: aborted() }))
+        await assert.rejects(space.remove(['a', 'b'], { signal: aborted() }))
+        await assert.rejects(space.removeIf('a', version, { signal: aborted() }))
+        assert.deepEqual(await keysOf(space), ['a', 'b'])
+      },
+    },
+  ],
+}
