@@ -1,0 +1,114 @@
+import { ContainerClient, StorageSharedKeyCredential } from '@azure/storage-blob'
+import { describe, expect, it, vi } from 'vitest'
+import { azureSpace } from '../../lib/objects/azure.ts'
+import { azuriteService, temporaryContainer } from '../support/azurite.ts'
+import { serviceOver } from './azure/service.ts'
+import { accountOf } from './azure/way.ts'
+import { all, keysOf, put, type TestedSpace, textOf } from './space/tested.ts'
+import { spaceSuite } from './space.ts'
+
+const tested = (container: ContainerClient): TestedSpace => ({
+  space: azureSpace(container),
+  below: (prefix) => azureSpace(container, { prefix }),
+  contentType: async (key) => (await container.getBlobClient(key).getProperties()).contentType,
+})
+
+describe('azureSpace, in Azurite', () => {
+  spaceSuite(async () => tested(await temporaryContainer()))
+})
+
+describe('azureSpace, where blocks are copied within the service', () => {
+  spaceSuite(async () => {
+    const { container } = await serviceOver(await temporaryContainer())
+    return tested(container)
+  })
+})
+
+describe('prepare()', () => {
+  it('tells that there is no container, and makes none', async () => {
+    const container = new ContainerClient(await azuriteService(), 'incoming')
+    await expect(azureSpace(container).prepare()).rejects.toThrow(
+      `There is no container "incoming" (${container.url})`,
+    )
+    expect(await container.exists()).toBe(false)
+  })
+
+  it('passes on why it may not be used, and which one, but no signature', async () => {
+    const container = await temporaryContainer()
+    const { url } = container
+    const stranger = new StorageSharedKeyCredential(accountOf(container).accountName, 'c3RyYW5nZXI=')
+    const refused = azureSpace(new ContainerClient(url, stranger)).prepare()
+    await expect(refused).rejects.toThrow(`${url}) cannot be used: Server failed to authenticate the request`)
+    const unsigned = azureSpace(new ContainerClient(`${url}?sv=2024-11-04&sig=secret`)).prepare()
+    await expect(unsigned).rejects.toThrow(`${url}) cannot be used`)
+    await expect(unsigned).rejects.not.toThrow('secret')
+  })
+})
+
+describe('a container that is gone', () => {
+  it('is an error, and nothing that is missing from it', async () => {
+    const space = azureSpace(new ContainerClient(await azuriteService(), 'gone'))
+    const gone = { statusCode: 404 }
+    await expect(space.get('a')).rejects.toMatchObject(gone)
+    await expect(space.head('a')).rejects.toMatchObject(gone)
+    await expect(space.put('a', [], { condition: { version: '"0x1"' } })).rejects.toMatchObject(gone)
+    await expect(space.removeIf('a', '"0x1"')).rejects.toMatchObject(gone)
+    await expect(all(space.list(''))).rejects.toMatchObject(gone)
+    await expect(all(space.read('a', 0, 0))).rejects.toMatchObject(gone)
+    await expect(space.join([{ key: 'a', size: 1 }], 'b')).rejects.toMatchObject(gone)
+  })
+})
+
+describe('remove()', () => {
+  it('removes many at once, and warns of nothing', async () => {
+    const warn = vi.spyOn(process, 'emitWarning')
+    const space = azureSpace(await temporaryContainer())
+    const keys = Array.from({ length: 40 }, (_, i) => `${i}`)
+    for (const key of keys) await put(space, key)
+    await space.remove(keys, { signal: new AbortController().signal })
+    expect(await keysOf(space)).toEqual([])
+    expect(warn).not.toHaveBeenCalled()
+  })
+})
+
+describe('what others keep in the container', () => {
+  it('may be blobs of any kind', async () => {
+    const container = await temporaryContainer()
+    const space = azureSpace(container)
+    const log = container.getAppendBlobClient('log')
+    await log.create()
+    await log.appendBlock('abc', 3)
+    await container.getPageBlobClient('disk').create(512)
+    expect(await keysOf(space)).toEqual(['disk', 'log'])
+    expect(await textOf(space, 'log')).toBe('abc')
+    expect(await space.head('disk')).toMatchObject({ size: 512 })
+    for (const key of ['disk', 'log']) {
+      await expect(space.put(key, [], { condition: 'absent' })).rejects.toThrow('not what was expected')
+      const joining = space.join([{ key: 'log', size: 3 }], key, { condition: 'absent' })
+      await expect(joining).rejects.toThrow('not what was expected')
+    }
+    await space.remove(['disk', 'log'])
+    expect(await keysOf(space)).toEqual([])
+  })
+
+  it('may be snapshots, which are not listed, and go with the blob', async () => {
+    const container = await temporaryContainer()
+    const space = azureSpace(container)
+    const version = await put(space, 'a', 'old')
+    await put(space, 'b', 'old')
+    for (const key of ['a', 'b']) await container.getBlobClient(key).createSnapshot()
+    expect(await keysOf(space)).toEqual(['a', 'b'])
+    await space.removeIf('a', version)
+    await space.remove(['b'])
+    expect(await keysOf(space)).toEqual([])
+  })
+
+  it('may be described in any way', async () => {
+    const container = await temporaryContainer()
+    const metadata = { progress: '100%', plain: 'a%20b' }
+    await container.getBlockBlobClient('a').upload('', 0, { metadata })
+    expect(await azureSpace(container).head('a')).toMatchObject({
+      metadata: { progress: '100%', plain: 'a b' },
+    })
+  })
+})

@@ -1,0 +1,151 @@
+import { once } from 'node:events'
+import { describe, expect, it } from 'vitest'
+import { azureSpace } from '../../../lib/objects/azure.ts'
+import type { ObjectSpace, PutOptions } from '../../../lib/objects/space.ts'
+import { temporaryContainer } from '../../support/azurite.ts'
+import { noise } from '../../support/bytes.ts'
+import { withResolvers } from '../../support/promise.ts'
+import { assertBytes, bytesOf, put, textOf } from '../space/tested.ts'
+import { type Relay, relayTo } from './relay.ts'
+import { byWayOf, serviceOf } from './way.ts'
+
+interface Setting {
+  /** The space behind a line that may break. */
+  readonly space: ObjectSpace
+  /** The same one, on a line that does not. */
+  readonly other: ObjectSpace
+  readonly relay: Relay
+}
+
+async function setting(): Promise<Setting> {
+  const container = await temporaryContainer()
+  const relay = await relayTo(serviceOf(container))
+  return { space: azureSpace(byWayOf(relay.url, container)), other: azureSpace(container), relay }
+}
+
+/** The ways to write `a`, all with the text "new". */
+const ways = {
+  put: (space: ObjectSpace, options: PutOptions) => space.put('a', [Buffer.from('new')], options),
+  join: async (space: ObjectSpace, options: PutOptions) => {
+    await put(space, 's', 'new')
+    await space.join([{ key: 's', size: 3 }], 'a', options)
+    return (await space.head('a'))?.version
+  },
+}
+const requests = { put: /^PUT \S+\/a HTTP/, join: /^PUT \S+\/a\?comp=blocklist/ }
+
+describe.each(['put', 'join'] as const)('%s() whose answer was lost', (way) => {
+  const write = ways[way]
+  const request = requests[way]
+
+  it('has succeeded, on the condition that nothing stood there', async () => {
+    const { space, other, relay } = await setting()
+    relay.lose(request)
+    const metadata = { owner: 'ann' }
+    const description = { contentType: 'text/plain', metadata }
+    const version = await write(space, { condition: 'absent', description })
+    expect(relay.lost()).toBe(1)
+    expect(await textOf(other, 'a')).toBe('new')
+    expect(await other.head('a')).toMatchObject({ version, metadata })
+  })
+
+  it('has succeeded, on the condition of a version', async () => {
+    const { space, other, relay } = await setting()
+    const condition = { version: await put(other, 'a', 'old') }
+    relay.lose(request)
+    const version = await write(space, { condition })
+    expect(relay.lost()).toBe(1)
+    expect(await textOf(other, 'a')).toBe('new')
+    expect(await other.head('a')).toMatchObject({ version })
+  })
+
+  it('has failed, if another stands there, of the same bytes', async () => {
+    const { space, other, relay } = await setting()
+    const meanwhile = () => put(other, 'a', 'new')
+    relay.lose(request, { meanwhile })
+    await expect(write(space, { condition: 'absent' })).rejects.toMatchObject({ name: 'ConditionFailed' })
+    relay.lose(request, { meanwhile })
+    const condition = { version: (await other.head('a'))?.version ?? '' }
+    await expect(write(space, { condition })).rejects.toMatchObject({ name: 'ConditionFailed' })
+    expect(relay.lost()).toBe(2)
+  })
+
+  it('is repeated, on no condition', async () => {
+    const { space, other, relay } = await setting()
+    relay.lose(request)
+    await write(space, {})
+    expect(relay.lost()).toBe(1)
+    expect(await textOf(other, 'a')).toBe('new')
+  })
+})
+
+describe('removeIf() whose answer was lost', () => {
+  it('has succeeded', async () => {
+    const { space, other, relay } = await setting()
+    const version = await put(other, 'a')
+    relay.lose(/^DELETE/)
+    await space.removeIf('a', version)
+    expect(relay.lost()).toBe(1)
+    expect(await other.head('a')).toBeUndefined()
+  })
+})
+
+describe('bytes that stop in the middle', () => {
+  const bytes = noise(3_000_000)
+  const get = /^GET/
+
+  it('go on where they stopped, for read() and get()', async () => {
+    const { space, other, relay } = await setting()
+    await other.put('a', [bytes])
+    relay.lose(get, { after: 1_000_000 })
+    assertBytes(await bytesOf(space.read('a', 1, 2_999_998)), bytes.subarray(1, 2_999_999))
+    relay.lose(get, { after: 1_000_000 })
+    assertBytes((await space.get('a'))?.bytes, bytes)
+    expect(relay.lost()).toBe(2)
+  })
+
+  it('are never gone on with by those of another object', async () => {
+    const { space, other, relay } = await setting()
+    await other.put('a', [bytes])
+    relay.lose(get, { after: 1_000_000, meanwhile: () => other.put('a', [noise(3_000_000, 2)]) })
+    await expect(bytesOf(space.read('a', 0, 2_999_999))).rejects.toMatchObject({ code: 'ConditionNotMet' })
+  })
+
+  it('go on for those of a join, which pass through this process', async () => {
+    const { space, other, relay } = await setting()
+    await other.put('s', [bytes])
+    relay.lose(/^GET \S+\/s /, { after: 1_000_000 })
+    await space.join([{ key: 's', size: bytes.length }], 'a')
+    expect(relay.lost()).toBe(1)
+    assertBytes((await other.get('a'))?.bytes, bytes)
+  })
+
+  it('are sent again from the beginning, when it was the join that lost the answer to a block', async () => {
+    const { space, other, relay } = await setting()
+    await other.put('s', [bytes])
+    // The service closes before all has come to it.
+    relay.lose(/^PUT \S+comp=block&\S+ HTTP\/1.1\r\n(?!.*x-ms-copy-source)/s)
+    await space.join([{ key: 's', size: bytes.length }], 'a')
+    expect(relay.lost()).toBe(1)
+    assertBytes((await other.get('a'))?.bytes, bytes)
+  })
+
+  it('are not waited for when the stream is destroyed', async () => {
+    const { space, other, relay } = await setting()
+    await put(other, 'a')
+    const asked = withResolvers<void>()
+    const never = new Promise(() => {})
+    relay.lose(get, {
+      meanwhile() {
+        asked.resolve()
+        return never
+      },
+    })
+    const stream = space.read('a', 0, 0)
+    stream.resume()
+    await asked.promise
+    stream.destroy()
+    await once(stream, 'close')
+    expect(stream.errored).toBeNull()
+  })
+})

@@ -1,0 +1,96 @@
+import { writeFile } from 'node:fs/promises'
+import { globalAgent } from 'node:https'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { ContainerClient, StorageSharedKeyCredential } from '@azure/storage-blob'
+import { generate } from 'selfsigned'
+import { expect, it, onTestFinished } from 'vitest'
+import { azureSpace } from '../../../lib/objects/azure.ts'
+import { noise } from '../../support/bytes.ts'
+import { temporaryDirectory } from '../../support/directory.ts'
+import { environment, Program } from '../../support/program.ts'
+import { assertBytes } from '../space/tested.ts'
+import { serviceOver } from './service.ts'
+
+const { private: key, cert } = await generate([{ name: 'commonName', value: '127.0.0.1' }], {
+  keyType: 'ec',
+  algorithm: 'sha256',
+  extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }],
+})
+
+/** A token that Azurite takes, which looks at what it says and not at its signature. */
+function token(lifetime: number): string {
+  const now = Math.floor(Date.now() / 1000)
+  const claims = {
+    aud: 'https://storage.azure.com',
+    iss: 'https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/',
+    iat: now - 60,
+    nbf: now - 60,
+    exp: now + lifetime,
+  }
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  return `${part({ alg: 'RS256', typ: 'JWT' })}.${part(claims)}.${Buffer.from('none').toString('base64url')}`
+}
+
+const azurite = createRequire(import.meta.url).resolve('azurite/dist/src/blob/main.js')
+
+/** An Azurite that takes tokens, which it does over https only, and so does the SDK. */
+async function startService() {
+  const directory = await temporaryDirectory()
+  await Promise.all([
+    writeFile(join(directory, 'key.pem'), key),
+    writeFile(join(directory, 'cert.pem'), cert),
+  ])
+  const options = [
+    ...['--inMemoryPersistence', '--blobPort', '0', '--skipApiVersionCheck', '--disableTelemetry'],
+    ...['--silent', '--oauth', 'basic', '--key', 'key.pem', '--cert', 'cert.pem'],
+  ]
+  const account = new StorageSharedKeyCredential('tests', 'a2V5')
+  const program = new Program([process.execPath, azurite, ...options], {
+    cwd: directory,
+    env: { ...environment(), AZURITE_ACCOUNTS: 'tests:a2V5' },
+  })
+  const [, url] = await program.says(/successfully listens on (https:\S+)/)
+  // The agent of clients that keep no connection.
+  globalAgent.options.ca = cert
+  onTestFinished(() => {
+    delete globalAgent.options.ca
+  })
+  return serviceOver(new ContainerClient(`${url}/tests/uploads`, account), { tls: { key, cert } })
+}
+
+it.each([
+  ['kept as long as it is good', 3600, 1],
+  ['asked for anew before it ends', 240, 20],
+])('sources of a join are read with a token of the credential, which is %s', async (_, lifetime, times) => {
+  const service = await startService()
+  const asked: unknown[] = []
+  let given = ''
+  const credential = {
+    async getToken(scopes: string | string[]) {
+      given = token(lifetime)
+      asked.push(scopes)
+      return { token: given, expiresOnTimestamp: Date.now() + lifetime * 1000 }
+    },
+  }
+  const container = new ContainerClient(service.container.url, credential, {
+    keepAliveOptions: { enable: false },
+  })
+  await container.create()
+  const space = azureSpace(container)
+  const bytes = noise(20_000)
+  const sources = Array.from({ length: 20 }, (_, i) => ({ key: `s/${i}`, size: 1000 }))
+  for (const [i, source] of sources.entries()) {
+    await space.put(source.key, [bytes.subarray(i * 1000, (i + 1) * 1000)])
+  }
+  const before = asked.length
+  await space.join(sources, 'joined')
+  assertBytes((await space.get('joined'))?.bytes, bytes)
+  expect(service.requests).not.toContain('PUT block')
+  expect(service.copies.map(({ authorization }) => authorization?.slice(0, 7))).toEqual(
+    sources.map(() => 'Bearer '),
+  )
+  expect(service.copies.at(-1)?.source.search).toBe('')
+  const ours = asked.slice(before).filter((scope) => scope === 'https://storage.azure.com/.default')
+  expect(ours.length).toBe(times)
+})
