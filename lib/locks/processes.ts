@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Lock, Locker, LockRequest } from './locker.ts'
 import { memoryLocker } from './memory.ts'
+import { once } from './once.ts'
 
 /**
  * A locker for the processes of one machine that share a directory. To hold a session is to listen at an address that is
@@ -63,14 +64,6 @@ export function processLocker(directory: string): Locker {
       const lock = await local.tryAcquire(name)
       return lock && hold(name, lock, false, {})
     },
-  }
-}
-
-const once = (call: (() => void) | undefined): (() => void) => {
-  let called = false
-  return () => {
-    if (!called) call?.()
-    called = true
   }
 }
 
