@@ -129,7 +129,11 @@ async function withTruth<Caller>(
   error: unknown,
 ): Promise<BitsError> {
   const now = await settings.store.load(session.id).catch(() => undefined)
-  const refusal = asBitsError(error).with({ received: now?.received })
+  const failure = asBitsError(error)
+  // Another server had them all meanwhile: see `finished`. The client comes again for what became of the file.
+  const isEnd = failure.code === 'out-of-sync' && now !== undefined && now.received === now.total
+  const honest = isEnd ? new BitsError('store-failed', failure.message, { cause: failure }) : failure
+  const refusal = honest.with({ received: now?.received })
   if (now && isInterruption(refusal)) reports.tell('interrupted', { ...uploadReport(now), reason: refusal })
   return refusal
 }

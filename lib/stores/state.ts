@@ -1,11 +1,18 @@
-import type { Record } from './record.ts'
-import type { Session, SessionState } from './store.ts'
+import type { Acceptance, Session, SessionState } from './store.ts'
+
+/** What a record says of what was decided. */
+interface Decisions {
+  readonly total?: number
+  readonly accepted?: Acceptance | null
+  readonly refused?: string
+  readonly published?: true
+}
 
 /**
  * What a record says of its session.
  * @param held bytes of the part that are surely there; undefined where there is no part
  */
-export function stateOf(facts: Record['facts'], held: number | undefined): SessionState {
+export function stateOf(facts: Decisions, held: number | undefined): SessionState {
   if (facts.published) return 'published'
   if (facts.refused !== undefined) return 'refused'
   if (facts.accepted?.publish === false) return 'accepted'
@@ -15,7 +22,7 @@ export function stateOf(facts: Record['facts'], held: number | undefined): Sessi
 }
 
 /** Whether all is done that needs the part. */
-export const isSettled = ({ published, refused, accepted }: Record['facts']): boolean =>
+export const isSettled = ({ published, refused, accepted }: Decisions): boolean =>
   published === true || refused !== undefined || accepted?.publish === false
 
 /** Whether the part, if there still is one, is of no use any more. */

@@ -65,6 +65,24 @@ describe('installed from its tarball', () => {
     expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
   })
 
+  it.each([
+    ['azure', 'azureStore', '@azure/storage-blob'],
+    ['s3', 's3Store', '@aws-sdk/client-s3'],
+  ])('its store on %s takes the client of whoever has one', { timeout }, async (path, name, client) => {
+    const lines = [
+      `import { ${name} } from 'express-bits-upload/${path}'`,
+      `try { ${name}({}) } catch (error) { console.log(error.message) }`,
+    ]
+    const store = { 'store.mjs': lines.join('\n') }
+    const without = await project([tarball()], store)
+    const missing = run(process.execPath, ['store.mjs'], { cwd: without })
+    await expect(missing).rejects.toThrow(`Cannot find package '${client}'`)
+    const { version } = JSON.parse(await readFile(join(root, `node_modules/${client}/package.json`), 'utf8'))
+    const directory = await project([tarball(), `${client}@${version}`], store)
+    const { stdout } = await run(process.execPath, ['store.mjs'], { cwd: directory })
+    expect(stdout).toContain(`of '${client}'`)
+  })
+
   it('it brings what it needs, and nothing else', { timeout }, async () => {
     const directory = await project([tarball()], {})
     const script = `import('express-bits-upload').then((all) => console.log(Object.keys(all).sort().join()))`
@@ -118,6 +136,8 @@ it('package.json says what tools ask for', async () => {
     exports: {
       '.': { types: './dist/index.d.ts', default: './dist/index.js' },
       './client': { types: './dist/client/index.d.ts', default: './dist/client/index.js' },
+      './azure': { types: './dist/stores/azure.d.ts', default: './dist/stores/azure.js' },
+      './s3': { types: './dist/stores/s3.d.ts', default: './dist/stores/s3.js' },
       './testing': { types: './dist/testing/index.d.ts', default: './dist/testing/index.js' },
     },
   })

@@ -1,0 +1,94 @@
+import { describe, expect, it } from 'vitest'
+import {
+  gatherable,
+  type Held,
+  nextGroup,
+  nextPart,
+  nothingHeld,
+  objectsOf,
+  receivedOf,
+  withPart,
+  withPiece,
+} from '../../../lib/stores/objects/held.ts'
+
+const MiB = 2 ** 20
+const TiB = 2 ** 40
+
+/** Limits of S3: 10,000 parts of an upload, each up to 5 GiB, an object up to 5 TiB. */
+const maxSources = 10_000
+const beginning = { part: 8 * MiB, epoch: 'e', maxSources }
+
+/** What is held of a file when all but less than a part of it is there. */
+function filled(total: number): Held {
+  let held = nothingHeld(total, beginning)
+  const parts = Math.floor(total / held.part)
+  held = { ...held, groups: Math.floor(parts / held.group), parts: parts % held.group }
+  if (held.group === 1) held = { ...held, groups: 0, parts }
+  return withPiece(held, { name: 'last', size: total - receivedOf(held), level: 0 })
+}
+
+describe('what is held of an upload', () => {
+  it.each([
+    ['1 byte', 1],
+    ['8 MiB', 8 * MiB],
+    ['10 GiB', 10 * 2 ** 30],
+    ['70 GiB', 70 * 2 ** 30],
+    ['1 TiB', TiB],
+    ['5 TiB', 5 * TiB],
+  ])('a file of %s is never more objects than one join takes, each within its limits', (_, total) => {
+    const held = filled(total - 1)
+    const objects = objectsOf(held)
+    expect(objects.length).toBeLessThanOrEqual(maxSources)
+    expect(objects.reduce((sum, { size }) => sum + size, 0)).toBe(total - 1)
+    for (const { size } of objects.slice(0, -1)) {
+      expect(size).toBeGreaterThanOrEqual(5 * MiB)
+      expect(size).toBeLessThanOrEqual(5 * 2 ** 30)
+    }
+    // A group is made by a join, too.
+    expect(held.group).toBeLessThanOrEqual(maxSources)
+  })
+
+  it('what is told of it does not grow with the file', () => {
+    expect(JSON.stringify(filled(5 * TiB)).length).toBeLessThan(200)
+  })
+
+  it('names come in the order of the bytes', () => {
+    const names = objectsOf({ ...filled(TiB), pieces: [] }).map(({ key }) => key)
+    expect(names).toEqual([...names].sort())
+    expect(new Set(names).size).toBe(names.length)
+  })
+
+  it('parts become a group when there are enough, and the numbers go on', () => {
+    let held: Held = { ...nothingHeld(TiB, beginning), group: 3 }
+    for (let i = 0; i < 3; i += 1) {
+      expect(nextGroup(held)).toBeUndefined()
+      expect(nextPart(held)).toBe(`e/part-0000000${i}`)
+      held = withPart(held)
+    }
+    const group = nextGroup(held)
+    expect(group?.of.map(({ key }) => key)).toEqual(['e/part-00000000', 'e/part-00000001', 'e/part-00000002'])
+    expect(receivedOf(group?.after as Held)).toBe(receivedOf(held))
+    expect(nextPart(group?.after as Held)).toBe('e/part-00000003')
+    expect(objectsOf(group?.after as Held)).toEqual([{ key: 'e/group-00000000', size: 24 * MiB }])
+  })
+
+  it('of a hundred thousand small fragments a few pieces are left, each byte gathered a few times', () => {
+    const size = 80
+    let held = nothingHeld(8 * MiB, beginning)
+    let most = 0
+    let gathered = 0
+    for (let i = 0; i < 100_000; i += 1) {
+      held = withPiece(held, { name: String(i), size, level: 0 })
+      for (let pieces = gatherable(held); pieces.length > 0; pieces = gatherable(held)) {
+        const sum = pieces.reduce((before, piece) => before + piece.size, 0)
+        gathered += sum
+        const rest = held.pieces.slice(0, -pieces.length)
+        held = { ...held, pieces: [...rest, { name: 'more', size: sum, level: (pieces[0]?.level ?? 0) + 1 }] }
+      }
+      most = Math.max(most, held.pieces.length)
+    }
+    expect(receivedOf(held)).toBe(100_000 * size)
+    expect(most).toBeLessThan(130)
+    expect(gathered / receivedOf(held)).toBeLessThan(4)
+  })
+})
