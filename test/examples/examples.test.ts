@@ -34,10 +34,13 @@ it('memory.ts takes a file and gives it back', async () => {
   expect(answer.headers.get('content-type')).toBe('application/octet-stream')
 })
 
-it('every example is tried here', async () => {
+it('every example is tried here, or by the farms', async () => {
   const names = readdirSync(folder).filter((name) => !name.endsWith('.d.ts'))
-  const here = fileURLToPath(new URL('.', import.meta.url))
-  const files = readdirSync(here).filter((name) => name.endsWith('.test.ts'))
-  const sources = await Promise.all(files.map((name) => readFile(join(here, name), 'utf8')))
+  const sources: string[] = []
+  for (const place of ['.', '../farm']) {
+    const here = fileURLToPath(new URL(place, import.meta.url))
+    const files = readdirSync(here).filter((name) => name.endsWith('.test.ts'))
+    sources.push(...(await Promise.all(files.map((name) => readFile(join(here, name), 'utf8')))))
+  }
   for (const name of names) expect(sources.join()).toContain(`'${name.replace(/\.ts$/, '')}'`)
 })

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { temporaryDirectory } from '../support/directory.ts'
-import { Program } from '../support/program.ts'
+import { environment, Program } from '../support/program.ts'
 
 /** The examples. */
 export const folder = fileURLToPath(new URL('../../examples', import.meta.url))
@@ -19,4 +19,17 @@ export async function start(
 
 /** An example that runs in a directory that there is already. */
 export const startIn = (directory: string, name: string, ...args: string[]): Program =>
-  new Program([process.execPath, '--import', tsx, join(folder, `${name}.ts`)], { cwd: directory, args })
+  startWith({}, directory, name, ...args)
+
+/** An example that is told more by its environment. */
+export const startWith = (
+  env: NodeJS.ProcessEnv,
+  directory: string,
+  name: string,
+  ...args: string[]
+): Program =>
+  new Program([process.execPath, '--import', tsx, join(folder, `${name}.ts`)], {
+    cwd: directory,
+    args,
+    env: { ...environment(), ...env },
+  })

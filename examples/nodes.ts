@@ -1,0 +1,42 @@
+/**
+ * One of any number of nodes that share nothing but a container or a bucket; nodes.conf is the nginx before them.
+ *
+ *     STORE=azure BUCKET=incoming AZURE_STORAGE_CONNECTION_STRING=… PORT=8081 node nodes.mjs
+ *     STORE=s3 BUCKET=incoming AWS_REGION=… AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… PORT=8082 node nodes.mjs
+ */
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { S3Client } from '@aws-sdk/client-s3'
+import { BlobServiceClient } from '@azure/storage-blob'
+import express from 'express'
+import { bitsUpload, type Store } from 'express-bits-upload'
+import { azureStore } from 'express-bits-upload/azure'
+import { s3Store } from 'express-bits-upload/s3'
+
+const { STORE, BUCKET: bucket = 'incoming', AZURE_STORAGE_CONNECTION_STRING: account = '' } = process.env
+
+const stores: Record<string, () => Store> = {
+  azure: () =>
+    azureStore({ container: BlobServiceClient.fromConnectionString(account).getContainerClient(bucket) }),
+  // Region, credentials and endpoint come from the environment, or from the machine's role.
+  s3: () => s3Store({ client: new S3Client({}), bucket }),
+}
+const store = stores[STORE ?? '']?.()
+if (!store) throw new Error(`STORE is ${Object.keys(stores).join(' or ')}`)
+
+const upload = bitsUpload({ store })
+const app = express()
+app.use('/upload', upload)
+
+const server = app.listen(Number(process.env.PORT ?? 8080))
+// Node gives up requests after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+server.requestTimeout = 0
+await once(server, 'listening')
+console.log(`Send files to http://localhost:${(server.address() as AddressInfo).port}/upload/`)
+
+// A deployment that ends nodes like this costs no upload anything: what came is held, and goes on at another node.
+process.once('SIGTERM', async () => {
+  server.close()
+  await upload.close()
+  server.closeAllConnections()
+})
