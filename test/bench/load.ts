@@ -1,0 +1,124 @@
+/** The clients of the benchmark: their packets go to the nodes in turn, as from nginx. */
+import { randomUUID } from 'node:crypto'
+import {
+  Agent,
+  type ClientRequest,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  request,
+} from 'node:http'
+import { answer } from './child.ts'
+
+export type Task =
+  /** So many upload files one after another until the time is over. */
+  | { task: 'upload'; nodes: string[]; clients: number; size: number; fragment: number; seconds: number }
+  /** So many begin a fragment, and stop in the middle of it. */
+  | { task: 'begin'; nodes: string[]; clients: number; size: number; part: number }
+  /** They send that fragment again, to this node. */
+  | { task: 'repeat'; node: string }
+  | { task: 'end' }
+
+export interface Uploaded {
+  readonly uploads: number
+  readonly seconds: number
+}
+
+const agent = new Agent({ keepAlive: true })
+
+function begin(url: string, type: string, headers: OutgoingHttpHeaders): ClientRequest {
+  return request(url, { method: 'BITS_POST', agent, headers: { 'BITS-Packet-Type': type, ...headers } })
+}
+
+function answered(packet: ClientRequest): Promise<IncomingHttpHeaders> {
+  return new Promise((resolve, reject) => {
+    packet.on('error', reject).on('response', (response) => {
+      response.resume().on('end', () => {
+        if (response.statusCode === 200) resolve(response.headers)
+        else reject(new Error(`${packet.getHeader('BITS-Packet-Type')} was answered ${response.statusCode}`))
+      })
+    })
+  })
+}
+
+function send(url: string, type: string, headers: OutgoingHttpHeaders, body: Uint8Array = Buffer.alloc(0)) {
+  const packet = begin(url, type, { ...headers, 'Content-Length': body.length })
+  const headersOf = answered(packet)
+  packet.end(body)
+  return headersOf
+}
+
+async function create(url: string): Promise<OutgoingHttpHeaders> {
+  const headers = { 'BITS-Supported-Protocols': '{7df0354d-249b-430f-820d-3d2a9bef4931}' }
+  return { 'BITS-Session-Id': (await send(url, 'Create-Session', headers))['bits-session-id'] }
+}
+
+const range = (first: number, length: number, total: number): OutgoingHttpHeaders => ({
+  'Content-Range': `bytes ${first}-${first + length - 1}/${total}`,
+})
+
+let turn = 0
+
+async function uploadOne(nodes: readonly string[], file: Buffer, fragment: number): Promise<void> {
+  const name = randomUUID()
+  const url = (): string => `${nodes[turn++ % nodes.length]}${name}`
+  const session = await create(url())
+  for (let first = 0; first < file.length; first += fragment) {
+    const body = file.subarray(first, first + fragment)
+    await send(url(), 'Fragment', { ...session, ...range(first, body.length, file.length) }, body)
+  }
+  await send(url(), 'Close-Session', session)
+}
+
+async function upload({ nodes, clients, size, fragment, seconds }: Extract<Task, { task: 'upload' }>) {
+  const file = Buffer.alloc(size, 'x')
+  const begun = performance.now()
+  const taken = (): number => (performance.now() - begun) / 1000
+  let uploads = 0
+  const client = async (): Promise<void> => {
+    while (taken() < seconds) {
+      await uploadOne(nodes, file, fragment)
+      uploads += 1
+    }
+  }
+  await Promise.all(Array.from({ length: clients }, client))
+  return { uploads, seconds: taken() }
+}
+
+/** Fragments that were begun. */
+let open: { name: string; headers: OutgoingHttpHeaders; size: number; packet: ClientRequest }[] = []
+
+async function beginMany({ nodes, clients, size, part }: Extract<Task, { task: 'begin' }>): Promise<void> {
+  const bytes = Buffer.alloc(part, 'x')
+  const one = async (_: unknown, i: number): Promise<void> => {
+    const name = randomUUID()
+    const url = `${nodes[i % nodes.length]}${name}`
+    const headers = { ...(await create(url)), ...range(0, size, size) }
+    const packet = begin(url, 'Fragment', { ...headers, 'Content-Length': size })
+    packet.on('error', () => {})
+    packet.write(bytes)
+    open.push({ name, headers, size, packet })
+  }
+  await Promise.all(Array.from({ length: clients }, one))
+}
+
+/** @returns the seconds after which each was answered */
+async function repeat({ node }: Extract<Task, { task: 'repeat' }>): Promise<number[]> {
+  const begun = performance.now()
+  const again = open.map(async ({ name, headers, size }) => {
+    await send(`${node}${name}`, 'Fragment', headers, Buffer.alloc(size, 'x'))
+    return (performance.now() - begun) / 1000
+  })
+  return Promise.all(again)
+}
+
+async function end(): Promise<void> {
+  for (const { packet } of open) packet.destroy()
+  open = []
+}
+
+answer<Task>(async (task) => {
+  if (task.task === 'upload') return upload(task)
+  if (task.task === 'begin') return beginMany(task)
+  if (task.task === 'repeat') return repeat(task)
+  return end()
+})
