@@ -7,6 +7,8 @@ import { uploadErrorCodes } from '../../lib/client/errors.ts'
 import { readCancelOptions, readUploadOptions } from '../../lib/client/options.ts'
 import { BitsError, type BitsErrorCode, bitsUpload, fileStore, notifyApplication } from '../../lib/index.ts'
 import { readOptions } from '../../lib/options.ts'
+import { azureStore } from '../../lib/stores/azure.ts'
+import { s3Store } from '../../lib/stores/s3.ts'
 import { environment, Program } from '../support/program.ts'
 import { install, packed, project, root } from './package.ts'
 import { blocks, code, readme, rows, section } from './readme.ts'
@@ -93,7 +95,11 @@ bitsUpload({ store })
     })
     expect(sources.length).toBeGreaterThan(5)
     expect(sources.filter((source) => source.endsWith(outline))).toHaveLength(1)
-    const directory = await project(['express@5', '@types/express@5', '@types/node@20', tarball()], {
+    const packages = [
+      ...['express@5', '@types/express@5', '@types/node@20'],
+      ...['@azure/identity@4', '@azure/storage-blob@12.32', '@aws-sdk/client-s3@3'],
+    ]
+    const directory = await project([...packages, tarball()], {
       'tsconfig.json': JSON.stringify({
         compilerOptions: {
           module: 'nodenext',
@@ -162,6 +168,14 @@ describe('what its tables say is so', () => {
     expect(readOptions({ store: 'incoming' })).toMatchObject(
       Object.fromEntries(told.map(([name, , standard]) => [code(name), words.get(String(standard))])),
     )
+  })
+
+  it('the options of the stores on object services are there, and no others', () => {
+    const told = rows(section('Object services')).map(([name, , , of]) => [of, code(name)])
+    const optionsOf = (engine: string) =>
+      told.flatMap(([of, name]) => (of === engine || of === 'both' ? [name] : [])).sort()
+    expect(optionsOf('Azure')).toEqual(namesIn(() => azureStore(unknown), /the options are (.*)/).sort())
+    expect(optionsOf('S3')).toEqual(namesIn(() => s3Store(unknown), /the options are (.*)/).sort())
   })
 
   it('all properties of IIS are there, and the script that looks them up asks for them', () => {
