@@ -20,11 +20,20 @@ export async function sweep<Caller>(core: Core<Caller>): Promise<SweepResult> {
   const isOver = ({ progressed }: Session): boolean =>
     !settings.enabled() || Date.now() - progressed > settings.expireAfter
   let expired = 0
+  let failure: unknown
   const open = await count(core, async (session) => {
-    const isGone = isOver(session) && (await expire(core, session, isOver))
-    if (isGone) expired += 1
-    return !isGone
+    if (!isOver(session)) return true
+    try {
+      if (!(await expire(core, session, isOver))) return true
+      expired += 1
+      return false
+    } catch (error) {
+      // One that cannot be removed must not keep the others.
+      failure ??= error
+      return true
+    }
   })
+  if (failure) throw failure
   const trimmed = await trim(core)
   return { expired: expired + trimmed, open: open - trimmed }
 }

@@ -1,0 +1,20 @@
+import { expect, it } from 'vitest'
+import { bitsUpload, memoryStore } from '../../lib/index.ts'
+import { listed, newSession } from '../support/store.ts'
+
+it('a session that cannot be removed does not keep the others, and is told of', async () => {
+  const store = memoryStore()
+  const sessions = [1, 2, 3].map(() => newSession({ created: 0 }))
+  for (const session of sessions) await store.create(session)
+  const [stuck] = sessions
+  const remove = store.remove.bind(store)
+  store.remove = async (session) => {
+    if (session.id === stuck?.id) throw new Error('it cannot be removed')
+    await remove(session)
+  }
+  const upload = bitsUpload({ store, sweepEvery: 0 })
+  await expect(upload.sweep()).rejects.toThrow('it cannot be removed')
+  expect(await listed(store)).toEqual([stuck?.id])
+  store.remove = remove
+  expect(await upload.sweep()).toEqual({ expired: 1, open: 0 })
+})
