@@ -13,9 +13,9 @@ import { ContainerClient } from '@azure/storage-blob'
 import { startAzurite } from '../services/azurite.ts'
 import { startCeph } from '../services/ceph.ts'
 import type { Service } from '../services/service.ts'
-import { Child } from './child.ts'
-import type { Task, Uploaded } from './load.ts'
-import type { Usage } from './node.ts'
+import { Child } from './objects/child.ts'
+import type { Task, Uploaded } from './objects/load.ts'
+import type { Usage } from './objects/node.ts'
 
 const [KiB, MiB, bucket] = [2 ** 10, 2 ** 20, 'benchmark']
 

@@ -1,0 +1,31 @@
+import type { DialectName } from './load/dialects/dialects.ts'
+
+/** A server to be measured. */
+export interface Contestant {
+  readonly name: string
+  /** A program in servers/, and what it is told beside its directory; or nginx. */
+  readonly server: { readonly program: string; readonly words?: readonly string[] } | 'nginx'
+  readonly dialect: DialectName
+  /** Whether what it took is to stand in its directory. */
+  readonly keeps: boolean
+}
+
+/** `tmpfs` is memory, `disk` the temporary directory's file system. */
+export type Place = 'tmpfs' | 'disk'
+
+/** What contestants are compared by. */
+export interface Case {
+  /** Words that filters look for. */
+  readonly name: string
+  readonly place: Place
+  readonly contestants: readonly Contestant[]
+  /** Connections. */
+  readonly uploads: number
+  /** Bytes. */
+  readonly size: number
+  readonly fragment: number
+  /** What is counted. `memory`: uploads that are silent, and bytes for each. */
+  readonly unit: 'MB/s' | 'files/s' | 'requests/s' | 'bytes/upload'
+  /** Files that each connection sends, where the work and not the time is given. */
+  readonly files?: number
+}

@@ -1,0 +1,113 @@
+import type { Case, Contestant, Place } from './case.ts'
+import {
+  beside,
+  bits,
+  bitsFragment,
+  bitsNone,
+  ceiling,
+  discard,
+  multer,
+  nginx,
+  pipeline,
+  tus,
+} from './contestants.ts'
+import { nginx as nginxBinary } from './nginx.ts'
+
+const KiB = 1024
+const MiB = 1024 * KiB
+
+/** Fragments, and files of them: large enough that beginning and end of a file count little. */
+const sizes = [
+  { name: '4 KiB', fragment: 4 * KiB, size: MiB },
+  { name: '64 KiB', fragment: 64 * KiB, size: 16 * MiB },
+  { name: '1 MiB', fragment: MiB, size: 64 * MiB },
+  { name: '5 MiB', fragment: 5 * MiB, size: 80 * MiB },
+  { name: '64 MiB', fragment: 64 * MiB, size: 128 * MiB },
+]
+const durabilities = [bits, bitsNone, bitsFragment]
+const receivers = [bits, pipeline, ceiling, tus, discard]
+/** Those of the quick run. */
+const quickSizes = ['64 KiB', '1 MiB', '5 MiB']
+
+export function cases(isQuick: boolean): Case[] {
+  const places: Place[] = isQuick ? ['tmpfs'] : ['tmpfs', 'disk']
+  return [
+    ...places.flatMap((place) => [...fragments(place, isQuick), ...small(place, isQuick), ...large(place)]),
+    ...silent(isQuick),
+    ...apps(),
+  ]
+}
+
+function fragments(place: Place, isQuick: boolean): Case[] {
+  const chosen = sizes.filter(({ name }) => !isQuick || quickSizes.includes(name))
+  const counts = isQuick ? [8] : [1, 8]
+  const contestants = {
+    quick: receivers.filter((one) => one !== discard),
+    tmpfs: receivers,
+    disk: [...receivers, bitsNone, bitsFragment],
+  }[isQuick ? 'quick' : place]
+  return chosen.flatMap(({ name, fragment, size }) =>
+    counts.map((uploads) => ({
+      name: `fragments ${name}, ${uploads} at once, ${place}`,
+      place,
+      contestants,
+      uploads,
+      size,
+      fragment,
+      unit: 'MB/s' as const,
+    })),
+  )
+}
+
+/** Create-Session, Fragment, Close-Session. */
+const small = (place: Place, isQuick: boolean): Case[] => [
+  {
+    name: `whole files of 1 KiB, 8 at once, ${place}`,
+    place,
+    contestants: isQuick ? [bits, tus, multer] : [...durabilities, tus, multer, pipeline, ceiling],
+    uploads: 8,
+    size: KiB,
+    fragment: KiB,
+    unit: 'files/s',
+  },
+]
+
+function large(place: Place): Case[] {
+  if (!nginxBinary) return []
+  const contestants: Contestant[] = [bits, nginx]
+  const size = 1024 * MiB
+  const name = `one file of 1 GiB, ${place}`
+  return [{ name, place, contestants, uploads: 1, size, fragment: size, unit: 'MB/s', files: 1 }]
+}
+
+const silent = (isQuick: boolean): Case[] =>
+  (isQuick ? [500] : [2000, 5000]).map((uploads) => ({
+    name: `${uploads} silent uploads`,
+    place: 'tmpfs',
+    contestants: [bits, tus, discard],
+    uploads,
+    size: 64 * MiB,
+    fragment: MiB,
+    unit: 'bytes/upload',
+  }))
+
+const apps = (): Case[] => [
+  {
+    name: 'GET / beside uploads',
+    place: 'tmpfs',
+    contestants: beside('get'),
+    uploads: 8,
+    size: 100,
+    fragment: 100,
+    unit: 'requests/s',
+  },
+  {
+    name: 'POST of 64 KiB beside uploads',
+    place: 'tmpfs',
+    contestants: beside('post'),
+    uploads: 8,
+    size: MiB,
+    fragment: 64 * KiB,
+    unit: 'MB/s',
+  },
+]

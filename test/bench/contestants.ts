@@ -1,0 +1,26 @@
+import type { Contestant } from './case.ts'
+
+const server = (
+  name: string,
+  program: string,
+  dialect: Contestant['dialect'],
+  keeps: boolean,
+  ...words: string[]
+): Contestant => ({ name, server: { program, words }, dialect, keeps })
+
+/** All that are measured, by the names that tables and targets know them under. */
+export const bits = server('bits', 'bits', 'bits', true)
+export const bitsNone = server('bits none', 'bits', 'bits', true, 'none')
+export const bitsFragment = server('bits fragment', 'bits', 'bits', true, 'fragment')
+export const pipeline = server('pipeline', 'pipeline', 'put', true)
+export const ceiling = server('ceiling', 'ceiling', 'put', true)
+export const tus = server('tus', 'tus', 'tus', true)
+export const multer = server('multer', 'multer', 'form', true)
+export const discard = server('discard', 'discard', 'put', false)
+export const nginx: Contestant = { name: 'nginx', server: 'nginx', dialect: 'dav', keeps: true }
+
+/** The app itself, without uploads: the middleware beside it, and not. */
+export const beside = (dialect: 'get' | 'post'): Contestant[] => [
+  server('with', 'app', dialect, false, 'with'),
+  server('without', 'app', dialect, false, 'without'),
+]

@@ -1,0 +1,55 @@
+import type { Case } from './case.ts'
+import { type Spread, spreadOf } from './median.ts'
+import { Rooms } from './places.ts'
+import { type RunOptions, run, type Seen } from './run.ts'
+
+/** What all runs of one contestant showed. */
+export interface Row {
+  readonly contestant: string
+  /** In the case's unit. */
+  readonly value: Spread
+  /** See {@link Seen}; medians. */
+  readonly cpu: number
+  readonly peak: number
+  readonly client: number
+}
+
+export interface Result {
+  readonly name: string
+  readonly unit: Case['unit']
+  readonly rows: readonly Row[]
+  /** Why there are none. */
+  readonly failure?: string
+}
+
+/** Runs a case's contestants in turns, A B A B ...: what changes in the machine meanwhile changes for all. */
+export async function measure(wanted: Case, rounds: number, options: RunOptions): Promise<Result> {
+  const { name, unit, contestants } = wanted
+  const rooms = new Rooms(wanted.place)
+  const seen = contestants.map((): Seen[] => [])
+  try {
+    for (let round = 0; round < rounds; round += 1) {
+      for (const [index, contestant] of contestants.entries()) {
+        seen[index]?.push(await run(wanted, contestant, await rooms.make(), options))
+        await rooms.leave(unit === 'MB/s')
+      }
+    }
+  } catch (error) {
+    return { name, unit, rows: [], failure: String(error) }
+  } finally {
+    await rooms.clear()
+  }
+  return {
+    name,
+    unit,
+    rows: contestants.map((contestant, index) => rowOf(contestant.name, seen[index] ?? [])),
+  }
+}
+
+const rowOf = (contestant: string, seen: readonly Seen[]): Row => ({
+  contestant,
+  value: spreadOf(seen.map(({ value }) => value)),
+  cpu: spreadOf(seen.map(({ cpu = Number.NaN }) => cpu)).median,
+  peak: spreadOf(seen.map(({ peak }) => peak)).median,
+  client: spreadOf(seen.map(({ client = Number.NaN }) => client)).median,
+})

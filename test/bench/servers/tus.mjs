@@ -1,0 +1,14 @@
+/** `@tus/server` with `@tus/file-store`, in Express 5. The client says what the file is to be called. */
+import { mkdirSync } from 'node:fs'
+import { FileStore } from '@tus/file-store'
+import { Server } from '@tus/server'
+import express from 'express'
+import { directory, serve } from './serve.mjs'
+
+mkdirSync(directory, { recursive: true })
+const server = new Server({
+  path: '/files',
+  datastore: new FileStore({ directory }),
+  namingFunction: (_request, metadata) => metadata?.filename ?? '',
+})
+serve(express().all(/^\/files/, (request, response) => server.handle(request, response)))

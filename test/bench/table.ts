@@ -1,0 +1,44 @@
+import type { Result, Row } from './rounds.ts'
+
+const units = {
+  'MB/s': 's/GB',
+  'files/s': 's/1000',
+  'requests/s': 's/1000',
+  'bytes/upload': '',
+} satisfies Record<Result['unit'], string>
+
+/** A result in lines. The last column is the first contestant's value, as a multiple of the row's. */
+export function table({ name, unit, rows, failure }: Result): string {
+  if (failure !== undefined) return `${name}: ${failure}\n`
+  const [first] = rows
+  const lines = [
+    [name, unit, 'least', 'most', `CPU ${units[unit]}`, 'peak MiB', 'client', `${first?.contestant} : it`],
+    ...rows.map((row) => cells(row, first)),
+  ]
+  const widths = (lines[0] ?? []).map((_, column) =>
+    Math.max(...lines.map((line) => line[column]?.length ?? 0)),
+  )
+  return lines
+    .map((line) => `${line.map((cell, column) => align(cell, column, widths[column] ?? 0)).join('  ')}\n`)
+    .join('')
+}
+
+const cells = ({ contestant, value, cpu, peak, client }: Row, first: Row | undefined): string[] => [
+  `  ${contestant}`,
+  number(value.median),
+  number(value.least),
+  number(value.most),
+  number(cpu),
+  number(peak / 1024 / 1024),
+  Number.isNaN(client) ? '' : `${Math.round(client * 100)}%`,
+  number((first?.value.median ?? Number.NaN) / value.median),
+]
+
+/** Three digits that tell. */
+export function number(value: number): string {
+  if (Number.isNaN(value)) return ''
+  return value >= 100 ? String(Math.round(value)) : value.toPrecision(3)
+}
+
+const align = (cell: string, column: number, width: number): string =>
+  column === 0 ? cell.padEnd(Math.max(width, 40)) : cell.padStart(width)
