@@ -304,6 +304,24 @@ describe.each(engines)('sessions on $name', (engine) => {
     })
   })
 
+  engine.describe('an upload of more parts than one list tells', () => {
+    it('is known whole, and known to be gone when the last of them is lost', {
+      timeout: 60_000,
+    }, async () => {
+      const place = await engine.open()
+      const store = storeOn(place.space(), 1024)
+      const file = noise(1100 * 1024)
+      const session = await upload(store, file)
+      expect(session).toMatchObject({ state: 'receiving', received: file.length })
+      const parts = (await place.keys()).filter((key) => key.includes('/part-'))
+      expect(parts).toHaveLength(1100)
+      await place.space().remove(parts.slice(-1))
+      expect(await loaded(store, session.id)).toMatchObject({ state: 'gone', received: 0 })
+      await store.remove(await loaded(store, session.id))
+      expect(await ours(place)).toEqual([])
+    })
+  })
+
   engine.describe('a publication that did not come to its end', () => {
     it('is found to be done, when only its note was lost', { timeout: 60_000 }, async () => {
       const place = await engine.open()
