@@ -3,7 +3,7 @@ import type { Locker } from '../../locks/locker.ts'
 import { Ours } from '../../objects/ours.ts'
 import { ConditionFailed, type ObjectSpace } from '../../objects/space.ts'
 import { BitsError } from '../../protocol/errors.ts'
-import { isSettled, stateOf } from '../state.ts'
+import { isSettled } from '../state.ts'
 import type {
   Acceptance,
   AppendOptions,
@@ -22,13 +22,9 @@ import { abandonPublication, publishWhole } from './publication.ts'
 import { readThrough } from './read.ts'
 import { type Facts, SessionRecord } from './record.ts'
 import { keepReply, loadReply } from './replies.ts'
+import { type ObjectSession, sessionOf } from './session.ts'
 import { Found } from './verify.ts'
 import { Writer } from './writer.ts'
-
-/** A session with what only this store needs to know. */
-interface ObjectSession extends Session {
-  readonly record: SessionRecord
-}
 
 export interface ObjectStoreSettings {
   readonly space: ObjectSpace
@@ -231,23 +227,6 @@ export class ObjectStore implements Store {
     if (Buffer.byteLength(name) > this.#longest) {
       throw new BitsError('invalid-destination', 'The object service cannot have this name')
     }
-  }
-}
-
-/** @param isThere whether the bytes that are said to be held were found */
-function sessionOf(record: SessionRecord, isThere = true): ObjectSession {
-  const { facts } = record
-  const { session, held, total, accepted, refused, progressed } = facts
-  const sure = held && isThere ? receivedOf(held) : 0
-  return {
-    ...session,
-    state: stateOf(facts, isThere ? sure : undefined),
-    received: isSettled(facts) ? (total ?? 0) : sure,
-    ...(total !== undefined && { total }),
-    progressed,
-    ...(accepted && { acceptance: accepted }),
-    ...(refused !== undefined && { refusal: refused }),
-    record,
   }
 }
 

@@ -160,8 +160,8 @@ export class Writer {
         await this.#space.put(this.#keyOf(this.#held, piece.name), [bytes], this.#options)
       })
       this.#spent.push(...sources.map(({ key }) => key))
-      const pieces_ = this.#held.pieces.slice(0, -pieces.length)
-      this.#held = { ...this.#held, pieces: [...pieces_, piece] }
+      const others = this.#held.pieces.slice(0, -pieces.length)
+      this.#held = { ...this.#held, pieces: [...others, piece] }
     }
     for (let group = nextGroup(this.#held); group; group = nextGroup(this.#held)) {
       const parts = group.of.map(({ key, size }) => ({ key: this.#place + key, size }))
