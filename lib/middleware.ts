@@ -138,6 +138,7 @@ class Receiver<Caller extends MountedRequest> {
     await Promise.race([Promise.all(this.#active.keys()), patience])
     end.abort()
     clearTimeout(cut)
+    this.sessions.letGo()
   }
 
   async #exchange(request: Caller, response: ServerResponse, controller: AbortController): Promise<void> {

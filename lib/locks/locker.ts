@@ -1,7 +1,21 @@
+/** Something left with a session for its next holder, who then need not ask for it again. */
+export interface Leaving {
+  /** Called once, when nobody will come for it. */
+  drop(): void
+}
+
 /** One session, held. */
 export interface Lock {
-  /** Resolves when others may have it. A second call does nothing. */
+  /** Resolves when others may have it. Drops what was left with it. After this, or `leave`, a second call does nothing. */
   release(): Promise<void>
+  /** What the holder before left: nobody else can have held the session since. */
+  readonly left?: Leaving | undefined
+  /**
+   * As `release`, but leaves something for the next holder. It is dropped before anybody else can have the session, and
+   * when nobody comes for it within seconds. Only lockers have this that can be asked for a lock without delay, for
+   * theirs may stay with a process, or node, that does not need it at the moment.
+   */
+  leave?(leaving: Leaving): void
 }
 
 /** How a session is asked for. */
@@ -22,4 +36,6 @@ export interface Locker {
   acquire(id: string, request?: LockRequest): Promise<Lock>
   /** The lock, if the session is free at this moment. */
   tryAcquire(id: string): Promise<Lock | undefined>
+  /** Drops all that was left with sessions: none of their next packets is expected here. */
+  letGo?(): void
 }

@@ -3,8 +3,8 @@ import { realpath, unlink } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import type { Lock, Locker, LockRequest } from './locker.ts'
-import { memoryLocker } from './memory.ts'
+import type { Leaving, Lock, Locker, LockRequest } from './locker.ts'
+import { type MemoryLock, memoryLocker } from './memory.ts'
 import { once } from './once.ts'
 
 /**
@@ -32,15 +32,16 @@ export function processLocker(directory: string): Locker {
   /** Adds to a local lock that of all processes; undefined if another process has it, and there is to be no waiting. */
   const hold = async (
     name: string,
-    lock: Lock,
+    lock: MemoryLock,
     wait: boolean,
     request: LockRequest,
   ): Promise<Lock | undefined> => {
     try {
+      if (lock.left) return lockOf(name, lock, lock.left as Kept, request)
       const address = await addressOf(name)
       for (;;) {
-        const holding = await listen(address, request.onWanted)
-        if (holding) return { release: () => holding.release().then(() => lock.release()) }
+        const holding = await listen(address)
+        if (holding) return lockOf(name, lock, new Kept(holding), request)
         if (!wait) break
         await waitFor(address, request.signal)
       }
@@ -50,6 +51,32 @@ export function processLocker(directory: string): Locker {
     }
     await lock.release()
     return undefined
+  }
+
+  const lockOf = (name: string, lock: MemoryLock, kept: Kept, { onWanted }: LockRequest): Lock => {
+    const { holding } = kept
+    let isOver = false
+    const release = async (): Promise<void> => {
+      if (isOver) return
+      isOver = true
+      kept.drop()
+      await lock.release()
+    }
+    holding.onWanted = onWanted
+    // Somebody may have come between two holders.
+    if (holding.isWanted) onWanted?.()
+    return {
+      left: kept.leaving,
+      release,
+      leave(leaving) {
+        if (isOver) return
+        kept.keep(leaving)
+        if (holding.isWanted) return void release()
+        isOver = true
+        holding.onWanted = () => local.forget(name)
+        lock.leave(kept)
+      },
+    }
   }
 
   return {
@@ -64,31 +91,67 @@ export function processLocker(directory: string): Locker {
       const lock = await local.tryAcquire(name)
       return lock && hold(name, lock, false, {})
     },
+
+    letGo: () => local.letGo(),
   }
 }
 
+/** An address that is listened to between two holders of this process, which costs a tenth of listening anew. */
+class Kept implements Leaving {
+  readonly holding: Holding
+  leaving: Leaving | undefined
+
+  constructor(holding: Holding) {
+    this.holding = holding
+  }
+
+  keep(leaving: Leaving): void {
+    if (leaving !== this.leaving) this.leaving?.drop()
+    this.leaving = leaving
+  }
+
+  drop(): void {
+    const { leaving } = this
+    this.leaving = undefined
+    leaving?.drop()
+    this.holding.release()
+  }
+}
+
+/** An address that is listened to. */
+interface Holding {
+  /** Called when another process comes for it. */
+  onWanted: (() => void) | undefined
+  /** Whether one has, and waits. */
+  readonly isWanted: boolean
+  release(): void
+}
+
 /** Listens at an address until released; undefined if somebody else does. */
-function listen(address: string, onWanted: (() => void) | undefined): Promise<Lock | undefined> {
+function listen(address: string): Promise<Holding | undefined> {
   const waiting = new Set<Socket>()
   const server: Server = createServer((socket) => {
     waiting.add(socket.unref())
     socket.on('error', () => socket.destroy()).on('close', () => waiting.delete(socket))
-    onWanted?.()
+    holding.onWanted?.()
   })
+  const holding: Holding = {
+    onWanted: undefined,
+    get isWanted() {
+      return waiting.size > 0
+    },
+    release() {
+      server.close()
+      for (const socket of waiting) socket.destroy()
+    },
+  }
   return new Promise((resolve, reject) => {
     server.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRINUSE') resolve(undefined)
       else reject(error)
     })
     // Exclusive: else the workers of a cluster would share what they listen to.
-    server.listen({ path: address, exclusive: true }, () => {
-      resolve({
-        async release() {
-          server.close()
-          for (const socket of waiting) socket.destroy()
-        },
-      })
-    })
+    server.listen({ path: address, exclusive: true }, () => resolve(holding))
     server.unref()
   })
 }

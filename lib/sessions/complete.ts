@@ -4,6 +4,9 @@ import type { Client, Core } from './core.ts'
 import { keepReply, type ReadDecision, readDecision } from './reply.ts'
 import { uploadReport } from './reports.ts'
 
+/** An upload that was taken. */
+type Decided = Session & { readonly acceptance: Acceptance }
+
 /** Of an application that says nothing. */
 const plain: Acceptance = { publish: true }
 
@@ -11,20 +14,24 @@ const plain: Acceptance = { publish: true }
  * What happens when the last byte is durable, and again whenever the client sends its last fragment once more because
  * it saw no success: the application is asked, its reply is kept, then the file is published, and only then may the Ack
  * go out. Each step is skipped if it was done.
+ * @returns the session as it is now
  * @throws {BitsError} among others what the application said if it refused the upload for good, now or before
  */
 export async function completeUpload<Caller>(
   core: Core<Caller>,
   client: Client<Caller>,
   session: Session,
-): Promise<Acceptance> {
+): Promise<Decided> {
   if (session.state === 'refused') throw refusal(session.refusal)
-  const { acceptance } = session
-  if (session.state === 'published') return acceptance ?? plain
+  const { acceptance = plain } = session
+  if (session.state === 'published') return { ...session, acceptance }
   const { commitOn } = core.settings
-  const accepted = acceptance ?? (await accept(core, session, await askApplication(core, client, session)))
-  if (accepted.publish && commitOn === 'last-fragment') await publish(core, session)
-  return accepted
+  const accepted =
+    session.acceptance ?? (await accept(core, session, await askApplication(core, client, session)))
+  const decided = { ...session, acceptance: accepted }
+  if (!accepted.publish || commitOn === 'close') return { ...decided, state: 'accepted' }
+  await publish(core, session)
+  return { ...decided, state: 'published' }
 }
 
 export async function publish<Caller>({ settings, reports }: Core<Caller>, session: Session): Promise<void> {
@@ -38,11 +45,12 @@ async function askApplication<Caller>(
   session: Session,
 ): Promise<ReadDecision> {
   const { onUpload, store } = settings
+  if (!onUpload) return { publish: true, reply: undefined }
   const { id, name, path, url, received, metadata } = session
   const read = () => store.read(session)
   const upload = { id, name, path, url, owner, size: received, metadata, read, paths: store.paths?.(session) }
   try {
-    return readDecision(await onUpload?.(upload, caller))
+    return readDecision(await onUpload(upload, caller))
   } catch (error) {
     const failure = asApplicationError(error)
     // The only status after which Windows' server does not ask the application again (win32: handling errors).

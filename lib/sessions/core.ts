@@ -1,8 +1,10 @@
-import type { Locker } from '../locks/locker.ts'
+import type { Lock, Locker } from '../locks/locker.ts'
+import type { Ack } from '../protocol/ack.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/guid.ts'
-import type { Session } from '../stores/store.ts'
+import type { Session, Store } from '../stores/store.ts'
 import type { Census } from './census.ts'
+import { Kept } from './kept.ts'
 import type { Reports } from './reports.ts'
 import type { SessionSettings } from './settings.ts'
 
@@ -29,32 +31,65 @@ export interface Client<Caller> {
   readonly signal: AbortSignal
 }
 
+/** What a packet comes to. */
+export interface Outcome {
+  readonly ack: Ack
+  /** The session as it is now; undefined if there is none any more, or the store is to be asked how it is. */
+  readonly session?: Session
+}
+
 /**
  * Works on a session with its lock held.
  * @param onWanted called when another packet of the same session waits
  * @throws {BitsError} `session-not-found`, the same whether the session never was, or is another's: nobody learns
  * which ids exist
  */
-export async function withSession<Caller, T>(
+export async function withSession<Caller>(
   { settings, locker }: Core<Caller>,
   { owner, path, signal }: Client<Caller>,
   id: string,
-  work: (session: Session) => Promise<T>,
+  work: (session: Session) => Promise<Outcome>,
   onWanted?: () => void,
-): Promise<T> {
+): Promise<Ack> {
   // An id that this server cannot have issued; nor is it to be asked of a store, as part of a path perhaps.
   if (!readGuid(id)) throw new BitsError('session-not-found')
   const lock = await locker.acquire(
     lockName({ id, owner, path }),
     onWanted ? { signal, onWanted } : { signal },
   )
+  let kept: Kept | undefined
+  let isKept = false
   try {
-    const session = await settings.store.load(id, { signal })
-    if (!session || session.owner !== owner || session.path !== path) throw new BitsError('session-not-found')
-    return await work(session)
+    kept = lock.left instanceof Kept && lock.left.isFresh ? lock.left : undefined
+    if (!kept) {
+      const session = await settings.store.load(id, { signal })
+      if (!session || session.owner !== owner || session.path !== path)
+        throw new BitsError('session-not-found')
+      kept = new Kept(settings.store, session)
+    }
+    const { ack, session } = await work(kept.session)
+    if (session) kept.session = session
+    isKept = session !== undefined
+    return ack
   } finally {
-    await lock.release()
+    await letGo(settings.store, lock, kept, isKept)
   }
+}
+
+/** Keeps a session that just began for its first packet, which most often comes at once. */
+export async function keep<Caller>({ settings, locker }: Core<Caller>, session: Session): Promise<void> {
+  const { store } = settings
+  const kept = new Kept(store, session)
+  // Nobody can have it; if that cannot be known now the next packet asks the store.
+  const lock = store.release && (await locker.tryAcquire(lockName(session)).catch(() => undefined))
+  if (lock) await letGo(store, lock, kept, true)
+  else kept.drop()
+}
+
+async function letGo(store: Store, lock: Lock, kept: Kept | undefined, isKept: boolean): Promise<void> {
+  if (kept && isKept && store.release && lock.leave) return lock.leave(kept)
+  kept?.drop()
+  await lock.release()
 }
 
 /**

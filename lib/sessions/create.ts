@@ -6,7 +6,7 @@ import { checkName } from '../protocol/name.ts'
 import type { CreateSessionPacket } from '../protocol/packet.ts'
 import { readSize } from '../protocol/size.ts'
 import type { NewSession } from '../stores/store.ts'
-import type { Client, Core } from './core.ts'
+import { type Client, type Core, keep } from './core.ts'
 import type { CreateDecision, NewUpload } from './hooks.ts'
 import { uploadReport } from './reports.ts'
 
@@ -27,12 +27,10 @@ export async function createSession<Caller>(
   await admit(core, { id, ...(owner !== undefined && { owner }) })
   try {
     const session = decide(settings, upload, await ask(settings.onCreate, upload, client.caller))
-    await settings.store.create(session, { signal })
+    const begun = await settings.store.create(session, { signal })
     census.begun({ id })
-    reports.tell(
-      'created',
-      uploadReport({ ...session, state: 'receiving', received: 0, progressed: session.created }),
-    )
+    reports.tell('created', uploadReport(begun))
+    await keep(core, begun)
   } catch (error) {
     census.drop({ id })
     throw error

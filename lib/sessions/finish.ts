@@ -13,12 +13,15 @@ export async function closeSession<Caller>(
   client: Client<Caller>,
   sessionId: string,
 ): Promise<Ack> {
-  return withSession(core, client, sessionId, async (session) => {
+  return withSession(core, client, sessionId, async (kept) => {
+    const { store } = core.settings
+    // Of what is not settled the bytes may have vanished, and the client is to hear that.
+    const session = kept.state === 'published' ? kept : ((await store.load(sessionId)) ?? kept)
     if (session.state === 'accepted' && session.acceptance?.publish) await publish(core, session)
     await forget(core, session)
     core.reports.tell('closed', uploadReport(session))
     if (session.state === 'gone') throw new BitsError('entity-gone')
-    return { status: 200 }
+    return { ack: { status: 200 } }
   })
 }
 
@@ -31,6 +34,6 @@ export async function cancelSession<Caller>(
   return withSession(core, client, sessionId, async (session) => {
     await forget(core, session)
     core.reports.tell('cancelled', uploadReport(session))
-    return { status: 200 }
+    return { ack: { status: 200 } }
   })
 }

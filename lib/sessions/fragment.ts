@@ -36,10 +36,13 @@ export async function receiveFragment<Caller>(
           finished(core, session, range, error),
         )
         const { received } = after
-        if (received !== range.total) return { status: 200, received }
-        const acceptance = await completeUpload(core, client, after)
+        if (received !== range.total) return { ack: { status: 200, received }, session: after }
+        const decided = await completeUpload(core, client, after)
         const { hostId } = core.settings
-        return { status: 200, received, replyUrl: replyUrl(acceptance, after, client.url, hostId) }
+        const url = replyUrl(decided.acceptance, after, client.url, hostId)
+        const ack = { status: 200, received, replyUrl: url }
+        // While an upload is only accepted its bytes are still needed: the store is asked whether they are there.
+        return decided.state === 'published' ? { ack, session: decided } : { ack }
       } catch (error) {
         throw await withTruth(core, session, error)
       }
@@ -86,12 +89,15 @@ async function take<Caller>(
  */
 async function finished<Caller>(
   { settings }: Core<Caller>,
-  { id }: Session,
+  session: Session,
   { total }: ContentRange,
   error: unknown,
 ): Promise<Session> {
-  const now = error instanceof BitsError && error.code === 'out-of-sync' && (await settings.store.load(id))
+  const now =
+    error instanceof BitsError && error.code === 'out-of-sync' && (await settings.store.load(session.id))
   if (!now || now.received !== total) throw error
+  // From here on it is this one that is worked on.
+  settings.store.release?.(session)
   if (isDecided(now)) return now
   return settings.store.append(now, nothing(), { total, durable: true })
 }
@@ -128,10 +134,11 @@ async function withTruth<Caller>(
   session: Session,
   error: unknown,
 ): Promise<BitsError> {
-  const now = await settings.store.load(session.id).catch(() => undefined)
-  const failure = asBitsError(error)
+  const now = await settings.store.load(session.id).catch(() => null)
+  // The session itself was cleared away behind our back.
+  const failure = now === undefined ? new BitsError('session-not-found') : asBitsError(error)
   // Another server had them all meanwhile: see `finished`. The client comes again for what became of the file.
-  const isEnd = failure.code === 'out-of-sync' && now !== undefined && now.received === now.total
+  const isEnd = failure.code === 'out-of-sync' && now?.received === now?.total
   const honest = isEnd ? new BitsError('store-failed', failure.message, { cause: failure }) : failure
   const refusal = honest.with({ received: now?.received })
   if (now && isInterruption(refusal)) reports.tell('interrupted', { ...uploadReport(now), reason: refusal })

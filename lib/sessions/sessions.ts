@@ -115,6 +115,11 @@ export class Sessions<Caller> {
     clearInterval(this.#sweeper)
   }
 
+  /** No packet is expected any more: whatever was kept for the next one of a session is let go. */
+  letGo(): void {
+    this.#core.locker.letGo?.()
+  }
+
   /** Not before the first session: to make a middleware is not to touch its store. */
   #beginSweeping(): void {
     if (this.#begun || this.#sweepEvery === 0) return

@@ -98,8 +98,10 @@ export async function checkDestination(
 export interface PlaceOptions {
   /** A name beside the part, on its file system, that nobody else uses. */
   readonly spare: string
-  /** Whether the new name must survive a loss of power. */
+  /** Whether the names of new folders must survive a loss of power. */
   readonly durable: boolean
+  /** Sees to it that the new name survives one, if it must. */
+  syncNames(folder: string): Promise<void>
   /** Called before a copy appears beside the destination: {@link strayCopy} names it. */
   beforeCopy(): Promise<void>
 }
@@ -113,26 +115,28 @@ export async function placeAtDestination(
   directories: Directories,
   session: NewSession,
   part: string,
-  { spare, durable, beforeCopy }: PlaceOptions,
+  { spare, durable, syncNames, beforeCopy }: PlaceOptions,
 ): Promise<void> {
   const path = await resolve(fs, directories, session.name)
   await makeFolders(fs, directories, path, durable)
   const copy = strayCopy(directories, session)
-  const isPlaced = async () => (await isSameFile(fs, part, path)) || (await isSameFile(fs, copy, path))
   // After a crash it may be in its place already, under this name or that.
-  if (!(await isPlaced())) {
+  const isPlaced = async () => (await isSameFile(fs, part, path)) || (await isSameFile(fs, copy, path))
+  // Only what replaces has to know it before: a rename over another name of the same file would leave both.
+  if (!session.overwrite || !(await isPlaced())) {
     try {
       if (session.overwrite) await replace(fs, part, path, spare)
       else await putExclusively(fs, part, path)
     } catch (error) {
-      if (errno(error) === 'EXDEV') {
+      // Or somebody who does not see our locks has placed it at the same time.
+      if (!(await isPlaced())) {
+        if (errno(error) !== 'EXDEV') throw error
         await beforeCopy()
         await placeCopy(fs, part, path, copy, session.overwrite)
-      } else if (!(await isPlaced())) throw error
-      // Else somebody who does not see our locks has placed it at the same time.
+      }
     }
   }
-  if (durable) await syncDirectory(fs, dirname(path))
+  await syncNames(dirname(path))
 }
 
 /** The hidden name beside the destination that a copy travels under, and that a crash may have left it at. */

@@ -4,18 +4,11 @@ import type { Locker } from '../locks/locker.ts'
 import { readGuid } from '../protocol/guid.ts'
 import { sameBoot } from './boot.ts'
 import { checkDestination, type Directories, placeAtDestination, strayCopy } from './destination.ts'
-import {
-  errno,
-  type FileSystem,
-  makeDirectory,
-  orAbsent,
-  syncDirectory,
-  translate,
-  withFile,
-} from './file-system.ts'
-import { Parts } from './part.ts'
-import { type Record, Records } from './record.ts'
-import { Replies } from './replies.ts'
+import { DirectorySyncs } from './directory-syncs.ts'
+import { errno, type FileSystem, makeDirectory, orAbsent, syncDirectory, translate } from './file-system.ts'
+import { Part } from './part.ts'
+import { Record } from './record.ts'
+import { ReplyFile } from './reply-file.ts'
 import { isSettled, isSpent, stateOf } from './state.ts'
 import type {
   Acceptance,
@@ -35,6 +28,8 @@ export type Durability = 'file' | 'fragment' | 'none'
 /** A session with what only this store needs to know. */
 interface FileSession extends Session {
   readonly record: Record
+  readonly part: Part
+  readonly reply: ReplyFile
 }
 
 /** Record, part, a second name of the part, and reply. */
@@ -48,9 +43,7 @@ export class FileStore implements Store {
   readonly locker: Locker
   readonly #directories: Directories
   readonly #fs: FileSystem
-  readonly #records: Records
-  readonly #parts: Parts
-  readonly #replies: Replies
+  readonly #syncs: DirectorySyncs
   readonly #durability: Durability
   readonly #boot: string
 
@@ -58,71 +51,87 @@ export class FileStore implements Store {
     this.locker = locker
     this.#directories = directories
     this.#fs = fs
-    this.#records = new Records(fs, directories.sessions)
-    this.#parts = new Parts(fs, directories.sessions, this.#records)
-    this.#replies = new Replies(fs, directories.sessions)
+    this.#syncs = new DirectorySyncs(fs)
     this.#durability = durability
     this.#boot = fs.boot()
   }
 
-  async create(session: NewSession): Promise<void> {
+  async create(session: NewSession): Promise<FileSession> {
     await checkDestination(this.#fs, this.#directories, session)
-    const begin = () => this.#records.begin(session, this.#boot)
+    const { root, sessions } = this.#directories
+    const begin = () => Record.begin(this.#fs, sessions, session, { boot: this.#boot })
     try {
-      await begin().catch(async (error) => {
+      const record = await begin().catch(async (error) => {
         if (errno(error) !== 'ENOENT') throw error
         const durable = this.#isDurable
-        await makeDirectory(this.#fs, this.#directories.root, { durable })
+        await makeDirectory(this.#fs, root, { durable })
         // What is on its way is nobody's to read.
-        await makeDirectory(this.#fs, this.#directories.sessions, { durable, mode: 0o700 })
-        await begin()
+        await makeDirectory(this.#fs, sessions, { durable, mode: 0o700 })
+        return begin()
       })
+      const files = this.#filesOf(record, { isNew: true })
+      return { ...session, state: 'receiving', received: 0, progressed: session.created, ...files }
     } catch (error) {
       throw translate(error)
     }
   }
 
   async load(id: string): Promise<FileSession | undefined> {
-    const [record, part] = await Promise.all([
-      this.#records.read(id),
-      orAbsent(this.#fs.stat(this.#parts.path(id))),
+    const { sessions } = this.#directories
+    const [record, found] = await Promise.all([
+      Record.read(this.#fs, sessions, id),
+      orAbsent(this.#fs.stat(Part.path(sessions, id))),
     ])
     if (!record) return undefined
     const { session, facts } = record
-    const progressed = part ?? (await orAbsent(this.#fs.stat(this.#records.path(id))))
+    const progressed = found ?? (await orAbsent(this.#fs.stat(Record.path(sessions, id))))
     // Removed since it was read.
     if (!progressed) return undefined
-    const held = part?.size ?? 0
+    const held = found?.size ?? 0
     // Written under an earlier boot and not synced: perhaps on disk, perhaps a hole. A part with a second name was synced,
     // and was being published, or had been: it is the file itself, and must not be written to.
-    const isSure = sameBoot(facts.boot, this.#boot) || (part !== undefined && part.nlink > 1)
+    const isSure = sameBoot(facts.boot, this.#boot) || (found !== undefined && found.nlink > 1)
     const sure = isSure ? held : Math.min(held, facts.synced ?? 0)
     return {
       ...session,
-      state: stateOf(facts, part && sure),
+      state: stateOf(facts, found && sure),
       received: isSettled(facts) ? (facts.total ?? 0) : sure,
       ...(facts.total !== undefined && { total: facts.total }),
       progressed: progressed.mtimeMs,
       ...(facts.accepted && { acceptance: facts.accepted }),
       ...(facts.refused !== undefined && { refusal: facts.refused }),
-      record,
+      ...this.#filesOf(record, { isNew: false }),
     }
   }
 
+  #filesOf(record: Record, { isNew }: { isNew: boolean }): Pick<FileSession, 'record' | 'part' | 'reply'> {
+    const { sessions } = this.#directories
+    const part = new Part(this.#fs, sessions, record)
+    return { record, part, reply: new ReplyFile(this.#fs, sessions, record.session.id, !isNew) }
+  }
+
+  release(session: Session): void {
+    const { record, part } = session as FileSession
+    part.file.letGo()
+    record.letGo()
+  }
+
   async append(session: Session, body: Body, { total, durable, signal }: AppendOptions): Promise<Session> {
-    const { id } = session
+    const { record, part } = session as FileSession
     try {
-      if (session.total === undefined) await this.#records.note(id, { total })
-      if (session.state === 'gone') await this.#records.note(id, { accepted: null, synced: 0 })
+      if (session.total === undefined) await record.note({ total })
+      if (session.state === 'gone') await record.note({ accepted: null, synced: 0 })
       // Made by the first append only: if it is gone later, the session was removed, and must not come back.
       const begins = session.total === undefined || session.state === 'gone'
       const flags = constants.O_WRONLY | (begins ? constants.O_CREAT : 0)
-      const received = await withFile(this.#fs, this.#parts.path(id), flags, async (fd) => {
+      const isKept = part.file.isOpen
+      const received = await part.file.use(flags, async (fd) => {
+        if (isKept) await part.check(fd, session.received)
         const sure = await this.#settle(fd, session as FileSession)
         const begin = { end: session.received, synced: this.#isDurable ? sure : undefined, signal }
-        const { end, synced = 0 } = await this.#parts.write(fd, id, body, begin)
+        const { end, synced = 0 } = await part.write(fd, body, begin)
         if (end === session.received) await this.#fs.futimes(fd, new Date(), new Date())
-        if (this.#durability === 'fragment') await this.#parts.mark(fd, id, end, synced)
+        if (this.#durability === 'fragment') await part.mark(fd, end, synced)
         else if (durable && this.#durability === 'file') await this.#fs.fdatasync(fd)
         return end
       })
@@ -132,85 +141,96 @@ export class FileStore implements Store {
       const { acceptance: _, ...anew } = now
       return { ...anew, state: 'receiving' }
     } catch (error) {
+      this.release(session)
       throw translate(error)
     }
   }
 
   /** What was written under an earlier boot and is not surely there is cut off. Resolves to what is. */
-  async #settle(fd: number, { id, received, record }: FileSession): Promise<number> {
+  async #settle(fd: number, { received, record }: FileSession): Promise<number> {
     const { boot, synced = 0 } = record.facts
     if (sameBoot(boot, this.#boot)) return synced
     await this.#fs.ftruncate(fd, received)
-    await this.#records.note(id, { boot: this.#boot, synced: received })
+    await record.note({ boot: this.#boot, synced: received })
     return received
   }
 
-  async accept({ id, received }: Session, acceptance: Acceptance): Promise<void> {
+  async accept(session: Session, acceptance: Acceptance): Promise<void> {
     const durable = this.#isDurable
     // First the names, of part, record and reply: the fact must not outlive what it speaks of.
     if (durable) await syncDirectory(this.#fs, this.#directories.sessions)
-    await this.#records.note(id, { accepted: acceptance, ...(durable && { synced: received }) }, durable)
+    const synced = durable && { synced: session.received }
+    await (session as FileSession).record.note({ accepted: acceptance, ...synced }, durable)
   }
 
-  async refuse({ id }: Session, reason: string): Promise<void> {
-    await this.#records.note(id, { refused: reason }, this.#isDurable)
+  async refuse(session: Session, reason: string): Promise<void> {
+    const { record, part } = session as FileSession
+    await record.note({ refused: reason }, this.#isDurable)
     if (this.#isDurable) await syncDirectory(this.#fs, this.#directories.sessions)
-    await this.#parts.remove(id)
+    await part.remove()
   }
 
   async publish(session: Session): Promise<void> {
     if (session.state === 'published') return
-    const { id } = session
-    const part = this.#parts.path(id)
+    const { record, part } = session as FileSession
     const durable = this.#isDurable
     let copied = false
     const beforeCopy = async (): Promise<void> => {
       copied = true
-      await this.#records.note(id, { copying: true })
+      await record.note({ copying: true })
     }
     try {
-      const spare = this.#parts.spare(id)
-      await placeAtDestination(this.#fs, this.#directories, session, part, { spare, durable, beforeCopy })
+      // It becomes the file itself, and is not written to any more.
+      part.file.letGo()
+      const { spare } = part
+      await placeAtDestination(this.#fs, this.#directories, session, part.file.path, {
+        spare,
+        durable,
+        syncNames: (folder) => (durable ? this.#syncs.sync(folder) : Promise.resolve()),
+        beforeCopy,
+      })
       // Not before the name is durable: who reads this trusts it. The part stays until the session ends: this fact is
       // not synced, and after a loss of power the part tells as much.
-      await this.#records.note(id, { published: true }, copied && durable)
+      await record.note({ published: true }, copied && durable)
       if (!copied) return
       // A copy is no second name: part and file would take twice the space.
-      await this.#parts.remove(id)
+      await part.remove()
       await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
     } catch (error) {
+      this.release(session)
       throw translate(error)
     }
   }
 
   read(session: Session) {
-    return this.#fs.createReadStream(this.#parts.path(session.id))
+    return this.#fs.createReadStream((session as FileSession).part.file.path)
   }
 
-  paths({ id }: Session): SessionPaths {
-    return { upload: this.#parts.path(id), reply: this.#replies.path(id) }
+  paths(session: Session): SessionPaths {
+    const { part, reply } = session as FileSession
+    return { upload: part.file.path, reply: reply.path }
   }
 
-  async keepReply({ id }: Session, body?: Body, { signal }: StoreOptions = {}): Promise<void> {
+  async keepReply(session: Session, body?: Body, { signal }: StoreOptions = {}): Promise<void> {
+    const { reply } = session as FileSession
     // Its name is made durable by accept().
-    await this.#replies.keep(id, body, { durable: this.#isDurable, signal }).catch((error) => {
+    await reply.keep(body, { durable: this.#isDurable, signal }).catch((error) => {
       throw translate(error)
     })
   }
 
-  loadReply({ id }: Session): Promise<KeptReply | undefined> {
-    return this.#replies.load(id)
+  loadReply(session: Session): Promise<KeptReply | undefined> {
+    return (session as FileSession).reply.load()
   }
 
   async remove(session: Session): Promise<void> {
-    const { id, record } = session as FileSession
+    const { record, part, reply } = session as FileSession
     // The record last: as long as it stands, the rest will be found and removed.
     if (record.facts.copying) await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
-    if (session.overwrite) await orAbsent(this.#fs.unlink(this.#parts.spare(id)))
-    await this.#parts.remove(id)
-    // Also where none was accepted: an earlier try may have left one.
-    await this.#replies.remove(id)
-    await this.#records.remove(id)
+    if (session.overwrite) await orAbsent(this.#fs.unlink(part.spare))
+    await part.remove()
+    await reply.remove()
+    await record.remove()
   }
 
   async *list(): AsyncIterable<Session> {

@@ -28,6 +28,7 @@ export interface FileSystem {
   futimes(fd: number, atime: Date, mtime: Date): Promise<void>
   ftruncate(fd: number, length: number): Promise<void>
   stat(path: string): Promise<FileStatus>
+  fstat(fd: number): Promise<FileStatus>
   lstat(path: string): Promise<FileStatus>
   readFile(path: string, encoding: 'utf8'): Promise<string>
   link(path: string, newPath: string): Promise<void>
@@ -62,6 +63,7 @@ export const nodeFileSystem: FileSystem = {
   futimes: promisify(fs.futimes),
   ftruncate: promisify(fs.ftruncate),
   stat: promisify(fs.stat),
+  fstat: promisify(fs.fstat),
   lstat: promisify(fs.lstat),
   readFile: promisify(fs.readFile),
   link: promisify(fs.link),

@@ -72,13 +72,15 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
 
     async create(session) {
       refuseTaken(session)
-      entries.set(session.id, {
+      const entry: Entry = {
         session,
         chunks: [],
         received: 0,
         state: 'receiving',
         progressed: session.created,
-      })
+      }
+      entries.set(session.id, entry)
+      return snapshot(entry)
     },
 
     async load(id) {

@@ -1,30 +1,43 @@
 import { join } from 'node:path'
+import { BitsError } from '../protocol/errors.ts'
 import { type FileSystem, orAbsent, syncDirectory, writeAll } from './file-system.ts'
-import type { Records } from './record.ts'
+import { OpenFile } from './open-file.ts'
+import type { Record } from './record.ts'
 import type { Body } from './store.ts'
 
 /** Bytes after which an unfinished upload is synced, so that a loss of power costs the client no more than these. */
 const SyncEvery = 64 * 1024 * 1024
 
-/** The bytes of the sessions, a file each: its length is the progress. */
-export class Parts {
+/** The bytes of a session, a file whose length is the progress. */
+export class Part {
+  readonly file: OpenFile
+  /** A second name of it, while it replaces a file. */
+  readonly spare: string
   readonly #fs: FileSystem
   readonly #directory: string
-  readonly #records: Records
+  readonly #record: Record
 
-  constructor(fs: FileSystem, directory: string, records: Records) {
+  constructor(fs: FileSystem, directory: string, record: Record) {
+    const { id } = record.session
+    this.file = new OpenFile(fs, Part.path(directory, id))
+    this.spare = join(directory, `${id}.out`)
     this.#fs = fs
     this.#directory = directory
-    this.#records = records
+    this.#record = record
   }
 
-  path(id: string): string {
-    return join(this.#directory, `${id}.part`)
+  static path(directory: string, id: string): string {
+    return join(directory, `${id}.part`)
   }
 
-  /** A second name of the part, while it replaces a file. */
-  spare(id: string): string {
-    return join(this.#directory, `${id}.out`)
+  /**
+   * Looks whether the open file is still what it was: somebody may have removed it, or put back an older one.
+   * @throws {BitsError} `out-of-sync`
+   */
+  async check(fd: number, received: number): Promise<void> {
+    const { nlink, size } = await this.#fs.fstat(fd)
+    if (nlink !== 1 || size !== received)
+      throw new BitsError('out-of-sync', 'The bytes held are not there any more')
   }
 
   /**
@@ -34,7 +47,6 @@ export class Parts {
    */
   async write(
     fd: number,
-    id: string,
     body: Body,
     { end, synced, signal }: { end: number; synced: number | undefined; signal: AbortSignal | undefined },
   ): Promise<{ end: number; synced: number | undefined }> {
@@ -45,22 +57,23 @@ export class Parts {
       signal?.throwIfAborted()
       at = await writeAll(this.#fs, fd, chunks, at)
       if (sure !== undefined && at - sure >= SyncEvery) {
-        await this.mark(fd, id, at, sure)
+        await this.mark(fd, at, sure)
         sure = at
       }
     }
     return { end: at, synced: sure }
   }
 
-  /** Syncs a part, and remembers how far it is: after a loss of power the upload goes on from there. */
-  async mark(fd: number, id: string, end: number, synced: number): Promise<void> {
+  /** Syncs the part, and remembers how far it is: after a loss of power the upload goes on from there. */
+  async mark(fd: number, end: number, synced: number): Promise<void> {
     await this.#fs.fdatasync(fd)
-    await this.#records.note(id, { synced: end }, true)
+    await this.#record.note({ synced: end }, true)
     // The first time, the names of part and record as well.
     if (synced === 0) await syncDirectory(this.#fs, this.#directory)
   }
 
-  async remove(id: string): Promise<void> {
-    await orAbsent(this.#fs.unlink(this.path(id)))
+  async remove(): Promise<void> {
+    this.file.letGo()
+    await orAbsent(this.#fs.unlink(this.file.path))
   }
 }

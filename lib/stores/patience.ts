@@ -19,6 +19,7 @@ export function patientStore(store: Store, timeout: number): Store {
     remove: (...args) => within(timeout, 'remove', () => store.remove(...args)),
     read: (session) => store.read(session),
     ...(store.paths && { paths: store.paths.bind(store) }),
+    ...(store.release && { release: store.release.bind(store) }),
     loadReply: (...args) => within(timeout, 'loadReply', () => store.loadReply(...args)),
 
     async keepReply(session, body, options) {

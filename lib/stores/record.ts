@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { join } from 'node:path'
-import { errno, type FileSystem, orAbsent, withFile } from './file-system.ts'
+import { errno, type FileSystem, orAbsent } from './file-system.ts'
+import { OpenFile } from './open-file.ts'
 import type { Acceptance, NewSession } from './store.ts'
 
 /** What becomes known of a session later. */
@@ -21,61 +22,81 @@ interface Facts {
   readonly copying?: true
 }
 
-/** A session's record: its beginning, and all facts since. */
-export interface Record {
-  readonly session: NewSession
-  readonly facts: Facts & { readonly boot: string }
-}
+/** All facts; one of them is there from the beginning. */
+type Beginning = Facts & { readonly boot: string }
 
 /**
- * The records of the sessions, one file each. A record is a journal, a line of JSON a fact: a fact costs one small
- * append, nothing is ever written in place, and a line that a crash tore is a fact that did not happen. Hence the line
- * feed on both sides: whatever stands before, a new fact begins on a line of its own.
+ * The record of a session: its beginning, and all facts since. It is a journal, a line of JSON a fact: a fact costs one
+ * small append, nothing is ever written in place, and a line that a crash tore is a fact that did not happen. Hence the
+ * line feed on both sides: whatever stands before, a new fact begins on a line of its own.
  */
-export class Records {
+export class Record {
+  readonly session: NewSession
   readonly #fs: FileSystem
-  readonly #directory: string
+  readonly #file: OpenFile
+  #facts: Beginning
 
-  constructor(fs: FileSystem, directory: string) {
+  private constructor(fs: FileSystem, file: OpenFile, session: NewSession, facts: Beginning) {
     this.#fs = fs
-    this.#directory = directory
+    this.#file = file
+    this.session = session
+    this.#facts = facts
   }
 
-  path(id: string): string {
-    return join(this.#directory, `${id}.json`)
+  static path(directory: string, id: string): string {
+    return join(directory, `${id}.json`)
   }
 
   /** Begins a record, whole or not at all. */
-  async begin(session: NewSession, boot: string): Promise<void> {
-    const path = this.path(session.id)
-    const text = `${JSON.stringify({ version: 1, session })}\n${JSON.stringify({ boot })}\n`
-    await withFile(this.#fs, path, 'wx', (fd) => this.#fs.write(fd, text)).catch(async (error) => {
-      if (errno(error) !== 'EEXIST') await orAbsent(this.#fs.unlink(path)).catch(() => {})
-      throw error
-    })
+  static async begin(
+    fs: FileSystem,
+    directory: string,
+    session: NewSession,
+    facts: Beginning,
+  ): Promise<Record> {
+    const file = new OpenFile(fs, Record.path(directory, session.id))
+    const text = `${JSON.stringify({ version: 1, session })}\n${JSON.stringify(facts)}\n`
+    await file
+      .use('ax', (fd) => fs.write(fd, text))
+      .catch(async (error) => {
+        if (errno(error) !== 'EEXIST') await orAbsent(fs.unlink(file.path)).catch(() => {})
+        throw error
+      })
+    return new Record(fs, file, session, facts)
   }
 
-  async read(id: string): Promise<Record | undefined> {
-    const text = await orAbsent(this.#fs.readFile(this.path(id), 'utf8'))
-    return text === undefined ? undefined : readRecord(text)
+  static async read(fs: FileSystem, directory: string, id: string): Promise<Record | undefined> {
+    const file = new OpenFile(fs, Record.path(directory, id))
+    const text = await orAbsent(fs.readFile(file.path, 'utf8'))
+    const found = text === undefined ? undefined : readRecord(text)
+    return found && new Record(fs, file, found.session, found.facts)
+  }
+
+  get facts(): Beginning {
+    return this.#facts
   }
 
   /** Adds a fact to a record that exists; a removed session's must not come back. */
-  async note(id: string, facts: Facts, durable = false): Promise<void> {
-    const flags = constants.O_WRONLY | constants.O_APPEND
-    await withFile(this.#fs, this.path(id), flags, async (fd) => {
+  async note(facts: Facts, durable = false): Promise<void> {
+    await this.#file.use(constants.O_WRONLY | constants.O_APPEND, async (fd) => {
       await this.#fs.write(fd, `\n${JSON.stringify(facts)}\n`)
       if (durable) await this.#fs.fdatasync(fd)
     })
+    this.#facts = { ...this.#facts, ...facts }
   }
 
-  async remove(id: string): Promise<void> {
-    await orAbsent(this.#fs.unlink(this.path(id)))
+  letGo(): void {
+    this.#file.letGo()
+  }
+
+  async remove(): Promise<void> {
+    this.letGo()
+    await orAbsent(this.#fs.unlink(this.#file.path))
   }
 }
 
 /** Undefined for what is no record, or one torn while it was made. */
-function readRecord(text: string): Record | undefined {
+function readRecord(text: string): { session: NewSession; facts: Beginning } | undefined {
   const lines = text.split('\n')
   lines.pop() // What follows the last line feed is empty, or torn.
   const [head, ...facts] = lines.map(readLine)

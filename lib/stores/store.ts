@@ -90,8 +90,8 @@ export interface AppendOptions extends StoreOptions {
 
 /**
  * Where sessions and their bytes rest. One verb a method; the caller holds the session's lock, so that of one session
- * only one method runs at a time (`list` excepted). A `session` argument is the very object that `load`, or `append`
- * after it, returned under that lock: a store may carry more in it than the contract names. What was done meanwhile to
+ * only one method runs at a time (`list` excepted). A `session` argument is what `create`, `load`, or `append` after
+ * them, returned under that lock: a store may carry more in it than the contract names. What was done meanwhile to
  * that session it need not show: one that was loaded, accepted and then published may still say `receiving`. Methods may reject with a `BitsError`, which goes to
  * the client as it is; any other rejection is answered with a 5xx, and the client will come back.
  */
@@ -105,11 +105,19 @@ export interface Store {
    * Rejects with `destination-exists` if the name is taken and `overwrite` is off (publishing checks again),
    * `invalid-destination` if it is a folder, `destination-not-found` if its folder does not exist (a store
    * without folders never does), and then leaves nothing behind.
+   * @returns the session as `load` would tell it now
    */
-  create(session: NewSession, options?: StoreOptions): Promise<void>
+  create(session: NewSession, options?: StoreOptions): Promise<Session>
 
   /** The session as it is now, asked of what is really held, never of a memory; undefined if it is not known. */
   load(id: string, options?: StoreOptions): Promise<Session | undefined>
+
+  /**
+   * Gives back what the store keeps open for a session: the caller is about to let go of it. Only for stores of which a
+   * session may be kept from one packet to the next, as long as its lock is, for a second or two, without asking `load`
+   * again. After a method failed it is asked in any case.
+   */
+  release?(session: Session): void
 
   /**
    * Writes a body behind the bytes that are held (`session.received`), in bounded memory, and marks progress even if

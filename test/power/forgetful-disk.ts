@@ -135,6 +135,7 @@ export class ForgetfulDisk {
         const file = this.#file(fd)
         file.bytes = file.bytes.subarray(0, length)
       }),
+    fstat: (fd) => this.#call(() => this.#statusOf(this.#handle(fd))),
     stat: (path) => this.#call(() => this.#status(path)),
     lstat: (path) => this.#call(() => this.#status(path)),
     readFile: (path) =>
@@ -221,8 +222,8 @@ export class ForgetfulDisk {
 
   #openFile(path: string, flags: string | number): number {
     const found = this.#find(path)
-    const makes = flags === 'wx' || (typeof flags === 'number' && (flags & constants.O_CREAT) !== 0)
-    if (flags === 'wx' && found) fail('EEXIST')
+    const makes = flags === 'ax' || (typeof flags === 'number' && (flags & constants.O_CREAT) !== 0)
+    if (flags === 'ax' && found) fail('EEXIST')
     let node = found
     if (!node) {
       if (!makes) fail('ENOENT')
@@ -281,7 +282,10 @@ export class ForgetfulDisk {
   }
 
   #status(path: string) {
-    const node = this.#find(path) ?? fail('ENOENT')
+    return this.#statusOf(this.#find(path) ?? fail('ENOENT'))
+  }
+
+  #statusOf(node: Node) {
     const file = node.kind === 'file'
     return {
       size: file ? node.bytes.length : 0,

@@ -64,12 +64,12 @@ export class ObjectStore implements Store {
     this.#memory = new Memory(memory, part)
   }
 
-  async create(session: NewSession, options: StoreOptions = {}): Promise<void> {
+  async create(session: NewSession, options: StoreOptions = {}): Promise<ObjectSession> {
     await this.#prepare()
     this.#checkName(session)
     const { name, overwrite } = session
     if (!overwrite && (await this.#space.head(name, options))) throw new BitsError('destination-exists')
-    await SessionRecord.begin(this.#space, session, options)
+    return sessionOf(await SessionRecord.begin(this.#space, session, options))
   }
 
   async load(id: string, options: StoreOptions = {}): Promise<ObjectSession | undefined> {

@@ -34,9 +34,11 @@ export class SessionRecord {
   }
 
   /** Begins a record, whole or not at all. */
-  static async begin(space: ObjectSpace, session: NewSession, options: SpaceOptions): Promise<void> {
+  static async begin(space: ObjectSpace, session: NewSession, options: SpaceOptions): Promise<SessionRecord> {
     const facts: Facts = { session, progressed: session.created }
-    await space.put(recordPlace(session.id), serialized(facts), { ...options, condition: 'absent' })
+    const condition = 'absent'
+    const version = await space.put(recordPlace(session.id), serialized(facts), { ...options, condition })
+    return new SessionRecord(space, facts, version)
   }
 
   static async read(

@@ -3,28 +3,32 @@ import { join } from 'node:path'
 import { type FileSystem, orAbsent, withFile, writeAll } from './file-system.ts'
 import type { Body, KeptReply } from './store.ts'
 
-/** The replies of the sessions, a file each. Whether there is one says the session's record. */
-export class Replies {
+/** The reply of a session, a file. Whether it counts says the session's record. */
+export class ReplyFile {
   readonly #fs: FileSystem
-  readonly #directory: string
+  readonly #path: string
+  /** Whether something may stand there: then the session's end has to clear it away. */
+  #mayStand: boolean
 
-  constructor(fs: FileSystem, directory: string) {
+  constructor(fs: FileSystem, directory: string, id: string, mayStand: boolean) {
     this.#fs = fs
-    this.#directory = directory
+    this.#path = join(directory, `${id}.reply`)
+    this.#mayStand = mayStand
   }
 
-  path(id: string): string {
-    return join(this.#directory, `${id}.reply`)
+  /** For an application that may write it itself. */
+  get path(): string {
+    this.#mayStand = true
+    return this.#path
   }
 
-  /** Writes a reply; without a body it is what stands there already, or empty. Its name is not synced. */
+  /** Writes the reply; without a body it is what stands there already, or empty. Its name is not synced. */
   async keep(
-    id: string,
     body: Body | undefined,
     { durable, signal }: { readonly durable: boolean; readonly signal?: AbortSignal | undefined },
   ): Promise<void> {
     const flags = constants.O_WRONLY | constants.O_CREAT | (body ? constants.O_TRUNC : 0)
-    await withFile(this.#fs, this.path(id), flags, async (fd) => {
+    await withFile(this.#fs, this.path, flags, async (fd) => {
       let end = 0
       for await (const chunks of body ?? []) {
         signal?.throwIfAborted()
@@ -34,15 +38,16 @@ export class Replies {
     })
   }
 
-  async load(id: string): Promise<KeptReply | undefined> {
-    const path = this.path(id)
+  async load(): Promise<KeptReply | undefined> {
+    const path = this.#path
     const found = await orAbsent(this.#fs.stat(path))
     if (!found) return undefined
     const read = (start: number, end: number) => this.#fs.createReadStream(path, { start, end })
     return { size: found.size, modified: found.mtimeMs, read }
   }
 
-  async remove(id: string): Promise<void> {
-    await orAbsent(this.#fs.unlink(this.path(id)))
+  /** Also where none was accepted: an earlier try may have left one. */
+  async remove(): Promise<void> {
+    if (this.#mayStand) await orAbsent(this.#fs.unlink(this.#path))
   }
 }

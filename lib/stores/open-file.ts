@@ -1,0 +1,47 @@
+import type { FileSystem } from './file-system.ts'
+
+/**
+ * A file that stays open between its uses, until it is let go: to open and close it costs a fragment of 64 KiB about as
+ * much as to write it.
+ */
+export class OpenFile {
+  readonly path: string
+  readonly #fs: FileSystem
+  #fd: number | undefined
+  #users = 0
+  #isLetGo = false
+
+  constructor(fs: FileSystem, path: string) {
+    this.#fs = fs
+    this.path = path
+  }
+
+  get isOpen(): boolean {
+    return this.#fd !== undefined
+  }
+
+  /** Opens the file if it is not open. There is one use at a time; only one that was given up may still be under way. */
+  async use<T>(flags: string | number, work: (fd: number) => Promise<T>): Promise<T> {
+    this.#users += 1
+    this.#isLetGo = false
+    try {
+      this.#fd ??= await this.#fs.open(this.path, flags)
+      return await work(this.#fd)
+    } catch (error) {
+      this.#isLetGo = true
+      throw error
+    } finally {
+      this.#users -= 1
+      if (this.#isLetGo) this.letGo()
+    }
+  }
+
+  /** Closes the file. Not under a use: the number would soon be that of another file. */
+  letGo(): void {
+    this.#isLetGo = true
+    if (this.#users > 0 || this.#fd === undefined) return
+    // Whatever was promised of it was synced: what its end says now, nobody can act upon.
+    this.#fs.close(this.#fd).catch(() => {})
+    this.#fd = undefined
+  }
+}
