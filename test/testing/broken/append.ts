@@ -184,8 +184,8 @@ export const bytes: Broken[] = [
       const mine = new Set<string>()
       return {
         async create(session) {
-          await good.create(session)
           mine.add(session.id)
+          return good.create(session)
         },
         async load(id) {
           const session = await good.load(id)

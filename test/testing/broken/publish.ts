@@ -17,7 +17,7 @@ const publishing =
       async create(session) {
         if (good.files.has(session.name) && !session.overwrite) throw new BitsError('destination-exists')
         may.set(session.id, session.overwrite)
-        await good.create({ ...session, overwrite: true })
+        return told(await good.create({ ...session, overwrite: true }))
       },
       publish: (session) => look(good.files, told(session), () => good.publish(session)),
     }

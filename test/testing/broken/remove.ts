@@ -151,8 +151,8 @@ export const ends: Broken[] = [
       const mine = new Set<string>()
       return {
         async create(session) {
-          await good.create(session)
           mine.add(session.id)
+          return good.create(session)
         },
         async *list() {
           for await (const session of good.list()) if (mine.has(session.id)) yield session

@@ -1,5 +1,13 @@
-import { BitsError, type Session } from '../../../lib/index.ts'
+import { BitsError, type NewSession, type Session } from '../../../lib/index.ts'
 import { type Broken, inFiles, inMemory, soon, telling } from './kit.ts'
+
+/** What is told of a session that began. */
+const begun = (session: NewSession): Session => ({
+  ...session,
+  state: 'receiving',
+  received: 0,
+  progressed: session.created,
+})
 
 export const sessions: Broken[] = [
   inMemory(
@@ -39,8 +47,9 @@ export const sessions: Broken[] = [
     (good) => ({
       async create(session) {
         const isTaken = good.files.has(session.name) && !session.overwrite
-        await good.create(isTaken ? { ...session, overwrite: true } : session)
+        const begun = await good.create(isTaken ? { ...session, overwrite: true } : session)
         if (isTaken) throw new BitsError('destination-exists')
+        return begun
       },
     }),
   ),
@@ -63,9 +72,10 @@ export const sessions: Broken[] = [
         async create(session) {
           const earlier = byName.get(session.name)
           byName.set(session.name, session.id)
-          await good.create(session)
+          const begun = await good.create(session)
           const replaced = earlier && (await good.load(earlier))
           if (replaced) await good.remove(replaced)
+          return begun
         },
       }
     },
@@ -92,7 +102,7 @@ export const sessions: Broken[] = [
     (good) => ({
       async create(session, options) {
         await soon()
-        if (!options?.signal?.aborted) await good.create(session)
+        return options?.signal?.aborted ? begun(session) : good.create(session)
       },
     }),
   ),
@@ -110,8 +120,8 @@ export const sessions: Broken[] = [
       const mine = new Set<string>()
       return {
         async create(session) {
-          await good.create(session)
           mine.add(session.id)
+          return good.create(session)
         },
         load: async (id) => (mine.has(id) ? good.load(id) : undefined),
       }
@@ -125,7 +135,7 @@ export const sessions: Broken[] = [
       return {
         async create(session) {
           owners.set(session.id, session.owner)
-          await good.create(session)
+          return good.create(session)
         },
         async load(id) {
           const session = await good.load(id)
@@ -166,6 +176,7 @@ export const sessions: Broken[] = [
       create: (session) =>
         good.create(session).catch((error) => {
           if (error.code !== 'destination-not-found') throw error
+          return begun(session)
         }),
     })),
   ),
