@@ -17,23 +17,53 @@ export interface Growth {
   readonly fragment: number
   /** A fragment of an upload that is 4 GiB long already. */
   readonly far: number
+  /** A fragment of an upload that began ten days ago, and has had 1,000. */
+  readonly old: number
+  /** With durability 'fragment', where each fragment adds to the record: the first 50 of an upload, and 50 after 1,000. */
+  readonly noted: number
+  readonly oldNoted: number
   /** All sessions. */
   readonly list: number
   readonly sweep: number
 }
 
-const program = fileURLToPath(new URL('./servers/growth.mjs', import.meta.url))
-const counts = { quick: [0, 1000], whole: [0, 1000, 10_000, 100_000] }
+/** The columns of growth tables. */
+export const columns = {
+  sessions: 'sessions',
+  startUp: 'start-up',
+  first: 'first',
+  create: 'create',
+  fragment: 'fragment',
+  far: 'at 4 GiB',
+  old: 'old',
+  noted: 'noted',
+  oldNoted: 'old noted',
+  list: 'list',
+  sweep: 'sweep',
+} satisfies Record<keyof Growth, string>
 
-/** Fills a directory with sessions, and has a fresh process work beside them. */
+const program = fileURLToPath(new URL('./servers/growth.mjs', import.meta.url))
+const counts = { quick: [0, 1000], whole: [0, 1000, 100_000] }
+/** Seconds, for the estimate: whatever the number of sessions, and for each of them. */
+const [Begin, Each] = [6, 0.0011]
+
+export const estimateGrowth = (isQuick: boolean): number =>
+  counts[isQuick ? 'quick' : 'whole'].reduce((sum, sessions) => sum + Begin + sessions * Each, 0)
+
+/**
+ * Fills a directory with sessions, and has a fresh process work beside them. In memory: what grows with the number of
+ * sessions is work, and a disk that has to be filled with them first would take minutes for it.
+ */
 export async function measureGrowth(isQuick: boolean, node: string): Promise<Growth[]> {
-  const rooms = new Rooms('disk')
+  const rooms = new Rooms('tmpfs')
   const found: Growth[] = []
   try {
     for (const sessions of isQuick ? counts.quick : counts.whole) {
       const directory = await rooms.make()
-      await ask([node, program, directory, 'fill', String(sessions)])
-      found.push({ sessions, ...JSON.parse(await ask([node, program, directory, 'work'])) })
+      const half = [node, program, directory, 'fill', String(sessions / 2)]
+      await Promise.all([ask(0, half), ask(1, half)])
+      found.push({ sessions, ...JSON.parse(await ask(0, [node, program, directory, 'work'])) })
+      await rooms.clear()
     }
     return found
   } finally {
@@ -42,8 +72,8 @@ export async function measureGrowth(isQuick: boolean, node: string): Promise<Gro
 }
 
 /** The line that a program prints. */
-async function ask(command: readonly string[]): Promise<string> {
-  const child = start(0, command)
+async function ask(core: 0 | 1, command: readonly string[]): Promise<string> {
+  const child = start(core, command)
   const lines = createInterface({ input: child.stdout ?? process.stdin })
   const gone = once(child, 'exit').then(([code]) => Promise.reject(new Error(`growth ended with ${code}`)))
   const [line] = await Promise.race([once(lines, 'line'), gone])
@@ -51,12 +81,13 @@ async function ask(command: readonly string[]): Promise<string> {
   return line
 }
 
-const columns = ['sessions', 'startUp', 'first', 'create', 'fragment', 'far', 'list', 'sweep'] as const
+const keys = Object.keys(columns) as (keyof Growth)[]
+const Width = 11
 
 export const growthTable = (found: readonly Growth[]): string =>
   [
     'growth, in milliseconds',
-    columns.map((column) => column.padStart(10)).join(''),
-    ...found.map((row) => columns.map((column) => number(row[column]).padStart(10)).join('')),
+    keys.map((key) => columns[key].padStart(Width)).join(''),
+    ...found.map((row) => keys.map((key) => number(row[key]).padStart(Width)).join('')),
     '',
   ].join('\n')
