@@ -33,11 +33,12 @@ export class Rooms {
 
   /**
    * After a run. Many files stay on a disk until the case is over, for removing them slows the run that follows. What is
-   * large goes at once, and the disk comes to rest; memory too, so that the next run gets the same, which is warm.
+   * large goes at once, before the disk has written all of it, and the disk comes to rest; memory too, so that the next
+   * run gets the same, which is warm.
    */
   async leave(isLarge: boolean): Promise<void> {
-    if (this.#place === 'disk') spawnSync('sync', ['-f', ...this.#made])
     if (isLarge || this.#place === 'tmpfs') await this.clear()
+    if (this.#place === 'disk') spawnSync('sync', ['-f', parents.disk])
   }
 
   async clear(): Promise<void> {

@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 
-/** Alike for all servers: glibc gives memory back, and asks for it again, at moments that cost up to 1.6 x. */
-const allocator = {
+/** Alike for all servers. */
+const environment = {
+  NODE_ENV: 'production',
+  // glibc gives memory back, and asks for it again, at moments that cost up to 1.6 x.
   MALLOC_TRIM_THRESHOLD_: '1073741824',
   MALLOC_TOP_PAD_: '16777216',
   MALLOC_MMAP_THRESHOLD_: '1073741824',
@@ -18,7 +20,7 @@ export function start(core: 0 | 1, command: readonly string[]): ChildProcess {
   const [file = '', ...args] = canPin ? ['taskset', '-c', String(core), ...command] : command
   return spawn(file, args, {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    env: { ...process.env, ...allocator },
+    env: { ...process.env, ...environment },
   })
 }
 

@@ -9,7 +9,7 @@ export const [, , directory = '', ...words] = process.argv
 
 /**
  * Listens on a free port of the loopback and prints it. SIGUSR2 collects garbage, and then prints so. SIGTERM is an end in
- * order, so that a profile is written.
+ * order, so that a profile is written; so is the end of whoever started it.
  * @param {import('node:http').RequestListener} listener
  * @param {import('node:http').ServerOptions} [options]
  */
@@ -26,4 +26,5 @@ export function serve(listener, options) {
     console.log('collected')
   })
   process.on('SIGTERM', () => process.exit())
+  process.on('disconnect', () => process.exit())
 }
