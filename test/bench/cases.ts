@@ -1,5 +1,6 @@
 import type { Case, Contestant, Place } from './case.ts'
 import {
+  bare,
   beside,
   bits,
   bitsFragment,
@@ -8,6 +9,7 @@ import {
   discard,
   multer,
   nginx,
+  packets,
   pipeline,
   tus,
 } from './contestants.ts'
@@ -24,33 +26,32 @@ const sizes = [
   { name: '5 MiB', fragment: 5 * MiB, size: 80 * MiB },
   { name: '64 MiB', fragment: 64 * MiB, size: 128 * MiB },
 ]
-const durabilities = [bits, bitsNone, bitsFragment]
-const receivers = [bits, pipeline, ceiling, tus, discard]
 /** Those of the quick run. */
 const quickSizes = ['64 KiB', '1 MiB', '5 MiB']
+/** Durability is measured where there is a disk: memory has nothing to sync. */
+const durabilities = [bits, bitsNone, bitsFragment]
 
 export function cases(isQuick: boolean): Case[] {
   const places: Place[] = isQuick ? ['tmpfs'] : ['tmpfs', 'disk']
   return [
-    ...places.flatMap((place) => [...fragments(place, isQuick), ...small(place, isQuick), ...large(place)]),
+    ...places.flatMap((place) => [
+      ...fragments(place, isQuick),
+      small(place, isQuick),
+      large(place, isQuick),
+    ]),
     ...silent(isQuick),
-    ...apps(),
+    ...apps(isQuick),
   ]
 }
 
 function fragments(place: Place, isQuick: boolean): Case[] {
   const chosen = sizes.filter(({ name }) => !isQuick || quickSizes.includes(name))
   const counts = isQuick ? [8] : [1, 8]
-  const contestants = {
-    quick: receivers.filter((one) => one !== discard),
-    tmpfs: receivers,
-    disk: [...receivers, bitsNone, bitsFragment],
-  }[isQuick ? 'quick' : place]
   return chosen.flatMap(({ name, fragment, size }) =>
     counts.map((uploads) => ({
       name: `fragments ${name}, ${uploads} at once, ${place}`,
       place,
-      contestants,
+      contestants: receivers(place, isQuick, uploads),
       uploads,
       size,
       fragment,
@@ -59,43 +60,50 @@ function fragments(place: Place, isQuick: boolean): Case[] {
   )
 }
 
-/** Create-Session, Fragment, Close-Session. */
-const small = (place: Place, isQuick: boolean): Case[] => [
-  {
-    name: `whole files of 1 KiB, 8 at once, ${place}`,
-    place,
-    contestants: isQuick ? [bits, tus, multer] : [...durabilities, tus, multer, pipeline, ceiling],
-    uploads: 8,
-    size: KiB,
-    fragment: KiB,
-    unit: 'files/s',
-  },
-]
+function receivers(place: Place, isQuick: boolean, uploads: number): Contestant[] {
+  if (place === 'disk') return [...durabilities, pipeline, ...(uploads > 1 ? [ceiling, tus] : [])]
+  return [bits, pipeline, ceiling, tus, ...(isQuick ? [] : [discard])]
+}
 
-function large(place: Place): Case[] {
-  if (!nginxBinary) return []
-  const contestants: Contestant[] = [bits, nginx]
+/** Create-Session, Fragment, Close-Session. */
+function small(place: Place, isQuick: boolean): Case {
+  const contestants = {
+    quick: [bits, tus, multer, packets],
+    tmpfs: [bits, tus, multer, packets, pipeline, ceiling],
+    disk: [...durabilities, tus, multer, pipeline],
+  }[isQuick ? 'quick' : place]
+  const name = `whole files of 1 KiB, 8 at once, ${place}`
+  return { name, place, contestants, uploads: 8, size: KiB, fragment: KiB, unit: 'files/s' }
+}
+
+function large(place: Place, isQuick: boolean): Case {
+  const contestants = [
+    ...(place === 'disk' ? [bits, bitsNone] : [bits]),
+    ...(nginxBinary ? [nginx] : []),
+    ceiling,
+    ...(place === 'disk' || isQuick ? [] : [discard]),
+  ]
   const size = 1024 * MiB
   const name = `one file of 1 GiB, ${place}`
-  return [{ name, place, contestants, uploads: 1, size, fragment: size, unit: 'MB/s', files: 1 }]
+  return { name, place, contestants, uploads: 1, size, fragment: size, unit: 'MB/s', files: 1 }
 }
 
 const silent = (isQuick: boolean): Case[] =>
   (isQuick ? [500] : [2000, 5000]).map((uploads) => ({
     name: `${uploads} silent uploads`,
     place: 'tmpfs',
-    contestants: [bits, tus, discard],
+    contestants: isQuick ? [bits, discard] : [bits, tus, discard],
     uploads,
     size: 64 * MiB,
     fragment: MiB,
     unit: 'bytes/upload',
   }))
 
-const apps = (): Case[] => [
+const apps = (isQuick: boolean): Case[] => [
   {
     name: 'GET / beside uploads',
     place: 'tmpfs',
-    contestants: beside('get'),
+    contestants: [...beside('get'), ...(isQuick ? [] : [bare])],
     uploads: 8,
     size: 100,
     fragment: 100,

@@ -16,11 +16,16 @@ export const pipeline = server('pipeline', 'pipeline', 'put', true)
 export const ceiling = server('ceiling', 'ceiling', 'put', true)
 export const tus = server('tus', 'tus', 'tus', true)
 export const multer = server('multer', 'multer', 'form', true)
-export const discard = server('discard', 'discard', 'put', false)
 export const nginx: Contestant = { name: 'nginx', server: 'nginx', dialect: 'dav', keeps: true }
+
+/** Limits: what it costs to hear a client at all, and to hear all that BITS makes it say. */
+export const discard = server('discard', 'discard', 'put', false)
+export const packets = server('packets', 'packets', 'override', false)
 
 /** The app itself, without uploads: the middleware beside it, and not. */
 export const beside = (dialect: 'get' | 'post'): Contestant[] => [
   server('with', 'app', dialect, false, 'with'),
   server('without', 'app', dialect, false, 'without'),
 ]
+/** Neither the middleware nor Express. */
+export const bare = server('bare', 'bare', 'get', false)

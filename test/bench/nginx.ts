@@ -38,7 +38,10 @@ const isOpen = (port: number): Promise<boolean> =>
     }).on('error', () => resolve(false))
   })
 
-/** The temporary body lies on the file system of the destination: else it would be copied. */
+/**
+ * The temporary body lies on the file system of the destination: else it would be copied. A PUT's body always goes through
+ * a file; the buffer is what is written at once, and 16k cost 1.5 times the processor's time, 1m no less than 512k.
+ */
 const configuration = (port: number, directory: string): string => `
 daemon off;
 master_process off;

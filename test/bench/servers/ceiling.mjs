@@ -1,8 +1,9 @@
 /**
  * The best receiver that can be made by hand of `node:http`, to know what Node can do: files stay open between fragments,
  * their offsets are in memory, a fragment up to 1 MiB is one write, of a larger one a batch gathers while the one before
- * is written. It promises nothing: no session, no lock, no sync, no resumption, no time-out. Synchronous writes would be
- * faster still, and let everybody wait while the disk does: that is no server.
+ * is written (smaller batches cost 1.4 times the processor's time at 5 MiB). It promises nothing: no session, no lock, no
+ * sync, no resumption, no time-out. Synchronous writes would be faster still, and let everybody wait while the disk does:
+ * that is no server.
  */
 import { close, open, writev } from 'node:fs'
 import { putApp } from './put.mjs'
