@@ -1,4 +1,5 @@
 import type { Case } from './case.ts'
+import { LoadClient } from './load-client.ts'
 import { type Spread, spreadOf } from './median.ts'
 import { Rooms } from './places.ts'
 import { type RunOptions, run, type Seen } from './run.ts'
@@ -17,33 +18,45 @@ export interface Row {
 export interface Result {
   readonly name: string
   readonly unit: Case['unit']
+  /** How long all its runs took. */
+  readonly seconds: number
   readonly rows: readonly Row[]
   /** Why there are none. */
   readonly failure?: string
 }
 
 /** Runs a case's contestants in turns, A B A B ...: what changes in the machine meanwhile changes for all. */
-export async function measure(wanted: Case, rounds: number, options: RunOptions): Promise<Result> {
+export async function measure(
+  wanted: Case,
+  options: RunOptions & { readonly rounds: number },
+): Promise<Result> {
   const { name, unit, contestants } = wanted
+  const began = performance.now()
+  const seconds = (): number => (performance.now() - began) / 1000
   const rooms = new Rooms(wanted.place)
   const seen = contestants.map((): Seen[] => [])
+  // What a client holds it holds until it ends.
+  const isFresh = unit === 'bytes/upload'
+  let load = new LoadClient()
   try {
-    for (let round = 0; round < rounds; round += 1) {
+    for (let round = 0; round < options.rounds; round += 1) {
       for (const [index, contestant] of contestants.entries()) {
-        seen[index]?.push(await run(wanted, contestant, await rooms.make(), options))
+        seen[index]?.push(await run(load, wanted, contestant, await rooms.make(), options))
+        if (isFresh) {
+          await load.end()
+          load = new LoadClient()
+        }
         await rooms.leave(unit === 'MB/s')
       }
     }
   } catch (error) {
-    return { name, unit, rows: [], failure: String(error) }
+    return { name, unit, seconds: seconds(), rows: [], failure: String(error) }
   } finally {
+    await load.end()
     await rooms.clear()
   }
-  return {
-    name,
-    unit,
-    rows: contestants.map((contestant, index) => rowOf(contestant.name, seen[index] ?? [])),
-  }
+  const rows = contestants.map((contestant, index) => rowOf(contestant.name, seen[index] ?? []))
+  return { name, unit, seconds: seconds(), rows }
 }
 
 const rowOf = (contestant: string, seen: readonly Seen[]): Row => ({

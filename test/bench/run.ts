@@ -1,11 +1,8 @@
-import type { ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { Case, Contestant } from './case.ts'
 import { checkFiles } from './check.ts'
-import type { Job, Pressed, Word } from './load/job.ts'
-import { end, memory, processorTime, start } from './process.ts'
+import type { LoadClient } from './load-client.ts'
+import { memory, processorTime } from './process.ts'
 import { type Server, type ServerOptions, startServer } from './server.ts'
 
 /** What one run of one contestant showed. */
@@ -30,91 +27,86 @@ export interface RunOptions extends ServerOptions {
 const HeldBytes = 1024
 /** Silent uploads that are there before measuring begins, as a share of those that are measured. */
 const HeldBefore = 0.1
-const client = fileURLToPath(new URL('./load/main.ts', import.meta.url))
 
-/** A fresh server, a fresh client, one job. */
+/** What is counted for a unit, and how many of it are one. */
+const units = {
+  'MB/s': { counted: 'bytes', each: 1e6 },
+  'files/s': { counted: 'files', each: 1 },
+  'requests/s': { counted: 'requests', each: 1 },
+} as const
+
+/** A fresh server, one job. */
 export async function run(
+  load: LoadClient,
   wanted: Case,
   contestant: Contestant,
   directory: string,
   options: RunOptions,
 ): Promise<Seen> {
-  // Both at once: to begin takes each of them longer than a quick measurement.
-  const load = start(1, [process.execPath, ...process.execArgv, client])
-  const server = await startServer(contestant, directory, options).catch(async (error) => {
-    await end(load)
-    throw error
-  })
+  const server = await startServer(contestant, directory, options)
   try {
-    const { dialect } = contestant
-    const { uploads, size, fragment, files } = wanted
-    const work = { port: server.port, dialect, uploads, size, fragment }
-    if (wanted.unit === 'bytes/upload') {
-      // What the first of them cost is the server's own: compiled code, a heap that has grown.
-      const first = uploads * HeldBefore
-      const hold = { ...work, kind: 'hold', sent: HeldBytes } as const
-      await perform(load, server, { ...hold, from: 0, uploads: first })
-      const before = await atRest(server)
-      await perform(load, server, { ...hold, from: first })
-      return { value: ((await atRest(server)) - before) / uploads, peak: memory(server.pid).peak }
-    }
-    const { warmUp, time } = options
-    const measure = files === undefined ? { time } : { files }
-    const { pressed, sent, cpu } = await perform(load, server, { ...work, kind: 'press', warmUp, measure })
-    const { peak } = memory(server.pid)
-    if (!pressed) throw new Error('Nothing was measured')
-    if (contestant.keeps) await checkFiles(directory, sent)
-    const count = amount(wanted, pressed)
-    return {
-      value: count / pressed.seconds,
-      cpu: (cpu / count) * 1000,
-      peak,
-      client: pressed.cpu / pressed.seconds,
-    }
+    const { unit } = wanted
+    if (unit === 'bytes/upload') return await hold(load, server, wanted, contestant)
+    return await press(load, server, { ...wanted, unit }, contestant, directory, options)
   } finally {
-    await end(load)
     await server.stop()
   }
 }
 
-/** MB, files or requests. */
-function amount({ unit }: Case, { bytes, files, requests }: Pressed): number {
-  if (unit === 'MB/s') return bytes / 1e6
-  return unit === 'files/s' ? files : requests
+/** What uploads cost that are there, and silent. The client keeps them as long as it lives. */
+async function hold(
+  load: LoadClient,
+  server: Server,
+  { uploads, size, fragment }: Case,
+  { dialect }: Contestant,
+): Promise<Seen> {
+  // What the first of them cost is the server's own: compiled code, a heap that has grown.
+  const first = uploads * HeldBefore
+  const job = { kind: 'hold', port: server.port, dialect, size, fragment, sent: HeldBytes } as const
+  await load.perform(server, { ...job, from: 0, uploads: first })
+  const before = await atRest(server)
+  await load.perform(server, { ...job, from: first, uploads })
+  return { value: ((await atRest(server)) - before) / uploads, peak: memory(server.pid).peak }
 }
 
-interface Performance {
-  readonly pressed: Pressed | undefined
-  readonly sent: readonly { name: string; size: number; salt: number }[]
-  readonly cpu: number
-}
-
-/** Has the client do a job, and looks at the server when measuring begins and when it ends. */
-function perform(load: ChildProcess, server: Server, job: Job): Promise<Performance> {
-  let began = 0
-  let cpu = 0
-  let pressed: Pressed | undefined
-  const result = new Promise<Performance>((resolve, reject) => {
-    load.on('message', (word: Word) => {
-      if (word.type === 'begin') began = processorTime(server.pid)
-      else if (word.type === 'end') {
-        cpu = processorTime(server.pid) - began
-        pressed = word
-      } else if (word.type === 'failed') reject(new Error(`The load client failed: ${word.reason}`))
-      else resolve({ pressed, sent: word.type === 'done' ? word.sent : [], cpu })
-    })
-    void once(load, 'exit').then(() => reject(new Error('The load client ended')))
+async function press(
+  load: LoadClient,
+  server: Server,
+  { uploads, size, fragment, files, unit }: Case & { readonly unit: keyof typeof units },
+  { dialect, keeps }: Contestant,
+  directory: string,
+  { warmUp, time }: RunOptions,
+): Promise<Seen> {
+  const { counted, each } = units[unit]
+  const { pressed, sent, cpu } = await load.perform(server, {
+    kind: 'press',
+    port: server.port,
+    dialect,
+    uploads,
+    size,
+    fragment,
+    counted,
+    warmUp,
+    measure: files === undefined ? { time } : { files },
   })
-  load.send(job)
-  return result
+  const { peak } = memory(server.pid)
+  if (!pressed) throw new Error('Nothing was measured')
+  if (keeps) await checkFiles(directory, sent)
+  const count = pressed[counted] / each
+  return {
+    value: count / pressed.seconds,
+    cpu: (cpu / count) * 1000,
+    peak,
+    client: pressed.cpu / pressed.seconds,
+  }
 }
 
 /** The server's memory, garbage collected, when it has nothing to do any more. */
 async function atRest(server: Server): Promise<number> {
   let before = -1
-  for (let now = processorTime(server.pid); now - before > 0.002; now = processorTime(server.pid)) {
+  for (let now = processorTime(server.pid); now - before > 0.001; now = processorTime(server.pid)) {
     before = now
-    await delay(200)
+    await delay(100)
   }
   await server.collect()
   return memory(server.pid).now

@@ -16,8 +16,10 @@ export interface PressJob extends Work {
   readonly kind: 'press'
   /** Milliseconds until measuring begins. */
   readonly warmUp: number
-  /** Milliseconds to be measured; whatever is under way then comes to its end unmeasured. Or files for each connection. */
+  /** Milliseconds to be measured; requests under way then come to their end unmeasured. Or files for each connection. */
   readonly measure: { readonly time: number } | { readonly files: number }
+  /** What the case is about: of this there has to be something, and if it takes longer. */
+  readonly counted: keyof Counts
 }
 
 /** Uploads that begin, send a little of their first fragment, and then are silent. */
@@ -39,12 +41,16 @@ export interface Sent {
   readonly salt: number
 }
 
+/** What was done. */
+export interface Counts {
+  bytes: number
+  requests: number
+  files: number
+}
+
 /** What came of the time that was measured. */
-export interface Pressed {
+export interface Pressed extends Readonly<Counts> {
   readonly seconds: number
-  readonly bytes: number
-  readonly requests: number
-  readonly files: number
   /** The client's own, in seconds of processor time. */
   readonly cpu: number
 }
