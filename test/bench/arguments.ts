@@ -3,27 +3,37 @@ import { parseArgs } from 'node:util'
 
 export interface Arguments {
   readonly isQuick: boolean
-  /** Where the figures go as JSON. */
+  /** Where the figures go as JSON, and as tables in Markdown. */
   readonly json: string | undefined
+  readonly markdown: string | undefined
   /** The Node for the servers, and what it says of itself. */
   readonly node: string
   readonly version: string
   readonly rounds: number
+  /** Milliseconds that a run is measured, and those before. */
+  readonly time: number
+  readonly warmUp: number
   /** Where profiles go. */
   readonly profile: string | undefined
   /** Words of which a case's name has to have one; none: all cases. */
   readonly filters: readonly string[]
 }
 
-export const usage = `node --import tsx test/bench/main.ts [--quick] [--json FILE] [--node PATH] [--rounds N] [--profile DIR] [FILTER...]
+export const usage = `npm run bench -- [--quick] [--json FILE] [--markdown FILE] [--node PATH] [--rounds N] [--time MS]
+                 [--profile DIR] [FILTER...]
 
-  --quick        the most telling cases, briefly: under two minutes; all of them take most of an hour
-  --json FILE    writes all figures
-  --node PATH    the Node that servers run on; default: this one
-  --rounds N     runs of each server in each case; default 5, quick 3
-  --profile DIR  writes processor profiles of the servers, which makes them slower
-  FILTER         only cases with one of these in their names, such as "64 KiB", disk or growth
+  --quick          the most telling cases, briefly: under two minutes; all of them take about 25
+  --json FILE      writes all figures
+  --markdown FILE  writes the tables that the README has
+  --node PATH      the Node that servers run on; default: this one
+  --rounds N       runs of each server in each case; default 3
+  --time MS        how long a run is measured, after a warm-up; default 1000, quick 400
+  --profile DIR    writes processor profiles of the servers, which makes them slower
+  FILTER           only cases with one of these in their names, such as "64 KiB", disk or growth
 `
+
+/** Of the time that is measured: what a server compiles and opens first is done by then. */
+const WarmUp = 0.75
 
 export function readArguments(words: readonly string[]): Arguments {
   const { values, positionals } = parseArgs({
@@ -32,14 +42,33 @@ export function readArguments(words: readonly string[]): Arguments {
     options: {
       quick: { type: 'boolean', default: false },
       json: { type: 'string' },
+      markdown: { type: 'string' },
       node: { type: 'string', default: process.execPath },
-      rounds: { type: 'string' },
+      rounds: { type: 'string', default: '3' },
+      time: { type: 'string' },
       profile: { type: 'string' },
     },
   })
-  const { quick, json, node, profile } = values
-  const rounds = Number(values.rounds ?? (quick ? 3 : 5))
-  if (!Number.isSafeInteger(rounds) || rounds < 1) throw new TypeError(`--rounds takes a number\n\n${usage}`)
+  const { quick, json, markdown, node, profile } = values
+  const rounds = readCount('rounds', values.rounds)
+  const time = readCount('time', values.time ?? (quick ? '400' : '1000'))
   const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()
-  return { isQuick: quick, json, node, version, rounds, profile, filters: positionals }
+  return {
+    isQuick: quick,
+    json,
+    markdown,
+    node,
+    version,
+    rounds,
+    time,
+    warmUp: Math.round(time * WarmUp),
+    profile,
+    filters: positionals,
+  }
+}
+
+function readCount(name: string, value: string): number {
+  const count = Number(value)
+  if (!Number.isSafeInteger(count) || count < 1) throw new TypeError(`--${name} takes a number\n\n${usage}`)
+  return count
 }

@@ -1,55 +1,56 @@
 /** The benchmark: see {@link usage}. The package has to be built before. */
 import { writeFile } from 'node:fs/promises'
-import { cpus, release } from 'node:os'
 import { readArguments } from './arguments.ts'
 import { cases } from './cases.ts'
-import { growthTable, measureGrowth } from './growth.ts'
-import { nginx } from './nginx.ts'
+import { duration, estimate } from './estimate.ts'
+import { estimateGrowth, growthTable, measureGrowth } from './growth.ts'
+import { machine, machineLine, reservations } from './machine.ts'
+import { markdown } from './markdown.ts'
 import { whyNot } from './places.ts'
-import { canPin } from './process.ts'
+import type { Report } from './report.ts'
 import { measure, type Result } from './rounds.ts'
 import { table } from './table.ts'
 import { judge, verdictLines } from './targets.ts'
 
-const { isQuick, json, node, version, rounds, profile, filters } = readArguments(process.argv.slice(2))
+const given = readArguments(process.argv.slice(2))
+const { isQuick, node, rounds, time, filters } = given
 const isWanted = (name: string): boolean =>
   filters.length === 0 || filters.some((word) => name.includes(word))
-const options = { node, profile, ...(isQuick ? { warmUp: 400, time: 500 } : { warmUp: 1000, time: 2000 }) }
+const wanted = cases(isQuick).filter(({ name }) => isWanted(name))
+const isGrowthWanted = isWanted('growth')
+if (wanted.length === 0 && !isGrowthWanted) throw new Error(`There is no case of this name: ${filters}`)
 
-const machine = {
-  node: version,
-  cpu: cpus()[0]?.model,
-  cores: cpus().length,
-  kernel: release(),
-  pinned: canPin,
-}
-console.log(`Servers on Node ${version}, ${machine.cores} x ${machine.cpu}, ${rounds} rounds`)
-if (!canPin) console.log('NOT PINNED: server and client may share a core')
-if (!nginx) console.log('NOT RUN, for there is no nginx: to get one, run .ci/nginx')
-console.log('')
+const on = machine(given.version)
+const expected =
+  wanted.reduce((sum, one) => sum + estimate(one, given), 0) + (isGrowthWanted ? estimateGrowth(isQuick) : 0)
+const heading = [machineLine(on), `${rounds} rounds, about ${duration(expected)}`, ...reservations(on)]
+console.log(`${heading.join('\n')}\n`)
+
+const began = performance.now()
+const secondsSince = (then: number): number => (performance.now() - then) / 1000
 
 const results: Result[] = []
-for (const wanted of cases(isQuick).filter(({ name }) => isWanted(name))) {
-  const hindrance = await whyNot(wanted.place)
+for (const one of wanted) {
+  const hindrance = await whyNot(one.place)
   if (hindrance !== undefined) {
-    console.log(`NOT RUN, for ${hindrance}: ${wanted.name}\n`)
+    console.log(`NOT RUN, for ${hindrance}: ${one.name}\n`)
     continue
   }
-  const result = await measure(wanted, rounds, options)
+  const result = await measure(one, given)
   results.push(result)
   console.log(table(result))
 }
 
-const growth = isWanted('growth') ? await measureGrowth(isQuick, node) : []
-if (growth.length > 0) console.log(growthTable(growth))
-if (results.length + growth.length === 0) throw new Error(`There is no case of this name: ${filters}`)
+const hindrance = isGrowthWanted ? await whyNot('tmpfs') : undefined
+if (hindrance !== undefined) console.log(`NOT RUN, for ${hindrance}: growth\n`)
+const growthBegan = performance.now()
+const growth = isGrowthWanted && hindrance === undefined ? await measureGrowth(isQuick, node) : []
+if (growth.length > 0) console.log(`${growthTable(growth)}  took ${duration(secondsSince(growthBegan))}\n`)
 
 const verdicts = judge(results)
-console.log(verdictLines(verdicts))
-if (json !== undefined) {
-  await writeFile(
-    json,
-    `${JSON.stringify({ machine, isQuick, rounds, results, growth, verdicts }, null, 2)}\n`,
-  )
-}
+const seconds = secondsSince(began)
+console.log(`${verdictLines(verdicts)}\nAll took ${duration(seconds)}`)
+const report: Report = { machine: on, isQuick, rounds, time, seconds, results, growth, verdicts }
+if (given.json !== undefined) await writeFile(given.json, `${JSON.stringify(report, null, 2)}\n`)
+if (given.markdown !== undefined) await writeFile(given.markdown, markdown(report))
 if (results.some(({ failure }) => failure !== undefined)) process.exitCode = 1

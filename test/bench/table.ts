@@ -1,3 +1,4 @@
+import { duration } from './estimate.ts'
 import type { Result, Row } from './rounds.ts'
 
 const units = {
@@ -8,7 +9,7 @@ const units = {
 } satisfies Record<Result['unit'], string>
 
 /** A result in lines. The last column is the first contestant's value, as a multiple of the row's. */
-export function table({ name, unit, rows, failure }: Result): string {
+export function table({ name, unit, seconds, rows, failure }: Result): string {
   if (failure !== undefined) return `${name}: ${failure}\n`
   const [first] = rows
   const lines = [
@@ -21,6 +22,7 @@ export function table({ name, unit, rows, failure }: Result): string {
   return lines
     .map((line) => `${line.map((cell, column) => align(cell, column, widths[column] ?? 0)).join('  ')}\n`)
     .join('')
+    .concat(`  took ${duration(seconds)}\n`)
 }
 
 const cells = ({ contestant, value, cpu, peak, client }: Row, first: Row | undefined): string[] => [
