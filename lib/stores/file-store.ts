@@ -32,8 +32,8 @@ interface FileSession extends Session {
   readonly reply: ReplyFile
 }
 
-/** Record, part, a second name of the part, and reply. */
-const kinds = ['json', 'part', 'out', 'reply']
+/** Record, its next form, part, a second name of the part, and reply. */
+const kinds = ['json', 'new', 'part', 'out', 'reply']
 
 /** What a crash left in the sessions' directory is cleared away when it is this old, in milliseconds. */
 const LitterAge = 60 * 1000
@@ -242,7 +242,7 @@ export class FileStore implements Store {
       if (readGuid(id) !== id || !kinds.includes(kind ?? '')) continue
       try {
         const session = await this.load(id)
-        if (!session || (isPart(kind) && isSpent(session)))
+        if (!session || kind === 'new' || (isPart(kind) && isSpent(session)))
           await this.#clear(join(this.#directories.sessions, name))
         else if (kind === 'json') yield session
       } catch (error) {

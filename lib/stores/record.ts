@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
-import { join } from 'node:path'
-import { errno, type FileSystem, orAbsent } from './file-system.ts'
+import { dirname, join } from 'node:path'
+import { errno, type FileSystem, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import { OpenFile } from './open-file.ts'
 import type { Acceptance, NewSession } from './store.ts'
 
@@ -25,6 +25,9 @@ interface Facts {
 /** All facts; one of them is there from the beginning. */
 type Beginning = Facts & { readonly boot: string }
 
+/** Facts after which a record is written anew: what is read again and again must not grow with the upload. */
+const MostFacts = 1000
+
 /**
  * The record of a session: its beginning, and all facts since. It is a journal, a line of JSON a fact: a fact costs one
  * small append, nothing is ever written in place, and a line that a crash tore is a fact that did not happen. Hence the
@@ -35,12 +38,14 @@ export class Record {
   readonly #fs: FileSystem
   readonly #file: OpenFile
   #facts: Beginning
+  #count: number
 
-  private constructor(fs: FileSystem, file: OpenFile, session: NewSession, facts: Beginning) {
+  private constructor(fs: FileSystem, file: OpenFile, { session, facts, count }: Contents) {
     this.#fs = fs
     this.#file = file
     this.session = session
     this.#facts = facts
+    this.#count = count
   }
 
   static path(directory: string, id: string): string {
@@ -55,21 +60,20 @@ export class Record {
     facts: Beginning,
   ): Promise<Record> {
     const file = new OpenFile(fs, Record.path(directory, session.id))
-    const text = `${JSON.stringify({ version: 1, session })}\n${JSON.stringify(facts)}\n`
     await file
-      .use('ax', (fd) => fs.write(fd, text))
+      .use('ax', (fd) => fs.write(fd, textOf(session, facts)))
       .catch(async (error) => {
         if (errno(error) !== 'EEXIST') await orAbsent(fs.unlink(file.path)).catch(() => {})
         throw error
       })
-    return new Record(fs, file, session, facts)
+    return new Record(fs, file, { session, facts, count: 1 })
   }
 
   static async read(fs: FileSystem, directory: string, id: string): Promise<Record | undefined> {
     const file = new OpenFile(fs, Record.path(directory, id))
     const text = await orAbsent(fs.readFile(file.path, 'utf8'))
     const found = text === undefined ? undefined : readRecord(text)
-    return found && new Record(fs, file, found.session, found.facts)
+    return found && new Record(fs, file, found)
   }
 
   get facts(): Beginning {
@@ -78,11 +82,32 @@ export class Record {
 
   /** Adds a fact to a record that exists; a removed session's must not come back. */
   async note(facts: Facts, durable = false): Promise<void> {
+    const all = { ...this.#facts, ...facts }
+    if (durable && this.#count >= MostFacts) await this.#replace(all)
+    else await this.#append(facts, durable)
+    this.#facts = all
+    this.#count += 1
+  }
+
+  async #append(facts: Facts, durable: boolean): Promise<void> {
     await this.#file.use(constants.O_WRONLY | constants.O_APPEND, async (fd) => {
       await this.#fs.write(fd, `\n${JSON.stringify(facts)}\n`)
       if (durable) await this.#fs.fdatasync(fd)
     })
-    this.#facts = { ...this.#facts, ...facts }
+  }
+
+  /** Writes all facts as one, in the place of the others: durably, and at no moment are they not there. */
+  async #replace(facts: Beginning): Promise<void> {
+    const { path } = this.#file
+    const next = path.replace(/json$/, 'new')
+    await withFile(this.#fs, next, 'w', async (fd) => {
+      await this.#fs.write(fd, textOf(this.session, facts))
+      await this.#fs.fdatasync(fd)
+    })
+    this.#file.letGo()
+    await this.#fs.rename(next, path)
+    await syncDirectory(this.#fs, dirname(path))
+    this.#count = 0
   }
 
   letGo(): void {
@@ -95,14 +120,27 @@ export class Record {
   }
 }
 
+const textOf = (session: NewSession, facts: Beginning): string =>
+  `${JSON.stringify({ version: 1, session })}\n${JSON.stringify(facts)}\n`
+
+/** What stands in a record. */
+interface Contents {
+  readonly session: NewSession
+  readonly facts: Beginning
+  /** How many facts these were put together of. */
+  readonly count: number
+}
+
 /** Undefined for what is no record, or one torn while it was made. */
-function readRecord(text: string): { session: NewSession; facts: Beginning } | undefined {
+function readRecord(text: string): Contents | undefined {
   const lines = text.split('\n')
   lines.pop() // What follows the last line feed is empty, or torn.
-  const [head, ...facts] = lines.map(readLine)
+  // An empty line stands before each fact: to have JSON refuse them takes far longer than to read the facts.
+  const [head, ...facts] = lines.filter((line) => line !== '').map(readLine)
   if (head?.version !== 1 || typeof head.session?.id !== 'string') return undefined
   const all = Object.assign({}, ...facts)
-  return typeof all.boot === 'string' ? { session: head.session, facts: all } : undefined
+  if (typeof all.boot !== 'string') return undefined
+  return { session: head.session, facts: all, count: facts.length }
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: what stands in a file is checked where it is used

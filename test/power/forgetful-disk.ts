@@ -222,8 +222,10 @@ export class ForgetfulDisk {
 
   #openFile(path: string, flags: string | number): number {
     const found = this.#find(path)
-    const makes = flags === 'ax' || (typeof flags === 'number' && (flags & constants.O_CREAT) !== 0)
+    const makes =
+      flags === 'ax' || flags === 'w' || (typeof flags === 'number' && (flags & constants.O_CREAT) !== 0)
     if (flags === 'ax' && found) fail('EEXIST')
+    if (flags === 'w' && found?.kind === 'file') found.bytes = Buffer.alloc(0)
     let node = found
     if (!node) {
       if (!makes) fail('ENOENT')

@@ -4,6 +4,7 @@ import { type BitsUploadOptions, bitsUpload, type Durability, fileStore } from '
 import { noise } from '../support/bytes.ts'
 import { hresult, received, TestClient } from '../support/client.ts'
 import { serve } from '../support/server.ts'
+import { body, loaded, newSession } from '../support/store.ts'
 import { ForgetfulDisk, type Random } from './forgetful-disk.ts'
 
 const file = noise(5000)
@@ -24,13 +25,13 @@ function randomOf(seed: number): Random {
 async function machine(
   durability: Durability,
   onUpload?: BitsUploadOptions['onUpload'],
-  { name = 'a.bin', createFolders = false } = {},
+  { name = 'a.bin', createFolders = false, overwrite = true } = {},
 ) {
   const disk = new ForgetfulDisk()
   const open = () =>
     bitsUpload({
       store: fileStore('/disk', { fileSystem: disk.fileSystem, durability, createFolders }),
-      overwrite: true,
+      overwrite,
       sweepEvery: 0,
       ...(onUpload && { onUpload }),
     })
@@ -117,16 +118,21 @@ const strikes: [string, (disk: ForgetfulDisk, seed: number) => void][] = [
   ['the power fails', (disk, seed) => disk.losePower(randomOf(seed))],
 ]
 
-describe.each(['file', 'fragment'] as const)(
-  'durability %s, the machine stopped at every call',
-  (durability) => {
+describe.each([
+  { durability: 'file', overwrite: true },
+  { durability: 'file', overwrite: false },
+  { durability: 'fragment', overwrite: true },
+  { durability: 'fragment', overwrite: false },
+] as const)(
+  'durability $durability, overwrite $overwrite, the machine stopped at every call',
+  ({ durability, overwrite }) => {
     it.each(strikes)('%s', async (_, strike) => {
       const calls = await callsOf(durability)
       expect(calls).toBeGreaterThan(20)
       for (let stop = 1; stop <= calls; stop += 1) {
         for (let seed = stop; seed < stop + 6000; seed += 1000) {
           const at = `stopped at call ${stop} of ${calls}, seed ${seed}`
-          const { disk, client, restart } = await machine(durability)
+          const { disk, client, restart } = await machine(durability, undefined, { overwrite })
           const uploader = client()
           const progress: Progress = { acked: 0, done: false }
           disk.stopAfter(stop)
@@ -154,13 +160,52 @@ describe.each(['file', 'fragment'] as const)(
 
           // The client goes on and brings it to its end.
           await send(uploader, progress)
-          expect(progress.done, at).toBe(true)
+          // Its session is lost and its file is there: then the name is taken.
+          expect(progress.done || (whole !== undefined && !overwrite), at).toBe(true)
           expect(disk.files().get('/disk/a.bin')?.equals(file), at).toBe(true)
         }
       }
     })
   },
 )
+
+describe.each(strikes)('a record that is written anew, and %s at every call', (_, strike) => {
+  it('what was promised is known', async () => {
+    // With the two facts from the beginning, all that a record may have.
+    const many = 998
+    const begun = async () => {
+      const disk = new ForgetfulDisk()
+      const store = fileStore('/disk', { fileSystem: disk.fileSystem, durability: 'fragment' })
+      let session = await store.create(newSession())
+      const append = async (): Promise<void> => {
+        session = await store.append(session, body('x'), { total: 2 * many, durable: false })
+      }
+      for (let count = 0; count < many; count += 1) await append()
+      return { disk, id: session.id, append }
+    }
+    const whole = await begun()
+    const before = whole.disk.calls
+    await whole.append()
+    const calls = whole.disk.calls - before
+    // Written, synced and renamed, and its name synced, beside what each fragment takes.
+    expect(calls).toBeGreaterThan(8)
+    expect(whole.disk.files().get(`/disk/.bits-sessions/${whole.id}.json`)?.length).toBeLessThan(1000)
+    for (let stop = 1; stop <= calls; stop += 1) {
+      const { disk, id, append } = await begun()
+      disk.stopAfter(stop)
+      const isDone = await append().then(
+        () => true,
+        () => false,
+      )
+      strike(disk, stop)
+      const store = fileStore('/disk', { fileSystem: disk.fileSystem, durability: 'fragment' })
+      expect((await store.load(id))?.received, `stopped at call ${stop}`).toBeGreaterThanOrEqual(
+        isDone ? many + 1 : many,
+      )
+      await store.remove(await loaded(store, id))
+    }
+  })
+})
 
 describe.each(strikes)('an upload with a reply, and %s at every call', (_, strike) => {
   it('a reply that was promised is whole', async () => {

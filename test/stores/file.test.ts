@@ -209,9 +209,10 @@ describe('what a crash leaves', () => {
     await writeFile(join(sessions, `${orphan}.part`), 'abc')
     await writeFile(join(sessions, `${orphan}.reply`), 'abc')
     await writeFile(join(sessions, `${fresh}.json`), '')
+    await writeFile(join(sessions, `${kept.id}.new`), '{"version":1,"sess')
     await writeFile(join(sessions, 'README'), 'not ours')
     const old = new Date(Date.now() - 3_600_000)
-    for (const name of [`${torn}.json`, `${orphan}.part`, `${orphan}.reply`]) {
+    for (const name of [`${torn}.json`, `${orphan}.part`, `${orphan}.reply`, `${kept.id}.new`]) {
       await utimes(join(sessions, name), old, old)
     }
     expect(await listed(store)).toEqual([kept.id])
