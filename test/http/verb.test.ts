@@ -301,6 +301,9 @@ describe('what apps do with it', () => {
       }
       const [one, two] = wires.map(({ peer }) => peer.listenerCount('data'))
       expect(two).toBe(one)
+      // Read twice, the second would know nothing of the first packet.
+      await wires[1].send('RE', HEAD)
+      expect(await wires[1].reply()).toMatchObject({ status: 400 })
     }
   })
 })
@@ -340,7 +343,7 @@ const lookAlikes = [
     'BINS_POST',
     'BIND_POST',
   ],
-  ...['BINDS', 'BITSD', 'BIT\r\nD', 'BITS\r\n', 'BITS _POST'],
+  ...['BINDS', 'BITSD', 'BIT\r\nD', 'BITS\r\n', 'BITS _POST', 'BITS\r\n_POST', 'BIT\rS_POST'],
 ]
 
 describe('what only looks like the verb', () => {

@@ -24,7 +24,7 @@ const upload = bitsUpload({
   authorize: ({ headers }) => headers.user?.toString(),
 })
 
-const channels = ['http.server.request.start', 'net.server.socket']
+const channels = ['net.server.socket']
 
 /** Listeners by emitter, event and the listener's own name. */
 function count(emitters: Record<string, EventEmitter>): Record<string, number> {
