@@ -1,0 +1,539 @@
+/**
+ * Connections stay Node's own: read natively, with no listener of ours, and with parsers that go back to the pool which
+ * all servers and clients of the process share. Only servers that are told here accept BITS_POST.
+ */
+import { once } from 'node:events'
+import http, { type RequestListener, type Server } from 'node:http'
+import net, { type Socket } from 'node:net'
+import { Duplex, PassThrough } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { afterEach, describe, expect, it } from 'vitest'
+import { acceptBitsPost } from '../../lib/http/verb.ts'
+import { Program } from '../support/program.ts'
+import {
+  chunked,
+  closeAll,
+  everyCut,
+  Host,
+  plain,
+  recorder,
+  type Transport,
+  transports,
+} from './verb-wire.ts'
+
+afterEach(closeAll)
+
+const BITS = 'BITS_POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello'
+const SEEN = { method: 'BITS_POST', url: '/up', body: 'hello' }
+const GET = 'GET /foreign HTTP/1.1\r\nHost: x\r\n\r\n'
+const POST = 'POST /foreign HTTP/1.1\r\nHost: x\r\n'
+/** Node's parser stops at the third of these bytes. */
+const VERB = 'BITS_POST '
+
+/** A parser, as far as it shows who uses it. */
+interface Parser {
+  readonly _consumed: boolean
+  readonly socket: Socket | null
+}
+const parserOf = (socket: Socket): Parser => (socket as Socket & { parser: Parser }).parser
+
+async function told(
+  transport: Transport,
+  app: RequestListener | Server = recorder().listener,
+): Promise<Host> {
+  const server = typeof app === 'function' ? (transport.create(app) as Server) : app
+  acceptBitsPost(server)
+  return Host.start(transport, server)
+}
+
+/** Without those for its close, of which each answer that is on its way has one. */
+const listenersOf = (socket: Socket) =>
+  socket
+    .eventNames()
+    .filter((name) => name !== 'close')
+    .map((name) => `${String(name)} ${socket.listenerCount(name)}`)
+
+/** As many as the server believes to have, each once. */
+function connectionsOf(server: net.Server): unknown[] {
+  const name = Object.getOwnPropertySymbols(server).find(
+    ({ description }) => description === 'http.server.connections',
+  ) as symbol
+  return (server as unknown as Record<symbol, { all(): unknown[] }>)[name]?.all() ?? []
+}
+
+describe.each(transports)('over $over', (transport) => {
+  it('a connection is read natively, whatever it says, and has no listener of ours', async () => {
+    const host = await told(transport)
+    const untold = await Host.start(transport, recorder().listener)
+    const foreign = await untold.dial()
+    const wire = await host.dial()
+    expect(wire.peer.listenerCount('close')).toBe(foreign.peer.listenerCount('close'))
+    const packets = [
+      GET,
+      `${POST}Content-Length: 2\r\n\r\n`,
+      'hi',
+      BITS.slice(0, 4),
+      BITS.slice(4),
+      BITS,
+      GET,
+    ]
+    for (const packet of packets) {
+      expect(parserOf(wire.peer)._consumed).toBe(true)
+      await wire.send(packet)
+      expect(parserOf(wire.peer)._consumed).toBe(true)
+      if (!packet.endsWith(': 2\r\n\r\n') && packet !== 'BITS') await wire.asked()
+      expect(listenersOf(wire.peer)).toEqual(listenersOf(foreign.peer))
+    }
+  })
+
+  it('an app may ask for the bytes at any time: they come as they were sent, and are read all the same', async () => {
+    const text = `${POST}Content-Length: 2\r\n\r\nhi`
+    for (const first of [...everyCut(BITS), ...everyCut(text).slice(-4)].map(([cut]) => cut)) {
+      const host = await told(transport)
+      const wire = await host.dial()
+      const rest = (first.startsWith('B') ? BITS : text).slice(first.length)
+      await wire.send(first)
+      let heard = ''
+      wire.peer.on('data', (chunk: Buffer) => {
+        heard += chunk.toString('latin1')
+      })
+      expect(parserOf(wire.peer)._consumed).toBe(false)
+      await wire.send(rest)
+      expect(await wire.asked()).toMatchObject(first.startsWith('B') ? SEEN : { method: 'POST', body: 'hi' })
+      for (const cut of [[BITS], ['B', BITS.slice(1)], ['BITS', BITS.slice(4)]]) {
+        await wire.send(...cut)
+        expect(await wire.asked()).toMatchObject(SEEN)
+      }
+      expect(heard).toBe(rest + BITS.repeat(3))
+      wire.socket.destroy()
+    }
+  })
+
+  it("the app's 'clientError' handler hears nothing of a BITS_POST, wherever it is cut", async () => {
+    const server = transport.create(recorder().listener) as Server
+    const errors: unknown[] = []
+    server.on('clientError', (error) => errors.push(error))
+    const host = await told(transport, server)
+    const wire = await host.dial()
+    for (const cut of [[BITS], [...BITS], ...everyCut(BITS)]) {
+      await wire.send(...cut)
+      expect(await wire.asked()).toMatchObject(SEEN)
+    }
+    expect(errors).toEqual([])
+    expect(wire.peer.listenerCount('error')).toBeGreaterThan(0)
+  })
+
+  it('a verb that is granted an upgrade is announced by its name, with the bytes behind it', async () => {
+    const head = 'BITS_POST /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n'
+    for (const cut of [
+      [`${head}now`],
+      [head.slice(0, 1), `${head.slice(1)}now`],
+      [head.slice(0, 7), `${head.slice(7)}now`],
+    ]) {
+      const server = transport.create() as Server
+      const upgrades: unknown[] = []
+      server.on('upgrade', (request, socket, first) => {
+        upgrades.push([request.method, request.url, first.toString(), request.headers.upgrade])
+        socket.write('HTTP/1.1 101 Shouting\r\n\r\n')
+        socket.pipe(socket)
+      })
+      const wire = await (await told(transport, server)).dial()
+      await wire.send(...cut)
+      expect(await wire.reply()).toMatchObject({ status: 101 })
+      expect(upgrades).toEqual([['BITS_POST', '/chat', 'now', 'shout']])
+      await wire.send(BITS)
+      while (wire.received.length < BITS.length) await turn()
+      expect(wire.received).toBe(BITS)
+    }
+  })
+})
+
+describe.each([
+  { how: 'natively', ask: () => {} },
+  { how: 'by way of JavaScript', ask: (socket: Socket) => socket.on('data', () => {}) },
+])('read $how', ({ ask }) => {
+  async function start(listener = recorder().listener) {
+    const server = http.createServer(listener)
+    const host = await told(plain, server)
+    server.on('connection', ask)
+    return host
+  }
+
+  it('the verb may be cut at every byte, behind every kind of message', async () => {
+    const wire = await (await start()).dial()
+    const foreign = [
+      GET,
+      `${POST}Content-Length: 10\r\n\r\nBITS_POST `,
+      `${POST}Transfer-Encoding: chunked\r\n\r\n${chunked('hello', 'BITS_POST / ')}`,
+      `${GET.trimEnd()}\r\nConnection: Upgrade\r\nUpgrade: nothing\r\n\r\n`,
+      'BIND / HTTP/1.1\r\nHost: x\r\n\r\n',
+      `\r\n${GET}`,
+    ]
+    for (const message of foreign) {
+      for (const cut of [[BITS], [...BITS], ...everyCut(BITS).slice(0, 12)]) {
+        await wire.send(message)
+        expect(await wire.asked()).not.toMatchObject({ method: 'BITS_POST' })
+        await wire.send(...cut)
+        expect(await wire.asked(), JSON.stringify([message, cut])).toMatchObject(SEEN)
+      }
+    }
+  })
+
+  const others = [
+    'L',
+    'LI',
+    'RE',
+    'UN',
+    'REB',
+    'UNBI',
+    'SU',
+    'M',
+    'P',
+    'X',
+    'BIN',
+    'BB',
+    'BBI',
+    'BIT',
+    'BITS_POST',
+  ]
+  it.each(others.flatMap((first) => [VERB, 'ITS_POST ', 'TS_POST ', 'S_POST '].map((rest) => [first, rest])))(
+    '%j and then %j is refused, unless it is the verb',
+    async (first, rest) => {
+      const { asked, listener } = recorder()
+      const host = await start(listener)
+      const isVerb = `${first}${rest}` === VERB
+      const tail = '/ HTTP/1.1\r\nHost: x\r\n\r\n'
+      // In one packet, in two, and with its beginning in one with the message before.
+      for (const before of ['', GET, `${POST}Content-Length: 2\r\n\r\nhi`]) {
+        for (const packets of [[`${first}${rest}${tail}`], [first, `${rest}${tail}`]]) {
+          const wire = await host.dial()
+          if (before) {
+            await wire.send(before)
+            await wire.asked()
+          }
+          asked.length = 0
+          await wire.send(...packets)
+          expect(await wire.reply()).toMatchObject({ status: isVerb ? 200 : 400 })
+          expect(asked).toHaveLength(isVerb ? 1 : 0)
+          wire.socket.destroy()
+        }
+        if (!before) continue
+        asked.length = 0
+        const wire = await host.dial()
+        await wire.send(`${before}${first}`, `${rest}${tail}`)
+        let last = await wire.reply()
+        if (last?.status === 200) last = await wire.reply()
+        expect(last).toMatchObject({ status: 400 })
+        expect(asked.map(({ method }) => method)).toEqual([before.split(' ')[0]])
+        wire.socket.destroy()
+      }
+    },
+  )
+
+  it.each(['RE', 'UN', 'L', 'B', 'BI', 'REB', '\r\n', 'BITS_POST '])(
+    'the rest of a body may end in %j before the verb',
+    async (end) => {
+      const host = await start(recorder({ early: true }).listener)
+      for (const cut of everyCut(BITS).slice(0, 11)) {
+        const wire = await host.dial()
+        await wire.send(`${POST}Content-Length: ${5 + end.length}\r\n\r\nhe`)
+        expect(await wire.reply()).toMatchObject({ status: 200 })
+        await wire.send(`llo${end}${cut[0]}`, cut[1])
+        expect(await wire.asked(), JSON.stringify(cut)).toMatchObject({ method: 'BITS_POST', url: '/up' })
+        wire.socket.destroy()
+      }
+      const wire = await host.dial()
+      await wire.send(`${POST}Content-Length: 5\r\n\r\nhe`)
+      await wire.reply()
+      await wire.send(`llo${end}X${BITS}`)
+      expect(await wire.reply()).toMatchObject({ status: 400 })
+    },
+  )
+
+  it.each(['RE', 'UN'])('a body, and then the token %sBITS_POST, is refused', async (first) => {
+    const { asked, listener } = recorder({ early: true })
+    const host = await start(listener)
+    for (const cut of [['', ''], ...everyCut(`${first}${VERB}`)]) {
+      asked.length = 0
+      const wire = await host.dial()
+      await wire.send(`${POST}Content-Length: 5\r\n\r\nhe`)
+      await wire.reply()
+      const text = `${first}${BITS}`
+      await wire.send(`llo${text.slice(0, cut[0]?.length)}`, text.slice(cut[0]?.length))
+      expect(await wire.reply(), JSON.stringify(cut)).toMatchObject({ status: 400 })
+      expect(asked).toMatchObject([{ method: 'POST', body: 'hello' }])
+    }
+  })
+
+  it("errors reach the app's 'clientError' handler as they do at a server that was not told", async () => {
+    const hear = (server: Server) => {
+      const heard: unknown[] = []
+      server.on('clientError', (error: Error & Record<string, unknown>, socket: Duplex) => {
+        const { code, reason, message, bytesParsed, rawPacket } = error
+        heard.push({ code, reason, message, bytesParsed, rawPacket: String(rawPacket) })
+        socket.destroy()
+      })
+      return heard
+    }
+    const untold = http.createServer(recorder().listener)
+    untold.on('connection', ask)
+    const hosts = [await start(), await Host.start(plain, untold)] as const
+    const heard = hosts.map(({ server }) => hear(server as Server))
+    const wrong = [
+      ['FOO / HTTP/1.1\r\n\r\n'],
+      ['BITX / HTTP/1.1\r\n\r\n'],
+      ['BITS_POSTX / HTTP/1.1\r\n\r\n'],
+      ['GET / HTTP/1.1\r\nA: b\u0000\r\n\r\n'],
+      ['GET / HTTP/1.1\r\nHo', 'st: x\r\n B\r\n\r\n'],
+      [`${POST}Content-Length: 5\r\nContent-Length: 6\r\n\r\n`],
+      [`${POST}Transfer-Encoding: chunked\r\n\r\nX\r\n`],
+      [GET.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\nmore')],
+      ['\u0016\u0003\u0001'],
+      ['B', 'X / HTTP/1.1\r\n\r\n'],
+    ]
+    for (const packets of wrong) {
+      for (const host of hosts) {
+        const wire = await host.dial()
+        await wire.send(...packets)
+        if (!wire.socket.closed) await once(wire.socket, 'close')
+      }
+    }
+    expect(heard[0]).toHaveLength(wrong.length)
+    expect(heard[0]).toEqual(heard[1])
+  })
+
+  it('of a verb that breaks off, the handler hears where it did, and in which packet', async () => {
+    const host = await start()
+    const heard: unknown[] = []
+    host.server.on('clientError', (error, socket) => {
+      const { code, message, bytesParsed, rawPacket } = error
+      heard.push([code, message, bytesParsed, String(rawPacket)])
+      socket.destroy()
+    })
+    const wire = await host.dial()
+    await wire.send('BITS_', 'PUT / HTTP/1.1\r\n')
+    await once(wire.socket, 'close')
+    const message = expect.stringMatching(/^Parse Error: Invalid method/)
+    expect(heard).toEqual([['HPE_INVALID_METHOD', message, 1, 'PUT / HTTP/1.1\r\n']])
+  })
+
+  it('errors and pipelined requests behind a BITS_POST in one packet are told by their place in it', async () => {
+    const { asked, listener } = recorder()
+    const host = await start(listener)
+    const heard: unknown[] = []
+    host.server.on('clientError', (error, socket) => {
+      heard.push([error.bytesParsed, String(error.rawPacket)])
+      socket.destroy()
+    })
+    const packet = `${BITS}${GET}FOO / HTTP/1.1\r\n`
+    const wire = await host.dial()
+    await wire.send(packet)
+    if (!wire.socket.closed) await once(wire.socket, 'close')
+    expect(asked.map(({ method, body }) => [method, body])).toEqual([
+      ['BITS_POST', 'hello'],
+      ['GET', ''],
+    ])
+    expect(heard).toEqual([[packet.indexOf('FOO') + 1, packet]])
+  })
+})
+
+it('a home-made Duplex may cut the verb at every byte, and push its Buffers again', async () => {
+  const server = http.createServer(recorder().listener)
+  acceptBitsPost(server)
+  for (const [first, rest] of everyCut(BITS)) {
+    const up = new PassThrough()
+    const down = new PassThrough()
+    server.emit('connection', Duplex.from({ readable: up, writable: down }))
+    const pieces = [Buffer.from(first), Buffer.from(rest)]
+    for (let i = 0; i < 2; i++) {
+      for (const piece of pieces) up.write(piece)
+      const [answer] = (await once(down, 'data')) as [Buffer]
+      expect(JSON.parse(answer.toString().split('\r\n\r\n')[1] ?? '')).toMatchObject(SEEN)
+    }
+    expect(Buffer.concat(pieces).toString()).toBe(BITS)
+    up.end()
+    down.destroy()
+  }
+})
+
+describe('time and order of connections', () => {
+  const impatient = { connectionsCheckingInterval: 50 }
+
+  it.each(['B', 'BI', 'BIT', 'BITS_POST', 'BITS_POST ', 'BITS_POST / HTTP/1.1\r\nHo'])(
+    'a client that says %j and no more is answered 408 after headersTimeout',
+    async (text) => {
+      const server = http.createServer({ ...impatient, headersTimeout: 100 }, recorder().listener)
+      const host = await told(plain, server)
+      for (const before of ['', BITS]) {
+        const wire = await host.dial()
+        if (before) {
+          await wire.send(before)
+          await wire.asked()
+        }
+        await wire.send(text)
+        expect(await wire.reply()).toMatchObject({ status: 408 })
+      }
+    },
+  )
+
+  it('a body that does not come is answered 408 after requestTimeout', async () => {
+    const server = http.createServer({ ...impatient, headersTimeout: 100, requestTimeout: 200 }, () => {})
+    const wire = await (await told(plain, server)).dial()
+    await wire.send(BITS.slice(0, -1))
+    expect(await wire.reply()).toMatchObject({ status: 408 })
+  })
+
+  it("thousands of them on one connection leave it in the server's list once, and idle", async () => {
+    const host = await told(plain)
+    const wire = await host.dial()
+    for (let i = 0; i < 3000; i++) {
+      wire.socket.write(BITS)
+      await wire.asked()
+    }
+    const server = host.server as Server
+    expect(connectionsOf(server)).toHaveLength(1)
+    const busy = await host.dial()
+    await busy.send('BITS_')
+    const reading = await host.dial()
+    await reading.send(BITS.slice(0, -1))
+    expect(connectionsOf(server)).toHaveLength(3)
+    server.closeIdleConnections()
+    await once(wire.socket, 'close')
+    await busy.send(BITS.slice(5))
+    expect(await busy.asked()).toMatchObject(SEEN)
+    await reading.send('o')
+    expect(await reading.asked()).toMatchObject(SEEN)
+    server.closeAllConnections()
+    await Promise.all([busy, reading].map(({ socket }) => socket.closed || once(socket, 'close')))
+    while (host.peers.size > 0) await turn()
+    expect(connectionsOf(server)).toEqual([])
+  })
+})
+
+it('many connections, begun and completed in any order, stay in the list of the server once each', async () => {
+  const host = await told(plain)
+  const wires = await Promise.all(Array.from({ length: 40 }, () => host.dial()))
+  for (let round = 0; round < 3; round++) {
+    for (const wire of wires) await wire.send('BITS_')
+    for (const wire of wires.toSorted(() => Math.random() - 0.5)) {
+      await wire.send(BITS.slice(5))
+      expect(await wire.asked()).toMatchObject(SEEN)
+    }
+    expect(new Set(connectionsOf(host.server)).size).toBe(wires.length)
+    expect(connectionsOf(host.server)).toHaveLength(wires.length)
+  }
+  for (const { socket } of wires) socket.destroy()
+  while (host.peers.size > 0) await turn()
+  expect(connectionsOf(host.server)).toEqual([])
+})
+
+describe('a parser that goes back to the pool', () => {
+  it.each(['', GET, BITS, 'B', 'BITS_', 'BITS_POST ', BITS.slice(0, -1), `${BITS}B`])(
+    'behind %j, serves a client and a server that was not told as if it had never been ours',
+    async (last) => {
+      const host = await told(plain)
+      const { asked, listener } = recorder()
+      const untold = await Host.start(plain, listener)
+      // Without a length: it ends with the connection, of which the parser is told.
+      const other = net.createServer((socket) => {
+        socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\n\r\nBITS_POST / HTTP/1.1\r\n\r\n'))
+        socket.on('error', () => {})
+      })
+      const { port } = await Host.start({ ...plain, accepted: 'other' }, other)
+      const free = async () => {
+        const wire = await host.dial()
+        const parser = parserOf(wire.peer)
+        await wire.send(last)
+        wire.socket.destroy()
+        while (host.peers.size > 0) await turn()
+        expect(parser.socket).toBeNull()
+        return parser
+      }
+
+      const freed = await free()
+      const request = http.get({ host: '127.0.0.1', port, agent: false })
+      const [socket] = (await once(request, 'socket')) as [Socket]
+      await once(socket, 'connect')
+      expect(parserOf(socket)).toBe(freed)
+      const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+      let text = ''
+      for await (const part of response.setEncoding('latin1')) text += part
+      expect(text).toBe('BITS_POST / HTTP/1.1\r\n\r\n')
+
+      for (const isNative of [true, false]) {
+        const again = await free()
+        const wire = await untold.dial()
+        expect(parserOf(wire.peer)).toBe(again)
+        if (!isNative) wire.peer.on('data', () => {})
+        await wire.send(GET)
+        expect(await wire.asked()).toMatchObject({ method: 'GET' })
+        await wire.send(BITS)
+        expect(await wire.reply()).toMatchObject({ status: 400 })
+        // Kept busy, so that the parser is not the next one's.
+        await untold.dial()
+      }
+      expect(asked.map(({ method }) => method)).toEqual(['GET', 'GET'])
+    },
+  )
+})
+
+describe('what Node is told of leniency', () => {
+  const LENIENT = 'BITS_POST / HTTP/1.1\nHost: x\n\n'
+
+  it('a server that is lenient or strict is so to BITS_POST, too', async () => {
+    for (const insecureHTTPParser of [true, false]) {
+      const wire = await (
+        await told(plain, http.createServer({ insecureHTTPParser }, recorder().listener))
+      ).dial()
+      await wire.send(LENIENT)
+      expect(await wire.reply()).toMatchObject({ status: insecureHTTPParser ? 200 : 400 })
+    }
+  })
+
+  it.each([
+    { by: 'its argument', args: ['--insecure-http-parser'], env: {} },
+    { by: 'NODE_OPTIONS', args: [], env: { NODE_OPTIONS: '--insecure-http-parser' } },
+  ])('a process that is lenient by $by is so to BITS_POST, too', async ({ args, env }) => {
+    const program = new Program([process.execPath, ...args, '--import', 'tsx'], {
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      args: ['test/http/verb-server.mjs'],
+      env: { ...process.env, ...env },
+    })
+    const [, port] = await program.says(/port: (\d+)/)
+    const socket = net.connect(Number(port), '127.0.0.1')
+    socket.write(LENIENT)
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 200 /)
+    socket.destroy()
+  })
+
+  it('a limit of the server for heads counts for BITS_POST, too', async () => {
+    const wire = await (
+      await told(plain, http.createServer({ maxHeaderSize: 200 }, recorder().listener))
+    ).dial()
+    await wire.send(BITS)
+    expect(await wire.asked()).toMatchObject(SEEN)
+    await wire.send(BITS.replace('Host', `Note: ${'x'.repeat(200)}\r\nHost`))
+    expect(await wire.reply()).toMatchObject({ status: 431 })
+  })
+})
+
+it('a server whose connections somebody else reads is left alone, with one warning', async () => {
+  const warnings: Error[] = []
+  const hear = (warning: Error) => warnings.push(warning)
+  process.on('warning', hear)
+  const server = http.createServer()
+  server.removeAllListeners('connection')
+  server.on('connection', (socket: Socket) => socket.pipe(socket))
+  const host = await told(plain, server)
+  for (let i = 0; i < 2; i++) {
+    const wire = await host.dial()
+    await wire.send(BITS)
+    while (wire.received.length < BITS.length) await turn()
+    expect(wire.received).toBe(BITS)
+  }
+  await turn()
+  process.off('warning', hear)
+  expect(warnings).toMatchObject([{ code: 'BITS_POST_REFUSED' }])
+})
