@@ -22,19 +22,15 @@ export function patientStore(store: Store, timeout: number): Store {
     ...(store.release && { release: store.release.bind(store) }),
     loadReply: (...args) => within(timeout, 'loadReply', () => store.loadReply(...args)),
 
-    async keepReply(session, body, options) {
-      const late = new AbortController()
-      const patience = new Patience(timeout, 'keepReply', late)
-      const given = body && paced(body, patience)
-      return patience.race(store.keepReply(session, given, { ...options, signal: late.signal }))
+    keepReply(session, body, options) {
+      const patience = new Patience(timeout, 'keepReply')
+      const given = body && new Paced(body, patience)
+      return patience.wait(() => store.keepReply(session, given, patience.tell(options)))
     },
 
-    async append(session, body, options) {
-      const late = new AbortController()
-      const signal = late.signal
-      const patience = new Patience(timeout, 'append', late)
-      const work = store.append(session, paced(body, patience), { ...options, signal })
-      return patience.race(work)
+    append(session, body, options) {
+      const patience = new Patience(timeout, 'append')
+      return patience.wait(() => store.append(session, new Paced(body, patience), patience.tell(options)))
     },
 
     async *list(options) {
@@ -53,66 +49,110 @@ export function patientStore(store: Store, timeout: number): Store {
   }
 }
 
-const within = <T>(timeout: number, verb: string, run: () => Promise<T>): Promise<T> => {
-  const patience = new Patience(timeout, verb)
-  return patience.race(run())
-}
+const within = <T>(timeout: number, verb: string, run: () => Promise<T>): Promise<T> =>
+  new Patience(timeout, verb).wait(run)
 
 /** Waiting for the bytes is no fault of the store: the clock stands still meanwhile. */
-async function* paced(body: Body, patience: Patience): AsyncGenerator<readonly Uint8Array[]> {
-  const batches = body[Symbol.asyncIterator]()
-  try {
-    for (;;) {
-      patience.pause()
-      const { done, value } = await batches.next()
-      patience.start()
-      if (done) return
-      yield value
-    }
-  } finally {
-    patience.start()
-    await batches.return?.()
+class Paced implements AsyncIterableIterator<readonly Uint8Array[]> {
+  readonly #batches: AsyncIterator<readonly Uint8Array[]>
+  readonly #patience: Patience
+
+  constructor(body: Body, patience: Patience) {
+    this.#batches = body[Symbol.asyncIterator]()
+    this.#patience = patience
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  next(): Promise<IteratorResult<readonly Uint8Array[]>> {
+    const { error } = this.#patience
+    // Given up: another packet may have the session by now.
+    if (error) return Promise.reject(error)
+    this.#patience.pause()
+    return this.#batches.next().then(this.#onBatch, this.#onError)
+  }
+
+  async return(): Promise<IteratorResult<readonly Uint8Array[]>> {
+    await this.#batches.return?.()
+    return { done: true, value: undefined }
+  }
+
+  readonly #onBatch = (batch: IteratorResult<readonly Uint8Array[]>) => {
+    this.#patience.start()
+    return batch
+  }
+
+  readonly #onError = (error: unknown): never => {
+    this.#patience.start()
+    throw error
   }
 }
 
-/** A clock that ends a wait. */
+/** A clock that ends a wait; one timer for all of it, however often the clock stands still. */
 class Patience {
   readonly #timeout: number
-  readonly #giveUp: () => void
-  readonly #late: Promise<never>
+  readonly #verb: string
+  readonly #late = new AbortController()
   #timer: NodeJS.Timeout | undefined
-  #over = false
+  #isPaused = false
+  #error: Error | undefined
+  #reject: ((error: Error) => void) | undefined
 
-  constructor(timeout: number, verb: string, late?: AbortController) {
-    const text = `store.${verb}() did not settle within ${timeout} ms`
-    let reject: (error: Error) => void
-    this.#late = new Promise((_, rejected) => {
-      reject = rejected
-    })
-    this.#giveUp = () => {
-      const error = new BitsError('store-failed', text, { cause: new Error(text) })
-      late?.abort(error)
-      reject(error)
-    }
+  constructor(timeout: number, verb: string) {
     this.#timeout = timeout
-    this.start()
+    this.#verb = verb
+  }
+
+  /** What the wait was ended with. */
+  get error(): Error | undefined {
+    return this.#error
+  }
+
+  /** Adds the signal that tells when the wait was ended; it is made when it is asked for, for most need none. */
+  tell<Options>(options: Options): Options & { readonly signal: AbortSignal } {
+    const late = this.#late
+    return {
+      ...options,
+      get signal() {
+        return late.signal
+      },
+    }
   }
 
   start(): void {
-    this.pause()
-    if (!this.#over) this.#timer = setTimeout(this.#giveUp, this.#timeout).unref()
+    this.#isPaused = false
+    this.#timer?.refresh()
   }
 
   pause(): void {
-    clearTimeout(this.#timer)
+    this.#isPaused = true
   }
 
-  async race<T>(work: Promise<T>): Promise<T> {
-    try {
-      return await Promise.race([work, this.#late])
-    } finally {
-      this.#over = true
-      this.pause()
-    }
+  wait<Result>(run: () => Promise<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      const work = run()
+      this.#reject = reject
+      this.#timer = setTimeout(this.#onTime, this.#timeout).unref()
+      Promise.resolve(work).then(
+        (result) => {
+          clearTimeout(this.#timer)
+          resolve(result)
+        },
+        (error) => {
+          clearTimeout(this.#timer)
+          reject(error)
+        },
+      )
+    })
+  }
+
+  readonly #onTime = (): void => {
+    if (this.#isPaused) return
+    const text = `store.${this.#verb}() did not settle within ${this.#timeout} ms`
+    this.#error = new BitsError('store-failed', text, { cause: new Error(text) })
+    this.#late.abort(this.#error)
+    this.#reject?.(this.#error)
   }
 }

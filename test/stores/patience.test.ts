@@ -107,6 +107,26 @@ it('tells an append that it was given up, and passes on errors of both sides', a
   await expect(broken).rejects.toThrow('cut')
 })
 
+it('gives no more bytes to an append that was given up', async () => {
+  const gate = withResolvers<void>()
+  const asked = withResolvers<unknown>()
+  const memory = memoryStore()
+  const append: Store['append'] = async (_, bytes) => {
+    const batches = bytes[Symbol.asyncIterator]()
+    await batches.next()
+    await gate.promise
+    batches.next().then(asked.resolve, asked.resolve)
+    return never
+  }
+  const session = newSession()
+  await memory.create(session)
+  const hung = patientStore({ ...memory, append }, 20)
+  const given = hung.append(await loaded(memory, session.id), body('a', 'b'), { total: 2, durable: true })
+  await expect(given).rejects.toMatchObject({ code: 'store-failed' })
+  gate.resolve()
+  expect(await asked.promise).toMatchObject({ code: 'store-failed' })
+})
+
 it('lists, and leaves a list in the middle', async () => {
   const store = patientStore(memoryStore(), 1000)
   await complete(store, 'a', { name: 'a' })
