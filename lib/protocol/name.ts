@@ -43,6 +43,8 @@ function checkSegment(segment: string): void {
  * @throws {BitsError} `invalid-destination` for an encoding that is none, or that hides a separator.
  */
 export function decodePath(target: string): string {
+  // Most have nothing to decode, and every packet has one.
+  if (/^\/[^%?#\u0080-\u00ff]*$/.test(target)) return target
   const path = target.replace(/^https?:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '')
   if (!path.startsWith('/')) throw refuse('it is not a path')
   return path.split('/').map(decodeSegment).join('/')
