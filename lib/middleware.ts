@@ -1,20 +1,12 @@
 import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Exchange } from './exchange.ts'
 import { sendAck } from './http/answer.ts'
-import { incomingBody } from './http/body.ts'
-import {
-  disconnected,
-  drainControlBody,
-  isBitsPost,
-  type MountedRequest,
-  targetOf,
-  urlOf,
-} from './http/request.ts'
+import { drainControlBody, isBitsPost, type MountedRequest, targetOf } from './http/request.ts'
 import { acceptBitsPostEverywhere } from './http/verb.ts'
 import { type BitsUploadOptions, readOptions, type Settings } from './options.ts'
 import type { Ack } from './protocol/ack.ts'
-import { lengthOf } from './protocol/content-range.ts'
 import { asBitsError, BitsError, isFault } from './protocol/errors.ts'
 import { field, MaxSessionId, SessionIdHeader } from './protocol/headers.ts'
 import { decodePath } from './protocol/name.ts'
@@ -88,8 +80,8 @@ const MaxGrace = 24 * 60 * 60 * 1000
 class Receiver<Caller extends MountedRequest> {
   readonly sessions: Sessions<Caller>
   readonly #settings: Settings<Caller>
-  /** Packets being worked on, each with what cuts it short. */
-  readonly #active = new Map<Promise<void>, AbortController>()
+  /** Packets being worked on, each with the end of that work. */
+  readonly #active = new Map<Exchange<Caller>, Promise<void>>()
   #stopping = false
 
   constructor(settings: Settings<Caller>) {
@@ -99,13 +91,8 @@ class Receiver<Caller extends MountedRequest> {
 
   /** Never throws, and never rejects: Express 4 and Connect would wait for ever. */
   receive(request: Caller, response: ServerResponse): void {
-    const controller = new AbortController()
-    const work = this.#exchange(request, response, controller).catch(() => {
-      // Not even an Ack could be sent.
-      request.socket.destroy()
-    })
-    this.#active.set(work, controller)
-    void work.then(() => this.#active.delete(work))
+    const exchange = new Exchange(request, response, this.#settings.idleTimeout)
+    this.#active.set(exchange, this.#work(exchange))
   }
 
   /** A reply, to whoever uploaded what it answers; 404 to all others, and when the session is over. */
@@ -130,51 +117,40 @@ class Receiver<Caller extends MountedRequest> {
     this.#stopping = true
     this.sessions.stopSweeping()
     const cut = setTimeout(() => {
-      for (const controller of this.#active.values()) controller.abort(new BitsError('stopping'))
+      for (const exchange of this.#active.keys()) exchange.cut(new BitsError('stopping'))
     }, grace)
     const end = new AbortController()
     // What cannot be cut, a hook that never settles, must not keep a process from stopping.
     const patience = delay(grace + CutTime, undefined, { signal: end.signal }).catch(() => {})
-    await Promise.race([Promise.all(this.#active.keys()), patience])
+    await Promise.race([Promise.all(this.#active.values()), patience])
     end.abort()
     clearTimeout(cut)
     this.sessions.letGo()
   }
 
-  async #exchange(request: Caller, response: ServerResponse, controller: AbortController): Promise<void> {
-    const began = Date.now()
-    const onClose = (): void => controller.abort(disconnected(request, began))
-    response.on('close', onClose)
-    let ack: Ack
+  async #work(exchange: Exchange<Caller>): Promise<void> {
+    const { caller, response } = exchange
     try {
-      ack = await this.#answer(request, controller.signal)
-    } catch (error) {
-      ack = this.#refuse(request, error)
+      const ack = await this.#answer(exchange).catch((error) => this.#refuse(caller, error))
+      exchange.end()
+      // What is echoed must be what the client wrote ([MC-BUP] 2.2.1.2).
+      sendAck(caller, response, { sessionId: sessionIdOf(caller), ...ack }, this.#settings.idleTimeout)
+    } catch {
+      // Not even an Ack could be sent.
+      caller.socket.destroy()
     }
-    response.off('close', onClose)
-    // What is echoed must be what the client wrote ([MC-BUP] 2.2.1.2).
-    sendAck(request, response, { sessionId: sessionIdOf(request), ...ack }, this.#settings.idleTimeout)
+    this.#active.delete(exchange)
   }
 
-  async #answer(request: Caller, signal: AbortSignal): Promise<Ack> {
+  async #answer(exchange: Exchange<Caller>): Promise<Ack> {
     if (this.#stopping) throw new BitsError('stopping')
     if (!this.#isEnabled()) throw new BitsError('uploads-disabled')
-    const packet = await this.#read(request)
-    const owner = await authorize(this.#settings, request, packet)
+    const { caller } = exchange
+    const packet = await this.#read(caller)
+    const owner = await authorize(this.#settings, caller, packet)
     if (packet.type === 'Ping') return { status: 200 }
-    return this.sessions.answer(
-      packet,
-      { caller: request, owner, path: decodePath(targetOf(request)), url: urlOf(request), signal },
-      {
-        name: () => decodePath(request.url ?? '').slice(1),
-        body: () => {
-          const length = packet.type === 'Fragment' ? lengthOf(packet.range) : 0
-          const body = incomingBody(request, { length, idleTimeout: this.#settings.idleTimeout })
-          signal.addEventListener('abort', () => body.interrupt(signal.reason), { once: true })
-          return body
-        },
-      },
-    )
+    exchange.identify(packet, owner)
+    return this.sessions.answer(packet, exchange, exchange)
   }
 
   #isEnabled(): boolean {

@@ -11,95 +11,91 @@ export interface BodyOptions {
   readonly idleTimeout: number
 }
 
-/** A request's body on its way in. */
-export interface IncomingBody {
-  /** The batches of chunks that came since the last one was asked for. All of them, then the error if there was one. */
-  read(): AsyncIterable<Buffer[]>
-  /** Ends the reading, behind the bytes that have come, with this error. */
-  interrupt(reason: Error): void
-}
+type Batch = IteratorResult<Buffer[], undefined>
 
 /**
- * Reads a request's body in batches: while one is being written the next gathers, so that one write takes what
- * otherwise several would, and memory stays at about a megabyte, whatever the body's length. The stream's own iterator would hand over each chunk for itself, at three times the price.
+ * A request's body on its way in, in batches: what a turn of the event loop brings is one, and while it is being written
+ * the next gathers. So one write takes what otherwise several would, a slow line's bytes wait for nobody, and memory
+ * stays at about a megabyte, whatever the body's length. The stream's own iterator would hand over each chunk for
+ * itself, at three times the price.
  *
- * Nothing is read, and no listener set, before `read()` is iterated; when the iteration ends none is left.
+ * It is its own iterator, and its own promises' end: a server may hold one for each of thousands of silent clients.
+ *
+ * Nothing is read, and no listener set, before it is iterated, which can be done once; when the iteration ends no
+ * listener is left.
  */
-export function incomingBody(request: IncomingMessage, options: BodyOptions): IncomingBody {
-  let interruption: Error | undefined
-  let onInterrupt: ((reason: Error) => void) | undefined
-  return {
-    read: () => ({
-      [Symbol.asyncIterator]: () =>
-        new Gathering(request, options, interruption, (listener) => {
-          onInterrupt = listener
-        }),
-    }),
-    interrupt(reason) {
-      interruption ??= reason
-      onInterrupt?.(reason)
-    },
-  }
-}
-
-class Gathering implements AsyncIterator<Buffer[]> {
+export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buffer[], undefined> {
   readonly #request: IncomingMessage
-  readonly #timer: NodeJS.Timeout
+  readonly #idleTimeout: number
+  #timer: NodeJS.Timeout | undefined
   /** Bytes that may still come. */
   #left: number
   #gathered: Buffer[] = []
   #size = 0
   #ended = false
   #error: Error | undefined
-  #wake: (() => void) | undefined
+  /** Whether what has come is given when this turn of the event loop is over. */
+  #isDue = false
+  #resolve: ((batch: Batch) => void) | undefined
+  #reject: ((error: Error) => void) | undefined
 
-  constructor(
-    request: IncomingMessage,
-    { length, idleTimeout }: BodyOptions,
-    interruption: Error | undefined,
-    setInterrupt: (listener: (reason: Error) => void) => void,
-  ) {
+  constructor(request: IncomingMessage, { length, idleTimeout }: BodyOptions) {
     this.#request = request
     this.#left = length
-    this.#timer = setTimeout(this.#onIdle, idleTimeout).unref()
-    setInterrupt((reason) => this.#fail(reason))
-    if (interruption) this.#fail(interruption)
-    else if (request.readableDidRead) this.#fail(readBefore())
+    this.#idleTimeout = idleTimeout
+  }
+
+  /** The batches: all bytes that come, then the error if there was one. */
+  read(): this {
+    return this
+  }
+
+  /** Ends the reading, behind the bytes that have come, with this error. */
+  interrupt(reason: Error): void {
+    this.#fail(reason)
+  }
+
+  [Symbol.asyncIterator](): this {
+    const request = this.#request
+    if (this.#ended) return this
+    if (request.readableDidRead) this.#fail(readBefore())
     else if (request.readableEnded) this.#onEnd()
     else if (request.destroyed) this.#onClose()
     else {
+      this.#timer = setTimeout(this.#onIdle, this.#idleTimeout).unref()
       request
         .on('data', this.#onData)
         .on('end', this.#onEnd)
         .on('error', this.#onClose)
         .on('close', this.#onClose)
     }
+    return this
   }
 
-  async next(): Promise<IteratorResult<Buffer[]>> {
-    if (this.#gathered.length === 0 && !this.#ended) {
-      this.#timer.refresh()
+  next(): Promise<Batch> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+      if (this.#ended || this.#isFull) {
+        this.#give()
+        return
+      }
+      this.#timer?.refresh()
       this.#request.resume()
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
-    }
-    if (this.#gathered.length > 0) {
-      const value = this.#gathered
-      this.#gathered = []
-      this.#size = 0
-      if (!this.#ended) this.#request.resume()
-      return { done: false, value }
-    }
-    if (this.#error) throw this.#error
-    return { done: true, value: undefined }
+      if (this.#size > 0) this.#giveSoon()
+    })
   }
 
   /** The store has had enough: what is left of the body is the connection's to deal with. */
-  async return(): Promise<IteratorResult<Buffer[]>> {
-    this.#finish()
+  async return(): Promise<Batch> {
     this.#gathered = []
+    this.#size = 0
+    this.#finish()
     return { done: true, value: undefined }
+  }
+
+  get #isFull(): boolean {
+    return this.#size >= HighWater
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -111,8 +107,9 @@ class Gathering implements AsyncIterator<Buffer[]> {
       return
     }
     this.#keep(chunk)
-    if (this.#size >= HighWater) this.#request.pause()
-    this.#rouse()
+    if (this.#isFull) this.#request.pause()
+    if (this.#isFull || this.#left === 0) this.#give()
+    else this.#giveSoon()
   }
 
   readonly #onEnd = (): void => {
@@ -127,8 +124,8 @@ class Gathering implements AsyncIterator<Buffer[]> {
     // What came while the process was busy is seen behind the timers only: its own silence is not the client's.
     setImmediate(() => {
       // Silence counts only while somebody listens: a slow disk is not the client's fault.
-      if (this.#wake && this.#left === left) this.#fail(new BitsError('timeout'))
-      else if (!this.#ended) this.#timer.refresh()
+      if (this.#resolve && this.#left === left) this.#fail(new BitsError('timeout'))
+      else if (!this.#ended) this.#timer?.refresh()
     })
   }
 
@@ -147,20 +144,47 @@ class Gathering implements AsyncIterator<Buffer[]> {
   #finish(): void {
     if (this.#ended) return
     this.#ended = true
-    clearTimeout(this.#timer)
-    this.#request
-      .off('data', this.#onData)
-      .off('end', this.#onEnd)
-      .off('error', this.#onClose)
-      .off('close', this.#onClose)
-    this.#request.pause()
-    this.#rouse()
+    if (this.#timer) {
+      clearTimeout(this.#timer)
+      this.#request
+        .off('data', this.#onData)
+        .off('end', this.#onEnd)
+        .off('error', this.#onClose)
+        .off('close', this.#onClose)
+      if (!this.#request.readableEnded) this.#request.pause()
+    }
+    this.#give()
   }
 
-  #rouse(): void {
-    const wake = this.#wake
-    this.#wake = undefined
-    wake?.()
+  /**
+   * At the end of this turn of the event loop, which first reads all that the kernel has of this connection: 64 KiB a
+   * read, and a write for each of them would cost more than the reading.
+   */
+  #giveSoon(): void {
+    if (this.#isDue || !this.#resolve) return
+    this.#isDue = true
+    setImmediate(this.#onTurn)
+  }
+
+  readonly #onTurn = (): void => {
+    this.#isDue = false
+    if (this.#size > 0) this.#give()
+  }
+
+  /** Settles the promise of the batch that was asked for, if one was. */
+  #give(): void {
+    const [resolve, reject] = [this.#resolve, this.#reject]
+    this.#resolve = this.#reject = undefined
+    if (!resolve) return
+    if (this.#size > 0) {
+      const value = this.#gathered
+      this.#gathered = []
+      this.#size = 0
+      // The next batch gathers while the store writes this one.
+      if (!this.#ended) this.#request.resume()
+      resolve({ done: false, value })
+    } else if (this.#error) reject?.(this.#error)
+    else resolve({ done: true, value: undefined })
   }
 }
 

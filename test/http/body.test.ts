@@ -1,7 +1,8 @@
+import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect } from 'node:net'
-import { describe, expect, it } from 'vitest'
-import { type BodyOptions, incomingBody } from '../../lib/http/body.ts'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { type BodyOptions, IncomingBody } from '../../lib/http/body.ts'
 import { BitsError } from '../../lib/protocol/errors.ts'
 import { noise } from '../support/bytes.ts'
 import { answerTo, begin } from '../support/client.ts'
@@ -35,7 +36,7 @@ async function reader(
     const batches: Buffer[] = []
     let error: unknown
     try {
-      for await (const chunks of incomingBody(request, options).read()) {
+      for await (const chunks of new IncomingBody(request, options).read()) {
         batches.push(Buffer.concat(chunks))
         await pace()
       }
@@ -53,7 +54,7 @@ async function reader(
   return { url, read }
 }
 
-describe('incomingBody', () => {
+describe('IncomingBody', () => {
   it('gives all bytes in order, and leaves no listener', async () => {
     const body = noise(3_000_000)
     const { url, read } = await reader({ length: body.length, idleTimeout: 10_000 })
@@ -81,6 +82,34 @@ describe('incomingBody', () => {
     expect(largest).toBeLessThan((512 + 64) * 1024)
   })
 
+  it('gives what a turn of the event loop brings as one batch, and has it wait for nothing else', async () => {
+    const reading = withResolvers<void>()
+    const batches = withResolvers<string[]>()
+    const url = await serve(async (request, response) => {
+      const body = new IncomingBody(request, { length: 12, idleTimeout: 10_000 })
+        .read()
+        [Symbol.asyncIterator]()
+      const given: string[] = []
+      for (let next = body.next(); given.length < 2; next = body.next()) {
+        reading.resolve()
+        given.push(String((await next).value))
+        response.writeContinue()
+      }
+      batches.resolve(given)
+      await body.return()
+      response.end()
+    })
+    const socket = connect(Number(url.port), '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    socket.write('POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n')
+    await reading.promise
+    // Two chunks for the stream, in one packet. The next two come only when these were given.
+    socket.write('3\r\nabc\r\n3\r\ndef\r\n')
+    await once(socket, 'data')
+    socket.write('3\r\nghi\r\n1\r\nj\r\n')
+    expect(await batches.promise).toEqual(['abc,def', 'ghi,j'])
+  })
+
   it('gives what came before the connection broke, then says so', async () => {
     const { url, read } = await reader({ length: 1000, idleTimeout: 10_000 })
     const socket = connect(Number(url.port), '127.0.0.1')
@@ -95,7 +124,7 @@ describe('incomingBody', () => {
     const reading = withResolvers<unknown>()
     const url = await serve(async (request) => {
       await new Promise((resolve) => request.on('close', resolve))
-      const iterator = incomingBody(request, { length: 1000, idleTimeout: 10_000 })
+      const iterator = new IncomingBody(request, { length: 1000, idleTimeout: 10_000 })
         .read()
         [Symbol.asyncIterator]()
       iterator.next().then(reading.resolve, reading.reject)
@@ -137,9 +166,9 @@ describe('incomingBody', () => {
     const results = withResolvers<unknown[]>()
     const reason = new Error('enough')
     const url = await serve(async (request, response) => {
-      const early = incomingBody(request, { length: 1000, idleTimeout: 10_000 })
+      const early = new IncomingBody(request, { length: 1000, idleTimeout: 10_000 })
       early.interrupt(reason)
-      const late = incomingBody(request, { length: 1000, idleTimeout: 10_000 })
+      const late = new IncomingBody(request, { length: 1000, idleTimeout: 10_000 })
       const errors: unknown[] = []
       for (const body of [early, late]) {
         try {
@@ -163,7 +192,7 @@ describe('incomingBody', () => {
     const left = withResolvers<number>()
     const url = await serve(async (request, response) => {
       const before = countListeners(request)
-      for await (const _ of incomingBody(request, { length: 1000, idleTimeout: 10_000 }).read()) break
+      for await (const _ of new IncomingBody(request, { length: 1000, idleTimeout: 10_000 }).read()) break
       left.resolve(countListeners(request) - before)
       response.end()
     })

@@ -1,0 +1,85 @@
+import type { ServerResponse } from 'node:http'
+import { IncomingBody } from './http/body.ts'
+import { disconnected, type MountedRequest, targetOf, urlOf } from './http/request.ts'
+import { lengthOf } from './protocol/content-range.ts'
+import { decodePath } from './protocol/name.ts'
+import type { Packet } from './protocol/packet.ts'
+import type { Client } from './sessions/core.ts'
+import type { PacketContent } from './sessions/sessions.ts'
+
+/**
+ * A packet on its way to its Ack. It holds all that lives as long as the packet, because a server may have thousands
+ * whose bytes are still coming; and it makes only what is asked for: an AbortSignal alone is most of a kilobyte.
+ */
+export class Exchange<Caller extends MountedRequest> implements Client<Caller>, PacketContent {
+  readonly caller: Caller
+  readonly response: ServerResponse
+  readonly #idleTimeout: number
+  readonly #began = Date.now()
+  readonly #controller = new AbortController()
+  #reason: Error | undefined
+  #body: IncomingBody | undefined
+  #owner: string | undefined
+  #path = ''
+  #length = 0
+
+  /** @param idleTimeout milliseconds that the body may be silent */
+  constructor(caller: Caller, response: ServerResponse, idleTimeout: number) {
+    this.caller = caller
+    this.response = response
+    this.#idleTimeout = idleTimeout
+    response.on('close', this.#onClose)
+  }
+
+  get owner(): string | undefined {
+    return this.#owner
+  }
+
+  get path(): string {
+    return this.#path
+  }
+
+  get url(): string {
+    return urlOf(this.caller)
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  name(): string {
+    return decodePath(this.caller.url ?? '').slice(1)
+  }
+
+  body(): IncomingBody {
+    const length = this.#length
+    const body = new IncomingBody(this.caller, { length, idleTimeout: this.#idleTimeout })
+    if (this.#reason) body.interrupt(this.#reason)
+    this.#body = body
+    return body
+  }
+
+  /**
+   * Learns who sent the packet, and finds out where to.
+   * @throws {BitsError} `invalid-destination`
+   */
+  identify(packet: Packet, owner: string | undefined): void {
+    if (packet.type === 'Fragment') this.#length = lengthOf(packet.range)
+    this.#owner = owner
+    this.#path = decodePath(targetOf(this.caller))
+  }
+
+  /** Nobody waits for the Ack any more, or is to wait: whatever is still being done for it may end. */
+  cut(reason: Error): void {
+    this.#reason ??= reason
+    this.#controller.abort(reason)
+    this.#body?.interrupt(reason)
+  }
+
+  /** From here on the connection is the answer's. */
+  end(): void {
+    this.response.off('close', this.#onClose)
+  }
+
+  readonly #onClose = (): void => this.cut(disconnected(this.caller, this.#began))
+}
