@@ -54,11 +54,12 @@ const within = <T>(timeout: number, verb: string, run: () => Promise<T>): Promis
 
 /** Waiting for the bytes is no fault of the store: the clock stands still meanwhile. */
 class Paced implements AsyncIterableIterator<readonly Uint8Array[]> {
-  readonly #batches: AsyncIterator<readonly Uint8Array[]>
+  readonly #body: Body
   readonly #patience: Patience
+  #batches: AsyncIterator<readonly Uint8Array[]> | undefined
 
   constructor(body: Body, patience: Patience) {
-    this.#batches = body[Symbol.asyncIterator]()
+    this.#body = body
     this.#patience = patience
   }
 
@@ -71,11 +72,13 @@ class Paced implements AsyncIterableIterator<readonly Uint8Array[]> {
     // Given up: another packet may have the session by now.
     if (error) return Promise.reject(error)
     this.#patience.pause()
+    // Not before: nobody would end what a store has begun that fails before it asks.
+    this.#batches ??= this.#body[Symbol.asyncIterator]()
     return this.#batches.next().then(this.#onBatch, this.#onError)
   }
 
   async return(): Promise<IteratorResult<readonly Uint8Array[]>> {
-    await this.#batches.return?.()
+    await this.#batches?.return?.()
     return { done: true, value: undefined }
   }
 

@@ -77,7 +77,8 @@ it('writes no more of a reply that was given up', async () => {
     await nodeFileSystem.close(fd)
     closed.resolve()
   }
-  const kept = patientStore(files, 20).keepReply(session, body('c', 'd', 'e'))
+  // Long enough for the file to be opened: what is given up before that writes nothing at all.
+  const kept = patientStore(files, 500).keepReply(session, body('c', 'd', 'e'))
   await expect(kept).rejects.toMatchObject({ code: 'store-failed' })
   await hung.promise
   gate.resolve()
@@ -125,6 +126,29 @@ it('gives no more bytes to an append that was given up', async () => {
   await expect(given).rejects.toMatchObject({ code: 'store-failed' })
   gate.resolve()
   expect(await asked.promise).toMatchObject({ code: 'store-failed' })
+})
+
+it('begins a body only when the store asks for it', async () => {
+  let isBegun = false
+  const bytes = {
+    [Symbol.asyncIterator]() {
+      isBegun = true
+      return body('a')[Symbol.asyncIterator]()
+    },
+  }
+  const memory = memoryStore()
+  const session = newSession()
+  await memory.create(session)
+  const append = async () => {
+    throw new Error('broken')
+  }
+  const asked = await loaded(memory, session.id)
+  const options = { total: 1, durable: true }
+  await expect(patientStore({ ...memory, append }, 1000).append(asked, bytes, options)).rejects.toThrow(
+    'broken',
+  )
+  expect(isBegun).toBe(false)
+  expect(await patientStore(memory, 1000).append(asked, bytes, options)).toMatchObject({ received: 1 })
 })
 
 it('lists, and leaves a list in the middle', async () => {
