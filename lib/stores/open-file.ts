@@ -7,7 +7,7 @@ import type { FileSystem } from './file-system.ts'
 export class OpenFile {
   readonly path: string
   readonly #fs: FileSystem
-  #fd: number | undefined
+  #fd: Promise<number> | undefined
   #users = 0
   #isLetGo = false
 
@@ -20,13 +20,15 @@ export class OpenFile {
     return this.#fd !== undefined
   }
 
-  /** Opens the file if it is not open. There is one use at a time; only one that was given up may still be under way. */
+  /**
+   * Opens the file if it is not open. There is one use at a time; only one that was given up may still be under way, or
+   * begin late: once the file was let go, or a use failed, it is open no longer than it is used.
+   */
   async use<T>(flags: string | number, work: (fd: number) => Promise<T>): Promise<T> {
     this.#users += 1
-    this.#isLetGo = false
     try {
-      this.#fd ??= await this.#fs.open(this.path, flags)
-      return await work(this.#fd)
+      this.#fd ??= this.#fs.open(this.path, flags)
+      return await work(await this.#fd)
     } catch (error) {
       this.#isLetGo = true
       throw error
@@ -41,7 +43,7 @@ export class OpenFile {
     this.#isLetGo = true
     if (this.#users > 0 || this.#fd === undefined) return
     // Whatever was promised of it was synced: what its end says now, nobody can act upon.
-    this.#fs.close(this.#fd).catch(() => {})
+    this.#fd.then((fd) => this.#fs.close(fd)).catch(() => {})
     this.#fd = undefined
   }
 }
