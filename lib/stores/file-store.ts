@@ -126,6 +126,8 @@ export class FileStore implements Store {
       const flags = constants.O_WRONLY | (begins ? constants.O_CREAT : 0)
       const isKept = part.file.isOpen
       const received = await part.file.use(flags, async (fd) => {
+        // Given up while it opened: what would be cut off below another packet may have written.
+        signal?.throwIfAborted()
         if (isKept) await part.check(fd, session.received)
         const sure = await this.#settle(fd, session as FileSession)
         const begin = { end: session.received, synced: this.#isDurable ? sure : undefined, signal }

@@ -1,17 +1,18 @@
 import { BitsError } from '../protocol/errors.ts'
-import type { Body, Store } from './store.ts'
+import type { Body, Session, Store } from './store.ts'
 
 /**
  * The same store, but for those who wait: what does not settle in time is given up, as a fault of the store. A hung disk
  * or network would else hold a session, and its client's connection, for ever. The late call's result is nobody's any
- * more; `append` is told by its signal, so that it ends as soon as it can.
+ * more: a session that it tells is released. `append` is told by its signal, so that it ends as soon as it can.
  *
  * @param timeout in milliseconds; of a body only the time that the store takes, not that of whoever gives the bytes
  */
 export function patientStore(store: Store, timeout: number): Store {
+  const release = (session: Session): void => store.release?.(session)
   return {
     ...(store.locker && { locker: store.locker }),
-    create: (...args) => within(timeout, 'create', () => store.create(...args)),
+    create: (...args) => within(timeout, 'create', () => store.create(...args), release),
     load: (...args) => within(timeout, 'load', () => store.load(...args)),
     accept: (...args) => within(timeout, 'accept', () => store.accept(...args)),
     refuse: (...args) => within(timeout, 'refuse', () => store.refuse(...args)),
@@ -19,7 +20,7 @@ export function patientStore(store: Store, timeout: number): Store {
     remove: (...args) => within(timeout, 'remove', () => store.remove(...args)),
     read: (session) => store.read(session),
     ...(store.paths && { paths: store.paths.bind(store) }),
-    ...(store.release && { release: store.release.bind(store) }),
+    ...(store.release && { release }),
     loadReply: (...args) => within(timeout, 'loadReply', () => store.loadReply(...args)),
 
     keepReply(session, body, options) {
@@ -30,7 +31,8 @@ export function patientStore(store: Store, timeout: number): Store {
 
     append(session, body, options) {
       const patience = new Patience(timeout, 'append')
-      return patience.wait(() => store.append(session, new Paced(body, patience), patience.tell(options)))
+      const paced = new Paced(body, patience)
+      return patience.wait(() => store.append(session, paced, patience.tell(options)), release)
     },
 
     async *list(options) {
@@ -49,8 +51,12 @@ export function patientStore(store: Store, timeout: number): Store {
   }
 }
 
-const within = <T>(timeout: number, verb: string, run: () => Promise<T>): Promise<T> =>
-  new Patience(timeout, verb).wait(run)
+const within = <T>(
+  timeout: number,
+  verb: string,
+  run: () => Promise<T>,
+  onLate?: (result: T) => void,
+): Promise<T> => new Patience(timeout, verb).wait(run, onLate)
 
 /** Waiting for the bytes is no fault of the store: the clock stands still meanwhile. */
 class Paced implements AsyncIterableIterator<readonly Uint8Array[]> {
@@ -133,7 +139,8 @@ class Patience {
     this.#isPaused = true
   }
 
-  wait<Result>(run: () => Promise<Result>): Promise<Result> {
+  /** @param onLate gets a result that nobody waited for */
+  wait<Result>(run: () => Promise<Result>, onLate?: (result: Result) => void): Promise<Result> {
     return new Promise((resolve, reject) => {
       const work = run()
       this.#reject = reject
@@ -141,6 +148,7 @@ class Patience {
       Promise.resolve(work).then(
         (result) => {
           clearTimeout(this.#timer)
+          if (this.#error) onLate?.(result)
           resolve(result)
         },
         (error) => {

@@ -1,4 +1,6 @@
-import { expect, it } from 'vitest'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, it, vi } from 'vitest'
 import { type FileSystem, fileStore, memoryStore, type Store } from '../../lib/index.ts'
 import { nodeFileSystem } from '../../lib/stores/file-system.ts'
 import { patientStore } from '../../lib/stores/patience.ts'
@@ -163,4 +165,91 @@ it('lists, and leaves a list in the middle', async () => {
   const hung: Store['list'] = () => ({ [Symbol.asyncIterator]: () => ({ next: () => never }) })
   const list = patientStore({ ...memoryStore(), list: hung }, 20).list()
   await expect(listed({ ...memoryStore(), list: () => list })).rejects.toMatchObject({ code: 'store-failed' })
+})
+
+/** The real file system, the descriptors that are open, and a way to have one call wait. */
+function watchedFileSystem() {
+  const open = new Set<number>()
+  const fileSystem: FileSystem = {
+    ...nodeFileSystem,
+    open: async (...args) => {
+      const fd = await nodeFileSystem.open(...args)
+      open.add(fd)
+      return fd
+    },
+    close: async (fd) => {
+      open.delete(fd)
+      await nodeFileSystem.close(fd)
+    },
+  }
+  /** The next call of this kind waits until the gate is opened. */
+  const hang = (call: 'open' | 'write' | 'fdatasync') => {
+    const gate = withResolvers<void>()
+    const real = fileSystem[call] as (...args: unknown[]) => Promise<unknown>
+    fileSystem[call] = async (...args: never[]): Promise<never> => {
+      fileSystem[call] = real as never
+      await gate.promise
+      return (await real(...args)) as never
+    }
+    return gate
+  }
+  return { fileSystem, open, hang }
+}
+
+it('keeps nothing open of a session whose beginning was given up', async () => {
+  const { fileSystem, open, hang } = watchedFileSystem()
+  const files = fileStore(await temporaryDirectory(), { fileSystem })
+  await files.create(newSession()).then((session) => files.release?.(session))
+  await vi.waitUntil(() => open.size === 0)
+  const gate = hang('write')
+  const session = newSession()
+  await expect(patientStore(files, 20).create(session)).rejects.toMatchObject({ code: 'store-failed' })
+  expect(open.size).toBe(1)
+  gate.resolve()
+  await vi.waitUntil(() => open.size === 0)
+  expect(await files.load(session.id)).toBeDefined()
+})
+
+it('keeps nothing open of an append that was given up, and then came to its end', async () => {
+  const { fileSystem, open, hang } = watchedFileSystem()
+  const files = fileStore(await temporaryDirectory(), { fileSystem, durability: 'fragment' })
+  const session = await files.create(newSession())
+  const store = patientStore(files, 20)
+  const gate = hang('fdatasync')
+  const given = store.append(session, body('a'), { total: 3, durable: false })
+  await expect(given).rejects.toMatchObject({ code: 'store-failed' })
+  store.release?.(session)
+  gate.resolve()
+  // What it does last.
+  await vi.waitUntil(async () => open.size === 0 && (await syncedOf(session.id)) === 1)
+
+  async function syncedOf(id: string): Promise<unknown> {
+    const now = (await files.load(id)) as unknown as { record: { facts: { synced?: number } } }
+    return now.record.facts.synced
+  }
+})
+
+it('cuts nothing off that was written when it had been given up', async () => {
+  const directory = await temporaryDirectory()
+  const session = newSession()
+  const before = fileStore(directory, { fileSystem: { ...nodeFileSystem, boot: () => 'before' } })
+  await before.append(await before.create(session), body('abc'), { total: 9, durable: false })
+  const { fileSystem, open, hang } = watchedFileSystem()
+  const files = fileStore(directory, { fileSystem })
+  const late = await loaded(files, session.id)
+  expect(late.received).toBe(0)
+  const gate = hang('open')
+  const given = patientStore(files, 20).append(late, body('x'), { total: 9, durable: false })
+  await expect(given).rejects.toMatchObject({ code: 'store-failed' })
+  const after = await files.append(await loaded(files, session.id), body('abcdef'), {
+    total: 9,
+    durable: false,
+  })
+  const close = vi.spyOn(fileSystem, 'close')
+  gate.resolve()
+  // The late one's.
+  await vi.waitUntil(() => close.mock.settledResults.length > 0)
+  files.release?.(after)
+  await vi.waitUntil(() => open.size === 0)
+  expect(await readFile(join(directory, '.bits-sessions', `${session.id}.part`), 'utf8')).toBe('abcdef')
 })
