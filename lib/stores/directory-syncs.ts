@@ -2,7 +2,8 @@ import { type FileSystem, syncDirectory } from './file-system.ts'
 
 /**
  * Makes the entries of directories durable, for all who ask meanwhile at once: what was done before a sync begins is
- * in it, so whoever comes while one is under way waits for the next, and that is one for all of them.
+ * in it, so whoever comes while one is under way waits for the next, and that is one for all of them. If the one under
+ * way fails they hear that too: the kernel tells an error once, and what it did not write may be theirs.
  */
 export class DirectorySyncs {
   readonly #fs: FileSystem
@@ -17,7 +18,7 @@ export class DirectorySyncs {
   sync(path: string): Promise<void> {
     const running = this.#running.get(path)
     if (!running) return this.#begin(path)
-    const next = this.#next.get(path) ?? running.catch(() => {}).then(() => this.#begin(path))
+    const next = this.#next.get(path) ?? running.then(() => this.#begin(path))
     this.#next.set(path, next)
     return next
   }

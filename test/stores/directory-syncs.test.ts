@@ -1,0 +1,81 @@
+import { expect, it } from 'vitest'
+import { DirectorySyncs } from '../../lib/stores/directory-syncs.ts'
+import { nodeFileSystem } from '../../lib/stores/file-system.ts'
+import { withResolvers } from '../support/promise.ts'
+
+/** Syncs that end when the test says so; each tells in which order it began. */
+function heldSyncs() {
+  const begun: { readonly path: string; end(error?: Error): void }[] = []
+  const paths = ['']
+  const syncs = new DirectorySyncs({
+    ...nodeFileSystem,
+    open: async (path) => paths.push(path) - 1,
+    close: async () => {},
+    fsync: (fd) => {
+      const { promise, resolve, reject } = withResolvers<void>()
+      begun.push({ path: paths[fd] ?? '', end: (error) => (error ? reject(error) : resolve()) })
+      return promise
+    },
+  })
+  return { syncs, begun }
+}
+
+const soon = (): Promise<void> => new Promise(setImmediate)
+
+/** Writes down who is served, or hears of an error. */
+const noting = (log: string[], name: string, sync: Promise<void>): void =>
+  void sync.then(
+    () => log.push(name),
+    ({ message }) => log.push(`${name}: ${message}`),
+  )
+
+it('gives whoever comes while a sync is under way the next one, one for all of them', async () => {
+  const { syncs, begun } = heldSyncs()
+  const log: string[] = []
+  for (const name of ['a', 'b', 'c']) noting(log, name, syncs.sync('/x'))
+  await soon()
+  expect([begun.length, log]).toEqual([1, []])
+  begun[0]?.end()
+  await soon()
+  expect([begun.length, log]).toEqual([2, ['a']])
+  // What it has to sync was done after the second began.
+  noting(log, 'd', syncs.sync('/x'))
+  begun[1]?.end()
+  await soon()
+  expect([begun.length, log]).toEqual([3, ['a', 'b', 'c']])
+  begun[2]?.end()
+  await soon()
+  expect(log).toEqual(['a', 'b', 'c', 'd'])
+  noting(log, 'e', syncs.sync('/x'))
+  await soon()
+  expect(begun.length).toBe(4)
+})
+
+it('has no directory wait for another', async () => {
+  const { syncs, begun } = heldSyncs()
+  const log: string[] = []
+  noting(log, 'x', syncs.sync('/x'))
+  noting(log, 'y', syncs.sync('/y'))
+  await soon()
+  expect(begun.map(({ path }) => path)).toEqual(['/x', '/y'])
+  begun[1]?.end()
+  await soon()
+  expect(log).toEqual(['y'])
+})
+
+it('tells all of an error whose entries may be concerned, and nobody who comes later', async () => {
+  const { syncs, begun } = heldSyncs()
+  const log: string[] = []
+  for (const name of ['a', 'b', 'c']) noting(log, name, syncs.sync('/x'))
+  await soon()
+  begun[0]?.end(new Error('EIO'))
+  await soon()
+  expect(log).toEqual(['a: EIO', 'b: EIO', 'c: EIO'])
+  for (const name of ['d', 'e']) noting(log, name, syncs.sync('/x'))
+  await soon()
+  begun[1]?.end()
+  await soon()
+  begun[2]?.end()
+  await soon()
+  expect(log.slice(3)).toEqual(['d', 'e'])
+})
