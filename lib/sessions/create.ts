@@ -82,7 +82,8 @@ function decide(
     ...(owner !== undefined && { owner }),
     maxSize: Math.min(maxSize, readSize(cap) ?? maxSize),
     overwrite: replaces ?? overwrite,
-    ...(metadata && { metadata }),
+    // A copy: the session may be kept, and the hook may use its object again.
+    ...(metadata && { metadata: { ...metadata } }),
     created: Date.now(),
   }
 }
