@@ -38,9 +38,16 @@ export interface Outcome {
   readonly session?: Session
 }
 
+/** What a packet wants of its session. */
+export interface Want {
+  /** Called when another packet of the same session waits. */
+  readonly onWanted?: () => void
+  /** Whether the session as the packet before left it will do; else the store is asked. Default: it will. */
+  readonly trusts?: (session: Session) => boolean
+}
+
 /**
  * Works on a session with its lock held.
- * @param onWanted called when another packet of the same session waits
  * @throws {BitsError} `session-not-found`, the same whether the session never was, or is another's: nobody learns
  * which ids exist
  */
@@ -48,8 +55,8 @@ export async function withSession<Caller>(
   { settings, locker }: Core<Caller>,
   { owner, path, signal }: Client<Caller>,
   id: string,
-  work: (session: Session) => Promise<Outcome>,
-  onWanted?: () => void,
+  work: (kept: Kept) => Promise<Outcome>,
+  { onWanted, trusts = () => true }: Want = {},
 ): Promise<Ack> {
   // An id that this server cannot have issued; nor is it to be asked of a store, as part of a path perhaps.
   if (!readGuid(id)) throw new BitsError('session-not-found')
@@ -60,14 +67,15 @@ export async function withSession<Caller>(
   let kept: Kept | undefined
   let isKept = false
   try {
-    kept = lock.left instanceof Kept && lock.left.isFresh ? lock.left : undefined
-    if (!kept) {
+    const { left } = lock
+    if (left instanceof Kept && left.isFresh && trusts(left.session)) kept = left
+    else {
       const session = await settings.store.load(id, { signal })
       if (!session || session.owner !== owner || session.path !== path)
         throw new BitsError('session-not-found')
       kept = new Kept(settings.store, session)
     }
-    const { ack, session } = await work(kept.session)
+    const { ack, session } = await work(kept)
     if (session) kept.session = session
     isKept = session !== undefined
     return ack
@@ -88,7 +96,8 @@ export async function keep<Caller>({ settings, locker }: Core<Caller>, session: 
 
 async function letGo(store: Store, lock: Lock, kept: Kept | undefined, isKept: boolean): Promise<void> {
   if (kept && isKept && store.release && lock.leave) return lock.leave(kept)
-  kept?.drop()
+  // What was left is dropped with its lock.
+  if (kept !== lock.left) kept?.drop()
   await lock.release()
 }
 

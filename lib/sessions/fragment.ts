@@ -6,6 +6,7 @@ import { byteLength, dropBytes } from '../stores/chunks.ts'
 import type { Body, Session } from '../stores/store.ts'
 import { completeUpload } from './complete.ts'
 import { type Client, type Core, withSession } from './core.ts'
+import type { Kept } from './kept.ts'
 import { replyUrl } from './reply.ts'
 import { uploadReport } from './reports.ts'
 
@@ -30,10 +31,10 @@ export async function receiveFragment<Caller>(
     core,
     client,
     sessionId,
-    async (session) => {
+    async (kept) => {
       try {
-        const after = await take(core, session, range, incoming).catch((error) =>
-          finished(core, session, range, error),
+        const after = await take(core, kept.session, range, incoming).catch((error) =>
+          finished(core, kept, range, error),
         )
         const { received } = after
         if (received !== range.total) return { ack: { status: 200, received }, session: after }
@@ -44,10 +45,10 @@ export async function receiveFragment<Caller>(
         // While an upload is only accepted its bytes are still needed: the store is asked whether they are there.
         return decided.state === 'published' ? { ack, session: decided } : { ack }
       } catch (error) {
-        throw await withTruth(core, session, error)
+        throw await withTruth(core, kept.session, error)
       }
     },
-    letGo,
+    { onWanted: letGo },
   )
 }
 
@@ -89,15 +90,14 @@ async function take<Caller>(
  */
 async function finished<Caller>(
   { settings }: Core<Caller>,
-  session: Session,
+  kept: Kept,
   { total }: ContentRange,
   error: unknown,
 ): Promise<Session> {
   const now =
-    error instanceof BitsError && error.code === 'out-of-sync' && (await settings.store.load(session.id))
+    error instanceof BitsError && error.code === 'out-of-sync' && (await settings.store.load(kept.session.id))
   if (!now || now.received !== total) throw error
-  // From here on it is this one that is worked on.
-  settings.store.release?.(session)
+  kept.renew(now)
   if (isDecided(now)) return now
   return settings.store.append(now, nothing(), { total, durable: true })
 }
@@ -137,7 +137,8 @@ async function withTruth<Caller>(
   const now = await settings.store.load(session.id).catch(() => null)
   // The session itself was cleared away behind our back.
   const failure = now === undefined ? new BitsError('session-not-found') : asBitsError(error)
-  // Another server had them all meanwhile: see `finished`. The client comes again for what became of the file.
+  // Another server had them all meanwhile: see `finished`. The client comes again for what became of the file. So it
+  // does where nobody knows: a 416 has to say how many bytes are held.
   const isEnd = failure.code === 'out-of-sync' && now?.received === now?.total
   const honest = isEnd ? new BitsError('store-failed', failure.message, { cause: failure }) : failure
   const refusal = honest.with({ received: now?.received })

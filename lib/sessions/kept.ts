@@ -19,6 +19,12 @@ export class Kept implements Leaving {
     this.session = session
   }
 
+  /** Goes on with the session as the store told it anew. */
+  renew(session: Session): void {
+    this.drop()
+    this.session = session
+  }
+
   get isFresh(): boolean {
     return performance.now() - this.#known < Fresh
   }

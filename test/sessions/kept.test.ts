@@ -1,0 +1,178 @@
+import { link, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { BitsError, type BitsUploadOptions, fileStore } from '../../lib/index.ts'
+import { hresult, received, TestClient } from '../support/client.ts'
+import { openBelow } from '../support/descriptors.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { uploadServer } from '../support/server.ts'
+
+const abc = Buffer.from('abc')
+
+/** A server over a file store, a client whose session has begun, and how often the store is asked and released. */
+async function setting(options: Partial<BitsUploadOptions> = {}) {
+  const directory = await temporaryDirectory()
+  const store = fileStore(directory)
+  const calls = { load: 0, release: 0 }
+  const { load, release } = { load: store.load.bind(store), release: store.release?.bind(store) }
+  store.load = (...args) => {
+    calls.load += 1
+    return load(...args)
+  }
+  store.release = (session) => {
+    calls.release += 1
+    release?.(session)
+  }
+  const { upload, url } = await uploadServer({ store, sweepEvery: 0, ...options })
+  const client = new TestClient(new URL('a.bin', url))
+  await client.create()
+  const file = (kind: string) => join(directory, '.bits-sessions', `${client.sessionId}.${kind}`)
+  return { directory, store, calls, upload, url, client, part: file('part'), record: file('json') }
+}
+
+it('asks the store about no session that one client uploads at once', async () => {
+  const { calls, client } = await setting()
+  for (const first of [0, 3, 6]) {
+    const answer = await client.fragment(first, abc, 9)
+    expect([answer.status, received(answer)]).toEqual([200, first + 3])
+  }
+  expect((await client.fragment(6, abc, 9)).status).toBe(200)
+  expect((await client.close()).status).toBe(200)
+  expect(calls.load).toBe(0)
+  expect((await client.close()).status).toBe(500)
+  expect(calls.load).toBe(1)
+})
+
+it('asks it again after a second, and trusts that for another', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const { calls, client } = await setting()
+  await client.fragment(0, abc, 12)
+  vi.advanceTimersByTime(999)
+  await client.fragment(3, abc, 12)
+  expect(calls.load).toBe(0)
+  vi.advanceTimersByTime(1)
+  await client.fragment(6, abc, 12)
+  expect(calls.load).toBe(1)
+  vi.advanceTimersByTime(999)
+  expect((await client.fragment(9, abc, 12)).status).toBe(200)
+  expect(calls.load).toBe(1)
+})
+
+it('asks it again after a packet that failed, and releases once what was kept', async () => {
+  const { calls, client } = await setting()
+  await client.fragment(0, abc, 9)
+  expect(calls).toEqual({ load: 0, release: 0 })
+  const gap = await client.fragment(6, abc, 9)
+  expect([gap.status, received(gap)]).toEqual([416, 3])
+  expect(calls.release).toBe(1)
+  // For the answer, which tells how many bytes there are.
+  const { load } = calls
+  expect((await client.fragment(3, abc, 9)).status).toBe(200)
+  expect(calls).toEqual({ load: load + 1, release: 1 })
+})
+
+it('goes to another process at once, and from there back', async () => {
+  const { directory, calls, client } = await setting()
+  const { url } = await uploadServer({ store: fileStore(directory), sweepEvery: 0 })
+  const elsewhere = new TestClient(new URL('a.bin', url))
+  elsewhere.sessionId = client.sessionId
+  for (const [i, each] of [client, elsewhere, client, elsewhere].entries()) {
+    const answer = await each.fragment(3 * i, abc, 12)
+    expect([answer.status, received(answer)]).toEqual([200, 3 * i + 3])
+  }
+  expect(calls.load).toBe(1)
+  expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('abcabcabcabc')
+})
+
+it('asks before it closes what is not published: the client is to hear if its bytes vanished', async () => {
+  const { calls, client, part } = await setting()
+  await client.fragment(0, abc, 9)
+  await rm(part)
+  expect((await client.close()).status).toBe(404)
+  expect(calls.load).toBe(1)
+})
+
+const losses: [string, (part: string) => Promise<unknown>, number][] = [
+  ['vanished', (part) => rm(part), 0],
+  ['went back', (part) => truncate(part, 2), 2],
+  [
+    'were put back as they had been',
+    (part) => writeFile(`${part}.old`, 'ab').then(() => rename(`${part}.old`, part)),
+    2,
+  ],
+]
+it.each(losses)('finds that bytes %s since the last packet', async (_, lose, held) => {
+  const { directory, client, part } = await setting()
+  await client.fragment(0, abc, 9)
+  await lose(part)
+  const answer = await client.fragment(3, abc, 9)
+  expect([answer.status, received(answer)]).toEqual([416, held])
+  const rest = Buffer.from('abcabcabc').subarray(held)
+  expect((await client.fragment(held, rest, 9)).status).toBe(200)
+  expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('abcabcabc')
+})
+
+it('takes a copy by a second name for no loss', async () => {
+  const { client, part } = await setting()
+  await client.fragment(0, abc, 9)
+  await link(part, `${part}.copy`)
+  const answer = await client.fragment(3, abc, 9)
+  expect([answer.status, received(answer)]).toEqual([200, 6])
+})
+
+it('does not know a session any more that was cleared away by hand', async () => {
+  const { client, part, record } = await setting()
+  await client.fragment(0, abc, 9)
+  await Promise.all([rm(part), rm(record)])
+  const answer = await client.fragment(3, abc, 9)
+  expect([answer.status, hresult(answer)]).toEqual([500, '0x8020001F'])
+})
+
+it('shows an application what it said at the beginning, whatever it did with the object since', async () => {
+  const metadata = { user: 'first' }
+  const seen: unknown[] = []
+  const { client } = await setting({
+    onCreate: () => ({ metadata }),
+    onUpload: (upload) => void seen.push(upload.metadata),
+  })
+  metadata.user = 'second'
+  await client.fragment(0, abc, 3)
+  expect(seen).toEqual([{ user: 'first' }])
+})
+
+it.runIf(process.platform === 'linux')('has nothing open once it was let go, or gave up', async () => {
+  const { directory, upload, url, client } = await setting()
+  await client.fragment(0, abc, 9)
+  expect(await openBelow(directory)).not.toEqual([])
+  // Of one that failed, at once.
+  const other = new TestClient(new URL('b.bin', url))
+  await other.create()
+  const before = (await openBelow(directory)).length
+  await other.fragment(3, abc, 9)
+  await vi.waitUntil(async () => (await openBelow(directory)).length < before)
+  await upload.close()
+  await vi.waitUntil(async () => (await openBelow(directory)).length === 0)
+  // Nor the lock.
+  const next = await uploadServer({ store: fileStore(directory), sweepEvery: 0 })
+  const later = new TestClient(new URL('a.bin', next.url))
+  later.sessionId = client.sessionId
+  expect((await later.fragment(3, abc, 9)).status).toBe(200)
+})
+
+it.runIf(process.platform === 'linux')(
+  'has nothing open of what a newcomer finished, and was refused',
+  async () => {
+    const onUpload = () => Promise.reject(new Error('not now'))
+    const { directory, store, client } = await setting({ onUpload })
+    const append = store.append.bind(store)
+    store.append = async (...args) => {
+      store.append = append
+      await append(...args)
+      throw new BitsError('out-of-sync', 'Another packet of the session took over')
+    }
+    const answer = await client.fragment(0, abc, 3)
+    expect([answer.status, received(answer)]).toEqual([500, 3])
+    await vi.waitUntil(async () => (await openBelow(directory)).length === 0)
+  },
+)
