@@ -1,5 +1,6 @@
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { memoryLocker } from '../../lib/locks/memory.ts'
+import { leaving } from './leavings.ts'
 
 describe('memoryLocker', () => {
   it('serves one at a time, in order', async () => {
@@ -66,5 +67,92 @@ describe('memoryLocker', () => {
     expect(await locker.tryAcquire('a')).toBeUndefined()
     lock.release()
     expect(await locker.tryAcquire('a')).toBeDefined()
+  })
+})
+
+describe('what is left with a session of memoryLocker', () => {
+  it('comes to the next holder, of that session only, and is dropped once, when it does not stay', async () => {
+    const locker = memoryLocker()
+    const thing = leaving()
+    ;(await locker.acquire('a')).leave(thing)
+    expect((await locker.acquire('b')).left).toBeUndefined()
+    const second = await locker.acquire('a')
+    expect(second.left).toBe(thing)
+    second.leave(thing)
+    await second.release()
+    const third = await locker.tryAcquire('a')
+    expect([third?.left, thing.drops]).toEqual([thing, 0])
+    await third?.release()
+    third?.leave(thing)
+    locker.letGo()
+    expect(thing.drops).toBe(1)
+    expect((await locker.acquire('a')).left).toBeUndefined()
+  })
+
+  it('comes to whoever waits', async () => {
+    const locker = memoryLocker()
+    const thing = leaving()
+    const first = await locker.acquire('a')
+    const waiting = [locker.acquire('a'), locker.acquire('a')]
+    first.leave(thing)
+    const second = await waiting[0]
+    expect(second?.left).toBe(thing)
+    await second?.release()
+    expect([(await waiting[1])?.left, thing.drops]).toEqual([undefined, 1])
+  })
+
+  it('is dropped when something else is left in its place', async () => {
+    const locker = memoryLocker()
+    const [thing, other] = [leaving(), leaving()]
+    ;(await locker.acquire('a')).leave(thing)
+    ;(await locker.acquire('a')).leave(other)
+    expect([thing.drops, other.drops]).toEqual([1, 0])
+    expect((await locker.acquire('a')).left).toBe(other)
+  })
+
+  it('is forgotten on demand, but not what is in use', async () => {
+    const locker = memoryLocker()
+    const things = { a: leaving(), b: leaving(), c: leaving() }
+    for (const [name, thing] of Object.entries(things)) (await locker.acquire(name)).leave(thing)
+    const drops = () => Object.values(things).map((thing) => thing.drops)
+    const held = await locker.acquire('a')
+    locker.forget('a')
+    locker.forget('b')
+    expect(drops()).toEqual([0, 1, 0])
+    locker.letGo()
+    expect(drops()).toEqual([0, 1, 1])
+    held.leave(things.a)
+    expect((await locker.acquire('a')).left).toBe(things.a)
+  })
+
+  it('is dropped when nobody came for a second, two at the most', async () => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const locker = memoryLocker()
+    const [early, late] = [leaving(), leaving()]
+    ;(await locker.acquire('early')).leave(early)
+    vi.advanceTimersByTime(999)
+    ;(await locker.acquire('late')).leave(late)
+    vi.advanceTimersByTime(1)
+    expect([early.drops, late.drops]).toEqual([0, 0])
+    vi.advanceTimersByTime(999)
+    ;(await locker.acquire('late')).leave(late)
+    vi.advanceTimersByTime(1)
+    expect([early.drops, late.drops]).toEqual([1, 0])
+    vi.advanceTimersByTime(2000)
+    expect([early.drops, late.drops]).toEqual([1, 1])
+    expect(vi.getTimerCount()).toBe(0)
+    const again = leaving()
+    ;(await locker.acquire('early')).leave(again)
+    vi.advanceTimersByTime(2000)
+    expect(again.drops).toBe(1)
+  })
+
+  it('is of 256 sessions: the eldest makes room', async () => {
+    const locker = memoryLocker()
+    const things = Array.from({ length: 258 }, leaving)
+    for (const [i, thing] of things.entries()) (await locker.acquire(`${i}`)).leave(thing)
+    expect(things.map(({ drops }) => drops)).toEqual([1, 1, ...Array(256).fill(0)])
+    expect((await locker.acquire('2')).left).toBe(things[2])
   })
 })

@@ -4,8 +4,19 @@ import { symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import type { Lock } from '../../lib/locks/locker.ts'
 import { processLocker } from '../../lib/locks/processes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
+import { leaving } from './leavings.ts'
+
+/** A process that holds a lock, or keeps it. */
+async function holder(...args: string[]) {
+  const program = fileURLToPath(new URL('holder.ts', import.meta.url))
+  const child = fork(program, args, { execArgv: ['--import', 'tsx'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  await once(child, 'message')
+  return child
+}
 
 describe('processLocker', () => {
   it('serves one at a time, among all lockers of a directory, by whatever path', async () => {
@@ -61,10 +72,7 @@ describe('processLocker', () => {
 
   it('holds nothing for a process that is dead', async () => {
     const directory = await temporaryDirectory()
-    const program = fileURLToPath(new URL('holder.ts', import.meta.url))
-    const child = fork(program, [directory, 'a'], { execArgv: ['--import', 'tsx'] })
-    onTestFinished(() => void child.kill('SIGKILL'))
-    await once(child, 'message')
+    const child = await holder(directory, 'a')
     const locker = processLocker(directory)
     expect(await locker.tryAcquire('a')).toBeUndefined()
     const waiting = locker.acquire('a')
@@ -79,5 +87,110 @@ describe('processLocker', () => {
     const lock = await processLocker(directory).acquire('a')
     expect(await processLocker(directory).tryAcquire('a')).toBeUndefined()
     await lock.release()
+  })
+})
+
+describe('what is left with a session of processLocker', () => {
+  it('comes to the next holder, with the lock, and is dropped once, when it does not stay', async () => {
+    const locker = processLocker(await temporaryDirectory())
+    const [thing, other] = [leaving(), leaving()]
+    ;(await locker.acquire('a')).leave?.(thing)
+    const second = await locker.acquire('a')
+    expect(second.left).toBe(thing)
+    second.leave?.(thing)
+    second.leave?.(other)
+    await second.release()
+    const third = await locker.tryAcquire('a')
+    expect([third?.left, thing.drops]).toEqual([thing, 0])
+    third?.leave?.(other)
+    expect([thing.drops, other.drops]).toEqual([1, 0])
+    const fourth = await locker.acquire('a')
+    await fourth.release()
+    await fourth.release()
+    fourth.leave?.(thing)
+    expect([thing.drops, other.drops]).toEqual([1, 1])
+    expect((await locker.acquire('a')).left).toBeUndefined()
+  })
+
+  it('is dropped before another process has the session, at once', async () => {
+    const directory = await temporaryDirectory()
+    const child = await holder(directory, 'a', 'leave')
+    const messages: unknown[] = []
+    child.on('message', (message) => messages.push(message))
+    const lock = await processLocker(directory).acquire('a')
+    expect(lock.left).toBeUndefined()
+    await vi.waitUntil(() => messages.length > 0)
+    expect(messages).toEqual(['dropped'])
+    await lock.release()
+  })
+
+  it('holds nothing for a process that is dead', async () => {
+    const directory = await temporaryDirectory()
+    const child = await holder(directory, 'a', 'leave')
+    const locker = processLocker(directory)
+    // It is not free as long as another process keeps it.
+    expect(await locker.tryAcquire('a')).toBeUndefined()
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    const lock = await locker.tryAcquire('a')
+    expect(lock).toBeDefined()
+    await lock?.release()
+  })
+
+  it('is dropped if another process came while the session was held, or while it changed hands', async () => {
+    const directory = await temporaryDirectory()
+    const [one, other] = [processLocker(directory), processLocker(directory)]
+    const thing = leaving()
+    const wanted = vi.fn()
+    const lock = await one.acquire('a', { onWanted: wanted })
+    const waiting = other.acquire('a')
+    await vi.waitUntil(() => wanted.mock.calls.length > 0)
+    lock.leave?.(thing)
+    expect(thing.drops).toBe(1)
+    ;(await waiting).leave?.(leaving())
+
+    // It comes before the next holder of the same process learns that it is one.
+    const next = await one.acquire('a')
+    const local: Promise<Lock> = one.acquire('a', {
+      onWanted: () => void local.then((held) => held.release()),
+    })
+    const far = other.acquire('a')
+    next.leave?.(leaving())
+    expect((await far).left).toBeUndefined()
+    await (await far).release()
+  })
+
+  it('is let go with all the rest', async () => {
+    const directory = await temporaryDirectory()
+    const [one, other] = [processLocker(directory), processLocker(directory)]
+    const things = [leaving(), leaving()]
+    for (const [i, thing] of things.entries()) (await one.acquire(`${i}`)).leave?.(thing)
+    expect(await other.tryAcquire('0')).toBeUndefined()
+    one.letGo?.()
+    expect(things.map(({ drops }) => drops)).toEqual([1, 1])
+    expect(await other.tryAcquire('0')).toBeDefined()
+    expect(await other.tryAcquire('1')).toBeDefined()
+  })
+
+  it('goes round among many processes and holders, and never comes to two', async () => {
+    const directory = await temporaryDirectory()
+    const lockers = [1, 2, 3].map(() => processLocker(directory))
+    let holders = 0
+    let last: object | undefined
+    await Promise.all(
+      Array.from({ length: 60 }, async (_, i) => {
+        const lock = await lockers[i % 3]?.acquire('a')
+        holders += 1
+        expect(holders).toBe(1)
+        // What is left is what the very last holder left, or nothing.
+        if (lock?.left) expect(lock.left).toBe(last)
+        await new Promise(setImmediate)
+        holders -= 1
+        const thing = leaving()
+        last = thing
+        if (i % 4 === 0) await lock?.release()
+        else lock?.leave?.(thing)
+      }),
+    )
   })
 })
