@@ -1,5 +1,5 @@
 export { acceptBitsPost } from './http/verb.ts'
-export type { Lock, Locker, LockRequest } from './locks/locker.ts'
+export type { Leaving, Lock, Locker, LockRequest } from './locks/locker.ts'
 export { type BitsUpload, bitsUpload } from './middleware.ts'
 export type { BitsUploadOptions } from './options.ts'
 export type { ContentRange } from './protocol/content-range.ts'

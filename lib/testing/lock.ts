@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Lock, Locker } from '../locks/locker.ts'
+import type { Leaving, Lock, Locker } from '../locks/locker.ts'
 import type { Store } from '../stores/store.ts'
 import { type Chapter, type Setting, test } from './case.ts'
 import type { Supports } from './tested.ts'
@@ -40,6 +40,17 @@ function wanting() {
     tell()
   }
   return wanted
+}
+
+/** Something to be left with a lock, and how often it was dropped. */
+function leaving() {
+  const left = {
+    drops: 0,
+    drop() {
+      left.drops += 1
+    },
+  } satisfies Leaving & { drops: number }
+  return left
 }
 
 export const locking: Chapter = {
@@ -200,6 +211,74 @@ export const locking: Chapter = {
         const next = await another.acquire(name)
         await lock.release()
         assert.equal(await one.tryAcquire(name), undefined, 'the next one holds it')
+        await next.release()
+      },
+      'locker',
+    ),
+    // Not every locker has leave(); where it is, it is used.
+    test(
+      'what is left with a lock comes to its next holder, and is dropped once',
+      async ({ store }) => {
+        const locker = lockerOf(store)
+        const thing = leaving()
+        const first = await locker.acquire(name)
+        if (!first.leave) return first.release()
+        first.leave(thing)
+        const another = await locker.acquire(other)
+        assert.equal(another.left, undefined, 'it was left with another session')
+        await another.release()
+        const second = await locker.acquire(name)
+        assert.equal(second.left, thing)
+        second.leave?.(thing)
+        await second.release()
+        const third = await locker.tryAcquire(name)
+        assert.equal(third?.left, thing)
+        assert.equal(thing.drops, 0, 'it is in use')
+        await third?.release()
+        await third?.release()
+        assert.equal(thing.drops, 1)
+        const fourth = await locker.acquire(name)
+        assert.equal(fourth.left, undefined, 'it was dropped')
+        await fourth.release()
+      },
+      'locker',
+    ),
+    test(
+      'what is left with a lock is dropped before another has it',
+      async (setting, supports) => {
+        const [one, another] = await two(setting, supports)
+        const thing = leaving()
+        const lock = await one.acquire(name)
+        if (!lock.leave) return lock.release()
+        lock.leave(thing)
+        const next = await another.acquire(name)
+        assert.equal(next.left, undefined)
+        assert.equal(thing.drops, 1)
+        await next.release()
+        const again = await one.acquire(name)
+        assert.equal(again.left, undefined, 'another had it meanwhile')
+        await again.release()
+      },
+      'locker',
+      'sharing',
+    ),
+    test(
+      'what is left with a lock is dropped for what is left in its place, and by letGo()',
+      async ({ store }) => {
+        const locker = lockerOf(store)
+        const things = [leaving(), leaving()] as const
+        for (const thing of things) {
+          const lock = await locker.acquire(name)
+          if (!lock.leave) return lock.release()
+          lock.leave(thing)
+        }
+        assert.deepEqual([things[0].drops, things[1].drops], [1, 0])
+        assert.ok(locker.letGo, 'whatever has leave() has letGo()')
+        locker.letGo()
+        locker.letGo()
+        assert.deepEqual([things[0].drops, things[1].drops], [1, 1])
+        const next = await locker.acquire(name)
+        assert.equal(next.left, undefined)
         await next.release()
       },
       'locker',

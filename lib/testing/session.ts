@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { NewSession } from '../stores/store.ts'
+import type { NewSession, Session } from '../stores/store.ts'
 import { type Chapter, test } from './case.ts'
 import {
   appended,
@@ -75,6 +75,45 @@ export const beginning: Chapter = {
       },
       'restart',
     ),
+    test('create() tells what load() tells', async ({ store }) => {
+      for (const more of [{}, { ...odd, created: Date.now() }]) {
+        const session = await store.create(newSession(more))
+        const after = await loaded(store, session)
+        assert.deepEqual(told(session), told(after))
+        const apart = session.progressed - after.progressed
+        assert.ok(Math.abs(apart) < hour, `progressed: ${session.progressed}`)
+      }
+    }),
+    test('a session may be worked on from its beginning to its end, and never be asked for', async (setting) => {
+      const { store, published } = setting
+      const options = { total: 6, durable: true }
+      const first = await store.append(await store.create(newSession()), body('abc'), options)
+      const second = await store.append(first, body('def'), options)
+      assert.deepEqual(told(second), told(await loaded(store, second)))
+      await store.publish(second)
+      assertBytes(await published('a.bin'), 'abcdef', 'the file')
+      await store.remove(second)
+      assert.deepEqual(await listed(store), [])
+      assertBytes(await published('a.bin'), 'abcdef', 'the file')
+    }),
+    test('a session that was released may still be used, and released again', async (setting) => {
+      const { store, published } = setting
+      // Where there is no release() nothing is kept.
+      const released = (session: Session): Session => {
+        store.release?.(session)
+        store.release?.(session)
+        return session
+      }
+      const options = { total: 6, durable: true }
+      const session = released(await store.create(newSession()))
+      const first = released(await store.append(session, body('abc'), options))
+      const second = released(await store.append(first, body('def'), options))
+      await store.accept(second, { publish: true })
+      await store.publish(released(second))
+      assertBytes(await published('a.bin'), 'abcdef', 'the file')
+      await store.remove(released(second))
+      assert.deepEqual(await listed(store), [])
+    }),
     test('an id that is not known is none', async ({ store }) => {
       assert.equal(await store.load(newSession().id), undefined)
       await begun(store)

@@ -17,7 +17,7 @@ type Change<Kind extends Store = Store> = (good: Kind) => Partial<Store>
 
 const verbs = [
   ...(['create', 'load', 'append', 'accept', 'refuse', 'publish'] as const),
-  ...(['read', 'paths', 'keepReply', 'loadReply', 'remove', 'list'] as const),
+  ...(['read', 'paths', 'keepReply', 'loadReply', 'remove', 'list', 'release'] as const),
 ]
 
 const changed = <Kind extends Store>(good: Kind, change: Change<Kind>): Store =>

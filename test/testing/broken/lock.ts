@@ -1,6 +1,6 @@
-import type { Lock, Locker } from '../../../lib/index.ts'
+import type { Leaving, Lock, Locker } from '../../../lib/index.ts'
 import { memoryLocker } from '../../../lib/locks/memory.ts'
-import { type Broken, inMemory } from './kit.ts'
+import { type Broken, inFiles, inMemory } from './kit.ts'
 
 const withLocker = (bug: string, caughtBy: string, locker: (good: Locker) => Partial<Locker>): Broken =>
   inMemory(
@@ -13,7 +13,68 @@ const withLocker = (bug: string, caughtBy: string, locker: (good: Locker) => Par
     { locker: true },
   )
 
+const comesOnce = 'locker > what is left with a lock comes to its next holder, and is dropped once'
+const makesRoom = 'locker > what is left with a lock is dropped for what is left in its place, and by letGo()'
+
+/** A locker whose locks are left in another way. */
+const leaving = (good: Locker, change: (lock: Lock, id: string) => Partial<Lock>): Partial<Locker> => ({
+  async acquire(id, request) {
+    const lock = await good.acquire(id, request)
+    return { ...lock, ...change(lock, id) }
+  },
+})
+
+/** Leaves things with sessions, whoever has these meanwhile. */
+function leavingWithNames(good: Locker): Partial<Locker> {
+  const all = new Map<string, Leaving>()
+  return leaving(good, (lock, id) => {
+    const left = all.get(id)
+    all.delete(id)
+    return {
+      left,
+      async release() {
+        left?.drop()
+        await lock.release()
+      },
+      leave(thing) {
+        all.set(id, thing)
+        void lock.release()
+      },
+    }
+  })
+}
+
 export const locks: Broken[] = [
+  withLocker('what is left is lost', comesOnce, (good) =>
+    leaving(good, (lock) => ({ leave: () => void lock.release() })),
+  ),
+  withLocker('what is left is dropped twice', comesOnce, (good) => ({
+    async tryAcquire(id) {
+      const lock = await good.tryAcquire(id)
+      const release = async (): Promise<void> => {
+        lock?.left?.drop()
+        await lock?.release()
+      }
+      return lock && { ...lock, release }
+    },
+  })),
+  withLocker('what is left is for all sessions', comesOnce, (good) => {
+    let last: Leaving | undefined
+    return leaving(good, ({ leave }) => ({
+      left: last,
+      leave(thing) {
+        last = thing
+        leave?.(thing)
+      },
+    }))
+  }),
+  withLocker('what is left does not drop what was left before', makesRoom, (good) => leavingWithNames(good)),
+  withLocker('letGo() lets nothing go', makesRoom, () => ({ letGo: () => {} })),
+  inFiles(
+    'what is left stays when another comes',
+    'locker > what is left with a lock is dropped before another has it',
+    ({ locker }) => ({ ...(locker && { locker: { ...locker, ...leavingWithNames(locker) } }) }),
+  ),
   withLocker('a lock is everybody’s', 'locker > a session is held by one at a time', () => ({
     acquire: async () => ({ release: async () => {} }),
   })),

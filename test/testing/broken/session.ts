@@ -11,6 +11,45 @@ const begun = (session: NewSession): Session => ({
 
 export const sessions: Broken[] = [
   inMemory(
+    'create() tells another size',
+    'create() and load() > create() tells what load() tells',
+    (good) => ({
+      create: async (session) => ({ ...(await good.create(session)), maxSize: 1 }),
+    }),
+  ),
+  inMemory(
+    'create() forgets what the store needs to know',
+    'create() and load() > a session may be worked on from its beginning to its end, and never be asked for',
+    (good) => {
+      const known = new WeakSet<Session>()
+      return {
+        async load(id) {
+          const session = await good.load(id)
+          if (session) known.add(session)
+          return session
+        },
+        async append(session, body, options) {
+          if (!known.has(session)) throw new TypeError('undefined is not a function')
+          return good.append(session, body, options)
+        },
+      }
+    },
+  ),
+  inFiles(
+    'release() is the end of a session',
+    'create() and load() > a session that was released may still be used, and released again',
+    (good) => {
+      const released = new WeakSet<Session>()
+      return {
+        release: (session) => void released.add(session),
+        async append(session, body, options) {
+          if (released.has(session)) throw Object.assign(new Error('EBADF'), { code: 'EBADF' })
+          return good.append(session, body, options)
+        },
+      }
+    },
+  ),
+  inMemory(
     'the offset is one too far',
     'append() > fragment after fragment is held, counted, and in order',
     telling((session) => ({ ...session, received: session.received + (session.received > 0 ? 1 : 0) })),
