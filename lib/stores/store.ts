@@ -115,7 +115,9 @@ export interface Store {
   /**
    * Gives back what the store keeps open for a session: the caller is about to let go of it. Only for stores of which a
    * session may be kept from one packet to the next, as long as its lock is, for a second or two, without asking `load`
-   * again. After a method failed it is asked in any case.
+   * again. After a method failed it is asked in any case. May be called more than once, and before a method that was
+   * given up has come to its end; the session may still be used. Must not throw. What was only loaded or listed is
+   * not released.
    */
   release?(session: Session): void
 
