@@ -12,7 +12,7 @@ import {
 } from 'node:fs/promises'
 import { join, win32 } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { fileStore } from '../../lib/index.ts'
+import { fileStore, type Session } from '../../lib/index.ts'
 import { currentBoot, sameBoot } from '../../lib/stores/boot.ts'
 import { isWithin } from '../../lib/stores/destination.ts'
 import { type FileSystem, nodeFileSystem } from '../../lib/stores/file-system.ts'
@@ -566,4 +566,28 @@ it('takes no path for none', () => {
   }
   // @ts-expect-error a misspelt option
   expect(() => fileStore('/a', { sessionDirectry: '/b' })).toThrow(/did you mean 'sessionDirectory'/)
+})
+
+it('syncs the names of a session again when that failed: without them its bytes are lost', async () => {
+  const syncs: boolean[] = []
+  let isSick = false
+  const fileSystem = withCalls({
+    fsync: async (fd) => {
+      syncs.push(!isSick)
+      if (isSick) failing('EIO')
+      await nodeFileSystem.fsync(fd)
+    },
+  })
+  const store = fileStore(await temporaryDirectory(), { durability: 'fragment', fileSystem })
+  const session = await store.create(newSession())
+  syncs.length = 0
+  const fragment = (now: Session) => store.append(now, body('a'), { total: 3, durable: false })
+  isSick = true
+  await expect(fragment(session)).rejects.toMatchObject({ code: 'EIO' })
+  isSick = false
+  const again = await fragment(await loaded(store, session.id))
+  expect([again.received, syncs]).toEqual([2, [false, true]])
+  // Once is enough.
+  await fragment(again)
+  expect(syncs).toEqual([false, true])
 })
