@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { BitsError } from '../protocol/errors.ts'
+import { giveBack } from './give-back.ts'
 
 /** Bytes that may wait for the store before the socket is paused; about what one write takes at its best. */
-const HighWater = 512 * 1024
+const HighWater = 1024 * 1024
 
 export interface BodyOptions {
   /** Bytes that the body must have: no more, no fewer. */
@@ -16,7 +17,7 @@ type Batch = IteratorResult<Buffer[], undefined>
 /**
  * A request's body on its way in, in batches: what a turn of the event loop brings is one, and while it is being written
  * the next gathers. So one write takes what otherwise several would, a slow line's bytes wait for nobody, and memory
- * stays at about a megabyte, whatever the body's length. The stream's own iterator would hand over each chunk for
+ * stays at about two megabytes, whatever the body's length. The stream's own iterator would hand over each chunk for
  * itself, at three times the price.
  *
  * It is its own iterator, and its own promises' end: a server may hold one for each of thousands of silent clients.
@@ -32,6 +33,10 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   #left: number
   #gathered: Buffer[] = []
   #size = 0
+  /** The last batch: it is the taker's until he asks for the next. */
+  #given: Buffer[] = []
+  /** Whether nobody else gets the chunks, and may keep them. */
+  #isOurs = true
   #ended = false
   #error: Error | undefined
   /** Whether what has come is given when this turn of the event loop is over. */
@@ -73,6 +78,8 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   }
 
   next(): Promise<Batch> {
+    if (this.#isOurs) giveBack(this.#given)
+    this.#given = []
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -89,6 +96,7 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   /** The store has had enough: what is left of the body is the connection's to deal with. */
   async return(): Promise<Batch> {
     this.#gathered = []
+    this.#given = []
     this.#size = 0
     this.#finish()
     return { done: true, value: undefined }
@@ -99,6 +107,7 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    if (!isOnlyOurs(this.#request)) this.#isOurs = false
     this.#left -= chunk.length
     if (this.#left < 0) {
       // Only a chunked body can: where there is a Content-Length, Node holds it to it.
@@ -178,6 +187,7 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     if (!resolve) return
     if (this.#size > 0) {
       const value = this.#gathered
+      this.#given = value
       this.#gathered = []
       this.#size = 0
       // The next batch gathers while the store writes this one.
@@ -187,6 +197,14 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     else resolve({ done: true, value: undefined })
   }
 }
+
+/**
+ * Whether a chunk of a body is Node's parser's own, which is whose memory we know, and comes to nobody but us: a meter or
+ * a checksum in front of us may keep what it gets.
+ */
+const isOnlyOurs = (
+  request: IncomingMessage & { socket: { parser?: { incoming?: unknown } | null } },
+): boolean => request.socket.parser?.incoming === request && request.listenerCount('data') === 1
 
 /**
  * Bytes that somebody read before us cannot be had twice, and waiting for them would be waiting for ever. A 500, so

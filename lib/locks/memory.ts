@@ -50,10 +50,10 @@ export function memoryLocker(): MemoryLocker {
 
   return {
     async acquire(id, request = {}) {
-      const { signal, onWanted } = request
-      signal?.throwIfAborted()
       const held = sessions.get(id)
       if (!held) return take(id, request)
+      const { signal, onWanted } = request
+      signal?.throwIfAborted()
       return new Promise<MemoryLock>((resolve, reject) => {
         const next = (left: Leaving | undefined): void => {
           held.waiting.delete(next)

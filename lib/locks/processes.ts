@@ -81,10 +81,9 @@ export function processLocker(directory: string): Locker {
 
   return {
     async acquire(name, request = {}) {
-      const wanted = once(request.onWanted)
-      const lock = await local.acquire(name, { ...request, onWanted: wanted })
-      const held = await hold(name, lock, true, { ...request, onWanted: wanted })
-      return held ?? lock
+      const asked = new Asked(request)
+      const lock = await local.acquire(name, asked)
+      return (await hold(name, lock, true, asked)) ?? lock
     },
 
     async tryAcquire(name) {
@@ -118,33 +117,52 @@ class Kept implements Leaving {
   }
 }
 
+/** A request whose holder is told once, whoever it is that wants the session. */
+class Asked implements LockRequest {
+  readonly onWanted: () => void
+  readonly #request: LockRequest
+
+  constructor(request: LockRequest) {
+    this.#request = request
+    this.onWanted = once(request.onWanted)
+  }
+
+  /** Only who waits looks at it: it may be made when it is asked for. */
+  get signal(): AbortSignal | undefined {
+    return this.#request.signal
+  }
+}
+
 /** An address that is listened to. */
-interface Holding {
+class Holding {
   /** Called when another process comes for it. */
   onWanted: (() => void) | undefined
-  /** Whether one has, and waits. */
-  readonly isWanted: boolean
-  release(): void
+  readonly server: Server
+  readonly #waiting = new Set<Socket>()
+
+  constructor() {
+    this.server = createServer((socket) => {
+      this.#waiting.add(socket.unref())
+      socket.on('error', () => socket.destroy()).on('close', () => this.#waiting.delete(socket))
+      this.onWanted?.()
+    })
+  }
+
+  /** Whether another process waits. */
+  get isWanted(): boolean {
+    return this.#waiting.size > 0
+  }
+
+  release(): void {
+    this.server.close()
+    for (const socket of this.#waiting) socket.destroy()
+  }
 }
 
 /** Listens at an address until released; undefined if somebody else does. */
 function listen(address: string): Promise<Holding | undefined> {
-  const waiting = new Set<Socket>()
-  const server: Server = createServer((socket) => {
-    waiting.add(socket.unref())
-    socket.on('error', () => socket.destroy()).on('close', () => waiting.delete(socket))
-    holding.onWanted?.()
-  })
-  const holding: Holding = {
-    onWanted: undefined,
-    get isWanted() {
-      return waiting.size > 0
-    },
-    release() {
-      server.close()
-      for (const socket of waiting) socket.destroy()
-    },
-  }
+  const holding = new Holding()
+  const { server } = holding
   return new Promise((resolve, reject) => {
     server.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRINUSE') resolve(undefined)

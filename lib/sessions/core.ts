@@ -1,4 +1,4 @@
-import type { Lock, Locker } from '../locks/locker.ts'
+import type { Lock, Locker, LockRequest } from '../locks/locker.ts'
 import type { Ack } from '../protocol/ack.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/guid.ts'
@@ -46,6 +46,21 @@ export interface Want {
   readonly trusts?: (session: Session) => boolean
 }
 
+/** How a packet asks for its session. Its signal is the client's, which is made when somebody asks for it. */
+class Waiting<Caller> implements LockRequest {
+  readonly onWanted: () => void
+  readonly #client: Client<Caller>
+
+  constructor(client: Client<Caller>, onWanted = () => {}) {
+    this.#client = client
+    this.onWanted = onWanted
+  }
+
+  get signal(): AbortSignal {
+    return this.#client.signal
+  }
+}
+
 /**
  * Works on a session with its lock held.
  * @throws {BitsError} `session-not-found`, the same whether the session never was, or is another's: nobody learns
@@ -53,24 +68,22 @@ export interface Want {
  */
 export async function withSession<Caller>(
   { settings, locker }: Core<Caller>,
-  { owner, path, signal }: Client<Caller>,
+  client: Client<Caller>,
   id: string,
   work: (kept: Kept) => Promise<Outcome>,
   { onWanted, trusts = () => true }: Want = {},
 ): Promise<Ack> {
   // An id that this server cannot have issued; nor is it to be asked of a store, as part of a path perhaps.
   if (!readGuid(id)) throw new BitsError('session-not-found')
-  const lock = await locker.acquire(
-    lockName({ id, owner, path }),
-    onWanted ? { signal, onWanted } : { signal },
-  )
+  const { owner, path } = client
+  const lock = await locker.acquire(lockName({ id, owner, path }), new Waiting(client, onWanted))
   let kept: Kept | undefined
   let isKept = false
   try {
     const { left } = lock
     if (left instanceof Kept && left.isFresh && trusts(left.session)) kept = left
     else {
-      const session = await settings.store.load(id, { signal })
+      const session = await settings.store.load(id, client)
       if (!session || session.owner !== owner || session.path !== path)
         throw new BitsError('session-not-found')
       kept = new Kept(settings.store, session)

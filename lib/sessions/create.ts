@@ -21,13 +21,13 @@ export async function createSession<Caller>(
   name: string,
 ): Promise<Ack> {
   const { settings, census, reports } = core
-  const { owner, path, url, signal } = client
+  const { owner, path, url } = client
   const upload: NewUpload = { id: newGuid(), name: checkName(name), path, url, owner }
   const { id } = upload
   await admit(core, { id, ...(owner !== undefined && { owner }) })
   try {
     const session = decide(settings, upload, await ask(settings.onCreate, upload, client.caller))
-    const begun = await settings.store.create(session, { signal })
+    const begun = await settings.store.create(session, client)
     census.begun({ id })
     reports.tell('created', uploadReport(begun))
     await keep(core, begun)

@@ -35,6 +35,9 @@ interface FileSession extends Session {
 /** Record, its next form, part, a second name of the part, and reply. */
 const kinds = ['json', 'new', 'part', 'out', 'reply']
 
+/** Bytes of a file that comes whole, and soon. */
+const Small = 1024 * 1024
+
 /** What a crash left in the sessions' directory is cleared away when it is this old, in milliseconds. */
 const LitterAge = 60 * 1000
 
@@ -116,21 +119,22 @@ export class FileStore implements Store {
     record.letGo()
   }
 
-  async append(session: Session, body: Body, { total, durable, signal }: AppendOptions): Promise<Session> {
+  async append(session: Session, body: Body, options: AppendOptions): Promise<Session> {
     const { record, part } = session as FileSession
+    const { total, durable } = options
     try {
       if (session.total === undefined) await record.note({ total })
       if (session.state === 'gone') await record.note({ accepted: null, synced: 0 })
+      // Thousands may be at this point for hours. Only where the end is near will there be more to note at once.
+      if (!durable || total > Small) record.letGo()
       // Made by the first append only: if it is gone later, the session was removed, and must not come back.
       const begins = session.total === undefined || session.state === 'gone'
       const flags = constants.O_WRONLY | (begins ? constants.O_CREAT : 0)
       const isKept = part.file.isOpen
       const received = await part.file.use(flags, async (fd) => {
-        // Given up while it opened: what would be cut off below another packet may have written.
-        signal?.throwIfAborted()
         if (isKept) await part.check(fd, session.received)
-        const sure = await this.#settle(fd, session as FileSession)
-        const begin = { end: session.received, synced: this.#isDurable ? sure : undefined, signal }
+        const sure = await this.#settle(fd, session as FileSession, options)
+        const begin = { end: session.received, synced: this.#isDurable ? sure : undefined }
         const { end, synced = 0 } = await part.write(fd, body, begin)
         if (end === session.received) await this.#fs.futimes(fd, new Date(), new Date())
         if (this.#durability === 'fragment') await part.mark(fd, end, synced)
@@ -149,9 +153,11 @@ export class FileStore implements Store {
   }
 
   /** What was written under an earlier boot and is not surely there is cut off. Resolves to what is. */
-  async #settle(fd: number, { received, record }: FileSession): Promise<number> {
+  async #settle(fd: number, { received, record }: FileSession, options: StoreOptions): Promise<number> {
     const { boot, synced = 0 } = record.facts
     if (sameBoot(boot, this.#boot)) return synced
+    // Given up while it opened: what would be cut off another packet may have written.
+    options.signal?.throwIfAborted()
     await this.#fs.ftruncate(fd, received)
     await record.note({ boot: this.#boot, synced: received })
     return received

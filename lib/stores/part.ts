@@ -49,13 +49,11 @@ export class Part {
   async write(
     fd: number,
     body: Body,
-    { end, synced, signal }: { end: number; synced: number | undefined; signal: AbortSignal | undefined },
+    { end, synced }: { end: number; synced: number | undefined },
   ): Promise<{ end: number; synced: number | undefined }> {
     let at = end
     let sure = synced
     for await (const chunks of body) {
-      // Given up: another packet may have the session by now.
-      signal?.throwIfAborted()
       at = await writeAll(this.#fs, fd, chunks, at)
       if (sure !== undefined && at - sure >= SyncEvery) {
         await this.mark(fd, at, sure)

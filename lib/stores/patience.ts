@@ -1,5 +1,5 @@
 import { BitsError } from '../protocol/errors.ts'
-import type { Body, Session, Store } from './store.ts'
+import type { AppendOptions, Body, Session, Store } from './store.ts'
 
 /**
  * The same store, but for those who wait: what does not settle in time is given up, as a fault of the store. A hung disk
@@ -23,16 +23,17 @@ export function patientStore(store: Store, timeout: number): Store {
     ...(store.release && { release }),
     loadReply: (...args) => within(timeout, 'loadReply', () => store.loadReply(...args)),
 
-    keepReply(session, body, options) {
+    keepReply(session, body) {
       const patience = new Patience(timeout, 'keepReply')
       const given = body && new Paced(body, patience)
-      return patience.wait(() => store.keepReply(session, given, patience.tell(options)))
+      return patience.wait(() => store.keepReply(session, given, patience))
     },
 
     append(session, body, options) {
       const patience = new Patience(timeout, 'append')
       const paced = new Paced(body, patience)
-      return patience.wait(() => store.append(session, paced, patience.tell(options)), release)
+      const given = new PacedOptions(options, patience)
+      return patience.wait(() => store.append(session, paced, given), release)
     },
 
     async *list(options) {
@@ -99,6 +100,26 @@ class Paced implements AsyncIterableIterator<readonly Uint8Array[]> {
   }
 }
 
+/**
+ * The options of an append that may be given up. A class, because its signal is made when somebody asks for it, which most
+ * stores need not, and a getter of each object's own would make V8 describe each anew.
+ */
+class PacedOptions implements AppendOptions {
+  readonly total: number
+  readonly durable: boolean
+  readonly #patience: Patience
+
+  constructor({ total, durable }: AppendOptions, patience: Patience) {
+    this.total = total
+    this.durable = durable
+    this.#patience = patience
+  }
+
+  get signal(): AbortSignal {
+    return this.#patience.signal
+  }
+}
+
 /** A clock that ends a wait; one timer for all of it, however often the clock stands still. */
 class Patience {
   readonly #timeout: number
@@ -119,15 +140,9 @@ class Patience {
     return this.#error
   }
 
-  /** Adds the signal that tells when the wait was ended; it is made when it is asked for, for most need none. */
-  tell<Options>(options: Options): Options & { readonly signal: AbortSignal } {
-    const late = this.#late
-    return {
-      ...options,
-      get signal() {
-        return late.signal
-      },
-    }
+  /** Tells when the wait was ended. */
+  get signal(): AbortSignal {
+    return this.#late.signal
   }
 
   start(): void {

@@ -51,7 +51,7 @@ describe('memoryLocker', () => {
     const third = locker.acquire('a')
     controller.abort(new Error('gone'))
     await expect(second).rejects.toThrow('gone')
-    await expect(locker.acquire('b', { signal: controller.signal })).rejects.toThrow('gone')
+    await expect(locker.acquire('a', { signal: controller.signal })).rejects.toThrow('gone')
     first.release()
     ;(await third).release()
     expect(await locker.tryAcquire('a')).toBeDefined()
