@@ -6,6 +6,7 @@ import { nodeFileSystem } from '../../lib/stores/file-system.ts'
 import { noise } from '../support/bytes.ts'
 import { hresult, received, TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
+import { later } from '../support/later.ts'
 import { uploadServer } from '../support/server.ts'
 
 const file = noise(3000)
@@ -54,6 +55,7 @@ describe.each(codes)('a disk that says %s', (code) => {
 
       // Else the session is still known, and not read anew.
       if (call === 'readFile' || call === 'stat') store.locker?.letGo?.()
+      if (call === 'fstat') later()
       disk.sick = true
       const begun = await new TestClient(new URL('b.bin', url)).create()
       const answer = await client.fragment(1000, file.subarray(1000), file.length)

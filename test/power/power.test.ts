@@ -188,7 +188,7 @@ describe.each(strikes)('a record that is written anew, and %s at every call', (_
     await whole.append()
     const calls = whole.disk.calls - before
     // Written, synced and renamed, and its name synced, beside what each fragment takes.
-    expect(calls).toBeGreaterThan(8)
+    expect(calls).toBeGreaterThan(7)
     expect(whole.disk.files().get(`/disk/.bits-sessions/${whole.id}.json`)?.length).toBeLessThan(1000)
     for (let stop = 1; stop <= calls; stop += 1) {
       const { disk, id, append } = await begun()

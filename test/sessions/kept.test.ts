@@ -5,6 +5,7 @@ import { BitsError, type BitsUploadOptions, fileStore } from '../../lib/index.ts
 import { hresult, received, TestClient } from '../support/client.ts'
 import { openBelow } from '../support/descriptors.ts'
 import { temporaryDirectory } from '../support/directory.ts'
+import { later } from '../support/later.ts'
 import { uploadServer } from '../support/server.ts'
 
 const abc = Buffer.from('abc')
@@ -106,6 +107,7 @@ it.each(losses)('finds that bytes %s since the last packet', async (_, lose, hel
   const { directory, client, part } = await setting()
   await client.fragment(0, abc, 9)
   await lose(part)
+  later()
   const answer = await client.fragment(3, abc, 9)
   expect([answer.status, received(answer)]).toEqual([416, held])
   const rest = Buffer.from('abcabcabc').subarray(held)
@@ -125,6 +127,7 @@ it('does not know a session any more that was cleared away by hand', async () =>
   const { client, part, record } = await setting()
   await client.fragment(0, abc, 9)
   await Promise.all([rm(part), rm(record)])
+  later()
   const answer = await client.fragment(3, abc, 9)
   expect([answer.status, hresult(answer)]).toEqual([500, '0x8020001F'])
 })

@@ -11,6 +11,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { type BitsUploadOptions, bitsUpload, notifyApplication } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
+import { later } from '../support/later.ts'
 import { serve } from '../support/server.ts'
 import { application } from './application.ts'
 import { partOf, published, sessionFiles } from './disk.ts'
@@ -420,6 +421,7 @@ describe('the worked exchanges of section 15', () => {
     const id = expectCreated(await client.create())
     expectReceived(await client.fragment(id, '0-8191/20000', file.subarray(0, 8192)), id, 8192)
     await truncate(partOf(directory, id), 4096)
+    later()
 
     expectOutOfSync(await client.fragment(id, '8192-12287/20000', file.subarray(8192, 12_288)), id, 4096)
     expectReceived(await client.fragment(id, '4096-8191/20000', file.subarray(4096, 8192)), id, 8192)

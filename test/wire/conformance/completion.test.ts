@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { noise } from '../../support/bytes.ts'
 import { type Answer, answerTo, begin, send, TestClient } from '../../support/client.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
+import { later } from '../../support/later.ts'
 import { BG_E_SESSION_NOT_FOUND, E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { MeteredDisk, partOf, published, sessionFiles } from '../disk.ts'
 import { all, oddFragment, session, sessionOn, start, type Upload } from '../setting.ts'
@@ -231,6 +232,7 @@ describe('Completion', () => {
   it('82: a Fragment then is answered 416 with 0, and the client can begin again', async () => {
     const { client, directory, id } = await midUpload()
     await rm(partOf(directory, id))
+    later()
     const answer = await client.fragment(100, file.subarray(100), 300)
     expectAck(answer, 416, { sessionId: id, received: 0 })
     expectAck(await client.fragment(0, file, 300), 200, { sessionId: id, received: 300 })
