@@ -73,7 +73,10 @@ export interface Session extends NewSession {
   readonly refusal?: string
 }
 
-/** A fragment's bytes, in the batches in which they arrived. Each batch is written before the next is asked for. */
+/**
+ * A fragment's bytes, in the batches in which they arrived. Each batch is written before the next is asked for: then its
+ * memory is the giver's again, and its chunks may be empty, so who wants to keep some bytes copies them.
+ */
 export type Body = AsyncIterable<readonly Uint8Array[]>
 
 export interface StoreOptions {

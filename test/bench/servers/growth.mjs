@@ -29,7 +29,7 @@ async function create(age, into = store) {
   const id = `{${randomUUID().toUpperCase()}}`
   const path = `/files/${id.slice(1, -1)}`
   const created = Date.now() - age
-  await into.create({
+  const session = await into.create({
     id,
     name: path.slice(7),
     path,
@@ -38,6 +38,7 @@ async function create(age, into = store) {
     overwrite: false,
     created,
   })
+  into.release?.(session)
   return id
 }
 
@@ -58,13 +59,14 @@ function append(session, to = store) {
 
 /** Fragments as packets bring them: what is held is read anew for each. @param {string} id */
 async function receive(id, times = Times, to = store) {
-  for (let time = 0; time < times; time += 1) await append(await load(id), to)
+  for (let time = 0; time < times; time += 1) to.release?.(await append(await load(id), to))
 }
 
 /** An upload that began ten days ago and has had its fragments: each is appended to what the one before left. */
 async function old(to = store) {
   let session = await load(await create(10 * Day, to))
   for (let time = 0; time < Had; time += 1) session = await append(session, to)
+  to.release?.(session)
   return session.id
 }
 
@@ -86,7 +88,10 @@ async function exhaust(iterable) {
 async function fill(left) {
   const filling = fileStore(directory, { durability: 'none' })
   const line = async () => {
-    while (left-- > 0) await append(await load(await create(10 * Day, filling)), filling)
+    while (left-- > 0) {
+      const session = await load(await create(10 * Day, filling))
+      filling.release?.(await append(session, filling))
+    }
   }
   await Promise.all(Array.from({ length: 16 }, line))
   return {}
