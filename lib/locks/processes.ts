@@ -95,7 +95,7 @@ export function processLocker(directory: string): Locker {
   }
 }
 
-/** An address that is listened to between two holders of this process, which costs a tenth of listening anew. */
+/** An address that is listened to between two holders of this process, so that the second need not listen anew. */
 class Kept implements Leaving {
   readonly holding: Holding
   leaving: Leaving | undefined
