@@ -1,6 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, ServerResponse } from 'node:http'
 import { type Ack, ackFields } from '../protocol/ack.ts'
 import { discardBody } from './leftover.ts'
+import { shareShape } from './shape.ts'
 
 /**
  * Sends an Ack and sees to what the client may still be sending. Does nothing where nobody is there to read it.
@@ -17,6 +18,7 @@ export function sendAck(
     discardBody(request, idleTimeout)
     return
   }
+  shareShape(response, ServerResponse)
   response.statusCode = ack.status
   for (const [name, value] of ackFields(ack)) response.setHeader(name, value)
   if (ack.error?.code === 'stopping') {
