@@ -22,18 +22,22 @@ export interface Arguments {
 export const usage = `npm run bench -- [--quick] [--json FILE] [--markdown FILE] [--node PATH] [--rounds N] [--time MS]
                  [--profile DIR] [FILTER...]
 
-  --quick          the most telling cases, briefly: under two minutes; all of them take about 25
+  --quick          the most telling cases, briefly: under two minutes; all of them take about 45
   --json FILE      writes all figures
   --markdown FILE  writes the tables that the README has
   --node PATH      the Node that servers run on; default: this one
-  --rounds N       runs of each server in each case; default 3
-  --time MS        how long a run is measured, after a warm-up; default 1000, quick 400
+  --rounds N       runs of each server in each case; default 3, quick 2
+  --time MS        how long a run is measured, after a warm-up of three times that; default 1000, quick 500
   --profile DIR    writes processor profiles of the servers, which makes them slower
   FILTER           only cases with one of these in their names, such as "64 KiB", disk or growth
 `
 
-/** Of the time that is measured: what a server compiles and opens first is done by then. */
-const WarmUp = 0.75
+/**
+ * In times of what is measured. Three seconds, because a server that shares one core with V8's compiler takes that long to be
+ * compiled: in its first second it takes twice the time, and the more so the more code it has, which hand-made
+ * receivers have little of.
+ */
+const WarmUp = 3
 
 export function readArguments(words: readonly string[]): Arguments {
   const { values, positionals } = parseArgs({
@@ -44,14 +48,14 @@ export function readArguments(words: readonly string[]): Arguments {
       json: { type: 'string' },
       markdown: { type: 'string' },
       node: { type: 'string', default: process.execPath },
-      rounds: { type: 'string', default: '3' },
+      rounds: { type: 'string' },
       time: { type: 'string' },
       profile: { type: 'string' },
     },
   })
   const { quick, json, markdown, node, profile } = values
-  const rounds = readCount('rounds', values.rounds)
-  const time = readCount('time', values.time ?? (quick ? '400' : '1000'))
+  const rounds = readCount('rounds', values.rounds ?? (quick ? '2' : '3'))
+  const time = readCount('time', values.time ?? (quick ? '500' : '1000'))
   const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim()
   return {
     isQuick: quick,

@@ -38,8 +38,8 @@ describe.skipIf((await whyNot('tmpfs')) !== undefined)('the benchmark', { timeou
     const report: Report = JSON.parse(await readFile(json, 'utf8'))
     const rows = report.results.map(({ rows }) => rows.map(({ contestant }) => contestant))
     expect(rows).toEqual([
-      ['bits', 'tus', 'multer', 'packets'],
-      ['with', 'without'],
+      ['bits', 'tus', 'multer', 'floor'],
+      ['with', 'without', 'empty'],
     ])
     for (const { value, cpu, client } of report.results.flatMap(({ rows }) => rows)) {
       expect(value.median).toBeGreaterThan(0)
@@ -59,7 +59,7 @@ describe.skipIf((await whyNot('tmpfs')) !== undefined)('the benchmark', { timeou
       wanted: '>= 2.5',
     })
     expect(files?.seen).toBe(median('bits') / median('tus'))
-    expect(files?.limits).toEqual({ packets: median('packets') / median('tus') })
+    expect(files?.limits).toEqual({ floor: median('floor') / median('tus') })
     expect(hello?.isMet).toBe((hello?.seen ?? 0) >= 0.95)
 
     expect(text).toMatch(
@@ -68,7 +68,7 @@ describe.skipIf((await whyNot('tmpfs')) !== undefined)('the benchmark', { timeou
     expect(text).toMatch(/^(?:met {3}|MISSED) {2}GET \/ beside uploads: with to without /m)
     const tables = await readFile(markdown, 'utf8')
     expect(tables).toMatch(
-      /^\| Uploads +\| +here \| to tus \| to multer \| to packets \| CPU s \| peak MiB \| CPU to tus \|$/m,
+      /^\| Uploads +\| +here \| to tus \| to multer \| to floor \| CPU s \| peak MiB \| CPU to tus \|$/m,
     )
     expect(tables).toMatch(/^\| GET \/ beside uploads +\|/m)
     expect(tables).toMatch(/^\| Target +\| +wanted \|/m)

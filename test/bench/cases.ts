@@ -7,6 +7,7 @@ import {
   bitsNone,
   ceiling,
   discard,
+  floor,
   multer,
   nginx,
   packets,
@@ -27,7 +28,7 @@ const sizes = [
   { name: '64 MiB', fragment: 64 * MiB, size: 128 * MiB },
 ]
 /** Those of the quick run. */
-const quickSizes = ['64 KiB', '1 MiB', '5 MiB']
+const quickSizes = ['64 KiB', '1 MiB']
 /** Durability is measured where there is a disk: memory has nothing to sync. */
 const durabilities = [bits, bitsNone, bitsFragment]
 
@@ -68,9 +69,9 @@ function receivers(place: Place, isQuick: boolean, uploads: number): Contestant[
 /** Create-Session, Fragment, Close-Session. */
 function small(place: Place, isQuick: boolean): Case {
   const contestants = {
-    quick: [bits, tus, multer, packets],
-    tmpfs: [bits, tus, multer, packets, pipeline, ceiling],
-    disk: [...durabilities, tus, multer, pipeline],
+    quick: [bits, tus, multer, floor],
+    tmpfs: [bits, tus, multer, floor, packets, pipeline, ceiling],
+    disk: [...durabilities, tus, multer, floor, pipeline],
   }[isQuick ? 'quick' : place]
   const name = `whole files of 1 KiB, 8 at once, ${place}`
   return { name, place, contestants, uploads: 8, size: KiB, fragment: KiB, unit: 'files/s' }
@@ -92,7 +93,7 @@ const silent = (isQuick: boolean): Case[] =>
   (isQuick ? [500] : [2000, 5000]).map((uploads) => ({
     name: `${uploads} silent uploads`,
     place: 'tmpfs',
-    contestants: isQuick ? [bits, discard] : [bits, tus, discard],
+    contestants: isQuick ? [bits, discard] : [bits, tus, discard, ceiling],
     uploads,
     size: 64 * MiB,
     fragment: MiB,

@@ -18,14 +18,16 @@ export const tus = server('tus', 'tus', 'tus', true)
 export const multer = server('multer', 'multer', 'form', true)
 export const nginx: Contestant = { name: 'nginx', server: 'nginx', dialect: 'dav', keeps: true }
 
-/** Limits: what it costs to hear a client at all, and to hear all that BITS makes it say. */
+/** Limits: what it costs to hear a client at all, to hear all that BITS makes it say, and to keep the promises besides. */
 export const discard = server('discard', 'discard', 'put', false)
 export const packets = server('packets', 'packets', 'override', false)
+export const floor = server('floor', 'floor', 'override', true)
 
-/** The app itself, without uploads: the middleware beside it, and not. */
+/** The app itself, without uploads: with the middleware, without it, and with one in its place that does nothing. */
 export const beside = (dialect: 'get' | 'post'): Contestant[] => [
   server('with', 'app', dialect, false, 'with'),
   server('without', 'app', dialect, false, 'without'),
+  server('empty', 'app', dialect, false, 'empty'),
 ]
 /** Neither the middleware nor Express. */
 export const bare = server('bare', 'bare', 'get', false)

@@ -22,9 +22,9 @@ const ratio = (
 ): Target => ({ name, of: 'bits', to, what: 'value', limits: [], ...bound, ...more })
 
 const ceiling = { limits: ['ceiling'] }
-const packets = { limits: ['packets'] }
+const files = { limits: ['floor', 'packets'] }
 const cpu = { what: 'cpu', ...ceiling } as const
-const beside = { of: 'with' }
+const beside = { of: 'with', limits: ['empty'] }
 
 const targets: readonly Target[] = [
   ratio('fragments 1 MiB, 8', 'pipeline', { least: 1.4 }, ceiling),
@@ -38,11 +38,11 @@ const targets: readonly Target[] = [
   ratio('fragments 64 KiB, 8', 'tus', { least: 5 }, ceiling),
   ratio('fragments 64 KiB, 8', 'tus', { most: 0.25 }, cpu),
   ratio('fragments 64 MiB, 8', 'discard', { most: 1.2 }, { what: 'peak', ...ceiling }),
-  ratio('whole files of 1 KiB', 'tus', { least: 2.5 }, packets),
-  ratio('whole files of 1 KiB', 'multer', { least: 1 }, packets),
+  ratio('whole files of 1 KiB', 'tus', { least: 2.5 }, files),
+  ratio('whole files of 1 KiB', 'multer', { least: 1 }, files),
   ratio('one file of 1 GiB', 'nginx', { least: 1 }, { limits: ['ceiling', 'discard'] }),
-  ratio('5000 silent uploads', 'discard', { most: 1.5 }),
-  ratio('5000 silent uploads', 'tus', { most: 0.5 }),
+  ratio('5000 silent uploads', 'discard', { most: 1.5 }, ceiling),
+  ratio('5000 silent uploads', 'tus', { most: 0.5 }, ceiling),
   ratio('GET / beside uploads', 'without', { least: 0.95 }, beside),
   ratio('POST of 64 KiB beside uploads', 'without', { least: 0.95 }, beside),
 ]
