@@ -79,7 +79,8 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
 
   next(): Promise<Batch> {
     if (this.#isOurs) giveBack(this.#given)
-    this.#given = []
+    // Who waits for the next batch in a loop still holds the one before, for hours perhaps.
+    this.#given.length = 0
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject

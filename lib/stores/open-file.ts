@@ -21,20 +21,31 @@ export class OpenFile {
   }
 
   /**
-   * Opens the file if it is not open. There is one use at a time; only one that was given up may still be under way, or
-   * begin late: once the file was let go, or a use failed, it is open no longer than it is used.
+   * Opens the file if it is not open. {@link leave} has to follow, also where this failed. There is one use at a time;
+   * only one that was given up may still be under way, or begin late: once the file was let go, or a use failed, it is
+   * open no longer than it is used.
    */
-  async use<T>(flags: string | number, work: (fd: number) => Promise<T>): Promise<T> {
+  enter(flags: string | number): Promise<number> {
     this.#users += 1
+    this.#fd ??= this.#fs.open(this.path, flags)
+    return this.#fd
+  }
+
+  /** Ends a use. Behind one that failed the file has to be let go. */
+  leave(): void {
+    this.#users -= 1
+    if (this.#isLetGo) this.letGo()
+  }
+
+  /** A use, from its beginning to its end. */
+  async use<T>(flags: string | number, work: (fd: number) => Promise<T>): Promise<T> {
     try {
-      this.#fd ??= this.#fs.open(this.path, flags)
-      return await work(await this.#fd)
+      return await work(await this.enter(flags))
     } catch (error) {
-      this.#isLetGo = true
+      this.letGo()
       throw error
     } finally {
-      this.#users -= 1
-      if (this.#isLetGo) this.letGo()
+      this.leave()
     }
   }
 

@@ -75,7 +75,7 @@ export interface Session extends NewSession {
 
 /**
  * A fragment's bytes, in the batches in which they arrived. Each batch is written before the next is asked for: then its
- * memory is the giver's again, and its chunks may be empty, so who wants to keep some bytes copies them.
+ * memory is the giver's again, and it and its chunks may be empty, so who wants to keep some bytes copies them.
  */
 export type Body = AsyncIterable<readonly Uint8Array[]>
 

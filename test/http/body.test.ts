@@ -202,4 +202,21 @@ describe('IncomingBody', () => {
     expect(await left.promise).toBe(0)
     outgoing.destroy()
   })
+
+  it('holds nothing of a batch when the next one is asked for, which may take hours', async () => {
+    const batches = withResolvers<(readonly Buffer[])[]>()
+    const url = await serve(async (request, response) => {
+      const body = new IncomingBody(request, { length: 1000, idleTimeout: 10_000 }).read()
+      const { value = [] } = await body[Symbol.asyncIterator]().next()
+      const before = [...value]
+      body.next().catch(() => {})
+      batches.resolve([before, value])
+      response.end()
+    })
+    const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': 1000 } })
+    outgoing.on('error', () => {})
+    outgoing.write('abc')
+    expect(await batches.promise).toEqual([[Buffer.from('abc')], []])
+    outgoing.destroy()
+  })
 })
