@@ -26,6 +26,8 @@ export interface Case {
   readonly fragment: number
   /** What is counted. `memory`: uploads that are silent, and bytes for each. */
   readonly unit: 'MB/s' | 'files/s' | 'requests/s' | 'bytes/upload'
+  /** How many times the usual rounds: where a few hundredths count, and two runs of the same server differ by ten. */
+  readonly times?: number
   /** Files that each connection sends, where the work and not the time is given. */
   readonly files?: number
 }

@@ -109,6 +109,7 @@ const apps = (isQuick: boolean): Case[] => [
     size: 100,
     fragment: 100,
     unit: 'requests/s',
+    ...(!isQuick && { times: 4 }),
   },
   {
     name: 'POST of 64 KiB beside uploads',
@@ -118,5 +119,6 @@ const apps = (isQuick: boolean): Case[] => [
     size: MiB,
     fragment: 64 * KiB,
     unit: 'MB/s',
+    ...(!isQuick && { times: 2 }),
   },
 ]

@@ -55,7 +55,7 @@ export const estimateGrowth = (isQuick: boolean): number =>
  * sessions is work, and a disk that has to be filled with them first would take minutes for it.
  */
 export async function measureGrowth(isQuick: boolean, node: string): Promise<Growth[]> {
-  const rooms = new Rooms('tmpfs')
+  const rooms = new Rooms('tmpfs', undefined)
   const found: Growth[] = []
   try {
     for (const sessions of isQuick ? counts.quick : counts.whole) {

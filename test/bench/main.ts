@@ -6,7 +6,7 @@ import { duration, estimate } from './estimate.ts'
 import { estimateGrowth, growthTable, measureGrowth } from './growth.ts'
 import { machine, machineLine, reservations } from './machine.ts'
 import { markdown } from './markdown.ts'
-import { whyNot } from './places.ts'
+import { fillPool, whyNot } from './places.ts'
 import type { Report } from './report.ts'
 import { measure, type Result } from './rounds.ts'
 import { table } from './table.ts'
@@ -29,6 +29,9 @@ console.log(`${heading.join('\n')}\n`)
 const began = performance.now()
 const secondsSince = (then: number): number => (performance.now() - then) / 1000
 
+const pool = wanted.some(({ place, unit }) => place === 'tmpfs' && unit === 'MB/s')
+  ? await fillPool()
+  : undefined
 const results: Result[] = []
 for (const one of wanted) {
   const hindrance = await whyNot(one.place)
@@ -36,10 +39,12 @@ for (const one of wanted) {
     console.log(`NOT RUN, for ${hindrance}: ${one.name}\n`)
     continue
   }
-  const result = await measure(one, given)
+  const result = await measure(one, given, pool)
   results.push(result)
   console.log(table(result))
 }
+
+await pool?.empty()
 
 const hindrance = isGrowthWanted ? await whyNot('tmpfs') : undefined
 if (hindrance !== undefined) console.log(`NOT RUN, for ${hindrance}: growth\n`)

@@ -3,6 +3,11 @@ import { mkdtemp, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Place } from './case.ts'
+import { Pool } from './pool.ts'
+
+/** Where memory comes from; undefined where there is none to measure. */
+export const fillPool = async (): Promise<Pool | undefined> =>
+  (await whyNot('tmpfs')) === undefined ? Pool.fill(parents.tmpfs) : undefined
 
 const parents: Record<Place, string> = { tmpfs: '/dev/shm', disk: tmpdir() }
 /** The type of a tmpfs, in `statfs`. */
@@ -19,10 +24,12 @@ export async function whyNot(place: Place): Promise<string | undefined> {
 /** The directories of one case. */
 export class Rooms {
   readonly #place: Place
+  readonly #pool: Pool | undefined
   readonly #made: string[] = []
 
-  constructor(place: Place) {
+  constructor(place: Place, pool: Pool | undefined) {
     this.#place = place
+    this.#pool = place === 'tmpfs' ? pool : undefined
   }
 
   async make(): Promise<string> {
@@ -33,12 +40,24 @@ export class Rooms {
 
   /**
    * After a run. Many files stay on a disk until the case is over, for removing them slows the run that follows. What is
-   * large goes at once, before the disk has written all of it, and the disk comes to rest; memory too, so that the next
-   * run gets the same, which is warm.
+   * large goes at once, before the disk has written all of it, and the disk comes to rest; memory too, or into the pool.
    */
   async leave(isLarge: boolean): Promise<void> {
+    if (isLarge && this.#pool) for (const room of this.#made.splice(0)) await this.#pool.take(room)
     if (isLarge || this.#place === 'tmpfs') await this.clear()
     if (this.#place === 'disk') spawnSync('sync', ['-f', parents.disk])
+  }
+
+  /** Lets a run have the memory of those before it. */
+  async during<Result>(run: () => Promise<Result>): Promise<Result> {
+    const end = new AbortController()
+    const serving = this.#pool?.serve(end.signal)
+    try {
+      return await run()
+    } finally {
+      end.abort()
+      await serving
+    }
   }
 
   async clear(): Promise<void> {

@@ -2,6 +2,7 @@ import type { Case } from './case.ts'
 import { LoadClient } from './load-client.ts'
 import { type Spread, spreadOf } from './median.ts'
 import { Rooms } from './places.ts'
+import type { Pool } from './pool.ts'
 import { type RunOptions, run, type Seen } from './run.ts'
 
 /** What all runs of one contestant showed. */
@@ -29,19 +30,21 @@ export interface Result {
 export async function measure(
   wanted: Case,
   options: RunOptions & { readonly rounds: number },
+  pool?: Pool,
 ): Promise<Result> {
-  const { name, unit, contestants } = wanted
+  const { name, unit, contestants, times = 1 } = wanted
   const began = performance.now()
   const seconds = (): number => (performance.now() - began) / 1000
-  const rooms = new Rooms(wanted.place)
+  const rooms = new Rooms(wanted.place, pool)
   const seen = contestants.map((): Seen[] => [])
   // What a client holds it holds until it ends.
   const isFresh = unit === 'bytes/upload'
   let load = new LoadClient()
   try {
-    for (let round = 0; round < options.rounds; round += 1) {
+    for (let round = 0; round < options.rounds * times; round += 1) {
       for (const [index, contestant] of contestants.entries()) {
-        seen[index]?.push(await run(load, wanted, contestant, await rooms.make(), options))
+        const room = await rooms.make()
+        seen[index]?.push(await rooms.during(() => run(load, wanted, contestant, room, options)))
         if (isFresh) {
           await load.end()
           load = new LoadClient()
