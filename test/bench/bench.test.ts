@@ -31,13 +31,15 @@ describe.skipIf((await whyNot('tmpfs')) !== undefined)('the benchmark', { timeou
   test('measures, compares and judges', async () => {
     const directory = await temporaryDirectory()
     const [json, markdown] = [join(directory, 'report.json'), join(directory, 'report.md')]
-    const { code, text } = await bench(...brief, '--json', json, '--markdown', markdown, '1 KiB', 'GET /')
+    const words = ['64 KiB, 8', '1 KiB', 'GET /']
+    const { code, text } = await bench(...brief, '--json', json, '--markdown', markdown, ...words)
     expect(text).not.toContain('Error')
     expect(code).toBe(0)
 
     const report: Report = JSON.parse(await readFile(json, 'utf8'))
     const rows = report.results.map(({ rows }) => rows.map(({ contestant }) => contestant))
     expect(rows).toEqual([
+      ['bits', 'pipeline', 'ceiling', 'tus'],
       ['bits', 'tus', 'multer', 'floor'],
       ['with', 'without', 'empty'],
     ])
@@ -49,11 +51,10 @@ describe.skipIf((await whyNot('tmpfs')) !== undefined)('the benchmark', { timeou
     }
     expect(report.machine.versions.express).toMatch(/^5\./)
 
-    const [files, , hello] = report.verdicts
+    const [files, , hello] = report.verdicts.filter(({ target }) => !target.startsWith('fragments'))
     const median = (contestant: string): number =>
-      report.results.flatMap(({ rows }) => rows).find((row) => row.contestant === contestant)?.value.median ??
-      0
-    expect(report.verdicts).toHaveLength(3)
+      report.results[1]?.rows.find((row) => row.contestant === contestant)?.value.median ?? 0
+    expect(report.verdicts).toHaveLength(6)
     expect(files).toMatchObject({
       target: 'whole files of 1 KiB, 8 at once, tmpfs: bits to tus',
       wanted: '>= 2.5',
@@ -68,7 +69,7 @@ describe.skipIf((await whyNot('tmpfs')) !== undefined)('the benchmark', { timeou
     expect(text).toMatch(/^(?:met {3}|MISSED) {2}GET \/ beside uploads: with to without /m)
     const tables = await readFile(markdown, 'utf8')
     expect(tables).toMatch(
-      /^\| Uploads +\| +here \| to tus \| to multer \| to floor \| CPU s \| peak MiB \| CPU to tus \|$/m,
+      /^\| Uploads +\| +here \| to pipeline \| to ceiling \| to tus \| to multer \| to floor \| CPU s \| peak MiB \| CPU to tus \|$/m,
     )
     expect(tables).toMatch(/^\| GET \/ beside uploads +\|/m)
     expect(tables).toMatch(/^\| Target +\| +wanted \|/m)

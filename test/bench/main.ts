@@ -30,7 +30,7 @@ const began = performance.now()
 const secondsSince = (then: number): number => (performance.now() - then) / 1000
 
 const pool = wanted.some(({ place, unit }) => place === 'tmpfs' && unit === 'MB/s')
-  ? await fillPool()
+  ? await fillPool(time)
   : undefined
 const results: Result[] = []
 for (const one of wanted) {

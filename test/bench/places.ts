@@ -6,8 +6,8 @@ import type { Place } from './case.ts'
 import { Pool } from './pool.ts'
 
 /** Where memory comes from; undefined where there is none to measure. */
-export const fillPool = async (): Promise<Pool | undefined> =>
-  (await whyNot('tmpfs')) === undefined ? Pool.fill(parents.tmpfs) : undefined
+export const fillPool = async (time: number): Promise<Pool | undefined> =>
+  (await whyNot('tmpfs')) === undefined ? Pool.fill(parents.tmpfs, time) : undefined
 
 const parents: Record<Place, string> = { tmpfs: '/dev/shm', disk: tmpdir() }
 /** The type of a tmpfs, in `statfs`. */

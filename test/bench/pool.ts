@@ -9,8 +9,8 @@ const Share = 0.3
 const LookEvery = 10
 /** Bytes that are freed ahead of what is written: what a fast receiver writes between two looks. */
 const Ahead = 64 * 1024 ** 2
-/** Bytes that the first run finds, in files of so many. */
-const First = 3 * 1024 ** 3
+/** Bytes that the first run finds for each millisecond that it is measured, warm-up and all, in files of so many. */
+const First = 3 * 1024 ** 2
 const FirstFile = 16 * 1024 ** 2
 
 interface Old {
@@ -33,11 +33,14 @@ export class Pool {
     this.#directory = directory
   }
 
-  /** @param parent a directory in memory */
-  static async fill(parent: string): Promise<Pool> {
+  /**
+   * @param parent a directory in memory
+   * @param time milliseconds that a run is measured
+   */
+  static async fill(parent: string, time: number): Promise<Pool> {
     const pool = new Pool(await mkdtemp(join(parent, 'bits-upload-bench-')))
     const zeros = Buffer.alloc(FirstFile)
-    for (const most = Math.min(First, await pool.#most()); pool.#size + FirstFile <= most; ) {
+    for (const most = Math.min(First * time, await pool.#most()); pool.#size + FirstFile <= most; ) {
       await writeFile(pool.#next(), zeros)
       pool.#keep(FirstFile)
     }
