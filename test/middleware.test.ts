@@ -129,3 +129,19 @@ it('tells its events to listeners, and to tracers of the process', async () => {
   unsubscribe('express-bits-upload:uploaded', trace)
   await client.close()
 })
+
+it('tells of each fragment that it took, and not of one whose Ack was lost behind the last', async () => {
+  const upload = bitsUpload({ store: memoryStore() })
+  const url = new URL('upload/a.bin', await serve(express().use('/upload', upload)))
+  const received: unknown[] = []
+  upload.events.on('received', (report) => received.push(report.received))
+  const client = new TestClient(url)
+  await client.create()
+  await client.fragment(0, Buffer.from('hel'), 5)
+  // Held already, but the file goes on: the client is still there.
+  await client.fragment(0, Buffer.from('hel'), 5)
+  await client.fragment(3, Buffer.from('lo'), 5)
+  expect((await client.fragment(3, Buffer.from('lo'), 5)).status).toBe(200)
+  expect(received).toEqual([3, 3, 5])
+  await client.close()
+})

@@ -36,7 +36,7 @@ export async function receiveFragment<Caller>(
         let after: Session
         try {
           after = await take(core, kept.session, range, incoming)
-          if (after !== kept.session) core.reports.tell('received', uploadReport(after))
+          if (!isDecided(kept.session)) core.reports.tell('received', uploadReport(after))
         } catch (error) {
           after = await finished(core, kept, range, error)
         }
@@ -57,7 +57,7 @@ export async function receiveFragment<Caller>(
 }
 
 /**
- * Judges the range by what is held, and keeps what is new of the fragment. Resolves to the same session if that is over.
+ * Judges the range by what is held, and keeps what is new of the fragment.
  * Not async: each function that waits for the client's bytes takes half a kilobyte, for thousands of clients.
  */
 function take<Caller>(
