@@ -1,15 +1,14 @@
 import { constants } from 'node:fs'
-import { join } from 'node:path'
 import type { Locker } from '../locks/locker.ts'
-import { readGuid } from '../protocol/guid.ts'
 import { sameBoot } from './boot.ts'
 import { checkDestination, type Directories, placeAtDestination, strayCopy } from './destination.ts'
 import { DirectorySyncs } from './directory-syncs.ts'
 import { errno, type FileSystem, makeDirectory, orAbsent, syncDirectory, translate } from './file-system.ts'
+import { listSessions } from './listing.ts'
 import { Part } from './part.ts'
 import { Record } from './record.ts'
 import { ReplyFile } from './reply-file.ts'
-import { isSettled, isSpent, stateOf } from './state.ts'
+import { isSettled, stateOf } from './state.ts'
 import type {
   Acceptance,
   AppendOptions,
@@ -32,14 +31,8 @@ interface FileSession extends Session {
   readonly reply: ReplyFile
 }
 
-/** Record, its next form, part, a second name of the part, and reply. */
-const kinds = ['json', 'new', 'part', 'out', 'reply']
-
 /** Bytes of a file that comes whole, and soon. */
 const Small = 1024 * 1024
-
-/** What a crash left in the sessions' directory is cleared away when it is this old, in milliseconds. */
-const LitterAge = 60 * 1000
 
 /** See {@link fileStore}. */
 export class FileStore implements Store {
@@ -246,35 +239,11 @@ export class FileStore implements Store {
     await record.remove()
   }
 
-  async *list(): AsyncIterable<Session> {
-    const directory = await orAbsent(this.#fs.opendir(this.#directories.sessions))
-    if (!directory) return
-    let failure: unknown
-    for await (const { name } of directory) {
-      const [id, kind] = name.split('.', 2) as [string, string?]
-      if (readGuid(id) !== id || !kinds.includes(kind ?? '')) continue
-      try {
-        const session = await this.load(id)
-        if (!session || kind === 'new' || (isPart(kind) && isSpent(session)))
-          await this.#clear(join(this.#directories.sessions, name))
-        else if (kind === 'json') yield session
-      } catch (error) {
-        // One record that cannot be read must not hide the others.
-        failure ??= error
-      }
-    }
-    if (failure) throw failure
-  }
-
-  /** Removes what has no record, a part of a published or refused file, or a torn record: nobody needs it any more. */
-  async #clear(path: string): Promise<void> {
-    const found = await orAbsent(this.#fs.stat(path))
-    if (found && Date.now() - found.mtimeMs > LitterAge) await orAbsent(this.#fs.unlink(path))
+  list(): AsyncIterable<Session> {
+    return listSessions(this.#fs, this.#directories.sessions, (id) => this.load(id))
   }
 
   get #isDurable(): boolean {
     return this.#durability !== 'none'
   }
 }
-
-const isPart = (kind: string | undefined): boolean => kind === 'part' || kind === 'out'
