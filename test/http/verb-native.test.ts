@@ -12,20 +12,20 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { acceptBitsPost } from '../../lib/http/verb.ts'
 import { Program } from '../support/program.ts'
 import {
+  BITS,
   chunked,
   closeAll,
   everyCut,
   Host,
   plain,
   recorder,
+  SEEN,
   type Transport,
   transports,
 } from './verb-wire.ts'
 
 afterEach(closeAll)
 
-const BITS = 'BITS_POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello'
-const SEEN = { method: 'BITS_POST', url: '/up', body: 'hello' }
 const GET = 'GET /foreign HTTP/1.1\r\nHost: x\r\n\r\n'
 const POST = 'POST /foreign HTTP/1.1\r\nHost: x\r\n'
 /** Node's parser stops at the third of these bytes. */

@@ -8,20 +8,19 @@ import tls from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
 import { acceptBitsPost } from '../../lib/http/verb.ts'
 import {
+  BITS,
   certificate,
   closeAll,
   Host,
   plain,
   recorder,
+  SEEN,
   secure,
   type Transport,
   transports,
 } from './verb-wire.ts'
 
 afterEach(closeAll)
-
-const BITS = 'BITS_POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello'
-const SEEN = { method: 'BITS_POST', url: '/up', body: 'hello' }
 
 /** Both protocols on one port; the tests' wire says nothing of h2, and so gets HTTP/1. */
 const both: Transport = {

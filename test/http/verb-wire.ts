@@ -22,6 +22,10 @@ const pems = await generate([{ name: 'commonName', value: 'localhost' }], {
 })
 export const certificate = { key: pems.private, cert: pems.cert }
 
+/** A request by our verb, and what a recorder sees of it. */
+export const BITS = 'BITS_POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello'
+export const SEEN = { method: 'BITS_POST', url: '/up', body: 'hello' }
+
 /** What a server was asked. */
 export interface Asked {
   readonly method: string | undefined
