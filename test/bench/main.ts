@@ -29,6 +29,8 @@ console.log(`${heading.join('\n')}\n`)
 const began = performance.now()
 const secondsSince = (then: number): number => (performance.now() - then) / 1000
 
+// In order, so that nothing stays in memory.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 const pool = wanted.some(({ place, unit }) => place === 'tmpfs' && unit === 'MB/s')
   ? await fillPool(time)
   : undefined

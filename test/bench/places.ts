@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtemp, rm, statfs } from 'node:fs/promises'
+import { rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Place } from './case.ts'
 import { Pool } from './pool.ts'
+import { temporaryDirectory } from './temporary.ts'
 
 /** Where memory comes from; undefined where there is none to measure. */
 export const fillPool = async (time: number): Promise<Pool | undefined> =>
@@ -33,7 +33,7 @@ export class Rooms {
   }
 
   async make(): Promise<string> {
-    const directory = await mkdtemp(join(parents[this.#place], 'bits-upload-bench-'))
+    const directory = await temporaryDirectory(parents[this.#place])
     this.#made.push(directory)
     return directory
   }
@@ -43,7 +43,7 @@ export class Rooms {
    * large goes at once, before the disk has written all of it, and the disk comes to rest; memory too, or into the pool.
    */
   async leave(isLarge: boolean): Promise<void> {
-    if (isLarge && this.#pool) for (const room of this.#made.splice(0)) await this.#pool.take(room)
+    if (isLarge && this.#pool) for (const room of this.#made) await this.#pool.take(room)
     if (isLarge || this.#place === 'tmpfs') await this.clear()
     if (this.#place === 'disk') spawnSync('sync', ['-f', parents.disk])
   }
@@ -51,7 +51,8 @@ export class Rooms {
   /** Lets a run have the memory of those before it. */
   async during<Result>(run: () => Promise<Result>): Promise<Result> {
     const end = new AbortController()
-    const serving = this.#pool?.serve(end.signal)
+    // Without the pool memory is colder, and that is all.
+    const serving = this.#pool?.serve(end.signal).catch(() => {})
     try {
       return await run()
     } finally {

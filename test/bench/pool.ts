@@ -1,6 +1,7 @@
-import { mkdtemp, readdir, rename, rm, stat, statfs, unlink, writeFile } from 'node:fs/promises'
+import { readdir, rename, rm, stat, statfs, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { temporaryDirectory } from './temporary.ts'
 
 /** What is kept at most, in bytes, and as a share of what is free. */
 const Most = 6 * 1024 ** 3
@@ -38,7 +39,7 @@ export class Pool {
    * @param time milliseconds that a run is measured
    */
   static async fill(parent: string, time: number): Promise<Pool> {
-    const pool = new Pool(await mkdtemp(join(parent, 'bits-upload-bench-')))
+    const pool = new Pool(await temporaryDirectory(parent))
     const zeros = Buffer.alloc(FirstFile)
     for (const most = Math.min(First * time, await pool.#most()); pool.#size + FirstFile <= most; ) {
       await writeFile(pool.#next(), zeros)

@@ -34,7 +34,8 @@ function syncNames() {
     running = calls.fsync(folder)
     return running
   }
-  next = running ? running.then(begin) : begin()
+  if (!running) return begin()
+  next = running.then(begin)
   return next
 }
 
