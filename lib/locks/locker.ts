@@ -36,6 +36,13 @@ export interface Locker {
   acquire(id: string, request?: LockRequest): Promise<Lock>
   /** The lock, if the session is free at this moment. */
   tryAcquire(id: string): Promise<Lock | undefined>
+  /**
+   * Six hexadecimal digits for the ids of sessions that are to begin here, see {@link begin}; undefined: any digits will do.
+   * Whoever gets a session by another way can tell by them where it began.
+   */
+  mark?(): Promise<string | undefined>
+  /** As `acquire`, for a session of which nobody else can have heard yet. Where it is left out, `tryAcquire` is called. */
+  begin?(id: string): Promise<Lock>
   /** Drops all that was left with sessions: none of their next packets is expected here. */
   letGo?(): void
 }

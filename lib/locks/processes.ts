@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto'
-import { realpath, unlink } from 'node:fs/promises'
-import { connect, createServer, type Server, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { realpath } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import type { Leaving, Lock, Locker, LockRequest } from './locker.ts'
 import { type MemoryLock, memoryLocker } from './memory.ts'
+import { sessionOf } from './name.ts'
 import { once } from './once.ts'
+import { addressOf } from './processes/address.ts'
+import { type Holding, listen, waitFor } from './processes/holding.ts'
+import { Home, isFreeAtHome } from './processes/home.ts'
 
 /**
  * A locker for the processes of one machine that share a directory. To hold a session is to listen at an address that is
@@ -13,20 +15,22 @@ import { once } from './once.ts'
  * process dies, and whoever finds it taken connects, which tells the holder that it is wanted, and waits until the
  * connection ends. So there is no lock that outlives its process, no file to clear away, and no waiting for time to pass.
  *
- * On Linux the address is an abstract one, and so holds among processes of one network namespace.
+ * A session that begins here is held at home as long as it is not let go, which needs no address of its own; so who has
+ * a session's address asks there, too: see {@link Home}.
+ *
+ * On Linux the addresses hold among processes of one network namespace.
  *
  * @param directory need not exist yet
  */
 export function processLocker(directory: string): Locker {
   const local = memoryLocker()
   let real: string | undefined
+  let home: Promise<Home | undefined> | undefined
 
-  const addressOf = async (name: string): Promise<string> => {
+  const addressFor = async (name: string): Promise<string> => {
     real ??= await realpath(directory).catch(() => undefined)
     const hash = createHash('sha256').update(JSON.stringify([real ?? resolve(directory), name]))
-    const label = `express-bits-upload-${hash.digest('hex').slice(0, 32)}`
-    if (process.platform === 'linux') return `\0${label}`
-    return process.platform === 'win32' ? `\\\\.\\pipe\\${label}` : join(tmpdir(), label)
+    return addressOf(hash.digest('hex').slice(0, 32))
   }
 
   /** Adds to a local lock that of all processes; undefined if another process has it, and there is to be no waiting. */
@@ -38,10 +42,11 @@ export function processLocker(directory: string): Locker {
   ): Promise<Lock | undefined> => {
     try {
       if (lock.left) return lockOf(name, lock, lock.left as Kept, request)
-      const address = await addressOf(name)
+      const address = await addressFor(name)
       for (;;) {
         const holding = await listen(address)
-        if (holding) return lockOf(name, lock, new Kept(holding), request)
+        if (holding && (await isFree(name, holding, wait, request)))
+          return lockOf(name, lock, new Kept(holding), request)
         if (!wait) break
         await waitFor(address, request.signal)
       }
@@ -51,6 +56,24 @@ export function processLocker(directory: string): Locker {
     }
     await lock.release()
     return undefined
+  }
+
+  /** Whether nobody has the session at home; lets go of its address if somebody has, or it cannot be known. */
+  const isFree = async (
+    name: string,
+    holding: Holding,
+    wait: boolean,
+    { signal }: LockRequest,
+  ): Promise<boolean> => {
+    let free = false
+    try {
+      // Nobody of this process has it, for then we had not got its local lock.
+      const isOurs = (await home)?.mark === sessionOf(name)?.mark
+      free = isOurs || (await isFreeAtHome(name, wait, signal))
+      return free
+    } finally {
+      if (!free) holding.release()
+    }
   }
 
   const lockOf = (name: string, lock: MemoryLock, kept: Kept, { onWanted }: LockRequest): Lock => {
@@ -79,7 +102,26 @@ export function processLocker(directory: string): Locker {
     }
   }
 
+  /** Without one, sessions have addresses of their own from the beginning. */
+  const atHome = (): Promise<Home | undefined> => {
+    home ??= Home.open().catch(() => undefined)
+    return home
+  }
+
   return {
+    async mark() {
+      return (await atHome())?.mark
+    },
+
+    async begin(name) {
+      const lock = await local.acquire(name)
+      const { id = '', mark } = sessionOf(name) ?? {}
+      const here = await home
+      const holding = here?.mark === mark ? here?.hold(id, name) : undefined
+      if (holding) return lockOf(name, lock, new Kept(holding), {})
+      return (await hold(name, lock, true, {})) ?? lock
+    },
+
     async acquire(name, request = {}) {
       const asked = new Asked(request)
       const lock = await local.acquire(name, asked)
@@ -91,11 +133,18 @@ export function processLocker(directory: string): Locker {
       return lock && hold(name, lock, false, {})
     },
 
-    letGo: () => local.letGo(),
+    letGo() {
+      local.letGo()
+      const open = home
+      void open?.then((here) => {
+        // What is still held here must be found here.
+        if (here?.close() && home === open) home = undefined
+      })
+    },
   }
 }
 
-/** An address that is listened to between two holders of this process, so that the second need not listen anew. */
+/** A session that is kept between two holders of this process, so that the second need not take it anew. */
 class Kept implements Leaving {
   readonly holding: Holding
   leaving: Leaving | undefined
@@ -131,67 +180,4 @@ class Asked implements LockRequest {
   get signal(): AbortSignal | undefined {
     return this.#request.signal
   }
-}
-
-/** An address that is listened to. */
-class Holding {
-  /** Called when another process comes for it. */
-  onWanted: (() => void) | undefined
-  readonly server: Server
-  readonly #waiting = new Set<Socket>()
-
-  constructor() {
-    this.server = createServer((socket) => {
-      this.#waiting.add(socket.unref())
-      socket.on('error', () => socket.destroy()).on('close', () => this.#waiting.delete(socket))
-      this.onWanted?.()
-    })
-  }
-
-  /** Whether another process waits. */
-  get isWanted(): boolean {
-    return this.#waiting.size > 0
-  }
-
-  release(): void {
-    this.server.close()
-    for (const socket of this.#waiting) socket.destroy()
-  }
-}
-
-/** Listens at an address until released; undefined if somebody else does. */
-function listen(address: string): Promise<Holding | undefined> {
-  const holding = new Holding()
-  const { server } = holding
-  return new Promise((resolve, reject) => {
-    server.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE') resolve(undefined)
-      else reject(error)
-    })
-    // Exclusive: else the workers of a cluster would share what they listen to.
-    server.listen({ path: address, exclusive: true }, () => resolve(holding))
-    server.unref()
-  })
-}
-
-/** Tells the holder of an address that it is wanted, and waits until it lets go, or dies. */
-function waitFor(address: string, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(address)
-    const giveUp = (): void => {
-      reject(signal?.reason)
-      socket.destroy()
-    }
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      // Where an address is a file, that of a dead process is left.
-      if (error.code === 'ECONNREFUSED' && !/^[\0\\]/.test(address)) unlink(address).catch(() => {})
-    })
-    socket.on('close', () => {
-      signal?.removeEventListener('abort', giveUp)
-      resolve()
-    })
-    socket.resume()
-    if (signal?.aborted) giveUp()
-    else signal?.addEventListener('abort', giveUp, { once: true })
-  })
 }

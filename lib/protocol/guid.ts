@@ -2,8 +2,11 @@ import { randomUUID } from 'node:crypto'
 
 const curly = /^\{[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}$/i
 
-/** A GUID in MS-DTYP 2.3.4.3 form and upper case, as IIS writes it: 122 random bits, for it is a bearer's secret. */
-export const newGuid = (): string => `{${randomUUID().toUpperCase()}}`
+/**
+ * A GUID in MS-DTYP 2.3.4.3 form and upper case, as IIS writes it, for it is a bearer's secret: 122 random bits.
+ * @param mark six hexadecimal digits for it to begin with, which anybody may know; then 98 bits are random
+ */
+export const newGuid = (mark = ''): string => `{${mark}${randomUUID().slice(mark.length).toUpperCase()}}`
 
 /** The one spelling of a GUID that came in any case; undefined if it is none. */
 export const readGuid = (text: string): string | undefined =>

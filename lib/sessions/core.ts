@@ -1,8 +1,9 @@
 import type { Lock, Locker, LockRequest } from '../locks/locker.ts'
+import { lockName } from '../locks/name.ts'
 import type { Ack } from '../protocol/ack.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/guid.ts'
-import type { Session, Store } from '../stores/store.ts'
+import type { NewSession, Session, Store } from '../stores/store.ts'
 import type { Census } from './census.ts'
 import { Kept } from './kept.ts'
 import type { Reports } from './reports.ts'
@@ -97,14 +98,29 @@ export async function withSession<Caller>(
   }
 }
 
-/** Keeps a session that just began for its first packet, which most often comes at once. */
-export async function keep<Caller>({ settings, locker }: Core<Caller>, session: Session): Promise<void> {
+/**
+ * Has a session begin, and keeps it for its first packet, which most often comes at once. Its lock is taken before, when
+ * nobody else can want it; without one the next packet asks the store.
+ */
+export async function begin<Caller>(
+  { settings, locker }: Core<Caller>,
+  session: NewSession,
+  client: Client<Caller>,
+): Promise<Session> {
   const { store } = settings
-  const kept = new Kept(store, session)
-  // Nobody can have it; if that cannot be known now the next packet asks the store.
-  const lock = store.release && (await locker.tryAcquire(lockName(session)).catch(() => undefined))
-  if (lock) await letGo(store, lock, kept, true)
-  else kept.drop()
+  const name = lockName(session)
+  const lock = store.release
+    ? await (locker.begin?.(name) ?? locker.tryAcquire(name)).catch(() => undefined)
+    : undefined
+  let kept: Kept | undefined
+  try {
+    const begun = await store.create(session, client)
+    kept = new Kept(store, begun)
+    return begun
+  } finally {
+    if (lock) await letGo(store, lock, kept, kept !== undefined)
+    else kept?.drop()
+  }
 }
 
 async function letGo(store: Store, lock: Lock, kept: Kept | undefined, isKept: boolean): Promise<void> {
@@ -113,20 +129,6 @@ async function letGo(store: Store, lock: Lock, kept: Kept | undefined, isKept: b
   if (kept !== lock.left) kept?.drop()
   await lock.release()
 }
-
-/**
- * What a session is locked under. Its owner and path are part of it, so that a packet that is another's, or goes
- * elsewhere, does not even disturb.
- */
-export const lockName = ({
-  id,
-  owner,
-  path,
-}: {
-  id: string
-  owner?: string | undefined
-  path: string
-}): string => JSON.stringify([id, owner ?? null, path])
 
 /** Forgets a session, in the store and in the count. */
 export async function forget<Caller>({ settings, census }: Core<Caller>, session: Session): Promise<void> {

@@ -6,7 +6,7 @@ import { checkName } from '../protocol/name.ts'
 import type { CreateSessionPacket } from '../protocol/packet.ts'
 import { readSize } from '../protocol/size.ts'
 import type { NewSession } from '../stores/store.ts'
-import { type Client, type Core, keep } from './core.ts'
+import { begin, type Client, type Core } from './core.ts'
 import type { CreateDecision, NewUpload } from './hooks.ts'
 import { uploadReport } from './reports.ts'
 
@@ -20,17 +20,22 @@ export async function createSession<Caller>(
   { protocol }: CreateSessionPacket,
   name: string,
 ): Promise<Ack> {
-  const { settings, census, reports } = core
+  const { settings, locker, census, reports } = core
   const { owner, path, url } = client
-  const upload: NewUpload = { id: newGuid(), name: checkName(name), path, url, owner }
+  const upload: NewUpload = {
+    id: newGuid(await locker.mark?.()),
+    name: checkName(name),
+    path,
+    url,
+    owner,
+  }
   const { id } = upload
   await admit(core, { id, ...(owner !== undefined && { owner }) })
   try {
     const session = decide(settings, upload, await ask(settings.onCreate, upload, client.caller))
-    const begun = await settings.store.create(session, client)
+    const begun = await begin(core, session, client)
     census.begun({ id })
     reports.tell('created', uploadReport(begun))
-    await keep(core, begun)
   } catch (error) {
     census.drop({ id })
     throw error

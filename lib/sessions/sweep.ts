@@ -1,5 +1,6 @@
+import { lockName } from '../locks/name.ts'
 import type { Session } from '../stores/store.ts'
-import { type Core, forget, lockName } from './core.ts'
+import { type Core, forget } from './core.ts'
 import { uploadReport } from './reports.ts'
 
 /** What a sweep did. */

@@ -1,0 +1,82 @@
+import { unlink } from 'node:fs/promises'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { isFile } from './address.ts'
+
+/** What is said to those who waited. */
+export const Free = 'f'
+
+/** A session that this process has: who wants it connects, and waits until the connection ends. */
+export class Holding {
+  /** Called when another process comes for it. */
+  onWanted: (() => void) | undefined
+  readonly #giveBack: () => void
+  #waiting: Set<Socket> | undefined
+
+  /** @param giveBack ends what others see of it */
+  constructor(giveBack: () => void) {
+    this.#giveBack = giveBack
+  }
+
+  /** Whether another process waits. */
+  get isWanted(): boolean {
+    return this.#waiting !== undefined && this.#waiting.size > 0
+  }
+
+  /** Another process has come. */
+  await(socket: Socket): void {
+    this.#waiting ??= new Set()
+    this.#waiting.add(socket)
+    socket.on('close', () => this.#waiting?.delete(socket))
+    this.onWanted?.()
+  }
+
+  release(): void {
+    this.#giveBack()
+    for (const socket of this.#waiting ?? []) socket.end(Free, () => socket.destroy())
+  }
+}
+
+/** Listens at an address until released; undefined if somebody else does. */
+export async function listen(address: string): Promise<Holding | undefined> {
+  const holding = new Holding(() => server?.close())
+  const server = await serve(address, (socket) => holding.await(quiet(socket)))
+  return server && holding
+}
+
+/** A server that keeps no process alive; undefined if somebody else has the address. */
+export function serve(address: string, onConnection: (socket: Socket) => void): Promise<Server | undefined> {
+  const server = createServer(onConnection)
+  return new Promise((resolve, reject) => {
+    server.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE') resolve(undefined)
+      else reject(error)
+    })
+    // Exclusive: else the workers of a cluster would share what they listen to.
+    server.listen({ path: address, exclusive: true }, () => resolve(server))
+    server.unref()
+  })
+}
+
+/** A connection that keeps no process alive, and may break. */
+export const quiet = (socket: Socket): Socket => socket.unref().on('error', () => socket.destroy())
+
+/** Tells the holder of an address that it is wanted, and waits until it lets go, or dies. */
+export function waitFor(address: string, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(address)
+    const giveUp = (): void => {
+      reject(signal?.reason)
+      socket.destroy()
+    }
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED' && isFile(address)) unlink(address).catch(() => {})
+    })
+    socket.on('close', () => {
+      signal?.removeEventListener('abort', giveUp)
+      resolve()
+    })
+    socket.resume()
+    if (signal?.aborted) giveUp()
+    else signal?.addEventListener('abort', giveUp, { once: true })
+  })
+}

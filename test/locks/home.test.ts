@@ -1,0 +1,210 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { lockName } from '../../lib/locks/name.ts'
+import { addressOf } from '../../lib/locks/processes/address.ts'
+import { processLocker } from '../../lib/locks/processes.ts'
+import { newGuid } from '../../lib/protocol/guid.ts'
+import { temporaryDirectory } from '../support/directory.ts'
+import { leaving } from './leavings.ts'
+
+/** Two lockers of a directory, and a session that begins with the first. */
+async function setting() {
+  const directory = await temporaryDirectory()
+  const [here, there] = [processLocker(directory), processLocker(directory)]
+  const name = await nameAt(here)
+  return { directory, here, there, name }
+}
+
+async function nameAt({ mark }: ReturnType<typeof processLocker>, path = '/upload/ü.bin'): Promise<string> {
+  return lockName({ id: newGuid(await mark?.()), owner: 'Jörg "J"', path })
+}
+
+/** A process in which a session began, that holds it, or keeps it. */
+async function holder(directory: string, manner: 'begin' | 'begin and leave') {
+  const program = fileURLToPath(new URL('holder.ts', import.meta.url))
+  const child = fork(program, [directory, '', manner], { execArgv: ['--import', 'tsx'] })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const [name] = await once(child, 'message')
+  return { child, name: name as string }
+}
+
+describe('a session that begins', () => {
+  it('bears the mark of its home, which each locker has for itself', async () => {
+    const { here, there } = await setting()
+    const [mark, other] = [await here.mark?.(), await there.mark?.()]
+    expect(mark).toMatch(/^[0-9A-F]{6}$/)
+    expect(other).not.toBe(mark)
+    expect(await here.mark?.()).toBe(mark)
+    expect(newGuid(mark).slice(0, 7)).toBe(`{${mark}`)
+  })
+
+  it('is held by its home, and by nobody else', async () => {
+    const { here, there, name } = await setting()
+    const lock = await here.begin?.(name)
+    expect(await there.tryAcquire(name)).toBeUndefined()
+    expect(await here.tryAcquire(name)).toBeUndefined()
+    const other = await there.acquire(await nameAt(here))
+    await other.release()
+    await lock?.release()
+    await lock?.release()
+    const next = await there.tryAcquire(name)
+    expect(next).toBeDefined()
+    expect(await here.tryAcquire(name)).toBeUndefined()
+    await next?.release()
+    await (await here.acquire(name)).release()
+  })
+
+  it('tells its holder once that others want it, who get it one after the other', async () => {
+    const { directory, here, there, name } = await setting()
+    ;(await here.begin?.(name))?.leave?.(leaving())
+    const wanted = vi.fn()
+    const lock = await here.acquire(name, { onWanted: wanted })
+    expect(lock.left).toBeDefined()
+    let holders = 1
+    const others = [there, here, processLocker(directory)].map(async (locker) => {
+      const next = await locker.acquire(name)
+      expect(++holders).toBe(1)
+      await new Promise(setImmediate)
+      holders -= 1
+      await next.release()
+    })
+    await vi.waitUntil(() => wanted.mock.calls.length > 0)
+    holders -= 1
+    await lock.release()
+    await Promise.all(others)
+    expect(wanted).toHaveBeenCalledTimes(1)
+  })
+
+  it('lets those who wait give up', async () => {
+    const { here, there, name } = await setting()
+    const lock = await here.begin?.(name)
+    const controller = new AbortController()
+    const waiting = there.acquire(name, { signal: controller.signal })
+    controller.abort(new Error('gone'))
+    await expect(waiting).rejects.toThrow('gone')
+    await expect(there.acquire(name, { signal: controller.signal })).rejects.toThrow('gone')
+    await lock?.release()
+    await (await there.acquire(name)).release()
+  })
+
+  it('does not trouble its holder for a packet of another owner, or elsewhere', async () => {
+    const { here, there } = await setting()
+    const id = newGuid(await here.mark?.())
+    const wanted = vi.fn()
+    ;(await here.begin?.(lockName({ id, path: '/a' })))?.leave?.(leaving())
+    await here.acquire(lockName({ id, path: '/a' }), { onWanted: wanted })
+    for (const other of [
+      { id, path: '/b' },
+      { id, path: '/a', owner: 'somebody' },
+    ]) {
+      await (await there.acquire(lockName(other))).release()
+    }
+    expect(wanted).not.toHaveBeenCalled()
+  })
+
+  it('is held at home as long as it is kept there, and by an address of its own from then on', async () => {
+    const { here, there, name } = await setting()
+    const [thing, other] = [leaving(), leaving()]
+    ;(await here.begin?.(name))?.leave?.(thing)
+    const again = await here.acquire(name)
+    expect(again.left).toBe(thing)
+    again.leave?.(thing)
+    expect(await there.tryAcquire(name)).toBeUndefined()
+    expect(thing.drops).toBe(0)
+    const far = await there.acquire(name)
+    expect([far.left, thing.drops]).toEqual([undefined, 1])
+    far.leave?.(other)
+    const back = await here.acquire(name)
+    expect([back.left, other.drops]).toEqual([undefined, 1])
+    expect(await there.tryAcquire(name)).toBeUndefined()
+    await back.release()
+  })
+
+  it('is free when its process is dead, and what that kept is dropped before another has it', async () => {
+    const directory = await temporaryDirectory()
+    const locker = processLocker(directory)
+    const held = await holder(directory, 'begin')
+    const left = await holder(directory, 'begin and leave')
+    expect(await locker.tryAcquire(held.name)).toBeUndefined()
+    const messages: unknown[] = []
+    left.child.on('message', (message) => messages.push(message))
+    await (await locker.acquire(left.name)).release()
+    await vi.waitUntil(() => messages.length > 0)
+    expect(messages).toEqual(['dropped'])
+    const waiting = locker.acquire(held.name)
+    held.child.kill('SIGKILL')
+    await (await waiting).release()
+    expect(await locker.tryAcquire(held.name)).toBeDefined()
+  })
+
+  it('is not free as long as its process stands still, which holds up nobody else', async () => {
+    const directory = await temporaryDirectory()
+    const { child, name } = await holder(directory, 'begin')
+    const locker = processLocker(directory)
+    child.kill('SIGSTOP')
+    const controller = new AbortController()
+    const waiting = locker.acquire(name, { signal: controller.signal })
+    await (await locker.acquire(await nameAt(processLocker(directory)))).release()
+    controller.abort(new Error('gone'))
+    await expect(waiting).rejects.toThrow('gone')
+    expect(await locker.tryAcquire(name)).toBeUndefined()
+  })
+
+  it('is asked for again where a connection broke before the answer', async () => {
+    const { there } = await setting()
+    const mark = 'ABCDEF'
+    const heard: number[] = []
+    const home = createServer((socket) => {
+      socket.on('data', ({ length }) => {
+        heard.push(length)
+        if (heard.length < 3) socket.destroy()
+        else socket.end(heard.length === 3 ? 'h' : 'f')
+      })
+    }).listen(addressOf(`home-${mark}`))
+    onTestFinished(() => void home.close())
+    await once(home, 'listening')
+    const name = lockName({ id: newGuid(mark), path: '/a' })
+    expect(await there.tryAcquire(name)).toBeUndefined()
+    expect(heard).toEqual([103, 103, 103])
+    expect(await there.tryAcquire(name)).toBeDefined()
+  })
+})
+
+describe('the home of sessions', () => {
+  it('is given up with all that is left, for another one, unless something is held there', async () => {
+    const { here, there, name } = await setting()
+    const mark = await here.mark?.()
+    const lock = await here.begin?.(name)
+    here.letGo?.()
+    await new Promise(setImmediate)
+    expect(await here.mark?.()).toBe(mark)
+    expect(await there.tryAcquire(name)).toBeUndefined()
+    await lock?.release()
+    here.letGo?.()
+    await new Promise(setImmediate)
+    expect(await here.mark?.()).not.toBe(mark)
+    // Its id still has the old mark.
+    const late = await here.begin?.(name)
+    expect(await there.tryAcquire(name)).toBeUndefined()
+    await late?.release()
+    await (await there.acquire(name)).release()
+  })
+
+  it('hears whatever anybody says, and goes on', async () => {
+    const { here, there, name } = await setting()
+    const mark = await here.mark?.()
+    const lock = await here.begin?.(name)
+    const { connect } = await import('node:net')
+    for (const text of ['', 'x', 'x'.repeat(200_000), `w${'{'.repeat(102)}`, `w${name}`]) {
+      const socket = connect(addressOf(`home-${mark}`)).on('error', () => {})
+      socket.end(text).resume()
+      await once(socket, 'close')
+    }
+    expect(await there.tryAcquire(name)).toBeUndefined()
+    await lock?.release()
+    expect(await there.tryAcquire(name)).toBeDefined()
+  })
+})
