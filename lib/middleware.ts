@@ -133,7 +133,15 @@ class Receiver<Caller extends MountedRequest> {
   async #work(exchange: Exchange<Caller>): Promise<void> {
     const { caller, response } = exchange
     try {
-      const ack = await this.#answer(exchange).catch((error) => this.#refuse(caller, error))
+      let ack: Ack
+      // Here, and in few functions else, it is waited for the client's bytes: each takes half a kilobyte.
+      try {
+        const packet = await this.#admit(exchange)
+        ack =
+          packet.type === 'Ping' ? { status: 200 } : await this.sessions.answer(packet, exchange, exchange)
+      } catch (error) {
+        ack = this.#refuse(caller, error)
+      }
       exchange.end()
       // What is echoed must be what the client wrote ([MC-BUP] 2.2.1.2).
       sendAck(caller, response, { sessionId: sessionIdOf(caller), ...ack }, this.#settings.idleTimeout)
@@ -144,15 +152,15 @@ class Receiver<Caller extends MountedRequest> {
     this.#active.delete(exchange)
   }
 
-  async #answer(exchange: Exchange<Caller>): Promise<Ack> {
+  /** The packet, from somebody who may send it. */
+  async #admit(exchange: Exchange<Caller>): Promise<Packet> {
     if (this.#stopping) throw new BitsError('stopping')
     if (!this.#isEnabled()) throw new BitsError('uploads-disabled')
     const { caller } = exchange
     const packet = await this.#read(caller)
     const owner = await authorize(this.#settings, caller, packet)
-    if (packet.type === 'Ping') return { status: 200 }
-    exchange.identify(packet, owner)
-    return this.sessions.answer(packet, exchange, exchange)
+    if (packet.type !== 'Ping') exchange.identify(packet, owner)
+    return packet
   }
 
   #isEnabled(): boolean {

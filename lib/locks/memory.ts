@@ -1,11 +1,6 @@
 import { Leavings } from './leavings.ts'
 import type { Leaving, Lock, Locker, LockRequest } from './locker.ts'
 
-interface Held {
-  wanted: (() => void) | undefined
-  readonly waiting: Set<(left: Leaving | undefined) => void>
-}
-
 /** A lock of this process, which always can be left. */
 export interface MemoryLock extends Lock {
   leave(leaving: Leaving): void
@@ -24,52 +19,18 @@ export function memoryLocker(): MemoryLocker {
   const sessions = new Map<string, Held>()
   const leavings = new Leavings()
 
-  const hold = (id: string, held: Held, left: Leaving | undefined): MemoryLock => {
-    let released = false
-    const end = (leaving: Leaving | undefined): void => {
-      if (released) return
-      released = true
-      held.wanted = undefined
-      if (left !== leaving) left?.drop()
-      const [next] = held.waiting
-      if (next) {
-        next(leaving)
-        return
-      }
-      sessions.delete(id)
-      if (leaving) leavings.put(id, leaving)
-    }
-    return { left, release: async () => end(undefined), leave: end }
-  }
-
-  const take = (id: string, request: LockRequest): MemoryLock => {
-    const held: Held = { wanted: request.onWanted, waiting: new Set() }
+  const take = (id: string, { onWanted }: LockRequest): MemoryLock => {
+    const held = new Held(id, sessions, leavings, onWanted)
     sessions.set(id, held)
-    return hold(id, held, leavings.take(id))
+    return new HeldLock(held, leavings.take(id))
   }
 
   return {
     async acquire(id, request = {}) {
       const held = sessions.get(id)
       if (!held) return take(id, request)
-      const { signal, onWanted } = request
-      signal?.throwIfAborted()
-      return new Promise<MemoryLock>((resolve, reject) => {
-        const next = (left: Leaving | undefined): void => {
-          held.waiting.delete(next)
-          signal?.removeEventListener('abort', giveUp)
-          held.wanted = onWanted
-          resolve(hold(id, held, left))
-          if (held.waiting.size > 0) tell(held)
-        }
-        const giveUp = (): void => {
-          held.waiting.delete(next)
-          reject(signal?.reason)
-        }
-        signal?.addEventListener('abort', giveUp, { once: true })
-        held.waiting.add(next)
-        tell(held)
-      })
+      request.signal?.throwIfAborted()
+      return held.wait(request)
     },
 
     async tryAcquire(id) {
@@ -81,8 +42,86 @@ export function memoryLocker(): MemoryLocker {
   }
 }
 
-function tell(held: Held): void {
-  const { wanted } = held
-  held.wanted = undefined
-  wanted?.()
+/** Somebody who waits gets the lock, with what was left. */
+type Waiter = (left: Leaving | undefined) => void
+
+/** A session that is held: classes and no closures, because thousands may be. */
+class Held {
+  readonly #id: string
+  readonly #sessions: Map<string, Held>
+  readonly #leavings: Leavings
+  #wanted: (() => void) | undefined
+  #waiting: Set<Waiter> | undefined
+
+  constructor(id: string, sessions: Map<string, Held>, leavings: Leavings, wanted: (() => void) | undefined) {
+    this.#id = id
+    this.#sessions = sessions
+    this.#leavings = leavings
+    this.#wanted = wanted
+  }
+
+  wait({ signal, onWanted }: LockRequest): Promise<MemoryLock> {
+    this.#waiting ??= new Set()
+    const waiting = this.#waiting
+    return new Promise((resolve, reject) => {
+      const next: Waiter = (left) => {
+        waiting.delete(next)
+        signal?.removeEventListener('abort', giveUp)
+        this.#wanted = onWanted
+        resolve(new HeldLock(this, left))
+        if (waiting.size > 0) this.#tell()
+      }
+      const giveUp = (): void => {
+        waiting.delete(next)
+        reject(signal?.reason)
+      }
+      signal?.addEventListener('abort', giveUp, { once: true })
+      waiting.add(next)
+      this.#tell()
+    })
+  }
+
+  /** The holder ends: the next is who waits longest. */
+  pass(leaving: Leaving | undefined): void {
+    this.#wanted = undefined
+    const [next] = this.#waiting ?? []
+    if (next) {
+      next(leaving)
+      return
+    }
+    this.#sessions.delete(this.#id)
+    if (leaving) this.#leavings.put(this.#id, leaving)
+  }
+
+  #tell(): void {
+    const wanted = this.#wanted
+    this.#wanted = undefined
+    wanted?.()
+  }
+}
+
+class HeldLock implements MemoryLock {
+  readonly left: Leaving | undefined
+  #held: Held | undefined
+
+  constructor(held: Held, left: Leaving | undefined) {
+    this.#held = held
+    this.left = left
+  }
+
+  async release(): Promise<void> {
+    this.#end(undefined)
+  }
+
+  leave(leaving: Leaving): void {
+    this.#end(leaving)
+  }
+
+  #end(leaving: Leaving | undefined): void {
+    const held = this.#held
+    if (!held) return
+    this.#held = undefined
+    if (this.left !== leaving) this.left?.drop()
+    held.pass(leaving)
+  }
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Leaving, Lock, Locker, LockRequest } from './locker.ts'
-import { type MemoryLock, memoryLocker } from './memory.ts'
+import { type MemoryLock, type MemoryLocker, memoryLocker } from './memory.ts'
 import { sessionOf } from './name.ts'
 import { once } from './once.ts'
 import { addressOf } from './processes/address.ts'
@@ -41,12 +41,12 @@ export function processLocker(directory: string): Locker {
     request: LockRequest,
   ): Promise<Lock | undefined> => {
     try {
-      if (lock.left) return lockOf(name, lock, lock.left as Kept, request)
+      if (lock.left) return new ProcessLock(name, local, lock, lock.left as Kept, request)
       const address = await addressFor(name)
       for (;;) {
         const holding = await listen(address)
         if (holding && (await isFree(name, holding, wait, request)))
-          return lockOf(name, lock, new Kept(holding), request)
+          return new ProcessLock(name, local, lock, new Kept(holding), request)
         if (!wait) break
         await waitFor(address, request.signal)
       }
@@ -76,32 +76,6 @@ export function processLocker(directory: string): Locker {
     }
   }
 
-  const lockOf = (name: string, lock: MemoryLock, kept: Kept, { onWanted }: LockRequest): Lock => {
-    const { holding } = kept
-    let isOver = false
-    const release = async (): Promise<void> => {
-      if (isOver) return
-      isOver = true
-      kept.drop()
-      await lock.release()
-    }
-    holding.onWanted = onWanted
-    // Somebody may have come between two holders.
-    if (holding.isWanted) onWanted?.()
-    return {
-      left: kept.leaving,
-      release,
-      leave(leaving) {
-        if (isOver) return
-        kept.keep(leaving)
-        if (holding.isWanted) return void release()
-        isOver = true
-        holding.onWanted = () => local.forget(name)
-        lock.leave(kept)
-      },
-    }
-  }
-
   /** Without one, sessions have addresses of their own from the beginning. */
   const atHome = (): Promise<Home | undefined> => {
     home ??= Home.open().catch(() => undefined)
@@ -118,7 +92,7 @@ export function processLocker(directory: string): Locker {
       const { id = '', mark } = sessionOf(name) ?? {}
       const here = await home
       const holding = here?.mark === mark ? here?.hold(id, name) : undefined
-      if (holding) return lockOf(name, lock, new Kept(holding), {})
+      if (holding) return new ProcessLock(name, local, lock, new Kept(holding), {})
       return (await hold(name, lock, true, {})) ?? lock
     },
 
@@ -141,6 +115,44 @@ export function processLocker(directory: string): Locker {
         if (here?.close() && home === open) home = undefined
       })
     },
+  }
+}
+
+class ProcessLock implements Lock {
+  readonly left: Leaving | undefined
+  readonly #name: string
+  readonly #local: MemoryLocker
+  readonly #lock: MemoryLock
+  readonly #kept: Kept
+  #isOver = false
+
+  constructor(name: string, local: MemoryLocker, lock: MemoryLock, kept: Kept, { onWanted }: LockRequest) {
+    this.left = kept.leaving
+    this.#name = name
+    this.#local = local
+    this.#lock = lock
+    this.#kept = kept
+    const { holding } = kept
+    holding.onWanted = onWanted
+    // Somebody may have come between two holders.
+    if (holding.isWanted) onWanted?.()
+  }
+
+  async release(): Promise<void> {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#kept.drop()
+    await this.#lock.release()
+  }
+
+  leave(leaving: Leaving): void {
+    if (this.#isOver) return
+    const { holding } = this.#kept
+    this.#kept.keep(leaving)
+    if (holding.isWanted) return void this.release()
+    this.#isOver = true
+    holding.onWanted = () => this.#local.forget(this.#name)
+    this.#lock.leave(this.#kept)
   }
 }
 

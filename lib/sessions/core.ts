@@ -1,9 +1,8 @@
-import type { Lock, Locker, LockRequest } from '../locks/locker.ts'
+import type { Locker, LockRequest } from '../locks/locker.ts'
 import { lockName } from '../locks/name.ts'
-import type { Ack } from '../protocol/ack.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/guid.ts'
-import type { NewSession, Session, Store } from '../stores/store.ts'
+import type { NewSession, Session } from '../stores/store.ts'
 import type { Census } from './census.ts'
 import { Kept } from './kept.ts'
 import type { Reports } from './reports.ts'
@@ -32,13 +31,6 @@ export interface Client<Caller> {
   readonly signal: AbortSignal
 }
 
-/** What a packet comes to. */
-export interface Outcome {
-  readonly ack: Ack
-  /** The session as it is now; undefined if there is none any more, or the store is to be asked how it is. */
-  readonly session?: Session
-}
-
 /** What a packet wants of its session. */
 export interface Want {
   /** Called when another packet of the same session waits. */
@@ -63,38 +55,30 @@ class Waiting<Caller> implements LockRequest {
 }
 
 /**
- * Works on a session with its lock held.
+ * Takes a session, with its lock, until {@link letGo}.
  * @throws {BitsError} `session-not-found`, the same whether the session never was, or is another's: nobody learns
  * which ids exist
  */
-export async function withSession<Caller>(
+export async function take<Caller>(
   { settings, locker }: Core<Caller>,
   client: Client<Caller>,
   id: string,
-  work: (kept: Kept) => Promise<Outcome>,
-  { onWanted, trusts = () => true }: Want = {},
-): Promise<Ack> {
+  { onWanted, trusts }: Want = {},
+): Promise<Kept> {
   // An id that this server cannot have issued; nor is it to be asked of a store, as part of a path perhaps.
   if (!readGuid(id)) throw new BitsError('session-not-found')
   const { owner, path } = client
   const lock = await locker.acquire(lockName({ id, owner, path }), new Waiting(client, onWanted))
-  let kept: Kept | undefined
-  let isKept = false
   try {
     const { left } = lock
-    if (left instanceof Kept && left.isFresh && trusts(left.session)) kept = left
-    else {
-      const session = await settings.store.load(id, client)
-      if (!session || session.owner !== owner || session.path !== path)
-        throw new BitsError('session-not-found')
-      kept = new Kept(settings.store, session)
-    }
-    const { ack, session } = await work(kept)
-    if (session) kept.session = session
-    isKept = session !== undefined
-    return ack
-  } finally {
-    await letGo(settings.store, lock, kept, isKept)
+    const isTrusted = left instanceof Kept && left.isFresh && (trusts?.(left.session) ?? true)
+    if (isTrusted) return left.hold(lock)
+    const session = await settings.store.load(id, client)
+    if (!session || session.owner !== owner || session.path !== path) throw new BitsError('session-not-found')
+    return new Kept(settings.store, session).hold(lock)
+  } catch (error) {
+    await lock.release()
+    throw error
   }
 }
 
@@ -112,21 +96,31 @@ export async function begin<Caller>(
   const lock = store.release
     ? await (locker.begin?.(name) ?? locker.tryAcquire(name)).catch(() => undefined)
     : undefined
-  let kept: Kept | undefined
   try {
     const begun = await store.create(session, client)
-    kept = new Kept(store, begun)
+    const kept = new Kept(store, begun)
+    if (lock) await letGo(kept.hold(lock), begun)
+    else kept.drop()
     return begun
-  } finally {
-    if (lock) await letGo(store, lock, kept, kept !== undefined)
-    else kept?.drop()
+  } catch (error) {
+    await lock?.release()
+    throw error
   }
 }
 
-async function letGo(store: Store, lock: Lock, kept: Kept | undefined, isKept: boolean): Promise<void> {
-  if (kept && isKept && store.release && lock.leave) return lock.leave(kept)
+/**
+ * Lets a session go.
+ * @param session as it is now, for the next packet; left out if there is none any more, or the store is to be asked how it is
+ */
+export async function letGo(kept: Kept, session?: Session): Promise<void> {
+  const lock = kept.letGo()
+  if (!lock) return
+  if (session && lock.leave && kept.canStay) {
+    kept.session = session
+    return lock.leave(kept)
+  }
   // What was left is dropped with its lock.
-  if (kept !== lock.left) kept?.drop()
+  if (kept !== lock.left) kept.drop()
   await lock.release()
 }
 

@@ -2,8 +2,7 @@ import type { Ack } from '../protocol/ack.ts'
 import { BitsError } from '../protocol/errors.ts'
 import type { Session } from '../stores/store.ts'
 import { publish } from './complete.ts'
-import { type Client, type Core, forget, type Outcome, withSession } from './core.ts'
-import type { Kept } from './kept.ts'
+import { type Client, type Core, forget, letGo, take } from './core.ts'
 import { uploadReport } from './reports.ts'
 
 /**
@@ -16,16 +15,20 @@ export async function closeSession<Caller>(
   sessionId: string,
 ): Promise<Ack> {
   // Of what is not published the bytes may have vanished, and the client is to hear that.
-  const trusts = ({ state }: Session): boolean => state === 'published'
-  const work = async ({ session }: Kept): Promise<Outcome> => {
+  const kept = await take(core, client, sessionId, { trusts: isPublished })
+  try {
+    const { session } = kept
     if (session.state === 'accepted' && session.acceptance?.publish) await publish(core, session)
     await forget(core, session)
     core.reports.tell('closed', uploadReport(session))
     if (session.state === 'gone') throw new BitsError('entity-gone')
-    return { ack: { status: 200 } }
+    return { status: 200 }
+  } finally {
+    await letGo(kept)
   }
-  return withSession(core, client, sessionId, work, { trusts })
 }
+
+const isPublished = ({ state }: Session): boolean => state === 'published'
 
 /** Cancel-Session ([MC-BUP] 3.2.5.2.8). What was published stays (win32: Cancel-Session). */
 export async function cancelSession<Caller>(
@@ -33,9 +36,12 @@ export async function cancelSession<Caller>(
   client: Client<Caller>,
   sessionId: string,
 ): Promise<Ack> {
-  return withSession(core, client, sessionId, async ({ session }) => {
-    await forget(core, session)
-    core.reports.tell('cancelled', uploadReport(session))
-    return { ack: { status: 200 } }
-  })
+  const kept = await take(core, client, sessionId)
+  try {
+    await forget(core, kept.session)
+    core.reports.tell('cancelled', uploadReport(kept.session))
+    return { status: 200 }
+  } finally {
+    await letGo(kept)
+  }
 }

@@ -5,7 +5,7 @@ import type { FragmentPacket } from '../protocol/packet.ts'
 import { byteLength, dropBytes } from '../stores/chunks.ts'
 import type { Body, Session } from '../stores/store.ts'
 import { completeUpload } from './complete.ts'
-import { type Client, type Core, withSession } from './core.ts'
+import { type Client, type Core, letGo, take } from './core.ts'
 import type { Kept } from './kept.ts'
 import { replyUrl } from './reply.ts'
 import { uploadReport } from './reports.ts'
@@ -25,42 +25,38 @@ export async function receiveFragment<Caller>(
   { sessionId, range }: FragmentPacket,
   incoming: Incoming,
 ): Promise<Ack> {
-  const letGo = () =>
+  const onWanted = () =>
     incoming.interrupt(new BitsError('out-of-sync', 'Another packet of the session took over'))
-  return withSession(
-    core,
-    client,
-    sessionId,
-    async (kept) => {
-      try {
-        let after: Session
-        try {
-          after = await take(core, kept.session, range, incoming)
-          if (!isDecided(kept.session)) core.reports.tell('received', uploadReport(after))
-        } catch (error) {
-          after = await finished(core, kept, range, error)
-        }
-        const { received } = after
-        if (received !== range.total) return { ack: { status: 200, received }, session: after }
-        const decided = await completeUpload(core, client, after)
-        const { hostId } = core.settings
-        const url = replyUrl(decided.acceptance, after, client.url, hostId)
-        const ack = { status: 200, received, replyUrl: url }
-        // While an upload is only accepted its bytes are still needed: the store is asked whether they are there.
-        return decided.state === 'published' ? { ack, session: decided } : { ack }
-      } catch (error) {
-        throw await withTruth(core, kept.session, error)
-      }
-    },
-    { onWanted: letGo },
-  )
+  const kept = await take(core, client, sessionId, { onWanted })
+  let left: Session | undefined
+  // Not in functions of their own: each that waits for the client's bytes takes half a kilobyte, for thousands of clients.
+  try {
+    let after: Session
+    try {
+      after = await receive(core, kept.session, range, incoming)
+      if (!isDecided(kept.session)) core.reports.tell('received', uploadReport(after))
+    } catch (error) {
+      after = await finished(core, kept, range, error)
+    }
+    const { received } = after
+    if (received !== range.total) {
+      left = after
+      return { status: 200, received }
+    }
+    const decided = await completeUpload(core, client, after)
+    // While an upload is only accepted its bytes are still needed: the store is asked whether they are there.
+    if (decided.state === 'published') left = decided
+    const url = replyUrl(decided.acceptance, after, client.url, core.settings.hostId)
+    return { status: 200, received, replyUrl: url }
+  } catch (error) {
+    throw await withTruth(core, kept.session, error)
+  } finally {
+    await letGo(kept, left)
+  }
 }
 
-/**
- * Judges the range by what is held, and keeps what is new of the fragment.
- * Not async: each function that waits for the client's bytes takes half a kilobyte, for thousands of clients.
- */
-function take<Caller>(
+/** Judges the range by what is held, and keeps what is new of the fragment. */
+function receive<Caller>(
   { settings }: Core<Caller>,
   session: Session,
   range: ContentRange,

@@ -1,4 +1,4 @@
-import type { Leaving } from '../locks/locker.ts'
+import type { Leaving, Lock } from '../locks/locker.ts'
 import type { Session, Store } from '../stores/store.ts'
 
 /** Milliseconds for which a session is taken as it was, before the store is asked again. */
@@ -12,6 +12,7 @@ const Fresh = 1000
 export class Kept implements Leaving {
   readonly #store: Store
   readonly #known = performance.now()
+  #lock: Lock | undefined
   session: Session
 
   constructor(store: Store, session: Session) {
@@ -23,6 +24,24 @@ export class Kept implements Leaving {
   renew(session: Session): void {
     this.drop()
     this.session = session
+  }
+
+  /** From here on it is held with this lock. */
+  hold(lock: Lock): this {
+    this.#lock = lock
+    return this
+  }
+
+  /** From here on it is not held; returns the lock that it was held with. */
+  letGo(): Lock | undefined {
+    const lock = this.#lock
+    this.#lock = undefined
+    return lock
+  }
+
+  /** Whether its store allows that it is kept. */
+  get canStay(): boolean {
+    return this.#store.release !== undefined
   }
 
   get isFresh(): boolean {

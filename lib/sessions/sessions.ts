@@ -51,7 +51,7 @@ export class Sessions<Caller> {
   }
 
   /** @throws {BitsError} for a packet that is refused; anything else that is thrown is a fault of the server's own */
-  async answer(packet: SessionPacket, client: Client<Caller>, content: PacketContent): Promise<Ack> {
+  answer(packet: SessionPacket, client: Client<Caller>, content: PacketContent): Promise<Ack> {
     switch (packet.type) {
       case 'Create-Session':
         this.#beginSweeping()

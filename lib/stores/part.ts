@@ -14,8 +14,6 @@ const CheckAfter = 100
 /** The bytes of a session, a file whose length is the progress. */
 export class Part {
   readonly file: OpenFile
-  /** A second name of it, while it replaces a file. */
-  readonly spare: string
   readonly #fs: FileSystem
   readonly #directory: string
   readonly #record: Record
@@ -23,9 +21,7 @@ export class Part {
   #written = Number.NEGATIVE_INFINITY
 
   constructor(fs: FileSystem, directory: string, record: Record) {
-    const { id } = record.session
-    this.file = new OpenFile(fs, Part.path(directory, id))
-    this.spare = join(directory, `${id}.out`)
+    this.file = new OpenFile(fs, Part.path(directory, record.session.id))
     this.#fs = fs
     this.#directory = directory
     this.#record = record
@@ -33,6 +29,11 @@ export class Part {
 
   static path(directory: string, id: string): string {
     return join(directory, `${id}.part`)
+  }
+
+  /** A second name of it, while it replaces a file. */
+  get spare(): string {
+    return join(this.#directory, `${this.#record.session.id}.out`)
   }
 
   /**

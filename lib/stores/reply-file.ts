@@ -6,14 +6,20 @@ import type { Body, KeptReply } from './store.ts'
 /** The reply of a session, a file. Whether it counts says the session's record. */
 export class ReplyFile {
   readonly #fs: FileSystem
-  readonly #path: string
+  readonly #directory: string
+  readonly #id: string
   /** Whether something may stand there: then the session's end has to clear it away. */
   #mayStand: boolean
 
   constructor(fs: FileSystem, directory: string, id: string, mayStand: boolean) {
     this.#fs = fs
-    this.#path = join(directory, `${id}.reply`)
+    this.#directory = directory
+    this.#id = id
     this.#mayStand = mayStand
+  }
+
+  get #path(): string {
+    return join(this.#directory, `${this.#id}.reply`)
   }
 
   /** For an application that may write it itself. */
