@@ -16,7 +16,7 @@ export class Exchange<Caller extends MountedRequest> implements Client<Caller>, 
   readonly response: ServerResponse
   readonly #idleTimeout: number
   readonly #began = Date.now()
-  readonly #controller = new AbortController()
+  #controller: AbortController | undefined
   #reason: Error | undefined
   #body: IncomingBody | undefined
   #owner: string | undefined
@@ -44,6 +44,8 @@ export class Exchange<Caller extends MountedRequest> implements Client<Caller>, 
   }
 
   get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#reason) this.#controller.abort(this.#reason)
     return this.#controller.signal
   }
 
@@ -72,7 +74,7 @@ export class Exchange<Caller extends MountedRequest> implements Client<Caller>, 
   /** Nobody waits for the Ack any more, or is to wait: whatever is still being done for it may end. */
   cut(reason: Error): void {
     this.#reason ??= reason
-    this.#controller.abort(reason)
+    this.#controller?.abort(reason)
     this.#body?.interrupt(reason)
   }
 

@@ -3,7 +3,7 @@ import { IncomingMessage, type ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Exchange } from './exchange.ts'
 import { sendAck } from './http/answer.ts'
-import { drainControlBody, isBitsPost, type MountedRequest, targetOf } from './http/request.ts'
+import { drainControlBody, isBitsPost, isBrief, type MountedRequest, targetOf } from './http/request.ts'
 import { shareShape } from './http/shape.ts'
 import { acceptBitsPostEverywhere } from './http/verb.ts'
 import { type BitsUploadOptions, readOptions, type Settings } from './options.ts'
@@ -92,7 +92,7 @@ class Receiver<Caller extends MountedRequest> {
 
   /** Never throws, and never rejects: Express 4 and Connect would wait for ever. */
   receive(request: Caller, response: ServerResponse): void {
-    shareShape(request, IncomingMessage)
+    if (isBrief(request)) shareShape(request, IncomingMessage)
     const exchange = new Exchange(request, response, this.#settings.idleTimeout)
     this.#active.set(exchange, this.#work(exchange))
   }
@@ -144,7 +144,7 @@ class Receiver<Caller extends MountedRequest> {
       }
       exchange.end()
       // What is echoed must be what the client wrote ([MC-BUP] 2.2.1.2).
-      sendAck(caller, response, { sessionId: sessionIdOf(caller), ...ack }, this.#settings.idleTimeout)
+      sendAck(caller, response, ack, ack.sessionId ?? sessionIdOf(caller), this.#settings.idleTimeout)
     } catch {
       // Not even an Ack could be sent.
       caller.socket.destroy()

@@ -5,12 +5,14 @@ import { shareShape } from './shape.ts'
 
 /**
  * Sends an Ack and sees to what the client may still be sending. Does nothing where nobody is there to read it.
+ * @param sessionId what is to be told of the session
  * @param idleTimeout milliseconds that the client may be silent in sending what nobody wants
  */
 export function sendAck(
   request: IncomingMessage,
   response: ServerResponse,
   ack: Ack,
+  sessionId: string | undefined,
   idleTimeout: number,
 ): void {
   // Somebody else may have answered meanwhile, a time-out's middleware perhaps: one answer is enough.
@@ -20,7 +22,7 @@ export function sendAck(
   }
   shareShape(response, ServerResponse)
   response.statusCode = ack.status
-  for (const [name, value] of ackFields(ack)) response.setHeader(name, value)
+  for (const [name, value] of ackFields(ack, sessionId)) response.setHeader(name, value)
   if (ack.error?.code === 'stopping') {
     // Else a client that sends on would hold the server that is to stop.
     response.setHeader('Connection', 'close').end()

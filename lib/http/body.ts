@@ -67,7 +67,7 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     else if (request.readableEnded) this.#onEnd()
     else if (request.destroyed) this.#onClose()
     else {
-      this.#timer = setTimeout(this.#onIdle, this.#idleTimeout).unref()
+      this.#timer = setTimeout(onIdle, this.#idleTimeout, this).unref()
       request
         .on('data', this.#onData)
         .on('end', this.#onEnd)
@@ -129,7 +129,8 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
 
   readonly #onClose = (): void => this.#fail(new BitsError('disconnected'))
 
-  readonly #onIdle = (): void => {
+  /** Nothing has come for a while, as far as the timers know. */
+  wasSilent(): void {
     const left = this.#left
     // What came while the process was busy is seen behind the timers only: its own silence is not the client's.
     setImmediate(() => {
@@ -137,6 +138,12 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
       if (this.#resolve && this.#left === left) this.#fail(new BitsError('timeout'))
       else if (!this.#ended) this.#timer?.refresh()
     })
+  }
+
+  /** A turn of the event loop is over. */
+  turned(): void {
+    this.#isDue = false
+    if (this.#size > 0) this.#give()
   }
 
   #keep(chunk: Buffer): void {
@@ -173,12 +180,7 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   #giveSoon(): void {
     if (this.#isDue || !this.#resolve) return
     this.#isDue = true
-    setImmediate(this.#onTurn)
-  }
-
-  readonly #onTurn = (): void => {
-    this.#isDue = false
-    if (this.#size > 0) this.#give()
+    setImmediate(onTurn, this)
   }
 
   /** Settles the promise of the batch that was asked for, if one was. */
@@ -198,6 +200,10 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     else resolve({ done: true, value: undefined })
   }
 }
+
+// One for all, and not a closure for each.
+const onIdle = (body: IncomingBody): void => body.wasSilent()
+const onTurn = (body: IncomingBody): void => body.turned()
 
 /**
  * Whether a chunk of a body is Node's parser's own, which is whose memory we know, and comes to nobody but us: a meter or

@@ -1,6 +1,6 @@
 /** Puts a {@link VerbReader} beside the parser of a connection. */
 
-import type { Parser, Result } from './parser.ts'
+import type { ParseError, Parser, Result } from './parser.ts'
 import { VerbReader } from './verb-reader.ts'
 
 /** By a callback that Node takes off the parser when the connection ends. */
@@ -40,21 +40,49 @@ export function follow(parser: Parser): void {
 
 /**
  * Once for each parser, because Node does not take these off: they stay while it works for others, clients among them,
- * and so must do for those what they replace, and hold nothing of any.
+ * and so must do for those what they replace, and hold nothing of any. The same functions for all parsers: a server may
+ * have thousands.
  */
 function adapt(parser: Parser): void {
   adapted.add(parser)
-  const { kOnBody } = parser.constructor
-  const onBody = parser[kOnBody] as (piece: Uint8Array) => unknown
+  const { kOnBody, prototype } = parser.constructor
   const { execute, finish, getCurrentBuffer } = parser
-  parser[kOnBody] = (piece: Uint8Array) => {
-    readerBeside(parser)?.got(piece)
-    return onBody.call(parser, piece)
+  if (execute !== prototype.execute) others.set(parser, { execute, finish, getCurrentBuffer })
+  parser[kOnBody] = onBodyBeside(parser[kOnBody] as OnBody)
+  parser.execute = executeBeside
+  parser.finish = finishBeside
+  parser.getCurrentBuffer = getCurrentBufferBeside
+}
+
+/** What a parser had before, if it was not its class's: another copy of this package may have been there. */
+const others = new WeakMap<Parser, Pick<Parser, 'execute' | 'finish' | 'getCurrentBuffer'>>()
+const behind = (parser: Parser) => others.get(parser) ?? parser.constructor.prototype
+
+type OnBody = (this: Parser, piece: Uint8Array) => unknown
+
+/** By what Node calls with each piece of a body, which is one function for all of its parsers. */
+const onBodies = new WeakMap<OnBody, OnBody>()
+
+function onBodyBeside(onBody: OnBody): OnBody {
+  const known = onBodies.get(onBody)
+  if (known) return known
+  const beside: OnBody = function (piece) {
+    readerBeside(this)?.got(piece)
+    return onBody.call(this, piece)
   }
-  parser.execute = (chunk) => {
-    const result = execute.call(parser, chunk)
-    return readerBeside(parser)?.read(result, chunk) ?? result
-  }
-  parser.finish = () => readerBeside(parser)?.refusal ?? finish.call(parser)
-  parser.getCurrentBuffer = () => readerBeside(parser)?.chunk ?? getCurrentBuffer.call(parser)
+  onBodies.set(onBody, beside)
+  return beside
+}
+
+function executeBeside(this: Parser, chunk: Uint8Array): Result {
+  const result = behind(this).execute.call(this, chunk)
+  return readerBeside(this)?.read(result, chunk) ?? result
+}
+
+function finishBeside(this: Parser): ParseError | undefined {
+  return readerBeside(this)?.refusal ?? behind(this).finish.call(this)
+}
+
+function getCurrentBufferBeside(this: Parser): Uint8Array {
+  return readerBeside(this)?.chunk ?? behind(this).getCurrentBuffer.call(this)
 }

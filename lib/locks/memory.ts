@@ -19,8 +19,8 @@ export function memoryLocker(): MemoryLocker {
   const sessions = new Map<string, Held>()
   const leavings = new Leavings()
 
-  const take = (id: string, { onWanted }: LockRequest): MemoryLock => {
-    const held = new Held(id, sessions, leavings, onWanted)
+  const take = (id: string, request: LockRequest): MemoryLock => {
+    const held = new Held(id, sessions, leavings, request)
     sessions.set(id, held)
     return new HeldLock(held, leavings.take(id))
   }
@@ -50,24 +50,26 @@ class Held {
   readonly #id: string
   readonly #sessions: Map<string, Held>
   readonly #leavings: Leavings
-  #wanted: (() => void) | undefined
+  /** Of the holder, who has not been told that he is wanted. */
+  #request: LockRequest | undefined
   #waiting: Set<Waiter> | undefined
 
-  constructor(id: string, sessions: Map<string, Held>, leavings: Leavings, wanted: (() => void) | undefined) {
+  constructor(id: string, sessions: Map<string, Held>, leavings: Leavings, request: LockRequest) {
     this.#id = id
     this.#sessions = sessions
     this.#leavings = leavings
-    this.#wanted = wanted
+    this.#request = request
   }
 
-  wait({ signal, onWanted }: LockRequest): Promise<MemoryLock> {
+  wait(request: LockRequest): Promise<MemoryLock> {
+    const { signal } = request
     this.#waiting ??= new Set()
     const waiting = this.#waiting
     return new Promise((resolve, reject) => {
       const next: Waiter = (left) => {
         waiting.delete(next)
         signal?.removeEventListener('abort', giveUp)
-        this.#wanted = onWanted
+        this.#request = request
         resolve(new HeldLock(this, left))
         if (waiting.size > 0) this.#tell()
       }
@@ -83,7 +85,7 @@ class Held {
 
   /** The holder ends: the next is who waits longest. */
   pass(leaving: Leaving | undefined): void {
-    this.#wanted = undefined
+    this.#request = undefined
     const [next] = this.#waiting ?? []
     if (next) {
       next(leaving)
@@ -94,9 +96,9 @@ class Held {
   }
 
   #tell(): void {
-    const wanted = this.#wanted
-    this.#wanted = undefined
-    wanted?.()
+    const request = this.#request
+    this.#request = undefined
+    request?.onWanted?.()
   }
 }
 

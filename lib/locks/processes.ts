@@ -4,7 +4,6 @@ import { resolve } from 'node:path'
 import type { Leaving, Lock, Locker, LockRequest } from './locker.ts'
 import { type MemoryLock, type MemoryLocker, memoryLocker } from './memory.ts'
 import { sessionOf } from './name.ts'
-import { once } from './once.ts'
 import { addressOf } from './processes/address.ts'
 import { type Holding, listen, waitFor } from './processes/holding.ts'
 import { Home, isFreeAtHome } from './processes/home.ts'
@@ -126,16 +125,16 @@ class ProcessLock implements Lock {
   readonly #kept: Kept
   #isOver = false
 
-  constructor(name: string, local: MemoryLocker, lock: MemoryLock, kept: Kept, { onWanted }: LockRequest) {
+  constructor(name: string, local: MemoryLocker, lock: MemoryLock, kept: Kept, request: LockRequest) {
     this.left = kept.leaving
     this.#name = name
     this.#local = local
     this.#lock = lock
     this.#kept = kept
     const { holding } = kept
-    holding.onWanted = onWanted
+    holding.holder = request
     // Somebody may have come between two holders.
-    if (holding.isWanted) onWanted?.()
+    if (holding.isWanted) request.onWanted?.()
   }
 
   async release(): Promise<void> {
@@ -151,8 +150,13 @@ class ProcessLock implements Lock {
     this.#kept.keep(leaving)
     if (holding.isWanted) return void this.release()
     this.#isOver = true
-    holding.onWanted = () => this.#local.forget(this.#name)
+    holding.holder = this
     this.#lock.leave(this.#kept)
+  }
+
+  /** Of what was left with it. */
+  onWanted(): void {
+    this.#local.forget(this.#name)
   }
 }
 
@@ -180,12 +184,17 @@ class Kept implements Leaving {
 
 /** A request whose holder is told once, whoever it is that wants the session. */
 class Asked implements LockRequest {
-  readonly onWanted: () => void
   readonly #request: LockRequest
+  #isTold = false
 
   constructor(request: LockRequest) {
     this.#request = request
-    this.onWanted = once(request.onWanted)
+  }
+
+  onWanted(): void {
+    if (this.#isTold) return
+    this.#isTold = true
+    this.#request.onWanted?.()
   }
 
   /** Only who waits looks at it: it may be made when it is asked for. */

@@ -33,9 +33,12 @@ export interface Ack {
   readonly error?: BitsError
 }
 
-/** The header fields of an Ack, in the order in which IIS 6 was seen to write them. */
-export function ackFields(ack: Ack): [name: string, value: string][] {
-  const { sessionId, received, protocol, hostId, replyUrl, error } = ack
+/**
+ * The header fields of an Ack, in the order in which IIS 6 was seen to write them.
+ * @param sessionId of a session that did not begin with this packet: what the packet said
+ */
+export function ackFields(ack: Ack, sessionId = ack.sessionId): [name: string, value: string][] {
+  const { received, protocol, hostId, replyUrl, error } = ack
   const fields: [string, string][] = [
     ['Pragma', 'no-cache'],
     [PacketTypeHeader, 'Ack'],

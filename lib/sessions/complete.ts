@@ -2,7 +2,6 @@ import { asApplicationError, BitsError } from '../protocol/errors.ts'
 import type { Acceptance, Session } from '../stores/store.ts'
 import type { Client, Core } from './core.ts'
 import { keepReply, type ReadDecision, readDecision } from './reply.ts'
-import { uploadReport } from './reports.ts'
 
 /** An upload that was taken. */
 type Decided = Session & { readonly acceptance: Acceptance }
@@ -36,7 +35,7 @@ export async function completeUpload<Caller>(
 
 export async function publish<Caller>({ settings, reports }: Core<Caller>, session: Session): Promise<void> {
   await settings.store.publish(session)
-  reports.tell('uploaded', uploadReport(session))
+  reports.tellOf('uploaded', session)
 }
 
 async function askApplication<Caller>(

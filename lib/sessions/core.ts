@@ -31,26 +31,37 @@ export interface Client<Caller> {
   readonly signal: AbortSignal
 }
 
+/** What waits for a client's bytes. */
+export interface Interruptible {
+  /** Makes it end with this error. */
+  interrupt(reason: Error): void
+}
+
 /** What a packet wants of its session. */
 export interface Want {
-  /** Called when another packet of the same session waits. */
-  readonly onWanted?: () => void
+  /** What is interrupted when another packet of the same session waits. */
+  readonly incoming?: Interruptible
   /** Whether the session as the packet before left it will do; else the store is asked. Default: it will. */
   readonly trusts?: (session: Session) => boolean
 }
 
-/** How a packet asks for its session. Its signal is the client's, which is made when somebody asks for it. */
+/** How a packet asks for its session: all that is asked for is made only then. */
 class Waiting<Caller> implements LockRequest {
-  readonly onWanted: () => void
   readonly #client: Client<Caller>
+  readonly #incoming: Interruptible | undefined
 
-  constructor(client: Client<Caller>, onWanted = () => {}) {
+  constructor(client: Client<Caller>, incoming: Interruptible | undefined) {
     this.#client = client
-    this.onWanted = onWanted
+    this.#incoming = incoming
   }
 
   get signal(): AbortSignal {
     return this.#client.signal
+  }
+
+  get onWanted(): () => void {
+    return () =>
+      this.#incoming?.interrupt(new BitsError('out-of-sync', 'Another packet of the session took over'))
   }
 }
 
@@ -63,12 +74,12 @@ export async function take<Caller>(
   { settings, locker }: Core<Caller>,
   client: Client<Caller>,
   id: string,
-  { onWanted, trusts }: Want = {},
+  { incoming, trusts }: Want = {},
 ): Promise<Kept> {
   // An id that this server cannot have issued; nor is it to be asked of a store, as part of a path perhaps.
   if (!readGuid(id)) throw new BitsError('session-not-found')
   const { owner, path } = client
-  const lock = await locker.acquire(lockName({ id, owner, path }), new Waiting(client, onWanted))
+  const lock = await locker.acquire(lockName({ id, owner, path }), new Waiting(client, incoming))
   try {
     const { left } = lock
     const isTrusted = left instanceof Kept && left.isFresh && (trusts?.(left.session) ?? true)

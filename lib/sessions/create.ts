@@ -8,7 +8,6 @@ import { readSize } from '../protocol/size.ts'
 import type { NewSession } from '../stores/store.ts'
 import { begin, type Client, type Core } from './core.ts'
 import type { CreateDecision, NewUpload } from './hooks.ts'
-import { uploadReport } from './reports.ts'
 
 /**
  * Create-Session ([MC-BUP] 3.2.5.2.4): every one makes a new session, for there is no form of it that resumes.
@@ -35,7 +34,7 @@ export async function createSession<Caller>(
     const session = decide(settings, upload, await ask(settings.onCreate, upload, client.caller))
     const begun = await begin(core, session, client)
     census.begun({ id })
-    reports.tell('created', uploadReport(begun))
+    reports.tellOf('created', begun)
   } catch (error) {
     census.drop({ id })
     throw error

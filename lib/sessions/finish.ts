@@ -3,7 +3,6 @@ import { BitsError } from '../protocol/errors.ts'
 import type { Session } from '../stores/store.ts'
 import { publish } from './complete.ts'
 import { type Client, type Core, forget, letGo, take } from './core.ts'
-import { uploadReport } from './reports.ts'
 
 /**
  * Close-Session ([MC-BUP] 3.2.5.2.7). Before the last fragment it deletes what came: a part of a file cannot be
@@ -20,7 +19,7 @@ export async function closeSession<Caller>(
     const { session } = kept
     if (session.state === 'accepted' && session.acceptance?.publish) await publish(core, session)
     await forget(core, session)
-    core.reports.tell('closed', uploadReport(session))
+    core.reports.tellOf('closed', session)
     if (session.state === 'gone') throw new BitsError('entity-gone')
     return { status: 200 }
   } finally {
@@ -39,7 +38,7 @@ export async function cancelSession<Caller>(
   const kept = await take(core, client, sessionId)
   try {
     await forget(core, kept.session)
-    core.reports.tell('cancelled', uploadReport(kept.session))
+    core.reports.tellOf('cancelled', kept.session)
     return { status: 200 }
   } finally {
     await letGo(kept)

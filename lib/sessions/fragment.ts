@@ -5,17 +5,15 @@ import type { FragmentPacket } from '../protocol/packet.ts'
 import { byteLength, dropBytes } from '../stores/chunks.ts'
 import type { Body, Session } from '../stores/store.ts'
 import { completeUpload } from './complete.ts'
-import { type Client, type Core, letGo, take } from './core.ts'
+import { type Client, type Core, type Interruptible, letGo, take } from './core.ts'
 import type { Kept } from './kept.ts'
 import { replyUrl } from './reply.ts'
 import { uploadReport } from './reports.ts'
 
 /** The fragment's bytes on their way in. */
-export interface Incoming {
+export interface Incoming extends Interruptible {
   /** Begins to read. Bytes that arrived before `interrupt`, or before the connection broke, are still given. */
   read(): Body
-  /** Makes `read` end with this error. */
-  interrupt(reason: Error): void
 }
 
 /** Fragment ([MC-BUP] 3.2.5.2.6). Where the session is known the Ack says how many bytes are held, whatever comes. */
@@ -25,16 +23,14 @@ export async function receiveFragment<Caller>(
   { sessionId, range }: FragmentPacket,
   incoming: Incoming,
 ): Promise<Ack> {
-  const onWanted = () =>
-    incoming.interrupt(new BitsError('out-of-sync', 'Another packet of the session took over'))
-  const kept = await take(core, client, sessionId, { onWanted })
+  const kept = await take(core, client, sessionId, { incoming })
   let left: Session | undefined
   // Not in functions of their own: each that waits for the client's bytes takes half a kilobyte, for thousands of clients.
   try {
     let after: Session
     try {
       after = await receive(core, kept.session, range, incoming)
-      if (!isDecided(kept.session)) core.reports.tell('received', uploadReport(after))
+      if (!isDecided(kept.session)) core.reports.tellOf('received', after)
     } catch (error) {
       after = await finished(core, kept, range, error)
     }

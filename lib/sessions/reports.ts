@@ -1,4 +1,4 @@
-import { channel } from 'node:diagnostics_channel'
+import { channel, hasSubscribers } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import type { BitsError } from '../protocol/errors.ts'
 import type { PacketType, ReplyRequest } from '../protocol/packet.ts'
@@ -50,10 +50,30 @@ export interface BitsUploadEvents {
   failed: [packet: PacketReport]
 }
 
+/** The events that tell of nothing but an upload. */
+type UploadEvent = {
+  [Event in keyof BitsUploadEvents]: BitsUploadEvents[Event] extends [upload: UploadReport]
+    ? UploadReport extends BitsUploadEvents[Event][0]
+      ? Event
+      : never
+    : never
+}[keyof BitsUploadEvents]
+
+const channelOf = (event: keyof BitsUploadEvents): string => `express-bits-upload:${event}`
+
 /** An emitter of the middleware's events, and the function that reports one to it and to its channel. */
 export class Reports extends EventEmitter<BitsUploadEvents> {
+  /** Tells of an upload; what there is to tell is put together only if somebody listens. */
+  tellOf(event: UploadEvent, session: Session): void {
+    if (this.#isHeard(event)) this.tell(event, uploadReport(session))
+  }
+
+  #isHeard(event: UploadEvent): boolean {
+    return hasSubscribers(channelOf(event)) || this.listenerCount(event) > 0
+  }
+
   tell<Event extends keyof BitsUploadEvents>(event: Event, ...[message]: BitsUploadEvents[Event]): void {
-    channel(`express-bits-upload:${event}`).publish(message)
+    channel(channelOf(event)).publish(message)
     // A listener's exception is a bug of the application's own: it must be heard, but may not cost a client its Ack.
     try {
       ;(this as EventEmitter).emit(event, message)

@@ -1,7 +1,6 @@
 import { lockName } from '../locks/name.ts'
 import type { Session } from '../stores/store.ts'
 import { type Core, forget } from './core.ts'
-import { uploadReport } from './reports.ts'
 
 /** What a sweep did. */
 export interface SweepResult {
@@ -95,7 +94,7 @@ async function expire<Caller>(
     const session = await core.settings.store.load(listed.id)
     if (!session || !isOver(session)) return false
     await forget(core, session)
-    core.reports.tell('expired', uploadReport(session))
+    core.reports.tellOf('expired', session)
     return true
   } finally {
     await lock.release()

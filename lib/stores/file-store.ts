@@ -1,8 +1,9 @@
-import { constants } from 'node:fs'
 import type { Locker } from '../locks/locker.ts'
+import { append, type Disk } from './append.ts'
 import { sameBoot } from './boot.ts'
 import { checkDestination, type Directories, placeAtDestination, strayCopy } from './destination.ts'
 import { DirectorySyncs } from './directory-syncs.ts'
+import { FileSession, type Progress, releaseFiles, type SessionFiles } from './file-session.ts'
 import { errno, type FileSystem, makeDirectory, orAbsent, syncDirectory, translate } from './file-system.ts'
 import { listSessions } from './listing.ts'
 import { Part } from './part.ts'
@@ -24,38 +25,26 @@ import type {
 /** See {@link FileStoreOptions.durability}. */
 export type Durability = 'file' | 'fragment' | 'none'
 
-/** A session with what only this store needs to know. */
-interface FileSession extends Session {
-  readonly record: Record
-  readonly part: Part
-  readonly reply: ReplyFile
-}
-
-/** Bytes of a file that comes whole, and soon. */
-const Small = 1024 * 1024
-
 /** See {@link fileStore}. */
 export class FileStore implements Store {
   readonly locker: Locker
   readonly #directories: Directories
   readonly #fs: FileSystem
   readonly #syncs: DirectorySyncs
-  readonly #durability: Durability
-  readonly #boot: string
+  readonly #disk: Disk
 
   constructor(directories: Directories, fs: FileSystem, durability: Durability, locker: Locker) {
     this.locker = locker
     this.#directories = directories
     this.#fs = fs
     this.#syncs = new DirectorySyncs(fs)
-    this.#durability = durability
-    this.#boot = fs.boot()
+    this.#disk = { fs, durability, boot: fs.boot() }
   }
 
   async create(session: NewSession): Promise<FileSession> {
     await checkDestination(this.#fs, this.#directories, session)
     const { root, sessions } = this.#directories
-    const begin = () => Record.begin(this.#fs, sessions, session, { boot: this.#boot })
+    const begin = () => Record.begin(this.#fs, sessions, session, { boot: this.#disk.boot })
     try {
       const record = await begin().catch(async (error) => {
         if (errno(error) !== 'ENOENT') throw error
@@ -65,8 +54,8 @@ export class FileStore implements Store {
         await makeDirectory(this.#fs, sessions, { durable, mode: 0o700 })
         return begin()
       })
-      const files = this.#filesOf(record, { isNew: true })
-      return { ...session, state: 'receiving', received: 0, progressed: session.created, ...files }
+      const now = { state: 'receiving', received: 0, progressed: session.created } as const
+      return new FileSession(session, now, this.#filesOf(record, { isNew: true }))
     } catch (error) {
       throw translate(error)
     }
@@ -86,79 +75,31 @@ export class FileStore implements Store {
     const held = found?.size ?? 0
     // Written under an earlier boot and not synced: perhaps on disk, perhaps a hole. A part with a second name was synced,
     // and was being published, or had been: it is the file itself, and must not be written to.
-    const isSure = sameBoot(facts.boot, this.#boot) || (found !== undefined && found.nlink > 1)
+    const isSure = sameBoot(facts.boot, this.#disk.boot) || (found !== undefined && found.nlink > 1)
     const sure = isSure ? held : Math.min(held, facts.synced ?? 0)
-    return {
-      ...session,
+    const now: Progress = {
       state: stateOf(facts, found && sure),
       received: isSettled(facts) ? (facts.total ?? 0) : sure,
-      ...(facts.total !== undefined && { total: facts.total }),
       progressed: progressed.mtimeMs,
+      ...(facts.total !== undefined && { total: facts.total }),
       ...(facts.accepted && { acceptance: facts.accepted }),
       ...(facts.refused !== undefined && { refusal: facts.refused }),
-      ...this.#filesOf(record, { isNew: false }),
     }
+    return new FileSession(session, now, this.#filesOf(record, { isNew: false }))
   }
 
-  #filesOf(record: Record, { isNew }: { isNew: boolean }): Pick<FileSession, 'record' | 'part' | 'reply'> {
+  #filesOf(record: Record, { isNew }: { isNew: boolean }): SessionFiles {
     const { sessions } = this.#directories
     const part = new Part(this.#fs, sessions, record)
     return { record, part, reply: new ReplyFile(this.#fs, sessions, record.session.id, !isNew) }
   }
 
   release(session: Session): void {
-    const { record, part } = session as FileSession
-    part.file.letGo()
-    record.letGo()
+    releaseFiles(session as FileSession)
   }
 
-  async append(session: Session, body: Body, options: AppendOptions): Promise<Session> {
-    const { record, part } = session as FileSession
-    const { total, durable } = options
-    try {
-      if (session.total === undefined) await record.note({ total })
-      if (session.state === 'gone') await record.note({ accepted: null, synced: 0 })
-      // Thousands may be at this point for hours. Only where the end is near will there be more to note at once.
-      if (!durable || total > Small) record.letGo()
-      // Made by the first append only: if it is gone later, the session was removed, and must not come back.
-      const begins = session.total === undefined || session.state === 'gone'
-      const flags = constants.O_WRONLY | (begins ? constants.O_CREAT : 0)
-      const isKept = part.file.isOpen
-      let received: number
-      // Not in functions of their own: each that waits for the client's bytes takes half a kilobyte.
-      try {
-        const fd = await part.file.enter(flags)
-        if (isKept) await part.check(fd, session.received)
-        const sure = await this.#settle(fd, session as FileSession, options)
-        const begin = { end: session.received, synced: this.#isDurable ? sure : undefined }
-        const { end, synced = 0 } = await part.write(fd, body, begin)
-        if (end === session.received) await this.#fs.futimes(fd, new Date(), new Date())
-        if (this.#durability === 'fragment') await part.mark(fd, end, synced)
-        else if (durable && this.#durability === 'file') await this.#fs.fdatasync(fd)
-        received = end
-      } finally {
-        part.file.leave()
-      }
-      const now = { ...session, received, total, progressed: Date.now() }
-      if (session.state !== 'gone') return now
-      // What vanished was accepted, not what came in its place.
-      const { acceptance: _, ...anew } = now
-      return { ...anew, state: 'receiving' }
-    } catch (error) {
-      this.release(session)
-      throw translate(error)
-    }
-  }
-
-  /** What was written under an earlier boot and is not surely there is cut off. Resolves to what is. */
-  async #settle(fd: number, { received, record }: FileSession, options: StoreOptions): Promise<number> {
-    const { boot, synced = 0 } = record.facts
-    if (sameBoot(boot, this.#boot)) return synced
-    // Given up while it opened: what would be cut off another packet may have written.
-    options.signal?.throwIfAborted()
-    await this.#fs.ftruncate(fd, received)
-    await record.note({ boot: this.#boot, synced: received })
-    return received
+  append(session: Session, body: Body, options: AppendOptions): Promise<Session> {
+    return append(this.#disk, session as FileSession, body, options)
   }
 
   async accept(session: Session, acceptance: Acceptance): Promise<void> {
@@ -203,7 +144,7 @@ export class FileStore implements Store {
       await part.remove()
       await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
     } catch (error) {
-      this.release(session)
+      releaseFiles(session as FileSession)
       throw translate(error)
     }
   }
@@ -244,6 +185,6 @@ export class FileStore implements Store {
   }
 
   get #isDurable(): boolean {
-    return this.#durability !== 'none'
+    return this.#disk.durability !== 'none'
   }
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { FileSystem } from './file-system.ts'
 
 /**
@@ -5,15 +6,25 @@ import type { FileSystem } from './file-system.ts'
  * much as to write it.
  */
 export class OpenFile {
-  readonly path: string
   readonly #fs: FileSystem
+  readonly #directory: string
+  readonly #id: string
+  readonly #kind: string
   #fd: Promise<number> | undefined
   #users = 0
   #isLetGo = false
 
-  constructor(fs: FileSystem, path: string) {
+  /** @param kind what its name ends with, behind the id of the session */
+  constructor(fs: FileSystem, directory: string, id: string, kind: string) {
     this.#fs = fs
-    this.path = path
+    this.#directory = directory
+    this.#id = id
+    this.#kind = kind
+  }
+
+  /** Put together when it is asked for: an open file needs none, and thousands may be open. */
+  get path(): string {
+    return join(this.#directory, `${this.#id}.${this.#kind}`)
   }
 
   get isOpen(): boolean {

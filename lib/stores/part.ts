@@ -1,12 +1,8 @@
 import { join } from 'node:path'
 import { BitsError } from '../protocol/errors.ts'
-import { type FileSystem, orAbsent, syncDirectory, writeAll } from './file-system.ts'
+import { type FileSystem, orAbsent, syncDirectory } from './file-system.ts'
 import { OpenFile } from './open-file.ts'
 import type { Record } from './record.ts'
-import type { Body } from './store.ts'
-
-/** Bytes after which an unfinished upload is synced, so that a loss of power costs the client no more than these. */
-const SyncEvery = 64 * 1024 * 1024
 
 /** Milliseconds after which the part is looked at before it is written to again. */
 const CheckAfter = 100
@@ -21,7 +17,7 @@ export class Part {
   #written = Number.NEGATIVE_INFINITY
 
   constructor(fs: FileSystem, directory: string, record: Record) {
-    this.file = new OpenFile(fs, Part.path(directory, record.session.id))
+    this.file = new OpenFile(fs, directory, record.session.id, 'part')
     this.#fs = fs
     this.#directory = directory
     this.#record = record
@@ -49,27 +45,9 @@ export class Part {
       throw new BitsError('out-of-sync', 'The bytes held are not there any more')
   }
 
-  /**
-   * Writes batch after batch behind `end`, one write in flight.
-   * @param synced what would survive a loss of power; undefined where nothing is to be synced
-   * @returns the new length, and what of it is synced
-   */
-  async write(
-    fd: number,
-    body: Body,
-    { end, synced }: { end: number; synced: number | undefined },
-  ): Promise<{ end: number; synced: number | undefined }> {
-    let at = end
-    let sure = synced
-    for await (const chunks of body) {
-      at = await writeAll(this.#fs, fd, chunks, at)
-      if (sure !== undefined && at - sure >= SyncEvery) {
-        await this.mark(fd, at, sure)
-        sure = at
-      }
-    }
+  /** Bytes were added to it just now. */
+  wasWritten(): void {
     this.#written = performance.now()
-    return { end: at, synced: sure }
   }
 
   /** Syncs the part, and remembers how far it is: after a loss of power the upload goes on from there. */

@@ -120,13 +120,13 @@ class PacedOptions implements AppendOptions {
   }
 }
 
-/** A clock that ends a wait; one timer for all of it, however often the clock stands still. */
+/** A clock that ends a wait, and that may stand still: then there is no timer, for thousands may wait for their bytes. */
 class Patience {
   readonly #timeout: number
   readonly #verb: string
-  readonly #late = new AbortController()
+  #late: AbortController | undefined
   #timer: NodeJS.Timeout | undefined
-  #isPaused = false
+  #isOver = false
   #error: Error | undefined
   #reject: ((error: Error) => void) | undefined
 
@@ -142,43 +142,60 @@ class Patience {
 
   /** Tells when the wait was ended. */
   get signal(): AbortSignal {
+    this.#late ??= new AbortController()
+    if (this.#error) this.#late.abort(this.#error)
     return this.#late.signal
   }
 
   start(): void {
-    this.#isPaused = false
-    this.#timer?.refresh()
+    if (!this.#isOver) this.#timer ??= setTimeout(onTime, this.#timeout, this).unref()
   }
 
   pause(): void {
-    this.#isPaused = true
+    clearTimeout(this.#timer)
+    this.#timer = undefined
   }
 
   /** @param onLate gets a result that nobody waited for */
   wait<Result>(run: () => Promise<Result>, onLate?: (result: Result) => void): Promise<Result> {
     return new Promise((resolve, reject) => {
-      const work = run()
       this.#reject = reject
-      this.#timer = setTimeout(this.#onTime, this.#timeout).unref()
-      Promise.resolve(work).then(
+      // Before the work: that may stop it.
+      this.start()
+      begin(run).then(
         (result) => {
-          clearTimeout(this.#timer)
+          this.#end()
           if (this.#error) onLate?.(result)
           resolve(result)
         },
         (error) => {
-          clearTimeout(this.#timer)
+          this.#end()
           reject(error)
         },
       )
     })
   }
 
-  readonly #onTime = (): void => {
-    if (this.#isPaused) return
+  giveUp(): void {
     const text = `store.${this.#verb}() did not settle within ${this.#timeout} ms`
     this.#error = new BitsError('store-failed', text, { cause: new Error(text) })
-    this.#late.abort(this.#error)
+    this.#late?.abort(this.#error)
     this.#reject?.(this.#error)
   }
+
+  #end(): void {
+    this.pause()
+    this.#isOver = true
+  }
 }
+
+/** What throws at once rejects, too. */
+function begin<Result>(run: () => Promise<Result>): Promise<Result> {
+  try {
+    return Promise.resolve(run())
+  } catch (error) {
+    return Promise.reject(error)
+  }
+}
+
+const onTime = (patience: Patience): void => patience.giveUp()

@@ -1,21 +1,16 @@
 import { unlink } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import type { LockRequest } from '../locker.ts'
 import { isFile } from './address.ts'
 
 /** What is said to those who waited. */
 export const Free = 'f'
 
 /** A session that this process has: who wants it connects, and waits until the connection ends. */
-export class Holding {
-  /** Called when another process comes for it. */
-  onWanted: (() => void) | undefined
-  readonly #giveBack: () => void
+export abstract class Holding {
+  /** Told when another process comes for it. */
+  holder: Pick<LockRequest, 'onWanted'> | undefined
   #waiting: Set<Socket> | undefined
-
-  /** @param giveBack ends what others see of it */
-  constructor(giveBack: () => void) {
-    this.#giveBack = giveBack
-  }
 
   /** Whether another process waits. */
   get isWanted(): boolean {
@@ -27,20 +22,32 @@ export class Holding {
     this.#waiting ??= new Set()
     this.#waiting.add(socket)
     socket.on('close', () => this.#waiting?.delete(socket))
-    this.onWanted?.()
+    this.holder?.onWanted?.()
   }
 
   release(): void {
-    this.#giveBack()
+    this.giveBack()
     for (const socket of this.#waiting ?? []) socket.end(Free, () => socket.destroy())
+  }
+
+  /** Ends what others see of it. */
+  protected abstract giveBack(): void
+}
+
+/** By an address of its own. */
+class Listening extends Holding {
+  server: Server | undefined
+
+  giveBack(): void {
+    this.server?.close()
   }
 }
 
 /** Listens at an address until released; undefined if somebody else does. */
 export async function listen(address: string): Promise<Holding | undefined> {
-  const holding = new Holding(() => server?.close())
-  const server = await serve(address, (socket) => holding.await(quiet(socket)))
-  return server && holding
+  const holding = new Listening()
+  holding.server = await serve(address, (socket) => holding.await(quiet(socket)))
+  return holding.server && holding
 }
 
 /** A server that keeps no process alive; undefined if somebody else has the address. */

@@ -20,9 +20,26 @@ const Held = 'h'
 const addressOfHome = (mark: string): string => addressOf(`home-${mark}`)
 const hashOf = (name: string): string => createHash('sha256').update(name).digest('hex')
 
-interface Resident {
+type Residents = Map<string, Resident>
+
+/** A session that is held at home. */
+class Resident extends Holding {
+  /** Of its lock. */
   readonly name: string
-  readonly holding: Holding
+  readonly #id: string
+  readonly #residents: Residents
+
+  constructor(id: string, name: string, residents: Residents) {
+    super()
+    this.#id = id
+    this.name = name
+    this.#residents = residents
+    residents.set(id, this)
+  }
+
+  giveBack(): void {
+    this.#residents.delete(this.#id)
+  }
 }
 
 /**
@@ -36,17 +53,17 @@ export class Home {
   readonly mark: string
   readonly #server: Server
   /** By the sessions' ids. */
-  readonly #residents: Map<string, Resident>
+  readonly #residents: Residents
   #isOpen = true
 
-  private constructor(mark: string, server: Server, residents: Map<string, Resident>) {
+  private constructor(mark: string, server: Server, residents: Residents) {
     this.mark = mark
     this.#server = server
     this.#residents = residents
   }
 
   static async open(): Promise<Home> {
-    const residents = new Map<string, Resident>()
+    const residents: Residents = new Map()
     for (;;) {
       const mark = randomBytes(3).toString('hex').toUpperCase()
       const server = await serve(addressOfHome(mark), (socket) => hear(quiet(socket), residents))
@@ -57,9 +74,7 @@ export class Home {
   /** Holds a session that bears our mark, and of which nobody else has heard yet; not if it was closed. */
   hold(id: string, name: string): Holding | undefined {
     if (!this.#isOpen) return undefined
-    const holding = new Holding(() => this.#residents.delete(id))
-    this.#residents.set(id, { name, holding })
-    return holding
+    return new Resident(id, name, this.#residents)
   }
 
   /** Closes it, if it holds nothing. Tells whether it did. */
@@ -71,7 +86,7 @@ export class Home {
   }
 }
 
-function hear(socket: Socket, residents: ReadonlyMap<string, Resident>): void {
+function hear(socket: Socket, residents: Residents): void {
   let text = ''
   const onData = (piece: string): void => {
     text += piece
@@ -81,7 +96,7 @@ function hear(socket: Socket, residents: ReadonlyMap<string, Resident>): void {
     const resident = residents.get(id)
     if (!resident || hashOf(resident.name) !== hash) socket.end(Free)
     else if (manner === Tries) socket.end(Held)
-    else resident.holding.await(socket)
+    else resident.await(socket)
   }
   socket.setEncoding('ascii').setTimeout(Patience, () => socket.destroy())
   socket.on('data', onData)
