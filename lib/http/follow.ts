@@ -33,7 +33,7 @@ export function follow(parser: Parser): void {
     try {
       onExecute(reader.read(result))
     } finally {
-      reader.chunk = undefined
+      reader.dropChunk()
     }
   }
 }
@@ -84,5 +84,5 @@ function finishBeside(this: Parser): ParseError | undefined {
 }
 
 function getCurrentBufferBeside(this: Parser): Uint8Array {
-  return readerBeside(this)?.chunk ?? behind(this).getCurrentBuffer.call(this)
+  return readerBeside(this)?.shareChunk() ?? behind(this).getCurrentBuffer.call(this)
 }

@@ -14,7 +14,17 @@ type Take = (memory: ArrayBuffer[]) => void
 /** Bytes of memory that are worth it. */
 const Least = 16 * 1024
 
+/** How many chunks wait at most to be given back with others. */
+const Most = 16
+
 let take: Take | undefined
+let waiting: Uint8Array[] = []
+
+/** As {@link giveBack}, but with others: to give back several costs little more than one. */
+export function giveBackSoon(chunk: Uint8Array): void {
+  waiting.push(chunk)
+  if (waiting.length >= Most) giveBack([])
+}
 
 /**
  * Gives back the memory of chunks that nobody looks at any more, neither these nor any other view of it: whoever still
@@ -22,14 +32,22 @@ let take: Take | undefined
  */
 export function giveBack(chunks: readonly Uint8Array[]): void {
   const memory: ArrayBuffer[] = []
+  add(memory, chunks)
+  if (waiting.length > 0) {
+    add(memory, waiting)
+    waiting = []
+  }
+  if (memory.length === 0) return
+  take ??= 'transfer' in ArrayBuffer.prototype ? transferred : posted()
+  take(memory)
+}
+
+function add(memory: ArrayBuffer[], chunks: readonly Uint8Array[]): void {
   for (const { buffer, length, byteLength } of chunks) {
     // What is only a part of some memory is not ours alone.
     if (length >= Least && buffer.byteLength === byteLength && buffer instanceof ArrayBuffer)
       memory.push(buffer)
   }
-  if (memory.length === 0) return
-  take ??= 'transfer' in ArrayBuffer.prototype ? transferred : posted()
-  take(memory)
 }
 
 /** Of Node 22 and later. */

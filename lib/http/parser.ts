@@ -117,15 +117,24 @@ function leniency(server: ParsingServer, parsers: ParserClass): number {
   return httpValidation === 'insecure' || insecureHTTPParser ? parsers.kLenientAll : parsers.kLenientNone
 }
 
+/** Known once it was asked for, for packets ask it often. */
+let processLeniency: boolean | undefined
+
 function isProcessLenient(): boolean {
-  const words = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
-  return words.some((word) => /^--insecure[-_]http[-_]parser$/.test(word))
+  if (processLeniency === undefined) {
+    const words = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
+    processLeniency = words.some((word) => /^--insecure[-_]http[-_]parser$/.test(word))
+  }
+  return processLeniency
 }
 
-/** Node's own list of a server's connections. A server that never listened has none. */
+/** The name of Node's own list of a server's connections, once one was found. */
+let listName: symbol | undefined
+
+/** That list. A server that never listened has none. */
 function connectionsOf(server: ParsingServer): object | undefined {
-  const name = Object.getOwnPropertySymbols(server).find(
+  listName ??= Object.getOwnPropertySymbols(server).find(
     ({ description }) => description === 'http.server.connections',
   )
-  return name && (server as Record<symbol, object | undefined>)[name]
+  return listName && (server as Record<symbol, object | undefined>)[listName]
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { BitsPost } from '../protocol/headers.ts'
+import { giveBackSoon } from './give-back.ts'
 import { type ParseError, type Parser, type Result, restart } from './parser.ts'
 
 const VERB = Buffer.from(`${BitsPost} `)
@@ -24,11 +25,12 @@ const LF = 0x0a
  * BITS_POST is answered 400 as it always was. A BITS client never gets there: it waits for each answer.
  */
 export class VerbReader {
-  /** The whole chunk, while Node's own code is told what has become of it: it would get it only in part. */
-  chunk: Uint8Array | undefined
   /** The parser's error at a verb of which only the beginning has come; nobody has heard of it. */
   refusal: ParseError | undefined
   readonly #parser: Parser
+  /** The whole chunk, while Node's own code is told what has become of it: it would get it only in part. */
+  #chunk: Uint8Array | undefined
+  #isShared = false
   /** Whether a message has begun whose head is not over. */
   #isInHead = false
   /** How many bytes of the verb ended the last chunk; with more than {@link SHARED} the parser has stopped. */
@@ -75,9 +77,23 @@ export class VerbReader {
     return this.#spell(result, chunk ?? this.#fetch(), body)
   }
 
+  /** The chunk, for Node or whoever it tells of an error; from then on it is theirs, too. */
+  shareChunk(): Uint8Array | undefined {
+    this.#isShared = true
+    return this.#chunk
+  }
+
+  /** Node's own code has been told. */
+  dropChunk(): void {
+    if (this.#chunk && !this.#isShared) giveBackSoon(this.#chunk)
+    this.#chunk = undefined
+    this.#isShared = false
+  }
+
   #fetch(): Uint8Array {
-    this.chunk = this.#parser.getCurrentBuffer()
-    return this.chunk
+    this.#chunk = this.#parser.getCurrentBuffer()
+    this.#isShared = false
+    return this.#chunk
   }
 
   /** Goes on with the verb in a chunk of whose head the parser has read only a part. */

@@ -55,17 +55,16 @@ export async function append(
 }
 
 /** Makes the record say what the first bytes mean. */
-async function note(
-  { record, state, ...session }: FileSession,
-  { total, durable }: AppendOptions,
-): Promise<void> {
+async function note(session: FileSession, { total, durable }: AppendOptions): Promise<void> {
+  const { record } = session
   if (session.total === undefined) await record.note({ total })
-  if (state === 'gone') await record.note({ accepted: null, synced: 0 })
+  if (session.state === 'gone') await record.note({ accepted: null, synced: 0 })
   // Only where the end is near will there be more to note at once.
   if (!durable || total > Small) record.letGo()
 }
 
-async function open({ part, ...session }: FileSession): Promise<number> {
+async function open(session: FileSession): Promise<number> {
+  const { part } = session
   // Made by the first append only: if it is gone later, the session was removed, and must not come back.
   const begins = session.total === undefined || session.state === 'gone'
   const isKept = part.file.isOpen

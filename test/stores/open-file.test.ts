@@ -17,7 +17,7 @@ function watchedFile(calls: Partial<FileSystem> = {}) {
     close: async (fd) => void log.push(`close ${fd}`),
     ...calls,
   }
-  return { log, file: new OpenFile(fileSystem, '/a file') }
+  return { log, file: new OpenFile(fileSystem, '/a directory', 'a file', 'part') }
 }
 
 const soon = (): Promise<void> => new Promise(setImmediate)
