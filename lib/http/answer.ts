@@ -28,6 +28,11 @@ export function sendAck(
     response.setHeader('Connection', 'close').end()
     return
   }
+  if (request.complete) {
+    request.resume()
+    response.end()
+    return
+  }
   // An early answer is all in its head. Its end has to wait for the body's: there Node hangs up, if this is the connection's
   // last answer, and a client that is still sending would never read it.
   response.flushHeaders()
