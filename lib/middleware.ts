@@ -1,10 +1,10 @@
 import type { EventEmitter } from 'node:events'
-import { IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Exchange } from './exchange.ts'
 import { sendAck } from './http/answer.ts'
-import { drainControlBody, isBitsPost, isBrief, type MountedRequest, targetOf } from './http/request.ts'
-import { shareShape } from './http/shape.ts'
+import { drainControlBody, isBitsPost, type MountedRequest, targetOf } from './http/request.ts'
+import { shareRequestShape } from './http/shape.ts'
 import { acceptBitsPostEverywhere } from './http/verb.ts'
 import { type BitsUploadOptions, readOptions, type Settings } from './options.ts'
 import type { Ack } from './protocol/ack.ts'
@@ -92,7 +92,7 @@ class Receiver<Caller extends MountedRequest> {
 
   /** Never throws, and never rejects: Express 4 and Connect would wait for ever. */
   receive(request: Caller, response: ServerResponse): void {
-    if (isBrief(request)) shareShape(request, IncomingMessage)
+    shareRequestShape(request)
     const exchange = new Exchange(request, response, this.#settings.idleTimeout)
     this.#active.set(exchange, this.#work(exchange))
   }

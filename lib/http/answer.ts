@@ -1,7 +1,7 @@
-import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Ack, ackFields } from '../protocol/ack.ts'
 import { discardBody } from './leftover.ts'
-import { shareShape } from './shape.ts'
+import { shareResponseShape } from './shape.ts'
 
 /**
  * Sends an Ack and sees to what the client may still be sending. Does nothing where nobody is there to read it.
@@ -20,7 +20,7 @@ export function sendAck(
     discardBody(request, idleTimeout)
     return
   }
-  shareShape(response, ServerResponse)
+  shareResponseShape(response)
   response.statusCode = ack.status
   for (const [name, value] of ackFields(ack, sessionId)) response.setHeader(name, value)
   if (ack.error?.code === 'stopping') {

@@ -33,12 +33,6 @@ const isHost = (host: string | undefined): boolean =>
 export const isBitsPost = ({ method, headers }: IncomingMessage): boolean =>
   method === BitsPost || (method === 'POST' && headers['x-http-method-override'] === BitsPost)
 
-/** Bytes of a body that comes soon, if it comes from near. */
-const Brief = 256 * 1024
-
-/** Whether a request is likely to be over soon, as control packets and small fragments are. */
-export const isBrief = ({ headers }: IncomingMessage): boolean => !(Number(headers['content-length']) > Brief)
-
 /** Bytes of a body that a control packet may be forgiven, so that its connection stays usable. */
 const MaxControlBody = 64 * 1024
 

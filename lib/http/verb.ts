@@ -32,6 +32,7 @@ import type { Duplex } from 'node:stream'
 import { Server as TlsServer } from 'node:tls'
 import { follow } from './follow.ts'
 import { isParser } from './parser.ts'
+import { keepShapes } from './shape.ts'
 
 type Http1Server = HttpServer | HttpsServer | Http2SecureServer
 
@@ -99,4 +100,5 @@ export function acceptBitsPostEverywhere(): void {
   if (isEverywhere) return
   isEverywhere = true
   subscribe('net.server.socket', onServerSocket)
+  keepShapes()
 }

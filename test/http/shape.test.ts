@@ -1,10 +1,11 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { createServer, IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { setFlagsFromString } from 'node:v8'
 import express from 'express'
+import express4 from 'express4'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { bitsUpload, memoryStore } from '../../lib/index.ts'
 import { send } from '../support/client.ts'
-import { serve } from '../support/server.ts'
+import { listen, serve } from '../support/server.ts'
 
 /** Since Node 24 there is nothing to be done. */
 const isMended = Number.parseInt(process.versions.v8, 10) >= 13
@@ -23,13 +24,14 @@ beforeAll(() => {
   isDictionary = new Function('object', 'return !%HasFastProperties(object)') as typeof isDictionary
 })
 
-/** Two packets that are answered at the same time. */
+/** After so many what Express does is known, and what values properties have. */
+const Rounds = 8
+
+/** Two packets that are answered at the same time, the last of several rounds. */
 async function exchanges(mount: (upload: ReturnType<typeof bitsUpload>) => RequestListener) {
-  const seen: Exchange[] = []
+  let seen: Exchange[] = []
   let go = (): void => {}
-  const both = new Promise<void>((resolve) => {
-    go = resolve
-  })
+  let both = Promise.resolve()
   const upload = bitsUpload({
     store: memoryStore(),
     async authorize() {
@@ -43,25 +45,119 @@ async function exchanges(mount: (upload: ReturnType<typeof bitsUpload>) => Reque
     seen.push({ request, response })
     handler(request, response)
   })
-  const acks = await Promise.all([1, 2].map(() => send(new URL('/upload/file', url), 'Ping')))
-  expect(acks.map(({ status }) => status)).toEqual([200, 200])
+  for (let round = 0; round < Rounds; round += 1) {
+    seen = []
+    both = new Promise<void>((resolve) => {
+      go = resolve
+    })
+    const acks = await Promise.all([1, 2].map(() => send(new URL('/upload/file', url), 'Ping')))
+    expect(acks.map(({ status }) => status)).toEqual([200, 200])
+  }
   return seen as [Exchange, Exchange]
 }
 
-describe('shareShape()', () => {
-  it('lets requests and responses of Express share their hidden classes, where V8 does not', async () => {
-    const [one, other] = await exchanges((upload) => express().use('/upload', upload))
-    const all = [one.request, other.request, one.response, other.response]
-    expect(all.map(isDictionary)).toEqual(all.map(() => !isMended))
-    if (isMended) return
-    expect(haveSameClass(one.request, other.request)).toBe(true)
-    expect(haveSameClass(one.response, other.response)).toBe(true)
+/** Whether requests and responses share a class, and whether it is that of a dictionary. */
+function shapes([one, other]: [Exchange, Exchange]) {
+  const [request, response] = [
+    haveSameClass(one.request, other.request),
+    haveSameClass(one.response, other.response),
+  ]
+  const dictionaries = [one.request, other.request, one.response, other.response].map(isDictionary)
+  return { shared: { request, response }, dictionaries }
+}
+
+const all = { request: true, response: true }
+
+describe('hidden classes of packets', () => {
+  it('are shared in Express 5, without dictionaries', async () => {
+    const { shared, dictionaries } = shapes(await exchanges((upload) => express().use('/upload', upload)))
+    if (!isMended) expect(shared).toEqual(all)
+    expect(dictionaries).toEqual([false, false, false, false])
   })
 
-  it('leaves those alone that have the prototype that Node gave them', async () => {
-    const [{ request, response }] = await exchanges((upload) => (request, response) => {
-      upload(request, response, () => response.end())
+  it('are those of dictionaries where an application adds something', async () => {
+    const { shared, dictionaries } = shapes(
+      await exchanges((upload) =>
+        express()
+          .use((request, response, next) => {
+            Object.assign(request, { user: 'somebody' })
+            Object.assign(response, { user: 'somebody' })
+            next()
+          })
+          .use('/upload', upload),
+      ),
+    )
+    if (!isMended) expect(shared).toEqual(all)
+    expect(dictionaries).toEqual([!isMended, !isMended, !isMended, !isMended])
+  })
+
+  it('are shared in Express 4, whose requests have a query of their own', async () => {
+    const { shared, dictionaries } = shapes(
+      await exchanges((upload) => express4().use('/upload', upload) as unknown as RequestListener),
+    )
+    if (!isMended) expect(shared).toEqual(all)
+    expect(dictionaries).toEqual([!isMended, !isMended, false, false])
+  })
+
+  it('are left alone where the prototype is that which Node gave them', async () => {
+    const { dictionaries } = shapes(
+      await exchanges((upload) => (request, response) => {
+        upload(request, response, () => response.end())
+      }),
+    )
+    expect(dictionaries).toEqual([false, false, false, false])
+  })
+})
+
+describe('what packets are given for that', () => {
+  it('says no more than what is not there, and is not in the way of Express', async () => {
+    const seen: unknown[] = []
+    const app = express()
+      .use((request, _response, next) => {
+        seen.push(request.query, request.params, request.route, request.baseUrl, request.originalUrl)
+        next()
+      })
+      .use('/upload', bitsUpload({ store: memoryStore() }))
+    const url = await serve((request, response) => {
+      const { next, baseUrl, originalUrl, params } = request as express.Request
+      seen.push([
+        request.method,
+        next,
+        baseUrl,
+        originalUrl,
+        params,
+        response.statusCode,
+        response.statusMessage,
+      ])
+      app(request, response)
     })
-    expect([request, response].map(isDictionary)).toEqual([false, false])
+    expect((await send(new URL('/upload/file?a=1', url), 'Ping')).status).toBe(200)
+    expect(seen).toEqual([
+      ['BITS_POST', undefined, undefined, undefined, undefined, 200, undefined],
+      { a: '1' },
+      {},
+      undefined,
+      '',
+      '/upload/file?a=1',
+    ])
+  })
+
+  it('is given to packets only, and not over what a class has', async () => {
+    const keys: unknown[] = []
+    class Special extends IncomingMessage {
+      get params(): string {
+        return 'its own'
+      }
+    }
+    bitsUpload({ store: memoryStore() })
+    const server = createServer({ IncomingMessage: Special }, (request, response) => {
+      keys.push(Object.keys(request).includes('baseUrl'), request.params)
+      response.end()
+    })
+    const url = await listen(server)
+    await fetch(url)
+    await fetch(url, { method: 'POST', body: 'x' })
+    await send(new URL('/upload/file', url), 'Ping')
+    expect(keys).toEqual([false, 'its own', false, 'its own', !isMended, 'its own'])
   })
 })
