@@ -47,7 +47,11 @@ function adapt(parser: Parser): void {
   adapted.add(parser)
   const { kOnBody, prototype } = parser.constructor
   const { execute, finish, getCurrentBuffer } = parser
-  if (execute !== prototype.execute) others.set(parser, { execute, finish, getCurrentBuffer })
+  const isOther =
+    execute !== prototype.execute ||
+    finish !== prototype.finish ||
+    getCurrentBuffer !== prototype.getCurrentBuffer
+  if (isOther) others.set(parser, { execute, finish, getCurrentBuffer })
   parser[kOnBody] = onBodyBeside(parser[kOnBody] as OnBody)
   parser.execute = executeBeside
   parser.finish = finishBeside

@@ -61,6 +61,7 @@ class Shape {
   }
 
   #learn(keys: readonly (string | symbol)[]): void {
+    if (this.#sought === undefined) return
     const found = keys.find((key) => typeof key === 'symbol' && key.description === this.#sought)
     if (found === undefined || this.#added.includes(found)) return
     this.#added.push(found)

@@ -18,7 +18,7 @@ export interface Lock {
   leave?(leaving: Leaving): void
 }
 
-/** How a session is asked for. */
+/** How a session is asked for. Its members may be its class's: what is to be passed on is read, not spread. */
 export interface LockRequest {
   /** Gives up waiting when aborted; `acquire` then rejects with its reason. Who need not wait may leave it alone. */
   readonly signal?: AbortSignal | undefined
@@ -41,8 +41,8 @@ export interface Locker {
    * Whoever gets a session by another way can tell by them where it began.
    */
   mark?(): Promise<string | undefined>
-  /** As `acquire`, for a session of which nobody else can have heard yet. Where it is left out, `tryAcquire` is called. */
-  begin?(id: string): Promise<Lock>
+  /** As `tryAcquire`, which is called where it is left out, for a session of which nobody else can have heard yet. */
+  begin?(id: string): Promise<Lock | undefined>
   /** Drops all that was left with sessions: none of their next packets is expected here. */
   letGo?(): void
 }

@@ -99,7 +99,7 @@ export function objectLocker(space: ObjectSpace, timing: Timing = usual): Object
       const { signal } = request
       const hash = hashOf(name)
       const wanted = once(request.onWanted)
-      const lock = await local.acquire(hash, { ...request, onWanted: wanted })
+      const lock = await local.acquire(hash, { signal: request.signal, onWanted: wanted })
       const found = find(lock, () => contender.wait(hash, signal))
       return unlessAborted(
         found.then((object) => hold(hash, lock, object, wanted)),

@@ -36,7 +36,7 @@ export function processLocker(directory: string): Locker {
   const hold = async (
     name: string,
     lock: MemoryLock,
-    wait: boolean,
+    manner: Manner,
     request: LockRequest,
   ): Promise<Lock | undefined> => {
     try {
@@ -44,9 +44,9 @@ export function processLocker(directory: string): Locker {
       const address = await addressFor(name)
       for (;;) {
         const holding = await listen(address)
-        if (holding && (await isFree(name, holding, wait, request)))
+        if (holding && (manner === 'begins' || (await isFree(name, holding, manner, request))))
           return new ProcessLock(name, local, lock, new Kept(holding), request)
-        if (!wait) break
+        if (manner !== 'waits') break
         await waitFor(address, request.signal)
       }
     } catch (error) {
@@ -61,14 +61,14 @@ export function processLocker(directory: string): Locker {
   const isFree = async (
     name: string,
     holding: Holding,
-    wait: boolean,
-    { signal }: LockRequest,
+    manner: Manner,
+    request: LockRequest,
   ): Promise<boolean> => {
     let free = false
     try {
       // Nobody of this process has it, for then we had not got its local lock.
       const isOurs = (await home)?.mark === sessionOf(name)?.mark
-      free = isOurs || (await isFreeAtHome(name, wait, signal))
+      free = isOurs || (await isFreeAtHome(name, manner === 'waits' ? request : undefined))
       return free
     } finally {
       if (!free) holding.release()
@@ -77,7 +77,10 @@ export function processLocker(directory: string): Locker {
 
   /** Without one, sessions have addresses of their own from the beginning. */
   const atHome = (): Promise<Home | undefined> => {
-    home ??= Home.open().catch(() => undefined)
+    home ??= Home.open().catch(() => {
+      home = undefined
+      return undefined
+    })
     return home
   }
 
@@ -92,30 +95,30 @@ export function processLocker(directory: string): Locker {
       const here = await home
       const holding = here?.mark === mark ? here?.hold(id, name) : undefined
       if (holding) return new ProcessLock(name, local, lock, new Kept(holding), {})
-      return (await hold(name, lock, true, {})) ?? lock
+      return hold(name, lock, 'begins', {})
     },
 
     async acquire(name, request = {}) {
       const asked = new Asked(request)
       const lock = await local.acquire(name, asked)
-      return (await hold(name, lock, true, asked)) ?? lock
+      return (await hold(name, lock, 'waits', asked)) ?? lock
     },
 
     async tryAcquire(name) {
       const lock = await local.tryAcquire(name)
-      return lock && hold(name, lock, false, {})
+      return lock && hold(name, lock, 'tries', {})
     },
 
     letGo() {
       local.letGo()
-      const open = home
-      void open?.then((here) => {
-        // What is still held here must be found here.
-        if (here?.close() && home === open) home = undefined
-      })
+      void home?.then((here) => here?.close())
+      home = undefined
     },
   }
 }
+
+/** How a lock is asked for. */
+type Manner = 'waits' | 'tries' | 'begins'
 
 class ProcessLock implements Lock {
   readonly left: Leaving | undefined

@@ -40,9 +40,9 @@ export async function receiveFragment<Caller>(
       return { status: 200, received }
     }
     const decided = await completeUpload(core, client, after)
+    const url = replyUrl(decided.acceptance, after, client.url, core.settings.hostId)
     // While an upload is only accepted its bytes are still needed: the store is asked whether they are there.
     if (decided.state === 'published') left = decided
-    const url = replyUrl(decided.acceptance, after, client.url, core.settings.hostId)
     return { status: 200, received, replyUrl: url }
   } catch (error) {
     throw await withTruth(core, kept.session, error)

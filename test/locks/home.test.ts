@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { lockName } from '../../lib/locks/name.ts'
@@ -174,18 +174,20 @@ describe('a session that begins', () => {
 })
 
 describe('the home of sessions', () => {
-  it('is given up with all that is left, for another one, unless something is held there', async () => {
+  it('is given up with all that is left, for another one, and answers until nothing is held there', async () => {
     const { here, there, name } = await setting()
     const mark = await here.mark?.()
     const lock = await here.begin?.(name)
+    const thing = leaving()
+    ;(await here.begin?.(await nameAt(here)))?.leave?.(thing)
     here.letGo?.()
-    await new Promise(setImmediate)
-    expect(await here.mark?.()).toBe(mark)
+    expect(thing.drops).toBe(1)
+    expect(await here.mark?.()).not.toBe(mark)
     expect(await there.tryAcquire(name)).toBeUndefined()
     await lock?.release()
-    here.letGo?.()
-    await new Promise(setImmediate)
-    expect(await here.mark?.()).not.toBe(mark)
+    const heard = connect(addressOf(`home-${mark}`))
+    const [error] = await once(heard, 'error')
+    expect(error).toMatchObject({ code: 'ECONNREFUSED' })
     // Its id still has the old mark.
     const late = await here.begin?.(name)
     expect(await there.tryAcquire(name)).toBeUndefined()
@@ -197,7 +199,6 @@ describe('the home of sessions', () => {
     const { here, there, name } = await setting()
     const mark = await here.mark?.()
     const lock = await here.begin?.(name)
-    const { connect } = await import('node:net')
     for (const text of ['', 'x', 'x'.repeat(200_000), `w${'{'.repeat(102)}`, `w${name}`]) {
       const socket = connect(addressOf(`home-${mark}`)).on('error', () => {})
       socket.end(text).resume()

@@ -56,6 +56,21 @@ onEachService('objectLocker', (newPlace) => {
     expect(count(idle.space, /^list wants/)).toBeLessThan(30)
   })
 
+  it('lets those of its own process give up, whatever their requests are made of', async () => {
+    const { locker } = nodeAt(await newPlace(), quick)
+    const controller = new AbortController()
+    class Request {
+      get signal(): AbortSignal {
+        return controller.signal
+      }
+    }
+    const lock = await locker.acquire('a')
+    const waiting = locker.acquire('a', new Request())
+    controller.abort(new Error('gone'))
+    await expect(waiting).rejects.toThrow('gone')
+    await lock.release()
+  })
+
   it('stays alive from one packet to the next', async () => {
     const place = await newPlace()
     const { locker, space } = nodeAt(place, { ...undying, beat: 1e6, linger: 10_000 })

@@ -142,4 +142,13 @@ describe('GUIDs', () => {
     expect(readGuid(`${guid}\n`)).toBeUndefined()
     expect(newGuid()).not.toBe(guid)
   })
+
+  it('may begin with a mark', () => {
+    const guid = newGuid('0AF001')
+    expect(guid).toMatch(/^\{0AF001[0-9A-F]{2}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}\}$/)
+    expect(newGuid('0AF001')).not.toBe(guid)
+    for (const odd of ['', '0AF00', '0AF0011', '0af001', '0AF00-']) {
+      expect(() => newGuid(odd)).toThrow(new TypeError('A mark is six hexadecimal digits, in upper case'))
+    }
+  })
 })

@@ -18,16 +18,19 @@ export abstract class Holding {
   }
 
   /** Another process has come. */
-  await(socket: Socket): void {
+  enqueue(socket: Socket): void {
     this.#waiting ??= new Set()
     this.#waiting.add(socket)
     socket.on('close', () => this.#waiting?.delete(socket))
     this.holder?.onWanted?.()
   }
 
+  /** May be called more than once. */
   release(): void {
     this.giveBack()
-    for (const socket of this.#waiting ?? []) socket.end(Free, () => socket.destroy())
+    const waiting = this.#waiting ?? []
+    this.#waiting = undefined
+    for (const socket of waiting) socket.end(Free, () => socket.destroy())
   }
 
   /** Ends what others see of it. */
@@ -46,7 +49,7 @@ class Listening extends Holding {
 /** Listens at an address until released; undefined if somebody else does. */
 export async function listen(address: string): Promise<Holding | undefined> {
   const holding = new Listening()
-  holding.server = await serve(address, (socket) => holding.await(quiet(socket)))
+  holding.server = await serve(address, (socket) => holding.enqueue(quiet(socket)))
   return holding.server && holding
 }
 
@@ -67,23 +70,37 @@ export function serve(address: string, onConnection: (socket: Socket) => void): 
 /** A connection that keeps no process alive, and may break. */
 export const quiet = (socket: Socket): Socket => socket.unref().on('error', () => socket.destroy())
 
-/** Tells the holder of an address that it is wanted, and waits until it lets go, or dies. */
-export function waitFor(address: string, signal: AbortSignal | undefined): Promise<void> {
+/**
+ * Connects, and resolves when the connection is over, whatever ended it; rejects with the signal's reason if that comes
+ * before.
+ * @param meet gets the connection, to listen to it
+ */
+export function visit(
+  address: string,
+  signal: AbortSignal | undefined,
+  meet: (socket: Socket) => void,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = connect(address)
     const giveUp = (): void => {
       reject(signal?.reason)
       socket.destroy()
     }
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED' && isFile(address)) unlink(address).catch(() => {})
-    })
+    socket.on('error', () => {})
     socket.on('close', () => {
       signal?.removeEventListener('abort', giveUp)
       resolve()
     })
-    socket.resume()
+    meet(socket)
     if (signal?.aborted) giveUp()
     else signal?.addEventListener('abort', giveUp, { once: true })
   })
 }
+
+/** Tells the holder of an address that it is wanted, and waits until it lets go, or dies. */
+export const waitFor = (address: string, signal: AbortSignal | undefined): Promise<void> =>
+  visit(address, signal, (socket) => {
+    socket.resume().on('error', ({ code }: NodeJS.ErrnoException) => {
+      if (code === 'ECONNREFUSED' && isFile(address)) unlink(address).catch(() => {})
+    })
+  })

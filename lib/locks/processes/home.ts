@@ -1,14 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { connect, type Server, type Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { LockRequest } from '../locker.ts'
 import { sessionOf } from '../name.ts'
-import { addressOf } from './address.ts'
-import { Free, Holding, quiet, serve } from './holding.ts'
+import { addressOf, isFile } from './address.ts'
+import { Free, Holding, quiet, serve, visit } from './holding.ts'
 
 /** Milliseconds in which an asker has to ask, and after which who does not want to wait takes silence for a no. */
-const Patience = 1000
+const AnswerTime = 1000
 /** Milliseconds after which it is asked again, if the connection broke: it may be short of descriptors. */
 const AskAgainAfter = 50
+/** So many times nobody is at home where an address is a file: some kernels say so, too, when many wait at the door. */
+const Refusals = 10
 
 /** A question: whether its asker waits, the session's id, and what the whole name of its lock is to be. */
 const question = /^([wt])(\{[0-9A-F-]{36}\})([0-9a-f]{64})$/
@@ -20,25 +23,22 @@ const Held = 'h'
 const addressOfHome = (mark: string): string => addressOf(`home-${mark}`)
 const hashOf = (name: string): string => createHash('sha256').update(name).digest('hex')
 
-type Residents = Map<string, Resident>
-
 /** A session that is held at home. */
 class Resident extends Holding {
   /** Of its lock. */
   readonly name: string
   readonly #id: string
-  readonly #residents: Residents
+  readonly #home: Home
 
-  constructor(id: string, name: string, residents: Residents) {
+  constructor(id: string, name: string, home: Home) {
     super()
     this.#id = id
     this.name = name
-    this.#residents = residents
-    residents.set(id, this)
+    this.#home = home
   }
 
   giveBack(): void {
-    this.#residents.delete(this.#id)
+    this.#home.forget(this.#id)
   }
 }
 
@@ -49,21 +49,21 @@ class Resident extends Holding {
  * process that gets such a session asks here first. Where nobody answers the process is dead, and holds nothing.
  */
 export class Home {
-  /** Six digits that no other process of this machine has for its mark, as long as this one has it. */
+  /** Six digits that no other process of this machine has for its mark, as long as this one listens. */
   readonly mark: string
   readonly #server: Server
   /** By the sessions' ids. */
-  readonly #residents: Residents
+  readonly #residents: Map<string, Resident>
   #isOpen = true
 
-  private constructor(mark: string, server: Server, residents: Residents) {
+  private constructor(mark: string, server: Server, residents: Map<string, Resident>) {
     this.mark = mark
     this.#server = server
     this.#residents = residents
   }
 
   static async open(): Promise<Home> {
-    const residents: Residents = new Map()
+    const residents = new Map<string, Resident>()
     for (;;) {
       const mark = randomBytes(3).toString('hex').toUpperCase()
       const server = await serve(addressOfHome(mark), (socket) => hear(quiet(socket), residents))
@@ -71,22 +71,32 @@ export class Home {
     }
   }
 
-  /** Holds a session that bears our mark, and of which nobody else has heard yet; not if it was closed. */
+  /** Holds a session that bears our mark, and of which nobody else has heard yet; not if it is closed. */
   hold(id: string, name: string): Holding | undefined {
     if (!this.#isOpen) return undefined
-    return new Resident(id, name, this.#residents)
+    const resident = new Resident(id, name, this)
+    this.#residents.set(id, resident)
+    return resident
   }
 
-  /** Closes it, if it holds nothing. Tells whether it did. */
-  close(): boolean {
-    if (this.#residents.size > 0) return false
+  /** Whoever asks for a session finds it free. */
+  forget(id: string): void {
+    this.#residents.delete(id)
+    this.#leave()
+  }
+
+  /** Takes no more sessions. Those that it has must be found here: it answers until they are gone. */
+  close(): void {
     this.#isOpen = false
-    this.#server.close()
-    return true
+    this.#leave()
+  }
+
+  #leave(): void {
+    if (!this.#isOpen && this.#residents.size === 0) this.#server.close()
   }
 }
 
-function hear(socket: Socket, residents: Residents): void {
+function hear(socket: Socket, residents: ReadonlyMap<string, Resident>): void {
   let text = ''
   const onData = (piece: string): void => {
     text += piece
@@ -96,56 +106,59 @@ function hear(socket: Socket, residents: Residents): void {
     const resident = residents.get(id)
     if (!resident || hashOf(resident.name) !== hash) socket.end(Free)
     else if (manner === Tries) socket.end(Held)
-    else resident.await(socket)
+    else resident.enqueue(socket)
   }
-  socket.setEncoding('ascii').setTimeout(Patience, () => socket.destroy())
+  socket.setEncoding('ascii').setTimeout(AnswerTime, () => socket.destroy())
   socket.on('data', onData)
 }
 
 /**
  * Whether a session is free of the process that it began in. Asked by who has it otherwise.
- * @param wait whether to tell its holder that it is wanted, and wait until it is free
+ * @param request of who waits until it is free, and has its holder told so; left out: nobody waits
+ * @throws what the system says if it lets us ask nobody
  */
-export async function isFreeAtHome(
-  name: string,
-  wait: boolean,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
+export async function isFreeAtHome(name: string, request: LockRequest | undefined): Promise<boolean> {
   const session = sessionOf(name)
   if (!session) return true
-  const text = `${wait ? Waits : Tries}${session.id}${hashOf(name)}`
-  const limit = wait ? signal : AbortSignal.timeout(Patience)
-  for (;;) {
-    try {
-      const answer = await ask(addressOfHome(session.mark), text, limit)
-      if (answer !== undefined) return answer === Free
-      await delay(AskAgainAfter, undefined, { ref: false })
-    } catch (error) {
-      if (wait) throw error
-      return false
+  const address = addressOfHome(session.mark)
+  const text = `${request ? Waits : Tries}${session.id}${hashOf(name)}`
+  const limit = request ? request.signal : AbortSignal.timeout(AnswerTime)
+  try {
+    for (let refusals = isFile(address) ? Refusals : 1; refusals > 0; ) {
+      const answer = await ask(address, text, limit)
+      if (answer === 'nobody') refusals -= 1
+      else if (answer !== undefined) return answer === Free
+      if (refusals > 0) await delay(AskAgainAfter, undefined, { ref: false })
     }
+    return true
+  } catch (error) {
+    if (!request && limit?.aborted) return false
+    throw error
   }
 }
 
-/** The answer; undefined if the connection broke before. */
-function ask(address: string, text: string, signal: AbortSignal | undefined): Promise<string | undefined> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(address)
-    const giveUp = (): void => {
-      reject(signal?.reason)
-      socket.destroy()
-    }
-    socket.setEncoding('ascii').on('data', resolve)
-    socket.on('error', ({ code }: NodeJS.ErrnoException) => {
-      // Nobody is at home.
-      if (code === 'ECONNREFUSED' || code === 'ENOENT') resolve(Free)
+/** The answer; undefined if the connection broke before, or too many are at the door; `nobody` where nobody listens. */
+async function ask(
+  address: string,
+  text: string,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  let answer: string | undefined
+  let failure: NodeJS.ErrnoException | undefined
+  let isHeard = false
+  await visit(address, signal, (socket) => {
+    socket.setEncoding('ascii').on('data', (text: string) => {
+      answer ??= text
     })
-    socket.on('close', () => {
-      signal?.removeEventListener('abort', giveUp)
-      resolve(undefined)
+    socket.on('connect', () => {
+      isHeard = true
+    })
+    socket.on('error', (error) => {
+      failure = error
     })
     socket.write(text)
-    if (signal?.aborted) giveUp()
-    else signal?.addEventListener('abort', giveUp, { once: true })
   })
+  if (answer !== undefined || failure === undefined || isHeard || failure.code === 'EAGAIN') return answer
+  if (failure.code === 'ECONNREFUSED' || failure.code === 'ENOENT') return 'nobody'
+  throw failure
 }
