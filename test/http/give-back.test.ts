@@ -1,11 +1,13 @@
-import { createServer, type IncomingMessage } from 'node:http'
-import { describe, expect, it } from 'vitest'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { IncomingBody } from '../../lib/http/body.ts'
 import { giveBack } from '../../lib/http/give-back.ts'
-import { type Body, memoryStore, type Store } from '../../lib/index.ts'
+import { acceptBitsPost, type Body, memoryStore, type Store } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { TestClient } from '../support/client.ts'
-import { uploadServer } from '../support/server.ts'
+import { listen, uploadServer } from '../support/server.ts'
 
 const KiB = 1024
 const file = noise(300 * KiB)
@@ -105,5 +107,73 @@ describe('a fragment', () => {
     server.close()
     expect(sizes).toEqual([64 * KiB])
     expect(chunk.length).toBe(64 * KiB)
+  })
+})
+
+describe('the chunk with the verb', () => {
+  const head = 'BITS_POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n'
+  const packet = head + 'x'.repeat(20_000)
+
+  /** A server that answers all that it is asked, sent a text in one piece; resolves when it hangs up, or has answered. */
+  async function sent(server: Server, text: string, isOver: () => boolean): Promise<void> {
+    acceptBitsPost(server)
+    const url = await listen(server)
+    const socket = connect(Number(url.port), '127.0.0.1').on('error', () => {})
+    socket.write(text)
+    socket.resume()
+    await vi.waitUntil(isOver)
+    socket.destroy()
+    // So many others that what was to be given back is.
+    for (let i = 0; i < 20; i += 1) {
+      const other = connect(Number(url.port), '127.0.0.1')
+      other.write(packet)
+      await once(other, 'data')
+      other.destroy()
+    }
+  }
+
+  const answering = () =>
+    createServer((request, response) => {
+      request.on('end', () => response.end()).resume()
+    })
+
+  it('is given back when the parser has read it', async () => {
+    const fetched: Uint8Array[] = []
+    const server = answering()
+    server.once('connection', (socket: Socket & { parser: { getCurrentBuffer(): Uint8Array } }) => {
+      const { parser } = socket
+      const { getCurrentBuffer } = Object.getPrototypeOf(parser)
+      vi.spyOn(Object.getPrototypeOf(parser), 'getCurrentBuffer').mockImplementation(function (this: object) {
+        const chunk = getCurrentBuffer.call(this)
+        fetched.push(chunk)
+        return chunk
+      })
+    })
+    onTestFinished(() => void vi.restoreAllMocks())
+    await sent(server, packet, () => fetched.length > 0)
+    expect(fetched.some(({ length }) => length === 0)).toBe(true)
+  })
+
+  it('stays whole for whoever hears of an error in it', async () => {
+    const raw: Buffer[] = []
+    const server = answering().on('clientError', (error: Error & { rawPacket: Buffer }, socket) => {
+      raw.push(error.rawPacket)
+      socket.destroy()
+    })
+    const text = `${packet}NONSENSE\r\n\r\n`
+    await sent(server, text, () => raw.length > 0)
+    expect(String(raw[0])).toBe(text)
+  })
+
+  it('stays whole for whoever takes an upgrade over', async () => {
+    const heads: Buffer[] = []
+    const server = answering().on('upgrade', (_request, socket: Socket, rest: Buffer) => {
+      heads.push(rest)
+      socket.destroy()
+    })
+    const rest = 'y'.repeat(20_000)
+    const text = `BITS_POST /a HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: z\r\n\r\n${rest}`
+    await sent(server, text, () => heads.length > 0)
+    expect(String(heads[0])).toBe(rest)
   })
 })
