@@ -1,7 +1,6 @@
 import { constants } from 'node:fs'
 import { sameBoot } from './boot.ts'
 import { FileSession, releaseFiles } from './file-session.ts'
-import type { Durability } from './file-store.ts'
 import { type FileSystem, translate, writeAll } from './file-system.ts'
 import type { AppendOptions, Body, Session, StoreOptions } from './store.ts'
 
@@ -10,6 +9,9 @@ const Small = 1024 * 1024
 
 /** Bytes after which an unfinished upload is synced, so that a loss of power costs the client no more than these. */
 const SyncEvery = 64 * 1024 * 1024
+
+/** See {@link FileStoreOptions.durability}. */
+export type Durability = 'file' | 'fragment' | 'none'
 
 /** What an append needs to know of its store. */
 export interface Disk {

@@ -1,5 +1,5 @@
 import type { Locker } from '../locks/locker.ts'
-import { append, type Disk } from './append.ts'
+import { append, type Disk, type Durability } from './append.ts'
 import { sameBoot } from './boot.ts'
 import { checkDestination, type Directories, placeAtDestination, strayCopy } from './destination.ts'
 import { DirectorySyncs } from './directory-syncs.ts'
@@ -21,9 +21,6 @@ import type {
   Store,
   StoreOptions,
 } from './store.ts'
-
-/** See {@link FileStoreOptions.durability}. */
-export type Durability = 'file' | 'fragment' | 'none'
 
 /** See {@link fileStore}. */
 export class FileStore implements Store {
