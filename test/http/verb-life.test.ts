@@ -252,7 +252,8 @@ describe('ten thousand connections', () => {
     await visitAll(2000)
     const before = { ...count(), ...(await settled()) }
     expect(before.subscribers).toBe(1)
-    expect(hasSubscribers('http.server.request.start')).toBe(false)
+    // Where V8 does not share hidden classes: see shape.test.ts.
+    expect(hasSubscribers('http.server.request.start')).toBe(Number.parseInt(process.versions.v8, 10) < 13)
     await visitAll(8000)
     const { heap, alive } = await settled()
     expect(count()).toEqual({

@@ -13,6 +13,9 @@ const AskAgainAfter = 50
 /** So many times nobody is at home where an address is a file: some kernels say so, too, when many wait at the door. */
 const Refusals = 10
 
+/** That a connection broke, for its other end died perhaps, or was not begun, for too many are at the door. */
+const Broken = new Set<string | undefined>(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'EAGAIN'])
+
 /** A question: whether its asker waits, the session's id, and what the whole name of its lock is to be. */
 const question = /^([wt])(\{[0-9A-F-]{36}\})([0-9a-f]{64})$/
 const QuestionLength = 1 + 38 + 64
@@ -145,20 +148,16 @@ async function ask(
 ): Promise<string | undefined> {
   let answer: string | undefined
   let failure: NodeJS.ErrnoException | undefined
-  let isHeard = false
   await visit(address, signal, (socket) => {
     socket.setEncoding('ascii').on('data', (text: string) => {
       answer ??= text
-    })
-    socket.on('connect', () => {
-      isHeard = true
     })
     socket.on('error', (error) => {
       failure = error
     })
     socket.write(text)
   })
-  if (answer !== undefined || failure === undefined || isHeard || failure.code === 'EAGAIN') return answer
+  if (answer !== undefined || failure === undefined || Broken.has(failure.code)) return answer
   if (failure.code === 'ECONNREFUSED' || failure.code === 'ENOENT') return 'nobody'
   throw failure
 }
