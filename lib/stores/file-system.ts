@@ -106,9 +106,12 @@ export async function withFile<T>(
   }
 }
 
-/** Makes the entries of a directory durable. Windows cannot, and needs not: NTFS journals them. */
+/** Windows cannot sync a directory, and needs not: NTFS journals its entries. */
+export const canSyncDirectories = process.platform !== 'win32'
+
+/** Makes the entries of a directory durable. */
 export async function syncDirectory(fs: FileSystem, path: string): Promise<void> {
-  if (process.platform === 'win32') return
+  if (!canSyncDirectories) return
   await withFile(fs, path, 'r', (fd) => fs.fsync(fd))
 }
 

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { DirectorySyncs } from '../../lib/stores/directory-syncs.ts'
 import { nodeFileSystem } from '../../lib/stores/file-system.ts'
 import { withResolvers } from '../support/promise.ts'
@@ -7,18 +7,21 @@ import { withResolvers } from '../support/promise.ts'
 function heldSyncs() {
   const begun: { readonly path: string; end(error?: Error): void }[] = []
   const paths = ['']
+  const closed: number[] = []
   const syncs = new DirectorySyncs({
     ...nodeFileSystem,
     open: async (path) => paths.push(path) - 1,
-    close: async () => {},
+    close: async (fd) => void closed.push(fd),
     fsync: (fd) => {
       const { promise, resolve, reject } = withResolvers<void>()
       begun.push({ path: paths[fd] ?? '', end: (error) => (error ? reject(error) : resolve()) })
       return promise
     },
   })
-  return { syncs, begun }
+  return { syncs, begun, paths, closed }
 }
+
+afterEach(() => void vi.useRealTimers())
 
 const soon = (): Promise<void> => new Promise(setImmediate)
 
@@ -78,4 +81,68 @@ it('tells all of an error whose entries may be concerned, and nobody who comes l
   begun[2]?.end()
   await soon()
   expect(log.slice(3)).toEqual(['d', 'e'])
+})
+
+it('opens a directory once for syncs that follow each other, and closes it behind the last', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  const { syncs, begun, paths, closed } = heldSyncs()
+  const all = ['a', 'b', 'c'].map(() => syncs.sync('/x'))
+  await soon()
+  begun[0]?.end()
+  await soon()
+  all.push(syncs.sync('/x'))
+  expect(closed).toEqual([])
+  begun[1]?.end()
+  await soon()
+  begun[2]?.end()
+  await Promise.all(all)
+  expect([paths, closed]).toEqual([['', '/x'], [1]])
+  void syncs.sync('/x')
+  await soon()
+  expect(paths).toEqual(['', '/x', '/x'])
+})
+
+it('opens a directory anew after a hundredth of a second, for it may be another', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  const { syncs, begun, paths, closed } = heldSyncs()
+  const all = [syncs.sync('/x'), syncs.sync('/x')]
+  await soon()
+  vi.advanceTimersByTime(10)
+  begun[0]?.end()
+  await soon()
+  begun[1]?.end()
+  await Promise.all(all)
+  expect([paths, closed]).toEqual([
+    ['', '/x', '/x'],
+    [1, 2],
+  ])
+})
+
+it('closes a directory whose sync failed, whoever waits', async () => {
+  const { syncs, begun, closed } = heldSyncs()
+  const all = Promise.allSettled([syncs.sync('/x'), syncs.sync('/x')])
+  await soon()
+  begun[0]?.end(new Error('EIO'))
+  await all
+  expect(closed).toEqual([1])
+})
+
+it('has no two syncs of a directory at once, whenever somebody comes', async () => {
+  const { syncs, begun, paths, closed } = heldSyncs()
+  const all = [syncs.sync('/x'), syncs.sync('/x')]
+  await soon()
+  begun[0]?.end()
+  // At every moment between the end of the one and the beginning of the next.
+  for (let i = 0; i < 20; i += 1) {
+    await undefined
+    all.push(syncs.sync('/x'))
+  }
+  await soon()
+  expect(begun.length).toBe(2)
+  begun[1]?.end()
+  await soon()
+  expect(begun.length).toBe(3)
+  begun[2]?.end()
+  await Promise.all(all)
+  expect(closed.length).toBe(paths.length - 1)
 })
