@@ -77,11 +77,14 @@ export function processLocker(directory: string): Locker {
 
   /** Without one, sessions have addresses of their own from the beginning. */
   const atHome = (): Promise<Home | undefined> => {
-    home ??= Home.open().catch(() => {
-      home = undefined
+    if (home) return home
+    const opening = Home.open().catch(() => {
+      // Not one that was opened since.
+      if (home === opening) home = undefined
       return undefined
     })
-    return home
+    home = opening
+    return opening
   }
 
   return {

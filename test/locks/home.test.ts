@@ -5,9 +5,11 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { lockName } from '../../lib/locks/name.ts'
 import { addressOf } from '../../lib/locks/processes/address.ts'
+import { Home } from '../../lib/locks/processes/home.ts'
 import { processLocker } from '../../lib/locks/processes.ts'
 import { newGuid } from '../../lib/protocol/guid.ts'
 import { temporaryDirectory } from '../support/directory.ts'
+import { withResolvers } from '../support/promise.ts'
 import { leaving } from './leavings.ts'
 
 /** Two lockers of a directory, and a session that begins with the first. */
@@ -193,6 +195,19 @@ describe('the home of sessions', () => {
     expect(await there.tryAcquire(name)).toBeUndefined()
     await late?.release()
     await (await there.acquire(name)).release()
+  })
+
+  it('is not forgotten for an older one that could not be opened after all', async () => {
+    const { promise, reject } = withResolvers<Home>()
+    const open = vi.spyOn(Home, 'open').mockReturnValueOnce(promise)
+    onTestFinished(() => open.mockRestore())
+    const locker = processLocker(await temporaryDirectory())
+    const none = locker.mark?.()
+    locker.letGo?.()
+    const mark = await locker.mark?.()
+    reject(new Error('EMFILE'))
+    expect(await none).toBeUndefined()
+    expect(await locker.mark?.()).toBe(mark)
   })
 
   it('hears whatever anybody says, and goes on', async () => {
