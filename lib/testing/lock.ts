@@ -1,57 +1,8 @@
 import assert from 'node:assert/strict'
-import type { Leaving, Lock, Locker } from '../locks/locker.ts'
-import type { Store } from '../stores/store.ts'
-import { type Chapter, type Setting, test } from './case.ts'
-import type { Supports } from './tested.ts'
-
-/** What a server locks a session under: id, owner and path. */
-const name = JSON.stringify([
-  '{0D2B6F1C-0000-4000-8000-00000000000A}',
-  'Jörg "J"',
-  `/upload/${'ü'.repeat(500)}`,
-])
-const other = JSON.stringify(['{0D2B6F1C-0000-4000-8000-00000000000B}', null, '/upload/a.bin'])
-
-const lockerOf = ({ locker }: Store): Locker => {
-  assert.ok(locker, 'supports.locker: there has to be a locker')
-  return locker
-}
-
-/** Two who do not know of each other, where there can be two; else the one twice. */
-async function two(setting: Setting, { sharing }: Supports): Promise<[Locker, Locker]> {
-  const one = lockerOf(setting.store)
-  return [one, sharing ? lockerOf(await setting.reopen()) : one]
-}
-
-/** Has both do something that takes a way to wherever locks are: what was asked before has got there. */
-async function settle(...lockers: Locker[]): Promise<void> {
-  for (const locker of lockers) await (await locker.acquire(other)).release()
-}
-
-/** A promise that is kept when a holder is told that it is wanted, and how often that was. */
-function wanting() {
-  let tell = (): void => {}
-  const told = new Promise<void>((resolve) => {
-    tell = resolve
-  })
-  const wanted = { count: 0, told, onWanted: () => {} }
-  wanted.onWanted = () => {
-    wanted.count += 1
-    tell()
-  }
-  return wanted
-}
-
-/** Something to be left with a lock, and how often it was dropped. */
-function leaving() {
-  const left = {
-    drops: 0,
-    drop() {
-      left.drops += 1
-    },
-  } satisfies Leaving & { drops: number }
-  return left
-}
+import type { Lock, Locker } from '../locks/locker.ts'
+import { type Chapter, test } from './case.ts'
+import { keeping } from './lock-kept.ts'
+import { lockerOf, name, other, settle, two, wanting } from './lockers.ts'
 
 export const locking: Chapter = {
   name: 'locker',
@@ -214,73 +165,6 @@ export const locking: Chapter = {
       },
       'locker',
     ),
-    // Not every locker has leave(); where it is, it is used.
-    test(
-      'what is left with a lock comes to its next holder, and is dropped once',
-      async ({ store }) => {
-        const locker = lockerOf(store)
-        const thing = leaving()
-        const first = await locker.acquire(name)
-        if (!first.leave) return first.release()
-        first.leave(thing)
-        const another = await locker.acquire(other)
-        assert.equal(another.left, undefined, 'it was left with another session')
-        await another.release()
-        const second = await locker.acquire(name)
-        assert.equal(second.left, thing)
-        second.leave?.(thing)
-        await second.release()
-        const third = await locker.tryAcquire(name)
-        assert.equal(third?.left, thing)
-        assert.equal(thing.drops, 0, 'it is in use')
-        await third?.release()
-        await third?.release()
-        assert.equal(thing.drops, 1)
-        const fourth = await locker.acquire(name)
-        assert.equal(fourth.left, undefined, 'it was dropped')
-        await fourth.release()
-      },
-      'locker',
-    ),
-    test(
-      'what is left with a lock is dropped before another has it',
-      async (setting, supports) => {
-        const [one, another] = await two(setting, supports)
-        const thing = leaving()
-        const lock = await one.acquire(name)
-        if (!lock.leave) return lock.release()
-        lock.leave(thing)
-        const next = await another.acquire(name)
-        assert.equal(next.left, undefined)
-        assert.equal(thing.drops, 1)
-        await next.release()
-        const again = await one.acquire(name)
-        assert.equal(again.left, undefined, 'another had it meanwhile')
-        await again.release()
-      },
-      'locker',
-      'sharing',
-    ),
-    test(
-      'what is left with a lock is dropped for what is left in its place, and by letGo()',
-      async ({ store }) => {
-        const locker = lockerOf(store)
-        const things = [leaving(), leaving()] as const
-        for (const thing of things) {
-          const lock = await locker.acquire(name)
-          if (!lock.leave) return lock.release()
-          lock.leave(thing)
-        }
-        assert.deepEqual([things[0].drops, things[1].drops], [1, 0])
-        assert.ok(locker.letGo, 'whatever has leave() has letGo()')
-        locker.letGo()
-        locker.letGo()
-        assert.deepEqual([things[0].drops, things[1].drops], [1, 1])
-        const next = await locker.acquire(name)
-        assert.equal(next.left, undefined)
-        await next.release()
-      },
-      'locker',
-    ),
+    ...keeping,
   ],
 }

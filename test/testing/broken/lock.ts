@@ -16,6 +16,8 @@ const withLocker = (bug: string, caughtBy: string, locker: (good: Locker) => Par
 const comesOnce = 'locker > what is left with a lock comes to its next holder, and is dropped once'
 const makesRoom = 'locker > what is left with a lock is dropped for what is left in its place, and by letGo()'
 
+const isOnePlace = 'locker > a mark is six hexadecimal digits, which are of no other locker'
+
 /** A locker whose locks are left in another way. */
 const leaving = (good: Locker, change: (lock: Lock, id: string) => Partial<Lock>): Partial<Locker> => ({
   async acquire(id, request) {
@@ -75,6 +77,18 @@ export const locks: Broken[] = [
     'locker > what is left with a lock is dropped before another has it',
     ({ locker }) => ({ ...(locker && { locker: { ...locker, ...leavingWithNames(locker) } }) }),
   ),
+  withLocker(
+    'a session that begins is held by nobody',
+    'locker > a session that begins is held by one at a time, and so it is when it was left',
+    () => ({ begin: async () => ({ release: async () => {} }) }),
+  ),
+  withLocker('every session has a mark of its own', isOnePlace, () => {
+    let last = 0xa00000
+    return { mark: async () => (last++).toString(16).toUpperCase() }
+  }),
+  inFiles('all lockers have one mark', isOnePlace, ({ locker }) => ({
+    ...(locker && { locker: { ...locker, mark: async () => 'ABCDEF' } }),
+  })),
   withLocker('a lock is everybody’s', 'locker > a session is held by one at a time', () => ({
     acquire: async () => ({ release: async () => {} }),
   })),
