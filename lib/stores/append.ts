@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
 import { sameBoot } from './boot.ts'
+import { byteLength } from './chunks.ts'
 import { FileSession, releaseFiles } from './file-session.ts'
 import { type FileSystem, translate, writeAll } from './file-system.ts'
 import type { AppendOptions, Body, Session, StoreOptions } from './store.ts'
@@ -20,40 +21,90 @@ export interface Disk {
   readonly boot: string
 }
 
-/**
- * See `Store.append`. What waits for the client's bytes is one function, and a small one: thousands may wait for hours, in
- * each half a kilobyte.
- */
+/** See `Store.append`. Small, for it waits for the client's bytes: thousands may wait for hours. */
 export async function append(
   disk: Disk,
   session: FileSession,
   body: Body,
   options: AppendOptions,
 ): Promise<Session> {
-  const { part } = session
-  let end = session.received
+  const appending = new Appending(disk, session, options)
   try {
-    await note(session, options)
-    try {
-      const fd = await open(session)
-      let synced = await settle(disk, fd, session, options)
-      // One write in flight.
-      for await (const chunks of body) {
-        end = await writeAll(disk.fs, fd, chunks, end)
-        if (disk.durability === 'none' || end - synced < SyncEvery) continue
-        await part.mark(fd, end, synced)
-        synced = end
-      }
-      part.wasWritten()
-      await finish(disk, fd, session, { end, synced, durable: options.durable })
-    } finally {
-      part.file.leave()
-    }
+    // One write in flight.
+    for await (const chunks of body) await appending.write(chunks)
+    return await appending.finish()
   } catch (error) {
     releaseFiles(session)
     throw translate(error)
+  } finally {
+    appending.leave()
   }
-  return grown(session, options.total, end)
+}
+
+/** An append under way. It opens nothing before the first bytes are here. */
+class Appending {
+  readonly #disk: Disk
+  readonly #session: FileSession
+  readonly #options: AppendOptions
+  #fd = -1
+  #isEntered = false
+  /** Whether each write syncs what it writes, and that is all there is. */
+  #isWrittenThrough = false
+  #end: number
+  #synced = 0
+
+  constructor(disk: Disk, session: FileSession, options: AppendOptions) {
+    this.#disk = disk
+    this.#session = session
+    this.#options = options
+    this.#end = session.received
+  }
+
+  async write(chunks: readonly Uint8Array[]): Promise<void> {
+    if (!this.#isEntered) await this.#enter(byteLength(chunks))
+    const { fs, durability } = this.#disk
+    this.#end = await writeAll(fs, this.#fd, chunks, this.#end)
+    if (durability !== 'none' && this.#end - this.#synced >= SyncEvery) await this.#mark()
+  }
+
+  /** Makes what was written as durable as it is to be. */
+  async finish(): Promise<Session> {
+    if (!this.#isEntered) await this.#enter(0)
+    const { fs, durability } = this.#disk
+    const session = this.#session
+    const { total, durable } = this.#options
+    session.part.wasWritten()
+    if (this.#end === session.received) await fs.futimes(this.#fd, new Date(), new Date())
+    if (durability === 'fragment') await this.#mark()
+    else if (durability === 'file' && durable && !this.#isWrittenThrough) await this.#sync()
+    return grown(session, total, this.#end)
+  }
+
+  /** Ends it, whatever became of it. */
+  leave(): void {
+    if (this.#isEntered) this.#session.part.file.leave()
+  }
+
+  /** @param count bytes that are here */
+  async #enter(count: number): Promise<void> {
+    const session = this.#session
+    await note(session, this.#options)
+    // What is open was opened without it.
+    this.#isWrittenThrough = !session.part.file.isOpen && comesInOneWrite(this.#disk, this.#options, count)
+    this.#isEntered = true
+    this.#fd = await open(session, this.#isWrittenThrough)
+    this.#synced = await settle(this.#disk, this.#fd, session, this.#options)
+  }
+
+  async #mark(): Promise<void> {
+    await this.#sync()
+    await this.#session.part.mark(this.#end, this.#synced)
+    this.#synced = this.#end
+  }
+
+  #sync(): Promise<void> {
+    return this.#disk.fs.fdatasync(this.#fd)
+  }
 }
 
 /** Makes the record say what the first bytes mean. */
@@ -65,26 +116,23 @@ async function note(session: FileSession, { total, durable }: AppendOptions): Pr
   if (!durable || total > Small) record.letGo()
 }
 
-async function open(session: FileSession): Promise<number> {
+/**
+ * Whether a file's bytes are all here, and are written with `O_DSYNC`: the one write syncs what it writes, which spares
+ * a file of 1 KiB a tenth of its time. On Linux only: elsewhere the flag promises less than a sync, or is none.
+ */
+const comesInOneWrite = ({ durability }: Disk, { total, durable }: AppendOptions, count: number): boolean =>
+  durable && durability === 'file' && count > 0 && count === total && process.platform === 'linux'
+
+async function open(session: FileSession, isWrittenThrough: boolean): Promise<number> {
   const { part } = session
   // Made by the first append only: if it is gone later, the session was removed, and must not come back.
   const begins = session.total === undefined || session.state === 'gone'
   const isKept = part.file.isOpen
-  const fd = await part.file.enter(constants.O_WRONLY | (begins ? constants.O_CREAT : 0))
+  const fd = await part.file.enter(
+    constants.O_WRONLY | (begins ? constants.O_CREAT : 0) | (isWrittenThrough ? constants.O_DSYNC : 0),
+  )
   if (isKept) await part.check(fd, session.received)
   return fd
-}
-
-/** Makes what was written as durable as it is to be. */
-async function finish(
-  { fs, durability }: Disk,
-  fd: number,
-  { part, received }: FileSession,
-  { end, synced, durable }: { end: number; synced: number; durable: boolean },
-): Promise<void> {
-  if (end === received) await fs.futimes(fd, new Date(), new Date())
-  if (durability === 'fragment') await part.mark(fd, end, synced)
-  else if (durable && durability === 'file') await fs.fdatasync(fd)
 }
 
 /** The session, with all bytes up to `end`. */

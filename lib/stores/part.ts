@@ -50,9 +50,8 @@ export class Part {
     this.#written = performance.now()
   }
 
-  /** Syncs the part, and remembers how far it is: after a loss of power the upload goes on from there. */
-  async mark(fd: number, end: number, synced: number): Promise<void> {
-    await this.#fs.fdatasync(fd)
+  /** Remembers how far the part was synced: after a loss of power the upload goes on from there. */
+  async mark(end: number, synced: number): Promise<void> {
     // The first time, the names of part and record as well: before that is noted, for if it fails it has to be done again.
     if (synced === 0) await syncDirectory(this.#fs, this.#directory)
     await this.#record.note({ synced: end }, true)

@@ -31,13 +31,14 @@ const fail = (code: string): never => {
 
 /**
  * A disk that forgets what was not synced. It models what POSIX leaves open and no more: data of a file and entries of
- * a directory are sure only after fsync of that file, of that directory; what was not synced may be there or not, each
- * by itself, data also in part or as zeros; a rename happens as a whole or not at all.
+ * a directory are sure only after fsync of that file, of that directory, data also if they were written with O_DSYNC;
+ * what was not synced may be there or not, each by itself, data also in part or as zeros; a rename happens as a whole or
+ * not at all.
  */
 export class ForgetfulDisk {
   #inodes = 1
   #boots = 1
-  readonly #open = new Map<number, { node: Node; at: number }>()
+  readonly #open = new Map<number, { readonly node: Node; readonly isWrittenThrough: boolean }>()
   #root: Directory = this.#directory()
   /** Renames whose two directories were not both synced yet. */
   #renames: { from: Directory; to: Directory; name: string; newName: string; node: Node }[] = []
@@ -117,7 +118,9 @@ export class ForgetfulDisk {
         // A call is not an atom: the machine may stop within it.
         const whole = this.#left > 0
         this.#put(this.#file(fd), whole ? bytes : bytes.subarray(0, bytes.length >> 1), position)
-        return whole ? bytes.length : fail('EPOWER')
+        if (!whole) fail('EPOWER')
+        if (this.#open.get(fd)?.isWrittenThrough) this.#putThrough(this.#file(fd), bytes, position)
+        return bytes.length
       }),
     write: (fd, text) =>
       this.#call(() => {
@@ -235,7 +238,8 @@ export class ForgetfulDisk {
       folder.entries.set(name, node)
     }
     const fd = 1000 + this.#inodes++
-    this.#open.set(fd, { node, at: 0 })
+    const isWrittenThrough = typeof flags === 'number' && (flags & constants.O_DSYNC) !== 0
+    this.#open.set(fd, { node, isWrittenThrough })
     return fd
   }
 
@@ -249,12 +253,14 @@ export class ForgetfulDisk {
   }
 
   #put(file: File, bytes: Buffer, position: number): void {
-    const length = Math.max(file.bytes.length, position + bytes.length)
-    const whole = Buffer.alloc(length)
-    file.bytes.copy(whole)
-    bytes.copy(whole, position)
-    file.bytes = whole
+    file.bytes = overlaid(file.bytes, bytes, position)
     file.modified = Date.now()
+  }
+
+  /** Of what was written before, it syncs nothing. */
+  #putThrough(file: File, bytes: Buffer, position: number): void {
+    this.syncs += 1
+    file.synced = overlaid(file.synced, bytes, position)
   }
 
   #sync(node: Node): void {
@@ -299,6 +305,13 @@ export class ForgetfulDisk {
       isSymbolicLink: () => false,
     }
   }
+}
+
+function overlaid(before: Buffer, bytes: Buffer, position: number): Buffer {
+  const whole = Buffer.alloc(Math.max(before.length, position + bytes.length))
+  before.copy(whole)
+  bytes.copy(whole, position)
+  return whole
 }
 
 /** What a file may be after the power failed: synced bytes surely; behind them something, nothing, or zeros. */

@@ -8,6 +8,7 @@ import { body, loaded, newSession } from '../support/store.ts'
 import { ForgetfulDisk, type Random } from './forgetful-disk.ts'
 
 const file = noise(5000)
+/** Bytes of a fragment, so that the file takes several. */
 const piece = 1500
 
 /** mulberry32: the same numbers for the same seed. */
@@ -57,14 +58,14 @@ interface Progress {
 }
 
 /** Sends the file from where the server wants it on, until it is there or the machine stops. */
-async function send(client: TestClient, progress: Progress): Promise<void> {
+async function send(client: TestClient, progress: Progress, size = piece): Promise<void> {
   let at = progress.acked
   for (let tries = 0; tries < 30 && !progress.done; tries += 1) {
     if (!client.sessionId) {
       if ((await client.create()).status !== 200) return
       at = 0
     }
-    const end = Math.min(at + piece, file.length)
+    const end = Math.min(at + size, file.length)
     const answer = await client.fragment(at, file.subarray(at, end), file.length)
     if (hresult(answer) === '0x8020001F') {
       client.sessionId = ''
@@ -103,11 +104,14 @@ async function replyOf({ fileSystem }: ForgetfulDisk, id: string): Promise<Buffe
 }
 
 /** How many calls a whole upload makes. */
-async function callsOf(durability: Durability, onUpload?: BitsUploadOptions['onUpload']): Promise<number> {
+async function callsOf(
+  durability: Durability,
+  { onUpload, size = piece }: { onUpload?: BitsUploadOptions['onUpload']; size?: number } = {},
+): Promise<number> {
   const { disk, client } = await machine(durability, onUpload)
   const progress = { acked: 0, done: false }
   const uploader = client()
-  await send(uploader, progress)
+  await send(uploader, progress, size)
   expect(progress.done).toBe(true)
   await uploader.close()
   return disk.calls
@@ -119,16 +123,18 @@ const strikes: [string, (disk: ForgetfulDisk, seed: number) => void][] = [
 ]
 
 describe.each([
-  { durability: 'file', overwrite: true },
-  { durability: 'file', overwrite: false },
-  { durability: 'fragment', overwrite: true },
-  { durability: 'fragment', overwrite: false },
+  { durability: 'file', overwrite: true, size: piece },
+  { durability: 'file', overwrite: false, size: piece },
+  { durability: 'fragment', overwrite: true, size: piece },
+  { durability: 'fragment', overwrite: false, size: piece },
+  { durability: 'file', overwrite: true, size: file.length },
+  { durability: 'file', overwrite: false, size: file.length },
 ] as const)(
-  'durability $durability, overwrite $overwrite, the machine stopped at every call',
-  ({ durability, overwrite }) => {
+  'durability $durability, overwrite $overwrite, fragments of $size bytes, the machine stopped at every call',
+  ({ durability, overwrite, size }) => {
     it.each(strikes)('%s', async (_, strike) => {
-      const calls = await callsOf(durability)
-      expect(calls).toBeGreaterThan(20)
+      const calls = await callsOf(durability, { size })
+      expect(calls).toBeGreaterThan(size === piece ? 20 : 12)
       for (let stop = 1; stop <= calls; stop += 1) {
         for (let seed = stop; seed < stop + 6000; seed += 1000) {
           const at = `stopped at call ${stop} of ${calls}, seed ${seed}`
@@ -136,7 +142,7 @@ describe.each([
           const uploader = client()
           const progress: Progress = { acked: 0, done: false }
           disk.stopAfter(stop)
-          await send(uploader, progress)
+          await send(uploader, progress, size)
           const { acked, done } = progress
           strike(disk, seed)
           await restart()
@@ -159,7 +165,7 @@ describe.each([
           }
 
           // The client goes on and brings it to its end.
-          await send(uploader, progress)
+          await send(uploader, progress, size)
           // Its session is lost and its file is there: then the name is taken.
           expect(progress.done || (whole !== undefined && !overwrite), at).toBe(true)
           expect(disk.files().get('/disk/a.bin')?.equals(file), at).toBe(true)
@@ -210,7 +216,7 @@ describe.each(strikes)('a record that is written anew, and %s at every call', (_
 describe.each(strikes)('an upload with a reply, and %s at every call', (_, strike) => {
   it('a reply that was promised is whole', async () => {
     const reply = noise(2000, 2)
-    const calls = await callsOf('file', () => reply)
+    const calls = await callsOf('file', { onUpload: () => reply })
     for (let stop = 1; stop <= calls; stop += 1) {
       for (let seed = stop; seed < stop + 6000; seed += 1000) {
         const at = `stopped at call ${stop} of ${calls}, seed ${seed}`

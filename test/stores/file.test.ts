@@ -1,4 +1,5 @@
 import {
+  constants,
   link,
   mkdir,
   readdir,
@@ -12,7 +13,7 @@ import {
 } from 'node:fs/promises'
 import { join, win32 } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { fileStore, type Session } from '../../lib/index.ts'
+import { type AppendOptions, type FileStoreOptions, fileStore, type Session } from '../../lib/index.ts'
 import { currentBoot, sameBoot } from '../../lib/stores/boot.ts'
 import { isWithin } from '../../lib/stores/destination.ts'
 import { type FileSystem, nodeFileSystem } from '../../lib/stores/file-system.ts'
@@ -410,6 +411,88 @@ describe('a loss of power', () => {
     )
     // Bytes, then the name, then the name's directory.
     expect(calls).toEqual(['fdatasync', 'link', 'fsync'])
+  })
+
+  /** The syncs of bytes; `dsync` stands for a write that syncs what it writes. */
+  function heardSyncs() {
+    const calls: string[] = []
+    const writesThrough = new Set<number>()
+    const fileSystem = withCalls({
+      async open(path, flags) {
+        const fd = await nodeFileSystem.open(path, flags)
+        if (typeof flags === 'number' && flags & constants.O_DSYNC) writesThrough.add(fd)
+        return fd
+      },
+      writev(fd, ...rest) {
+        if (writesThrough.has(fd)) calls.push('dsync')
+        return nodeFileSystem.writev(fd, ...rest)
+      },
+      fdatasync(fd) {
+        calls.push('fdatasync')
+        return nodeFileSystem.fdatasync(fd)
+      },
+    })
+    return { calls, fileSystem }
+  }
+
+  /** Those of a file that comes in one fragment, in these batches. */
+  async function syncsOf(
+    batches: readonly string[],
+    options: FileStoreOptions = {},
+    appendOptions: Partial<AppendOptions> = {},
+  ): Promise<string[]> {
+    const { calls, fileSystem } = heardSyncs()
+    const store = fileStore(await temporaryDirectory(), { ...options, fileSystem })
+    const session = await store.create(newSession())
+    const total = batches.join('').length
+    await store.append(session, body(...batches), { total, durable: true, ...appendOptions })
+    return calls
+  }
+
+  it.runIf(process.platform === 'linux')('has the one write of a file sync what it writes', async () => {
+    expect(await syncsOf(['a'])).toEqual(['dsync'])
+    // Else a client that sends a byte at a time would have each of them synced.
+    expect(await syncsOf(['a', 'b', 'c'])).toEqual(['fdatasync'])
+    // There is no write.
+    expect(await syncsOf([])).toEqual(['fdatasync'])
+    // It is not the end, or nothing is promised, or what is promised is noted besides.
+    expect(await syncsOf(['a'], {}, { total: 2, durable: false })).toEqual([])
+    expect(await syncsOf(['a'], { durability: 'none' })).toEqual([])
+    expect(await syncsOf(['a'], { durability: 'fragment' })).toEqual(['fdatasync', 'fdatasync'])
+  })
+
+  it('syncs what came before the last write', async () => {
+    const { calls, fileSystem } = heardSyncs()
+    const store = fileStore(await temporaryDirectory(), { fileSystem })
+    const session = await store.create(newSession())
+    // Nobody knows what of this was synced, and how.
+    await store.append(session, body('ab', new Error('cut')), { total: 4, durable: true }).catch(() => {})
+    const now = await loaded(store, session.id)
+    expect(now.received).toBe(2)
+    await store.append(now, body('cd'), { total: 4, durable: true })
+    expect(calls).toEqual(['fdatasync'])
+  })
+
+  it('syncs what is written through a descriptor that was open before', async () => {
+    const { calls, fileSystem } = heardSyncs()
+    const store = fileStore(await temporaryDirectory(), { fileSystem })
+    const empty = await store.append(await store.create(newSession()), body(), { total: 4, durable: false })
+    await store.append(empty, body('abcd'), { total: 4, durable: true })
+    expect(calls).toEqual(['fdatasync'])
+  })
+
+  it('closes nothing under an append, also behind one that never came to open it', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await store.create(newSession())
+    await store.append(session, body(new Error('cut')), { total: 2, durable: true }).catch(() => {})
+    const released = async function* () {
+      yield* body('a')
+      store.release?.(session)
+      yield* body('b')
+    }
+    await store.publish(await store.append(session, released(), { total: 2, durable: true }))
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('ab')
   })
 })
 
