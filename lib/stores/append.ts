@@ -21,6 +21,9 @@ export interface Disk {
   readonly boot: string
 }
 
+/** The boot that bytes are of whose sync failed: none. */
+const Distrusted = ''
+
 /** See `Store.append`. Small, for it waits for the client's bytes: thousands may wait for hours. */
 export async function append(
   disk: Disk,
@@ -63,7 +66,8 @@ class Appending {
   async write(chunks: readonly Uint8Array[]): Promise<void> {
     if (!this.#isEntered) await this.#enter(byteLength(chunks))
     const { fs, durability } = this.#disk
-    this.#end = await writeAll(fs, this.#fd, chunks, this.#end)
+    const written = writeAll(fs, this.#fd, chunks, this.#end)
+    this.#end = await (this.#isWrittenThrough ? this.#trusting(written) : written)
     if (durability !== 'none' && this.#end - this.#synced >= SyncEvery) await this.#mark()
   }
 
@@ -103,7 +107,20 @@ class Appending {
   }
 
   #sync(): Promise<void> {
-    return this.#disk.fs.fdatasync(this.#fd)
+    return this.#trusting(this.#disk.fs.fdatasync(this.#fd))
+  }
+
+  /**
+   * If a sync fails, what it did not sync has to come again: the kernel tells an error once, and may say of the same bytes
+   * next time that all is well.
+   */
+  async #trusting<T>(sync: Promise<T>): Promise<T> {
+    try {
+      return await sync
+    } catch (error) {
+      await this.#session.record.note({ boot: Distrusted }).catch(() => {})
+      throw error
+    }
   }
 }
 
@@ -144,7 +161,7 @@ function grown(session: FileSession, total: number, end: number): Session {
   return new FileSession(session, { ...now, state, ...(acceptance && { acceptance }) }, session)
 }
 
-/** What was written under an earlier boot and is not surely there is cut off. Resolves to what is. */
+/** What was written under an earlier boot, or its sync failed, and is not surely there is cut off. Resolves to what is. */
 async function settle(
   { fs, boot }: Disk,
   fd: number,
