@@ -10,7 +10,7 @@ interface Facts {
   readonly total?: number
   /** Bytes that would survive a loss of power. */
   readonly synced?: number
-  /** The boot under which the bytes behind `synced` were written. */
+  /** The boot under which the bytes behind `synced` were written; a word that is none, if their sync failed. */
   readonly boot?: string
   /** `onUpload` took the upload, and made this of it; null, if its bytes vanished after. */
   readonly accepted?: Acceptance | null
@@ -20,6 +20,8 @@ interface Facts {
   readonly published?: true
   /** A copy of the part was begun beside the destination, which lies on another file system. */
   readonly copying?: true
+  /** The fact before was to be durable, and its sync failed: it did not happen. */
+  readonly undone?: true
 }
 
 /** All facts; one of them is there from the beginning. */
@@ -92,8 +94,13 @@ export class Record {
 
   async #append(facts: Facts, durable: boolean): Promise<void> {
     await this.#file.use(constants.O_WRONLY | constants.O_APPEND, async (fd) => {
-      await this.#fs.write(fd, `\n${JSON.stringify(facts)}\n`)
-      if (durable) await this.#fs.fdatasync(fd)
+      await this.#fs.write(fd, lineOf(facts))
+      if (!durable) return
+      await this.#fs.fdatasync(fd).catch(async (error) => {
+        // Else it would be read as a fact that is durable, and the next sync may say that all is well.
+        await this.#fs.write(fd, lineOf({ undone: true })).catch(() => {})
+        throw error
+      })
     })
   }
 
@@ -124,6 +131,8 @@ export class Record {
 const textOf = (session: NewSession, facts: Beginning): string =>
   `${JSON.stringify({ version: 1, session })}\n${JSON.stringify(facts)}\n`
 
+const lineOf = (facts: Facts): string => `\n${JSON.stringify(facts)}\n`
+
 /** What stands in a record. */
 interface Contents {
   readonly session: NewSession
@@ -139,7 +148,7 @@ function readRecord(text: string): Contents | undefined {
   // An empty line stands before each fact: to have JSON refuse them takes far longer than to read the facts.
   const [head, ...facts] = lines.filter((line) => line !== '').map(readLine)
   if (head?.version !== 1 || typeof head.session?.id !== 'string') return undefined
-  const all = Object.assign({}, ...facts)
+  const all = Object.assign({}, ...facts.filter((fact, i) => !fact?.undone && !facts[i + 1]?.undone))
   if (typeof all.boot !== 'string') return undefined
   return { session: head.session, facts: all, count: facts.length }
 }

@@ -525,6 +525,27 @@ describe('a disk that fails', () => {
     expect(await loaded(store, session.id)).toMatchObject({ received: 3, total: 6 })
   })
 
+  it('believes no decision whose sync failed, though the next one says that all is well', async () => {
+    let isSick = false
+    let syncs = 0
+    const fdatasync: FileSystem['fdatasync'] = async (fd) => {
+      syncs += 1
+      if (!isSick) return nodeFileSystem.fdatasync(fd)
+      isSick = false
+      throw Object.assign(new Error('EIO'), { code: 'EIO' })
+    }
+    const store = fileStore(await temporaryDirectory(), { fileSystem: withCalls({ fdatasync }) })
+    const session = await complete(store, 'abc')
+    isSick = true
+    await expect(store.accept(session, { publish: true })).rejects.toMatchObject({ code: 'EIO' })
+    const now = await loaded(store, session.id)
+    expect(now).toMatchObject({ state: 'receiving', received: 3, total: 3 })
+    syncs = 0
+    await store.accept(now, { publish: true })
+    expect(syncs).toBe(1)
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'accepted', received: 3 })
+  })
+
   it('leaves no record of a session that could not begin', async () => {
     const root = await temporaryDirectory()
     let full = true
