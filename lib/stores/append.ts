@@ -3,7 +3,7 @@ import { sameBoot } from './boot.ts'
 import { byteLength } from './chunks.ts'
 import { FileSession, releaseFiles } from './file-session.ts'
 import { type FileSystem, translate, writeAll } from './file-system.ts'
-import type { AppendOptions, Body, Session, StoreOptions } from './store.ts'
+import type { AppendOptions, Body, Session } from './store.ts'
 
 /** Bytes of a file that comes whole, and soon. */
 const Small = 1024 * 1024
@@ -21,8 +21,8 @@ export interface Disk {
   readonly boot: string
 }
 
-/** The boot that bytes are of whose sync failed: none. */
-const Distrusted = ''
+/** In the place of a boot, for bytes whose sync failed: they are believed under none. */
+const Distrusted = 'distrusted'
 
 /** See `Store.append`. Small, for it waits for the client's bytes: thousands may wait for hours. */
 export async function append(
@@ -51,7 +51,7 @@ class Appending {
   readonly #options: AppendOptions
   #fd = -1
   #isEntered = false
-  /** Whether each write syncs what it writes, and that is all there is. */
+  /** Whether the one write syncs what it writes. */
   #isWrittenThrough = false
   #end: number
   #synced = 0
@@ -92,12 +92,16 @@ class Appending {
   /** @param count bytes that are here */
   async #enter(count: number): Promise<void> {
     const session = this.#session
+    const { signal } = this.#options
     await note(session, this.#options)
     // What is open was opened without it.
     this.#isWrittenThrough = !session.part.file.isOpen && comesInOneWrite(this.#disk, this.#options, count)
     this.#isEntered = true
     this.#fd = await open(session, this.#isWrittenThrough)
-    this.#synced = await settle(this.#disk, this.#fd, session, this.#options)
+    // If it was given up meanwhile another packet may have the session: nothing is to be cut off, nor written.
+    signal?.throwIfAborted()
+    this.#synced = await settle(this.#disk, this.#fd, session)
+    signal?.throwIfAborted()
   }
 
   async #mark(): Promise<void> {
@@ -111,8 +115,8 @@ class Appending {
   }
 
   /**
-   * If a sync fails, what it did not sync has to come again: the kernel tells an error once, and may say of the same bytes
-   * next time that all is well.
+   * If what syncs bytes fails, they have to come again: the kernel tells an error once, and may say of the same bytes next
+   * time that all is well.
    */
   async #trusting<T>(sync: Promise<T>): Promise<T> {
     try {
@@ -161,17 +165,10 @@ function grown(session: FileSession, total: number, end: number): Session {
   return new FileSession(session, { ...now, state, ...(acceptance && { acceptance }) }, session)
 }
 
-/** What was written under an earlier boot, or its sync failed, and is not surely there is cut off. Resolves to what is. */
-async function settle(
-  { fs, boot }: Disk,
-  fd: number,
-  { received, record }: FileSession,
-  options: StoreOptions,
-): Promise<number> {
+/** Cuts off what was written under an earlier boot, or whose sync failed. Resolves to what is surely there. */
+async function settle({ fs, boot }: Disk, fd: number, { received, record }: FileSession): Promise<number> {
   const { synced = 0 } = record.facts
   if (sameBoot(record.facts.boot, boot)) return synced
-  // Given up while it opened: what would be cut off another packet may have written.
-  options.signal?.throwIfAborted()
   await fs.ftruncate(fd, received)
   await record.note({ boot, synced: received })
   return received

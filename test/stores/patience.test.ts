@@ -229,22 +229,24 @@ it('keeps nothing open of an append that was given up, and then came to its end'
   }
 })
 
-it('cuts nothing off that was written when it had been given up', async () => {
+it.each([
+  { boot: 'an earlier one', received: 0 },
+  { boot: nodeFileSystem.boot(), received: 3 },
+])('changes nothing that was written when it had been given up, of $received bytes held', async (scene) => {
   const directory = await temporaryDirectory()
   const session = newSession()
-  const before = fileStore(directory, { fileSystem: { ...nodeFileSystem, boot: () => 'before' } })
-  await before.append(await before.create(session), body('abc'), { total: 9, durable: false })
+  const before = fileStore(directory, { fileSystem: { ...nodeFileSystem, boot: () => scene.boot } })
+  const begun = await before.append(await before.create(session), body('abc'), { total: 9, durable: false })
+  before.release?.(begun)
   const { fileSystem, open, hang } = watchedFileSystem()
   const files = fileStore(directory, { fileSystem })
   const late = await loaded(files, session.id)
-  expect(late.received).toBe(0)
+  expect(late.received).toBe(scene.received)
   const gate = hang('open')
   const given = patientStore(files, 20).append(late, body('x'), { total: 9, durable: false })
   await expect(given).rejects.toMatchObject({ code: 'store-failed' })
-  const after = await files.append(await loaded(files, session.id), body('abcdef'), {
-    total: 9,
-    durable: false,
-  })
+  const rest = 'abcdef'.slice(scene.received)
+  const after = await files.append(await loaded(files, session.id), body(rest), { total: 9, durable: false })
   const close = vi.spyOn(fileSystem, 'close')
   gate.resolve()
   // The late one's.
