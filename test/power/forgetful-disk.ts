@@ -46,6 +46,8 @@ export class ForgetfulDisk {
   #left = Number.POSITIVE_INFINITY
   calls = 0
   syncs = 0
+  /** Writes that synced what they wrote, which are syncs too. */
+  writesThrough = 0
 
   /** Lets so many calls happen; at the one after that the machine stops. */
   stopAfter(calls: number): void {
@@ -260,6 +262,7 @@ export class ForgetfulDisk {
   /** Of what was written before, it syncs nothing. */
   #putThrough(file: File, bytes: Buffer, position: number): void {
     this.syncs += 1
+    this.writesThrough += 1
     file.synced = overlaid(file.synced, bytes, position)
   }
 
