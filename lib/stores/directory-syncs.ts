@@ -1,8 +1,8 @@
 import { canSyncDirectories, type FileSystem } from './file-system.ts'
 
 /**
- * Milliseconds after which a directory is opened anew: somebody may have put another in its place, whose entries are not
- * durable before.
+ * Milliseconds after which a directory is opened anew: if somebody put another in its place, entries made there would not be
+ * durable.
  */
 const OpenFor = 10
 

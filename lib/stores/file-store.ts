@@ -70,8 +70,8 @@ export class FileStore implements Store {
     // Removed since it was read.
     if (!progressed) return undefined
     const held = found?.size ?? 0
-    // Written under an earlier boot and not synced: perhaps on disk, perhaps a hole. A part with a second name was synced,
-    // and was being published, or had been: it is the file itself, and must not be written to.
+    // Written under an earlier boot and not synced, or its sync failed: perhaps on disk, perhaps a hole. A part with a
+    // second name was synced, and was being published, or had been: it is the file itself, and must not be written to.
     const isSure = sameBoot(facts.boot, this.#disk.boot) || (found !== undefined && found.nlink > 1)
     const sure = isSure ? held : Math.min(held, facts.synced ?? 0)
     const now: Progress = {
