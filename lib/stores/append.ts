@@ -92,16 +92,21 @@ class Appending {
   /** @param count bytes that are here */
   async #enter(count: number): Promise<void> {
     const session = this.#session
-    const { signal } = this.#options
+    const since = performance.now()
     await note(session, this.#options)
     // What is open was opened without it.
     this.#isWrittenThrough = !session.part.file.isOpen && comesInOneWrite(this.#disk, this.#options, count)
     this.#isEntered = true
     this.#fd = await open(session, this.#isWrittenThrough)
-    // If it was given up meanwhile another packet may have the session: nothing is to be cut off, nor written.
-    signal?.throwIfAborted()
+    this.#checkPatience(since)
     this.#synced = await settle(this.#disk, this.#fd, session)
-    signal?.throwIfAborted()
+    this.#checkPatience(since)
+  }
+
+  /** If it was given up since then, another packet may have the session: nothing is to be cut off, nor written. */
+  #checkPatience(since: number): void {
+    // A signal is made when it is asked for, and nobody gives up within a millisecond.
+    if (performance.now() - since >= 1) this.#options.signal?.throwIfAborted()
   }
 
   async #mark(): Promise<void> {
