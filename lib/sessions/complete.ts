@@ -2,6 +2,7 @@ import { asApplicationError, BitsError } from '../protocol/errors.ts'
 import type { Acceptance, Session } from '../stores/store.ts'
 import type { Client, Core } from './core.ts'
 import { keepReply, type ReadDecision, readDecision } from './reply.ts'
+import type { SessionSettings } from './settings.ts'
 
 /** An upload that was taken. */
 type Decided = Session & { readonly acceptance: Acceptance }
@@ -32,6 +33,10 @@ export async function completeUpload<Caller>(
   await publish(core, session)
   return { ...decided, state: 'published' }
 }
+
+/** Whether nothing is to be remembered between the last byte and the publication: nobody is asked, and nobody waits. */
+export const publishesAtOnce = <Caller>({ onUpload, commitOn }: SessionSettings<Caller>): boolean =>
+  !onUpload && commitOn === 'last-fragment'
 
 export async function publish<Caller>({ settings, reports }: Core<Caller>, session: Session): Promise<void> {
   await settings.store.publish(session)

@@ -4,7 +4,7 @@ import { asBitsError, BitsError } from '../protocol/errors.ts'
 import type { FragmentPacket } from '../protocol/packet.ts'
 import { byteLength, dropBytes } from '../stores/chunks.ts'
 import type { Body, Session } from '../stores/store.ts'
-import { completeUpload } from './complete.ts'
+import { completeUpload, publishesAtOnce } from './complete.ts'
 import { type Client, type Core, type Interruptible, letGo, take } from './core.ts'
 import type { Kept } from './kept.ts'
 import { replyUrl } from './reply.ts'
@@ -45,7 +45,7 @@ export async function receiveFragment<Caller>(
     if (decided.state === 'published') left = decided
     return { status: 200, received, replyUrl: url }
   } catch (error) {
-    throw await withTruth(core, kept.session, error)
+    throw await withTruth(core, kept.session, range, error)
   } finally {
     await letGo(kept, left)
   }
@@ -75,7 +75,11 @@ function receive<Caller>(
   // Held bytes are kept, only what lies behind them is written (win32: Fragment).
   const body = skip(incoming, received - first)
   const durable = Math.max(last + 1, received) === total
-  return settings.store.append(session, body, { total, durable })
+  return settings.store.append(session, body, {
+    total,
+    durable,
+    publishes: durable && publishesAtOnce(settings),
+  })
 }
 
 /**
@@ -126,6 +130,7 @@ async function* skipBytes(body: Body, count: number): AsyncGenerator<readonly Ui
 async function withTruth<Caller>(
   { settings, reports }: Core<Caller>,
   session: Session,
+  { total }: ContentRange,
   error: unknown,
 ): Promise<BitsError> {
   const now = await settings.store.load(session.id).catch(() => null)
@@ -133,7 +138,7 @@ async function withTruth<Caller>(
   const failure = now === undefined ? new BitsError('session-not-found') : asBitsError(error)
   // Another server had them all meanwhile: see `finished`. The client comes again for what became of the file. So it
   // does where nobody knows: a 416 has to say how many bytes are held.
-  const isEnd = failure.code === 'out-of-sync' && now?.received === now?.total
+  const isEnd = failure.code === 'out-of-sync' && (!now || now.received === total)
   const honest = isEnd ? new BitsError('store-failed', failure.message, { cause: failure }) : failure
   const refusal = honest.with({ received: now?.received })
   if (now && isInterruption(refusal)) reports.tell('interrupted', { ...uploadReport(now), reason: refusal })

@@ -93,9 +93,11 @@ class Appending {
   async #enter(count: number): Promise<void> {
     const session = this.#session
     const since = performance.now()
-    await note(session, this.#options)
     // What is open was opened without it.
     this.#isWrittenThrough = !session.part.file.isOpen && comesInOneWrite(this.#disk, this.#options, count)
+    // What is published in a moment is noted with that: until then it tells nothing that the client does not tell again.
+    const isNotedLater = this.#isWrittenThrough && this.#options.publishes === true
+    await note(session, this.#options, isNotedLater)
     this.#isEntered = true
     this.#fd = await open(session, this.#isWrittenThrough)
     this.#checkPatience(since)
@@ -134,9 +136,13 @@ class Appending {
 }
 
 /** Makes the record say what the first bytes mean. */
-async function note(session: FileSession, { total, durable }: AppendOptions): Promise<void> {
+async function note(
+  session: FileSession,
+  { total, durable }: AppendOptions,
+  isNotedLater: boolean,
+): Promise<void> {
   const { record } = session
-  if (session.total === undefined) await record.note({ total })
+  if (session.total === undefined && !isNotedLater) await record.note({ total })
   if (session.state === 'gone') await record.note({ accepted: null, synced: 0 })
   // Only where the end is near will there be more to note at once.
   if (!durable || total > Small) record.letGo()

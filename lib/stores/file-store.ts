@@ -135,7 +135,7 @@ export class FileStore implements Store {
       })
       // Not before the name is durable: who reads this trusts it. The part stays until the session ends: this fact is
       // not synced, and after a loss of power the part tells as much.
-      await record.note({ published: true }, copied && durable)
+      await record.note({ total: session.received, published: true }, copied && durable)
       if (!copied) return
       // A copy is no second name: part and file would take twice the space.
       await part.remove()

@@ -107,11 +107,13 @@ class Paced implements AsyncIterableIterator<readonly Uint8Array[]> {
 class PacedOptions implements AppendOptions {
   readonly total: number
   readonly durable: boolean
+  readonly publishes: boolean
   readonly #patience: Patience
 
-  constructor({ total, durable }: AppendOptions, patience: Patience) {
+  constructor({ total, durable, publishes = false }: AppendOptions, patience: Patience) {
     this.total = total
     this.durable = durable
+    this.publishes = publishes
     this.#patience = patience
   }
 

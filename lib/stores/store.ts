@@ -89,6 +89,8 @@ export interface AppendOptions extends StoreOptions {
   readonly total: number
   /** Resolve only after all bytes held would survive a loss of power: the caller is about to promise them. */
   readonly durable: boolean
+  /** Whether `publish` follows at once: then `total` may be remembered no sooner than that the file stands. Default: false. */
+  readonly publishes?: boolean
 }
 
 /**

@@ -2,10 +2,13 @@ import assert from 'node:assert/strict'
 import type { Session, Store } from '../stores/store.ts'
 import { type Chapter, type Setting, test } from './case.ts'
 import {
+  appended,
   assertBytes,
   assertHeld,
   assertRefused,
   assertSession,
+  begun,
+  body,
   complete,
   counting,
   loaded,
@@ -71,6 +74,29 @@ export const publishing: Chapter = {
     test('an empty file stands under its name', async ({ store, published }) => {
       await publish(store, await complete(store, ''))
       assertBytes(await published('a.bin'), '', 'the file')
+    }),
+    test('what was said to be published at once is known to be whole', async ({ store, published }) => {
+      const options = { total: 3, durable: true, publishes: true }
+      const session = await store.append(await begun(store), body('abc'), options)
+      await store.publish(session)
+      assertSession(await loaded(store, session), { state: 'published', received: 3, total: 3 })
+      assertBytes(await published('a.bin'), 'abc', 'the file')
+    }),
+    test('what was said to be published at once, and was not, is gone on with', async ({
+      store,
+      published,
+    }) => {
+      const session = await begun(store)
+      await appended(store, session, body('abc'), { total: 3, durable: true, publishes: true })
+      // Whoever said so has died: the client sends its last fragment again.
+      assertSession(await appended(store, session, body(), { total: 3, durable: true }), {
+        state: 'receiving',
+        received: 3,
+        total: 3,
+      })
+      assertSession(await loaded(store, session), { state: 'receiving', received: 3, total: 3 })
+      await publish(store, session)
+      assertBytes(await published('a.bin'), 'abc', 'the file')
     }),
     test('a second time does nothing', async ({ store, published }) => {
       const session = await publish(store, await complete(store, 'abc'))

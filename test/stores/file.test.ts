@@ -461,6 +461,28 @@ describe('a loss of power', () => {
     expect(await syncsOf(['a'], { durability: 'fragment' })).toEqual(['fdatasync', 'fdatasync'])
   })
 
+  it.runIf(process.platform === 'linux')(
+    'notes the size of a file with its publication, if that follows',
+    async () => {
+      const root = await temporaryDirectory()
+      const store = fileStore(root)
+      const facts = async ({ id }: Session): Promise<string[]> => {
+        const text = await readFile(join(root, '.bits-sessions', `${id}.json`), 'utf8')
+        return text.split('\n').filter(Boolean).slice(2)
+      }
+      const options = { total: 1, durable: true, publishes: true }
+      const whole = await store.append(await store.create(newSession()), body('a'), options)
+      expect(await facts(whole)).toEqual([])
+      expect(whole.total).toBe(1)
+      await store.publish(whole)
+      expect(await facts(whole)).toEqual(['{"total":1,"published":true}'])
+      // What comes in pieces may be cut.
+      const session = await store.create(newSession({ name: 'b.bin' }))
+      await store.append(session, body('a', new Error('cut')), { ...options, total: 2 }).catch(() => {})
+      expect(await facts(session)).toEqual(['{"total":2}'])
+    },
+  )
+
   it('syncs what came before the last write', async () => {
     const { calls, fileSystem } = heardSyncs()
     const store = fileStore(await temporaryDirectory(), { fileSystem })

@@ -23,7 +23,34 @@ const publishing =
     }
   }
 
+/** Forgets something of what was said to be published at once. */
+const atOnce =
+  (forget: (session: Session) => Session) =>
+  (good: MemoryStore): Partial<Store> => {
+    const told = new Set<string>()
+    return {
+      append(session, body, options) {
+        if (options.publishes) told.add(session.id)
+        return good.append(session, body, options)
+      },
+      async load(id) {
+        const session = await good.load(id)
+        return session && told.has(id) ? forget(session) : session
+      },
+    }
+  }
+
 export const publications: Broken[] = [
+  inMemory(
+    'what is published at once has no size',
+    'publish() > what was said to be published at once is known to be whole',
+    atOnce(({ total: _, ...session }) => session),
+  ),
+  inMemory(
+    'what is to be published at once is not held before',
+    'publish() > what was said to be published at once, and was not, is gone on with',
+    atOnce((session) => (session.state === 'published' ? session : { ...session, received: 0 })),
+  ),
   inMemory(
     'a taken name is replaced',
     'publish() > a name that was taken meanwhile is refused, and no byte is lost',
