@@ -96,7 +96,7 @@ class Appending {
     // What is open was opened without it.
     this.#isWrittenThrough = !session.part.file.isOpen && comesInOneWrite(this.#disk, this.#options, count)
     // What is published in a moment is noted with that: until then it tells nothing that the client does not tell again.
-    const isNotedLater = this.#isWrittenThrough && this.#options.publishes === true
+    const isNotedLater = this.#isWrittenThrough && this.#options.publishes === true && session.record.isOpen
     await note(session, this.#options, isNotedLater)
     this.#isEntered = true
     this.#fd = await open(session, this.#isWrittenThrough)
@@ -158,7 +158,7 @@ const comesInOneWrite = ({ durability }: Disk, { total, durable }: AppendOptions
 async function open(session: FileSession, isWrittenThrough: boolean): Promise<number> {
   const { part } = session
   // Made by the first append only: if it is gone later, the session was removed, and must not come back.
-  const begins = session.total === undefined || session.state === 'gone'
+  const begins = (session.total === undefined && session.received === 0) || session.state === 'gone'
   const isKept = part.file.isOpen
   const fd = await part.file.enter(
     constants.O_WRONLY | (begins ? constants.O_CREAT : 0) | (isWrittenThrough ? constants.O_DSYNC : 0),

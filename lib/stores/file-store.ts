@@ -74,11 +74,14 @@ export class FileStore implements Store {
     // second name was synced, and was being published, or had been: it is the file itself, and must not be written to.
     const isSure = sameBoot(facts.boot, this.#disk.boot) || (found !== undefined && found.nlink > 1)
     const sure = isSure ? held : Math.min(held, facts.synced ?? 0)
+    // Its publisher died before it was noted, see `AppendOptions.publishes`. Not after a loss of power, which may take notes.
+    const isPlaced = sameBoot(facts.boot, this.#disk.boot) && found !== undefined && found.nlink > 1
+    const total = facts.total ?? (isPlaced ? held : undefined)
     const now: Progress = {
       state: stateOf(facts, found && sure),
       received: isSettled(facts) ? (facts.total ?? 0) : sure,
       progressed: progressed.mtimeMs,
-      ...(facts.total !== undefined && { total: facts.total }),
+      ...(total !== undefined && { total }),
       ...(facts.accepted && { acceptance: facts.accepted }),
       ...(facts.refused !== undefined && { refusal: facts.refused }),
     }
@@ -141,6 +144,8 @@ export class FileStore implements Store {
       await part.remove()
       await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
     } catch (error) {
+      // It was to be noted with the publication.
+      if (record.facts.total === undefined) await record.note({ total: session.received }).catch(() => {})
       releaseFiles(session as FileSession)
       throw translate(error)
     }

@@ -82,6 +82,11 @@ export class Record {
     return this.#facts
   }
 
+  /** Whether it is there, or was when this began; else a fact has to be noted to learn that. */
+  get isOpen(): boolean {
+    return this.#file.isOpen
+  }
+
   /** Adds a fact to a record that exists; a removed session's must not come back. */
   async note(facts: Facts, durable = false): Promise<void> {
     // Not put together of two: V8 would make a hidden class of its own for it.

@@ -89,7 +89,10 @@ export interface AppendOptions extends StoreOptions {
   readonly total: number
   /** Resolve only after all bytes held would survive a loss of power: the caller is about to promise them. */
   readonly durable: boolean
-  /** Whether `publish` follows at once: then `total` may be remembered no sooner than that the file stands. Default: false. */
+  /**
+   * Whether `publish` follows at once: then `total` may be remembered no sooner than that the file stands, or that
+   * `publish` failed. Default: false.
+   */
   readonly publishes?: boolean
 }
 

@@ -476,12 +476,44 @@ describe('a loss of power', () => {
       expect(whole.total).toBe(1)
       await store.publish(whole)
       expect(await facts(whole)).toEqual(['{"total":1,"published":true}'])
+      // Somebody may have taken the name meanwhile.
+      await rename(join(root, 'a.bin'), join(root, 'c.bin'))
+      const late = await store.create(newSession())
+      const loser = await store
+        .append(late, body('b'), options)
+        .finally(() => writeFile(join(root, 'a.bin'), 'c'))
+      await expect(store.publish(loser)).rejects.toEqual(refusal('destination-exists'))
+      expect(await facts(loser)).toEqual(['{"total":1}'])
       // What comes in pieces may be cut.
       const session = await store.create(newSession({ name: 'b.bin' }))
       await store.append(session, body('a', new Error('cut')), { ...options, total: 2 }).catch(() => {})
       expect(await facts(session)).toEqual(['{"total":2}'])
     },
   )
+
+  it('knows the size of a file whose publisher died before it noted that', async () => {
+    const root = await temporaryDirectory()
+    const options = { total: 3, durable: true, publishes: true }
+    const store = fileStore(root)
+    const { id } = await store.append(await store.create(newSession()), body('abc'), options)
+    await link(join(root, '.bits-sessions', `${id}.part`), join(root, 'a.bin'))
+    expect(await loaded(fileStore(root), id)).toMatchObject({ state: 'receiving', received: 3, total: 3 })
+  })
+
+  it('makes no part anew of a file that was to be published at once, and no file of a session that is gone', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const options = { total: 3, durable: true, publishes: true }
+    const { id } = await store.append(await store.create(newSession()), body('abc'), options)
+    const session = await loaded(store, id)
+    await rm(join(root, '.bits-sessions', `${id}.part`))
+    await expect(store.append(session, body(), options)).rejects.toMatchObject({ code: 'ENOENT' })
+    const removed = await store.create(newSession())
+    store.release?.(removed)
+    const late = await loaded(store, removed.id)
+    await store.remove(await loaded(store, removed.id))
+    await expect(store.append(late, body('abc'), options)).rejects.toMatchObject({ code: 'ENOENT' })
+  })
 
   it('syncs what came before the last write', async () => {
     const { calls, fileSystem } = heardSyncs()
