@@ -1,3 +1,4 @@
+import { expect } from 'vitest'
 import { newGuid } from '../../lib/protocol/guid.ts'
 import type { Body, NewSession, Session, Store } from '../../lib/stores/store.ts'
 
@@ -41,3 +42,6 @@ export async function listed(store: Store): Promise<string[]> {
   for await (const { id } of store.list()) ids.push(id)
   return ids.sort()
 }
+
+/** What a store rejects with, by its code. */
+export const refusal = (code: string) => expect.objectContaining({ name: 'BitsError', code })
