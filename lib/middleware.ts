@@ -27,7 +27,11 @@ export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
   /** What happens to uploads, to be listened to: see {@link BitsUploadEvents}. */
   readonly events: EventEmitter<BitsUploadEvents>
 
-  /** Removes the sessions whose clients did not come back; also runs by itself, see the option `sweepEvery`. */
+  /**
+   * Removes the sessions whose clients did not come back within `expireAfter`; where one owner has more than
+   * `maxSessionsPerOwner`, the newest of those above it; and all of them while uploads are not `enabled`. Also runs by
+   * itself, see the option `sweepEvery`.
+   */
   sweep(): Promise<SweepResult>
 
   /**

@@ -83,7 +83,7 @@ export interface BitsUploadOptions<Caller extends IncomingMessage = IncomingMess
 
   /**
    * Whether uploads are taken; a function is asked for every packet. While not, every packet is answered 501, which
-   * ends clients' jobs, and a sweep removes all sessions. Default: true. [BITSUploadEnabled]
+   * ends clients' jobs, and a sweep removes all sessions; before the first Create-Session that was taken only `sweep()` is one. Default: true. [BITSUploadEnabled]
    */
   readonly enabled?: boolean | (() => boolean)
 }

@@ -35,7 +35,7 @@ export interface NotificationOptions {
  * A hook `onUpload` that tells a server application of each upload, as the BITS extension of IIS does ([MC-BUP] 2.2.12,
  * win32: Notification protocol for server applications), so that programs written for that need not be changed.
  *
- * What the application answers with 200 is the reply, an empty one too. The upload appears under its name only if it says
+ * What the application answers with 200, or another 2xx, is the reply, an empty one too. The upload appears under its name only if it says
  * `BITS-Copy-File-To-Destination`. With `BITS-Static-Response-URL` the reply stands elsewhere. After 403 it is not asked
  * again for that upload; after anything else it is, whenever the client comes back. It may thus be told of the same upload
  * more than once.

@@ -36,17 +36,17 @@ export interface BitsUploadEvents {
   received: [upload: UploadReport]
   /** A fragment broke off; what arrived of it is held, and counted in `received`. */
   interrupted: [upload: InterruptionReport]
-  /** The file stands under its name. */
+  /** The file stands under its name. Missing if the process died just then, or the store took too long to say so. */
   uploaded: [upload: UploadReport]
   /** The client closed the session. */
   closed: [upload: UploadReport]
   /** The client cancelled the session. */
   cancelled: [upload: UploadReport]
-  /** The session was removed because its client did not come back, or because uploads are disabled. */
+  /** A sweep removed the session: see `sweep()` of the middleware. */
   expired: [upload: UploadReport]
   /** A packet was refused: the client's mistake, or the application's decision. */
   refused: [packet: PacketReport]
-  /** Something of the server's own failed: the store, or a hook. The client was asked to come again. */
+  /** Something of the server's own failed: the store, a hook, or a sweep, which has no `type` and an empty `target`. */
   failed: [packet: PacketReport]
 }
 

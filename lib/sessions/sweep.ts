@@ -12,8 +12,8 @@ export interface SweepResult {
 
 /**
  * Removes the sessions whose clients did not come back, all of them where uploads are disabled ([MC-BUP] 3.2.4.2), and
- * what is above an owner's limit, the newest first, as IIS's cleaner does; that can only be after the limit was lowered,
- * for no session begins above it. Counts the rest.
+ * what is above an owner's limit, the newest first, as IIS's cleaner does: that is after the limit was lowered, or where
+ * several processes share a store, for each counts what it has begun itself. Counts the rest.
  */
 export async function sweep<Caller>(core: Core<Caller>): Promise<SweepResult> {
   const { settings } = core

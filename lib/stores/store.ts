@@ -98,7 +98,8 @@ export interface AppendOptions extends StoreOptions {
 
 /**
  * Where sessions and their bytes rest. One verb a method; the caller holds the session's lock, so that of one session
- * only one method runs at a time (`list` excepted). A `session` argument is what `create`, `load`, or `append` after
+ * only one method runs at a time; not so `list`, `load` and `loadReply` for the download of a reply, and a call that was
+ * given up after `storeTimeout` and goes on. A `session` argument is what `create`, `load`, or `append` after
  * them, returned under that lock: a store may carry more in it than the contract names. What was done meanwhile to
  * that session it need not show: one that was loaded, accepted and then published may still say `receiving`. Methods may reject with a `BitsError`, which goes to
  * the client as it is; any other rejection is answered with a 5xx, and the client will come back.
