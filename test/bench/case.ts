@@ -28,6 +28,8 @@ export interface Case {
   readonly unit: 'MB/s' | 'files/s' | 'requests/s' | 'bytes/upload'
   /** How many times the usual rounds: where a few hundredths count, and two runs of the same server differ by ten. */
   readonly times?: number
+  /** How many times the usual warm-up: where servers have much code of their own for each request, tus above all. */
+  readonly warmUps?: number
   /** Files that each connection sends, where the work and not the time is given. */
   readonly files?: number
 }

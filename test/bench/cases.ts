@@ -5,6 +5,7 @@ import {
   bits,
   bitsFragment,
   bitsNone,
+  blocking,
   ceiling,
   discard,
   floor,
@@ -73,12 +74,13 @@ function receivers(place: Place, isQuick: boolean, uploads: number): Contestant[
 function small(place: Place, isQuick: boolean): Case {
   const contestants = {
     quick: [bits, tus, multer, floor],
-    tmpfs: [bits, tus, multer, floor, packets, pipeline, ceiling],
+    tmpfs: [bits, tus, multer, floor, blocking, packets, pipeline],
     disk: [...durabilities, tus, multer, floor, pipeline],
   }[isQuick ? 'quick' : place]
   const name = `whole files of 1 KiB, 8 at once, ${place}`
-  const times = !isQuick && place === 'tmpfs' ? noisy : {}
-  return { name, place, contestants, uploads: 8, size: KiB, fragment: KiB, unit: 'files/s', ...times }
+  // After the usual warm-up tus becomes faster by a third, we by a tenth, the floor not at all.
+  const more = !isQuick && place === 'tmpfs' ? { ...noisy, warmUps: 3 } : {}
+  return { name, place, contestants, uploads: 8, size: KiB, fragment: KiB, unit: 'files/s', ...more }
 }
 
 function large(place: Place, isQuick: boolean): Case {

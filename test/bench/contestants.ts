@@ -22,6 +22,8 @@ export const nginx: Contestant = { name: 'nginx', server: 'nginx', dialect: 'dav
 export const discard = server('discard', 'discard', 'put', false)
 export const packets = server('packets', 'packets', 'override', false)
 export const floor = server('floor', 'floor', 'override', true)
+/** The floor, if nobody minded that a slow disk stops everything. */
+export const blocking = server('blocking', 'floor', 'override', true, 'blocking')
 
 /** The app itself, without uploads: with the middleware, without it, and with one in its place that does nothing. */
 export const beside = (dialect: 'get' | 'post'): Contestant[] => [

@@ -9,10 +9,10 @@ const Silent = 500
 
 /** Seconds that a case takes, roughly. */
 export function estimate(
-  { unit, uploads, size, files, contestants, place, times = 1 }: Case,
+  { unit, uploads, size, files, contestants, place, times = 1, warmUps = 1 }: Case,
   { rounds, time, warmUp }: { readonly rounds: number; readonly time: number; readonly warmUp: number },
 ): number {
-  const pressed = files === undefined ? (warmUp + time) / 1000 : (uploads * files * size) / Speed
+  const pressed = files === undefined ? (warmUps * warmUp + time) / 1000 : (uploads * files * size) / Speed
   const work = unit === 'bytes/upload' ? 1 + uploads / Silent : pressed
   return rounds * times * contestants.length * (Begin + work + ClearUp[place])
 }

@@ -72,7 +72,7 @@ async function hold(
 async function press(
   load: LoadClient,
   server: Server,
-  { uploads, size, fragment, files, unit }: Case & { readonly unit: keyof typeof units },
+  { uploads, size, fragment, files, unit, warmUps = 1 }: Case & { readonly unit: keyof typeof units },
   { dialect, keeps }: Contestant,
   directory: string,
   { warmUp, time }: RunOptions,
@@ -86,7 +86,7 @@ async function press(
     size,
     fragment,
     counted,
-    warmUp,
+    warmUp: warmUps * warmUp,
     measure: files === undefined ? { time } : { files },
   })
   const { peak } = memory(server.pid)

@@ -22,7 +22,7 @@ const ratio = (
 ): Target => ({ name, of: 'bits', to, what: 'value', limits: [], ...bound, ...more })
 
 const ceiling = { limits: ['ceiling'] }
-const files = { limits: ['floor', 'packets'] }
+const files = { limits: ['floor', 'blocking', 'packets'] }
 const cpu = { what: 'cpu', ...ceiling } as const
 const beside = { of: 'with', limits: ['empty'] }
 

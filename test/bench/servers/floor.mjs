@@ -7,36 +7,33 @@
  * power; `link`, a name that replaces nothing, and under which there is never a part of the file; `fsync` of the directory,
  * one for all who wait; `write`, so that no crash publishes again what somebody has taken away. Close-Session: `unlink`,
  * `close` and `unlink`, nothing is left behind.
+ *
+ * `floor.mjs DIRECTORY [blocking]`: with the second all calls but the two that sync are made in the main thread. No server
+ * should: while a disk is slow all uploads would stand still, and the rest of the application. It shows what the way to
+ * libuv's threads and back takes.
  */
-import {
-  close,
-  constants,
-  fsync,
-  link,
-  lstat,
-  mkdirSync,
-  open,
-  openSync,
-  unlink,
-  write,
-  writev,
-} from 'node:fs'
+import fs from 'node:fs'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import express from 'express'
-import { directory, serve } from './serve.mjs'
+import { directory, serve, words } from './serve.mjs'
 
-mkdirSync(join(directory, 'sessions'), { recursive: true })
-const folder = openSync(directory, 'r')
+fs.mkdirSync(join(directory, 'sessions'), { recursive: true })
+const folder = fs.openSync(directory, 'r')
+/** @param {'open' | 'close' | 'write' | 'lstat' | 'link' | 'unlink'} name */
+const call = (name) =>
+  words.includes('blocking')
+    ? async (/** @type {any[]} */ ...args) => Reflect.apply(fs[`${name}Sync`], fs, args)
+    : promisify(fs[name])
 const calls = {
-  open: promisify(open),
-  close: promisify(close),
-  write: promisify(write),
-  writev: promisify(writev),
-  lstat: promisify(lstat),
-  fsync: promisify(fsync),
-  link: promisify(link),
-  unlink: promisify(unlink),
+  open: call('open'),
+  close: call('close'),
+  write: call('write'),
+  lstat: call('lstat'),
+  link: call('link'),
+  unlink: call('unlink'),
+  writev: promisify(fs.writev),
+  fsync: promisify(fs.fsync),
 }
 
 /** @type {Promise<void> | undefined} */
@@ -73,7 +70,7 @@ const isTaken = (path) =>
   )
 
 /** Syncs what it writes. */
-const written = constants.O_WRONLY | constants.O_CREAT | constants.O_DSYNC
+const written = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_DSYNC
 
 /** The records, open as long as there is more to note. @type {Map<string, number>} */
 const records = new Map()
