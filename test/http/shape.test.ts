@@ -1,4 +1,4 @@
-import { createServer, IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import { createServer, IncomingMessage, type RequestListener, ServerResponse } from 'node:http'
 import { setFlagsFromString } from 'node:v8'
 import express from 'express'
 import express4 from 'express4'
@@ -26,9 +26,13 @@ beforeAll(() => {
 
 /** After so many what Express does is known, and what values properties have. */
 const Rounds = 8
+/** After so many also what an application adds that does not show among the names of properties. */
+const ManyRounds = 24
+/** Packets of those rounds behind which that begins. */
+const Few = 20
 
 /** Two packets that are answered at the same time, the last of several rounds. */
-async function exchanges(mount: (upload: ReturnType<typeof bitsUpload>) => RequestListener) {
+async function exchanges(mount: (upload: ReturnType<typeof bitsUpload>) => RequestListener, rounds = Rounds) {
   let seen: Exchange[] = []
   let go = (): void => {}
   let both = Promise.resolve()
@@ -45,7 +49,7 @@ async function exchanges(mount: (upload: ReturnType<typeof bitsUpload>) => Reque
     seen.push({ request, response })
     handler(request, response)
   })
-  for (let round = 0; round < Rounds; round += 1) {
+  for (let round = 0; round < rounds; round += 1) {
     seen = []
     both = new Promise<void>((resolve) => {
       go = resolve
@@ -89,6 +93,30 @@ describe('hidden classes of packets', () => {
     )
     if (!isMended) expect(shared).toEqual(all)
     expect(dictionaries).toEqual([!isMended, !isMended, !isMended, !isMended])
+  })
+
+  it.each([
+    ['under symbols', (object: object) => Object.assign(object, { [Symbol('user')]: 'somebody' })],
+    ['and hides', (object: object) => Object.defineProperty(object, 'user', { value: 'somebody' })],
+  ])('are shared where an application comes to add something %s', async (_, add) => {
+    let packets = 0
+    const { shared } = shapes(
+      await exchanges(
+        (upload) =>
+          express()
+            .use((request, response, next) => {
+              packets += 1
+              if (packets > Few) {
+                add(request)
+                add(response)
+              }
+              next()
+            })
+            .use('/upload', upload),
+        ManyRounds,
+      ),
+    )
+    if (!isMended) expect(shared).toEqual(all)
   })
 
   it('are shared in Express 4, whose requests have a query of their own', async () => {
@@ -140,6 +168,17 @@ describe('what packets are given for that', () => {
       '',
       '/upload/file?a=1',
     ])
+  })
+
+  it('is not forced upon a class that lets nothing be set', async () => {
+    class Quiet extends ServerResponse {}
+    Object.defineProperty(Quiet.prototype, 'statusMessage', { get: () => 'Fine' })
+    bitsUpload({ store: memoryStore() })
+    const server = createServer({ ServerResponse: Quiet }, (_request, response) => {
+      response.end()
+    })
+    const url = await listen(server)
+    expect((await send(new URL('/upload/file', url), 'Ping')).status).toBe(200)
   })
 
   it('is given to packets only, and not over what a class has', async () => {
