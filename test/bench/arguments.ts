@@ -27,13 +27,13 @@ export const usage = `npm run bench -- [--quick] [--json FILE] [--markdown FILE]
   --markdown FILE  writes the tables that the README has
   --node PATH      the Node that servers run on; default: this one
   --rounds N       runs of each server in each case; default 3, quick 2
-  --time MS        how long a run is measured, after a warm-up of three times that; default 1000, quick 500
+  --time MS        how long a run is measured, after a warm-up of at least three times that; default 1000, quick 500
   --profile DIR    writes processor profiles of the servers, which makes them slower
   FILTER           only cases with one of these in their names, such as "64 KiB", disk or growth
 `
 
 /**
- * In times of what is measured. Three seconds, because a server that shares one core with V8's compiler takes that long to be
+ * In times of what is measured; some cases take more of it. Three seconds, because a server that shares one core with V8's compiler takes that long to be
  * compiled: in its first second it takes twice the time, and the more so the more code it has, which hand-made
  * receivers have little of.
  */

@@ -17,6 +17,7 @@ import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import express from 'express'
 import { directory, serve, words } from './serve.mjs'
+import { shareShapes } from './shapes.mjs'
 
 fs.mkdirSync(join(directory, 'sessions'), { recursive: true })
 const folder = fs.openSync(directory, 'r')
@@ -64,8 +65,8 @@ const bodyOf = (request) =>
 
 /** @param {string} path */
 const isTaken = (path) =>
-  calls.lstat(path).then(
-    () => true,
+  calls.lstat(path, { throwIfNoEntry: false }).then(
+    (/** @type {unknown} */ found) => found !== undefined,
     () => false,
   )
 
@@ -76,12 +77,13 @@ const written = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_DS
 const records = new Map()
 
 let last = 0
+shareShapes()
 serve(
-  express().post('/files/:name', async (request, response) => {
+  express().use('/files', async (request, response) => {
     const { headers } = request
     const id = headers['bits-session-id'] ?? `{00000000-0000-4000-8000-${String(++last).padStart(12, '0')}}`
     const path = join(directory, 'sessions', String(id))
-    const destination = join(directory, basename(request.params.name))
+    const destination = join(directory, basename(request.url))
     response.setHeader('BITS-Packet-Type', 'Ack')
     response.setHeader('BITS-Session-Id', id)
     switch (headers['bits-packet-type']) {
@@ -96,7 +98,8 @@ serve(
         const body = await bodyOf(request)
         const part = await calls.open(`${path}.part`, written)
         await calls.writev(part, body, 0)
-        await calls.close(part)
+        // Nobody waits for what is closed.
+        void calls.close(part)
         await calls.link(`${path}.part`, destination)
         await syncNames()
         await calls.write(Number(records.get(path)), JSON.stringify({ published: true }))
@@ -105,7 +108,7 @@ serve(
       }
       default:
         await calls.unlink(`${path}.part`)
-        await calls.close(Number(records.get(path)))
+        void calls.close(Number(records.get(path)))
         records.delete(path)
         await calls.unlink(`${path}.json`)
     }

@@ -4,11 +4,13 @@
  */
 import express from 'express'
 import { serve } from './serve.mjs'
+import { shareShapes } from './shapes.mjs'
 
 const id = '{00000000-0000-4000-8000-000000000000}'
 
+shareShapes()
 serve(
-  express().post('/files/:name', (request, response, next) => {
+  express().use('/files', (request, response, next) => {
     const last = /-(\d+)\//.exec(request.headers['content-range'] ?? '')?.[1]
     const answer = () => {
       response.setHeader('BITS-Packet-Type', 'Ack')
