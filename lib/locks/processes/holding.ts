@@ -27,6 +27,8 @@ export abstract class Holding {
 
   /** May be called more than once. */
   release(): void {
+    // It may stay in memory for a while, see `Work` of the middleware, and is not to keep a request there.
+    this.holder = undefined
     this.giveBack()
     const waiting = this.#waiting ?? []
     this.#waiting = undefined
