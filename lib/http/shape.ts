@@ -13,7 +13,7 @@
 
 import { subscribe } from 'node:diagnostics_channel'
 import { IncomingMessage, ServerResponse } from 'node:http'
-import { BitsPost } from '../protocol/headers.ts'
+import { isBitsPost } from './request.ts'
 
 /** V8 of Node 24 and later shares those classes, too. */
 const isMended = !(Number.parseInt(process.versions.v8, 10) < 13)
@@ -125,7 +125,7 @@ const responses = new Shape(ServerResponse, giveToResponse)
 /** Published for every request, before anybody else sees it. */
 function onRequestStart(message: unknown): void {
   const { request, response } = message as { request: IncomingMessage; response: ServerResponse }
-  if (request.method !== BitsPost) return
+  if (!isBitsPost(request)) return
   requests.prepare(request)
   responses.prepare(response)
 }

@@ -4,7 +4,7 @@ import express from 'express'
 import express4 from 'express4'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { bitsUpload, memoryStore } from '../../lib/index.ts'
-import { send } from '../support/client.ts'
+import { type PacketOptions, send } from '../support/client.ts'
 import { listen, serve } from '../support/server.ts'
 
 /** Since Node 24 there is nothing to be done. */
@@ -32,7 +32,11 @@ const ManyRounds = 24
 const Few = 20
 
 /** Two packets that are answered at the same time, the last of several rounds. */
-async function exchanges(mount: (upload: ReturnType<typeof bitsUpload>) => RequestListener, rounds = Rounds) {
+async function exchanges(
+  mount: (upload: ReturnType<typeof bitsUpload>) => RequestListener,
+  rounds = Rounds,
+  packet: PacketOptions = {},
+) {
   let seen: Exchange[] = []
   let go = (): void => {}
   let both = Promise.resolve()
@@ -54,7 +58,7 @@ async function exchanges(mount: (upload: ReturnType<typeof bitsUpload>) => Reque
     both = new Promise<void>((resolve) => {
       go = resolve
     })
-    const acks = await Promise.all([1, 2].map(() => send(new URL('/upload/file', url), 'Ping')))
+    const acks = await Promise.all([1, 2].map(() => send(new URL('/upload/file', url), 'Ping', packet)))
     expect(acks.map(({ status }) => status)).toEqual([200, 200])
   }
   return seen as [Exchange, Exchange]
@@ -75,6 +79,14 @@ const all = { request: true, response: true }
 describe('hidden classes of packets', () => {
   it('are shared in Express 5, without dictionaries', async () => {
     const { shared, dictionaries } = shapes(await exchanges((upload) => express().use('/upload', upload)))
+    if (!isMended) expect(shared).toEqual(all)
+    expect(dictionaries).toEqual([false, false, false, false])
+  })
+
+  it('are shared, too, by packets that a proxy made a POST', async () => {
+    const packet = { method: 'POST', headers: { 'X-HTTP-Method-Override': 'BITS_POST' } }
+    const seen = await exchanges((upload) => express().use('/upload', upload), Rounds, packet)
+    const { shared, dictionaries } = shapes(seen)
     if (!isMended) expect(shared).toEqual(all)
     expect(dictionaries).toEqual([false, false, false, false])
   })
