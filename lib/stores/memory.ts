@@ -25,6 +25,26 @@ export interface MemoryStore extends Store {
   readonly files: Map<string, Buffer>
 }
 
+/** Knows how many bytes it has, whoever puts files in or takes them out. */
+class Files extends Map<string, Buffer> {
+  bytes = 0
+
+  override set(name: string, file: Buffer): this {
+    this.bytes += file.length - (this.get(name)?.length ?? 0)
+    return super.set(name, file)
+  }
+
+  override delete(name: string): boolean {
+    this.bytes -= this.get(name)?.length ?? 0
+    return super.delete(name)
+  }
+
+  override clear(): void {
+    this.bytes = 0
+    super.clear()
+  }
+}
+
 interface Entry {
   readonly session: NewSession
   readonly chunks: Uint8Array[]
@@ -46,7 +66,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
   const { capacity = 64 * 1024 * 1024 } = options
   if (!(capacity > 0)) throw new TypeError('memoryStore: capacity is a number of bytes above 0')
   const entries = new Map<string, Entry>()
-  const files = new Map<string, Buffer>()
+  const files = new Files()
   const replies = new Map<string, { readonly bytes: Buffer; readonly modified: number }>()
 
   const entryOf = (id: string): Entry => {
@@ -54,13 +74,16 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
     if (!entry) throw new BitsError('session-not-found')
     return entry
   }
-  const held = (): number => {
-    let sum = 0
-    for (const { received, state } of entries.values())
-      sum += state === 'published' || state === 'refused' ? 0 : received
-    for (const file of files.values()) sum += file.length
-    for (const { bytes } of replies.values()) sum += bytes.length
-    return sum
+  /** Bytes of parts and replies: counted as they come and go, for each chunk asks. */
+  let resting = 0
+  const held = (): number => resting + files.bytes
+  const dropPart = ({ chunks }: Entry): void => {
+    resting -= byteLength(chunks)
+    chunks.length = 0
+  }
+  const dropReply = (id: string): void => {
+    resting -= replies.get(id)?.bytes.length ?? 0
+    replies.delete(id)
   }
   const snapshot = ({ session, chunks: _, ...rest }: Entry): Session => ({ ...session, ...rest })
   const refuseTaken = ({ name, overwrite }: NewSession): void => {
@@ -94,10 +117,13 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
       try {
         for await (const chunks of body) {
           for (const chunk of chunks) {
+            // Removed meanwhile: nobody would count, or drop, what it gets now.
+            if (entries.get(id) !== entry) throw new BitsError('session-not-found')
             if (held() + chunk.length > capacity) throw new BitsError('disk-full')
             // A copy: the memory is the giver's again when he is asked for more.
             entry.chunks.push(Buffer.from(chunk))
             entry.received += chunk.length
+            resting += chunk.length
           }
         }
       } finally {
@@ -113,7 +139,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
     async refuse({ id }, refusal) {
       const entry = entryOf(id)
       Object.assign(entry, { state: 'refused', refusal })
-      entry.chunks.length = 0
+      dropPart(entry)
     },
 
     async publish({ id }) {
@@ -121,7 +147,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
       if (entry.state === 'published') return
       refuseTaken(entry.session)
       files.set(entry.session.name, Buffer.concat(entry.chunks))
-      entry.chunks.length = 0
+      dropPart(entry)
       entry.state = 'published'
     },
 
@@ -135,7 +161,9 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
         if (held() + size > capacity) throw new BitsError('disk-full')
         kept.push(...chunks.map((chunk) => Buffer.from(chunk)))
       }
+      dropReply(id)
       replies.set(id, { bytes: Buffer.concat(kept), modified: Date.now() })
+      resting += size
     },
 
     async loadReply({ id }): Promise<KeptReply | undefined> {
@@ -147,7 +175,9 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
     },
 
     async remove({ id }) {
-      replies.delete(id)
+      dropReply(id)
+      const entry = entries.get(id)
+      if (entry) dropPart(entry)
       entries.delete(id)
     },
 

@@ -62,4 +62,39 @@ describe('the capacity of the memory store', () => {
     await store.remove(session)
     await complete(store, 'xy', { name: 'c.bin' })
   })
+
+  it('is free again when files are taken out, and sessions end', async () => {
+    const store = memoryStore({ capacity: 4 })
+    for (const [i, take] of [
+      (name: string) => void store.files.delete(name),
+      () => store.files.clear(),
+      (name: string) => void store.files.set(name, Buffer.of()),
+    ].entries()) {
+      const name = `${i}.bin`
+      const session = await complete(store, 'abcd', { name })
+      await store.publish(session)
+      await expect(complete(store, 'x', { name: 'more.bin' })).rejects.toMatchObject({ code: 'disk-full' })
+      await store.remove(session)
+      await expect(complete(store, 'x', { name: 'more.bin' })).rejects.toMatchObject({ code: 'disk-full' })
+      take(name)
+    }
+    await store.remove(await complete(store, 'abcd', { name: 'ended.bin' }))
+    await store.refuse(await complete(store, 'abcd', { name: 'refused.bin' }), 'no')
+    await complete(store, 'abcd', { name: 'last.bin' })
+  })
+
+  it('is not taken by bytes of a session that was removed', async () => {
+    const store = memoryStore({ capacity: 4 })
+    const session = newSession()
+    await store.create(session)
+    const loadedSession = await loaded(store, session.id)
+    const bytes = (async function* () {
+      yield [Buffer.from('ab')]
+      await store.remove(loadedSession)
+      yield [Buffer.from('cd')]
+    })()
+    const late = store.append(loadedSession, bytes, { total: 4, durable: false })
+    await expect(late).rejects.toMatchObject({ code: 'session-not-found' })
+    await complete(store, 'abcd', { name: 'next.bin' })
+  })
 })
