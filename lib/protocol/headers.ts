@@ -45,8 +45,23 @@ export const MaxSessionId = 100
 /** Header fields as `node:http` gives them: names in lower case. */
 export type HeaderFields = Readonly<Record<string, string | readonly string[] | undefined>>
 
-/** One field's value, whatever the case of `name`; fields that came more than once are joined as HTTP says. */
+/** The names above in lower case, each put together once: every packet is asked for most of them. */
+const keys = new Map<string, string>()
+
+/**
+ * One field's value; fields that came more than once are joined as HTTP says.
+ * @param name one that stands in the code, in any case: not one that a client sent, for it is remembered
+ */
 export function field(headers: HeaderFields, name: string): string | undefined {
-  const value = headers[name.toLowerCase()]
-  return typeof value === 'object' ? value.join(', ') : value
+  return joined(headers[keys.get(name) ?? remember(name)])
 }
+
+function remember(name: string): string {
+  const key = name.toLowerCase()
+  keys.set(name, key)
+  return key
+}
+
+/** A field's value as one, as HTTP says. */
+export const joined = (value: HeaderFields[string]): string | undefined =>
+  typeof value === 'object' ? value.join(', ') : value

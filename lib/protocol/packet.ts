@@ -4,6 +4,7 @@ import { readGuid } from './guid.ts'
 import {
   field,
   type HeaderFields,
+  joined,
   MaxHeaderValue,
   MaxProtocols,
   MaxSessionId,
@@ -95,7 +96,7 @@ function checkHeaderSizes(headers: HeaderFields): void {
   for (const name in headers) {
     // Only the protocol's own: a Kerberos ticket in Authorization may well be longer.
     if (!name.startsWith('bits-') && name !== 'content-range' && name !== 'content-name') continue
-    if ((field(headers, name)?.length ?? 0) > MaxHeaderValue) {
+    if ((joined(headers[name])?.length ?? 0) > MaxHeaderValue) {
       throw invalid(`${name} is longer than ${MaxHeaderValue} bytes`)
     }
   }

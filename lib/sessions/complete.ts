@@ -28,10 +28,9 @@ export async function completeUpload<Caller>(
   const { commitOn } = core.settings
   const accepted =
     session.acceptance ?? (await accept(core, session, await askApplication(core, client, session)))
-  const decided = { ...session, acceptance: accepted }
-  if (!accepted.publish || commitOn === 'close') return { ...decided, state: 'accepted' }
-  await publish(core, session)
-  return { ...decided, state: 'published' }
+  const isPublished = accepted.publish && commitOn === 'last-fragment'
+  if (isPublished) await publish(core, session)
+  return { ...session, acceptance: accepted, state: isPublished ? 'published' : 'accepted' }
 }
 
 /** Whether nothing is to be remembered between the last byte and the publication: nobody is asked, and nobody waits. */

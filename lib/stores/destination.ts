@@ -1,4 +1,4 @@
-import platform, { dirname, join } from 'node:path'
+import platform, { dirname, join, sep } from 'node:path'
 import { BitsError } from '../protocol/errors.ts'
 import { errno, type FileSystem, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import type { NewSession } from './store.ts'
@@ -37,8 +37,8 @@ function refuseOdd(error: unknown): never {
 async function resolveName(fs: FileSystem, directories: Directories, name: string): Promise<string> {
   const { root, sessions, createFolders } = directories
   const path = join(root, ...name.split('/'))
-  // In any letter case, so that what one platform takes is no surprise on the next.
-  if (isWithin(sessions.toLowerCase(), path.toLowerCase())) throw outside()
+  // In any letter case, so that what one platform takes is no surprise on the next. Without `isWithin`, for all files pass here.
+  if (`${path}${sep}`.toLowerCase().startsWith(`${sessions}${sep}`.toLowerCase())) throw outside()
   let folder = dirname(path)
   if (folder === root) return path
   // Folders that are to be made will stand in the last one that is there.
@@ -119,9 +119,9 @@ export async function placeAtDestination(
 ): Promise<void> {
   const path = await resolve(fs, directories, session.name)
   await makeFolders(fs, directories, path, durable)
-  const copy = strayCopy(directories, session)
+  const copy = () => strayCopy(directories, session)
   // After a crash it may be in its place already, under this name or that.
-  const isPlaced = async () => (await isSameFile(fs, part, path)) || (await isSameFile(fs, copy, path))
+  const isPlaced = async () => (await isSameFile(fs, part, path)) || (await isSameFile(fs, copy(), path))
   // Only what replaces has to know it before: a rename over another name of the same file would leave both.
   if (!session.overwrite || !(await isPlaced())) {
     try {
@@ -132,7 +132,7 @@ export async function placeAtDestination(
       if (!(await isPlaced())) {
         if (errno(error) !== 'EXDEV') throw error
         await beforeCopy()
-        await placeCopy(fs, part, path, copy, session.overwrite)
+        await placeCopy(fs, part, path, copy(), session.overwrite)
       }
     }
   }
