@@ -25,26 +25,6 @@ export interface MemoryStore extends Store {
   readonly files: Map<string, Buffer>
 }
 
-/** Knows how many bytes it has, whoever puts files in or takes them out. */
-class Files extends Map<string, Buffer> {
-  bytes = 0
-
-  override set(name: string, file: Buffer): this {
-    this.bytes += file.length - (this.get(name)?.length ?? 0)
-    return super.set(name, file)
-  }
-
-  override delete(name: string): boolean {
-    this.bytes -= this.get(name)?.length ?? 0
-    return super.delete(name)
-  }
-
-  override clear(): void {
-    this.bytes = 0
-    super.clear()
-  }
-}
-
 interface Entry {
   readonly session: NewSession
   readonly chunks: Uint8Array[]
@@ -66,7 +46,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
   const { capacity = 64 * 1024 * 1024 } = options
   if (!(capacity > 0)) throw new TypeError('memoryStore: capacity is a number of bytes above 0')
   const entries = new Map<string, Entry>()
-  const files = new Files()
+  const files = new Map<string, Buffer>()
   const replies = new Map<string, { readonly bytes: Buffer; readonly modified: number }>()
 
   const entryOf = (id: string): Entry => {
@@ -76,7 +56,13 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
   }
   /** Bytes of parts and replies: counted as they come and go, for each chunk asks. */
   let resting = 0
-  const held = (): number => resting + files.bytes
+  /** Bytes of files at most: the application takes them out without a word. */
+  let filed = 0
+  const checkSpace = (count: number): void => {
+    if (resting + filed + count <= capacity) return
+    filed = byteLength([...files.values()])
+    if (resting + filed + count > capacity) throw new BitsError('disk-full')
+  }
   const dropPart = ({ chunks }: Entry): void => {
     resting -= byteLength(chunks)
     chunks.length = 0
@@ -119,7 +105,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
           for (const chunk of chunks) {
             // Removed meanwhile: nobody would count, or drop, what it gets now.
             if (entries.get(id) !== entry) throw new BitsError('session-not-found')
-            if (held() + chunk.length > capacity) throw new BitsError('disk-full')
+            checkSpace(chunk.length)
             // A copy: the memory is the giver's again when he is asked for more.
             entry.chunks.push(Buffer.from(chunk))
             entry.received += chunk.length
@@ -147,6 +133,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
       if (entry.state === 'published') return
       refuseTaken(entry.session)
       files.set(entry.session.name, Buffer.concat(entry.chunks))
+      filed += entry.received
       dropPart(entry)
       entry.state = 'published'
     },
@@ -158,9 +145,11 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
       let size = 0
       for await (const chunks of body ?? []) {
         size += byteLength(chunks)
-        if (held() + size > capacity) throw new BitsError('disk-full')
+        checkSpace(size)
         kept.push(...chunks.map((chunk) => Buffer.from(chunk)))
       }
+      // Removed meanwhile: nobody would drop it.
+      entryOf(id)
       dropReply(id)
       replies.set(id, { bytes: Buffer.concat(kept), modified: Date.now() })
       resting += size
