@@ -45,7 +45,7 @@ export const MaxSessionId = 100
 /** Header fields as `node:http` gives them: names in lower case. */
 export type HeaderFields = Readonly<Record<string, string | readonly string[] | undefined>>
 
-/** The names above in lower case, each put together once: every packet is asked for most of them. */
+/** The names that `field` was asked for, in lower case: every packet is asked for most of them. */
 const keys = new Map<string, string>()
 
 /**
