@@ -12,7 +12,7 @@ const Clients = 8
 /** Files of a round. */
 const Files = 400
 
-it('lets go of packets while they are young', { timeout: 60_000 }, async () => {
+it('lets go of packets while they are young', { timeout: 120_000 }, async () => {
   const program = fileURLToPath(new URL('young-server.ts', import.meta.url))
   const child = fork(program, [await temporaryDirectory()], {
     execArgv: ['--expose-gc', '--no-warnings', '--import', 'tsx'],
