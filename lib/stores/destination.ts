@@ -1,4 +1,4 @@
-import platform, { dirname, join, sep } from 'node:path'
+import platform, { dirname, join } from 'node:path'
 import { BitsError } from '../protocol/errors.ts'
 import { errno, type FileSystem, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import type { NewSession } from './store.ts'
@@ -37,8 +37,8 @@ function refuseOdd(error: unknown): never {
 async function resolveName(fs: FileSystem, directories: Directories, name: string): Promise<string> {
   const { root, sessions, createFolders } = directories
   const path = join(root, ...name.split('/'))
-  // In any letter case, so that what one platform takes is no surprise on the next. Without `isWithin`, for all files pass here.
-  if (`${path}${sep}`.toLowerCase().startsWith(`${sessions}${sep}`.toLowerCase())) throw outside()
+  // In any letter case, so that what one platform takes is no surprise on the next.
+  if (isWithin(sessions.toLowerCase(), path.toLowerCase())) throw outside()
   let folder = dirname(path)
   if (folder === root) return path
   // Folders that are to be made will stand in the last one that is there.

@@ -97,4 +97,15 @@ describe('the capacity of the memory store', () => {
     await expect(late).rejects.toMatchObject({ code: 'session-not-found' })
     await complete(store, 'abcd', { name: 'next.bin' })
   })
+
+  it('is not taken by a reply of a session that was removed', async () => {
+    const store = memoryStore({ capacity: 4 })
+    const session = await complete(store, 'ab')
+    const reply = (async function* () {
+      await store.remove(session)
+      yield [Buffer.from('cd')]
+    })()
+    await expect(store.keepReply(session, reply)).rejects.toMatchObject({ code: 'session-not-found' })
+    await complete(store, 'abcd', { name: 'next.bin' })
+  })
 })
