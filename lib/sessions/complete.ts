@@ -24,14 +24,18 @@ export async function completeUpload<Caller>(
 ): Promise<Decided> {
   if (session.state === 'refused') throw refusal(session.refusal)
   const { acceptance = plain } = session
-  if (session.state === 'published') return { ...session, acceptance }
+  if (session.state === 'published') return decided(session, { acceptance, state: 'published' })
   const { commitOn } = core.settings
   const accepted =
     session.acceptance ?? (await accept(core, session, await askApplication(core, client, session)))
   const isPublished = accepted.publish && commitOn === 'last-fragment'
   if (isPublished) await publish(core, session)
-  return { ...session, acceptance: accepted, state: isPublished ? 'published' : 'accepted' }
+  return decided(session, { acceptance: accepted, state: isPublished ? 'published' : 'accepted' })
 }
+
+/** The same session, of its store's own class: to spread such an object takes V8 ten times as long. */
+const decided = (session: Session, decision: Pick<Decided, 'acceptance' | 'state'>): Decided =>
+  Object.assign(Object.create(Object.getPrototypeOf(session)), session, decision)
 
 /** Whether nothing is to be remembered between the last byte and the publication: nobody is asked, and nobody waits. */
 export const publishesAtOnce = <Caller>({ onUpload, commitOn }: SessionSettings<Caller>): boolean =>
