@@ -22,9 +22,17 @@ export function urlOf(request: MountedRequest): string {
   return `${scheme}://${isHost(host) ? host : 'localhost'}${path}`
 }
 
+/** The host that was found to be one last: most often it is one for all, and to parse it takes as long as to lock a session. */
+let lastHost: string | undefined
+
 /** Whatever stands in the field would else be a part of the path to whoever takes the URL apart. */
-const isHost = (host: string | undefined): boolean =>
-  host !== undefined && !/[/\\?#@]/.test(host) && URL.canParse(`http://${host}`)
+function isHost(host: string | undefined): boolean {
+  if (host === undefined) return false
+  if (host === lastHost) return true
+  if (/[/\\?#@]/.test(host) || !URL.canParse(`http://${host}`)) return false
+  lastHost = host
+  return true
+}
 
 /**
  * Whether a request is a BITS packet: by its verb, or, behind a proxy that refuses verbs that it does not know, by a POST
