@@ -9,6 +9,8 @@ export interface MemoryLock extends Lock {
 export interface MemoryLocker extends Locker {
   acquire(id: string, request?: LockRequest): Promise<MemoryLock>
   tryAcquire(id: string): Promise<MemoryLock | undefined>
+  /** As `tryAcquire`, at once; `request` is of the one who gets it. */
+  take(id: string, request?: LockRequest): MemoryLock | undefined
   letGo(): void
   /** Drops what was left with a session, if nobody holds it. */
   forget(id: string): void
@@ -19,22 +21,23 @@ export function memoryLocker(): MemoryLocker {
   const sessions = new Map<string, Held>()
   const leavings = new Leavings()
 
-  const take = (id: string, request: LockRequest): MemoryLock => {
+  const takeFree = (id: string, request: LockRequest): MemoryLock => {
     const held = new Held(id, sessions, leavings, request)
     sessions.set(id, held)
     return new HeldLock(held, leavings.take(id))
   }
+  const take = (id: string, request: LockRequest = {}): MemoryLock | undefined =>
+    sessions.has(id) ? undefined : takeFree(id, request)
 
   return {
+    take,
+    tryAcquire: async (id) => take(id),
+
     async acquire(id, request = {}) {
       const held = sessions.get(id)
-      if (!held) return take(id, request)
+      if (!held) return takeFree(id, request)
       request.signal?.throwIfAborted()
       return held.wait(request)
-    },
-
-    async tryAcquire(id) {
-      return sessions.has(id) ? undefined : take(id, {})
     },
 
     letGo: () => leavings.dropAll(),

@@ -32,6 +32,10 @@ export function processLocker(directory: string): Locker {
     return addressOf(hash.digest('hex').slice(0, 32))
   }
 
+  /** Goes on with what this process kept of all processes' lock, if it did. */
+  const goOn = (name: string, lock: MemoryLock, request: LockRequest): Lock | undefined =>
+    lock.left && new ProcessLock(name, local, lock, lock.left as Kept, request)
+
   /** Adds to a local lock that of all processes; undefined if another process has it, and there is to be no waiting. */
   const hold = async (
     name: string,
@@ -40,7 +44,6 @@ export function processLocker(directory: string): Locker {
     request: LockRequest,
   ): Promise<Lock | undefined> => {
     try {
-      if (lock.left) return new ProcessLock(name, local, lock, lock.left as Kept, request)
       const address = await addressFor(name)
       for (;;) {
         const holding = await listen(address)
@@ -93,7 +96,7 @@ export function processLocker(directory: string): Locker {
     },
 
     async begin(name) {
-      const lock = await local.acquire(name)
+      const lock = local.take(name) ?? (await local.acquire(name))
       const { id = '', mark } = sessionOf(name) ?? {}
       const here = await home
       const holding = here?.mark === mark ? here?.hold(id, name) : undefined
@@ -103,13 +106,13 @@ export function processLocker(directory: string): Locker {
 
     async acquire(name, request = {}) {
       const asked = new Asked(request)
-      const lock = await local.acquire(name, asked)
-      return (await hold(name, lock, 'waits', asked)) ?? lock
+      const lock = local.take(name, asked) ?? (await local.acquire(name, asked))
+      return goOn(name, lock, asked) ?? (await hold(name, lock, 'waits', asked)) ?? lock
     },
 
     async tryAcquire(name) {
-      const lock = await local.tryAcquire(name)
-      return lock && hold(name, lock, 'tries', {})
+      const lock = local.take(name)
+      return lock && (goOn(name, lock, {}) ?? hold(name, lock, 'tries', {}))
     },
 
     letGo() {
