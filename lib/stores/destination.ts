@@ -19,13 +19,38 @@ export function isWithin(folder: string, path: string, { relative, sep, isAbsolu
 }
 
 /**
- * The path at which a session's file is to stand.
- *
- * The name's segments were checked before; what is left is what the file system alone knows: links that lead out of
- * the root, short names (`BITS-S~1`) and letter case that lead into the sessions' directory.
+ * The path at which a session's file is to stand, by its name, whose segments were checked before.
+ * @throws {BitsError} `invalid-destination` within the sessions' directory
  */
-async function resolve(fs: FileSystem, directories: Directories, name: string): Promise<string> {
-  return resolveName(fs, directories, name).catch(refuseOdd)
+function pathOf({ root, sessions }: Directories, name: string): string {
+  const path = join(root, ...name.split('/'))
+  if (isBeneath(sessions, path)) throw outside()
+  return path
+}
+
+/** As `isWithin`, for paths without `..`, in any letter case: what one platform takes is to be no surprise on the next. */
+function isBeneath(folder: string, path: string): boolean {
+  const [above, below] = [folder.toLowerCase(), path.toLowerCase()]
+  return below.startsWith(above) && (below.length === above.length || below[above.length] === platform.sep)
+}
+
+/**
+ * Checks the folders above a path for what the file system alone knows: links that lead out of the root, short names
+ * (`BITS-S~1`) and letter case that lead into the sessions' directory.
+ */
+async function checkFolders(fs: FileSystem, directories: Directories, path: string): Promise<void> {
+  const { root, sessions, createFolders } = directories
+  let folder = dirname(path)
+  // Folders that are to be made will stand in the last one that is there.
+  if (createFolders) while (folder !== root && !(await exists(fs, folder))) folder = dirname(folder)
+  const [real, found] = await Promise.all([orAbsent(fs.realpath(folder)), orAbsent(fs.stat(folder))])
+  if (folder === root && !found) return
+  if (real === undefined || !found?.isDirectory()) throw new BitsError('destination-not-found')
+  const inside = isWithin(await fs.realpath(root), real)
+  const hidden = await orAbsent(fs.realpath(sessions))
+  if (!inside || (hidden !== undefined && isWithin(hidden, real))) {
+    throw outside()
+  }
 }
 
 /** The rules for names allow 255 bytes a segment and 2,200 in all; file systems may take fewer, and links go in circles. */
@@ -34,39 +59,18 @@ function refuseOdd(error: unknown): never {
   throw new BitsError('invalid-destination', 'The file system cannot have this name', { cause: error })
 }
 
-async function resolveName(fs: FileSystem, directories: Directories, name: string): Promise<string> {
-  const { root, sessions, createFolders } = directories
-  const path = join(root, ...name.split('/'))
-  // In any letter case, so that what one platform takes is no surprise on the next.
-  if (isWithin(sessions.toLowerCase(), path.toLowerCase())) throw outside()
-  let folder = dirname(path)
-  if (folder === root) return path
-  // Folders that are to be made will stand in the last one that is there.
-  if (createFolders) while (folder !== root && !(await exists(fs, folder))) folder = dirname(folder)
-  const [real, found] = await Promise.all([orAbsent(fs.realpath(folder)), orAbsent(fs.stat(folder))])
-  if (folder === root && !found) return path
-  if (real === undefined || !found?.isDirectory()) throw new BitsError('destination-not-found')
-  const inside = isWithin(await fs.realpath(root), real)
-  const hidden = await orAbsent(fs.realpath(sessions))
-  if (!inside || (hidden !== undefined && isWithin(hidden, real))) {
-    throw outside()
-  }
-  return path
-}
-
 /** Also of a link that leads nowhere: behind that nothing can be made. */
 const exists = async (fs: FileSystem, path: string): Promise<boolean> =>
   (await orAbsent(fs.lstat(path))) !== undefined
 
-/** Makes the folders that a name needs, if they are to be made. Their names are as durable as the file is to be. */
+/** Makes the folders that a name needs. Their names are as durable as the file is to be. */
 async function makeFolders(
   fs: FileSystem,
-  { root, createFolders }: Directories,
+  { root }: Directories,
   path: string,
   durable: boolean,
 ): Promise<void> {
   let folder = dirname(path)
-  if (!createFolders || folder === root) return
   await fs.mkdir(folder, { recursive: true })
   // All of them, for a crash may have left some that were made and not synced.
   while (durable && folder !== root) {
@@ -86,7 +90,8 @@ export async function checkDestination(
   directories: Directories,
   { name, overwrite }: NewSession,
 ): Promise<string> {
-  const path = await resolve(fs, directories, name)
+  const path = pathOf(directories, name)
+  if (dirname(path) !== directories.root) await checkFolders(fs, directories, path).catch(refuseOdd)
   const found = await orAbsent(fs.lstat(path)).catch(refuseOdd)
   const target = found?.isSymbolicLink() ? await orAbsent(fs.stat(path)).catch(refuseOdd) : found
   if (target?.isDirectory()) throw new BitsError('invalid-destination', 'The destination is a directory')
@@ -117,8 +122,11 @@ export async function placeAtDestination(
   part: string,
   { spare, durable, syncNames, beforeCopy }: PlaceOptions,
 ): Promise<void> {
-  const path = await resolve(fs, directories, session.name)
-  await makeFolders(fs, directories, path, durable)
+  const path = pathOf(directories, session.name)
+  if (dirname(path) !== directories.root) {
+    await checkFolders(fs, directories, path).catch(refuseOdd)
+    if (directories.createFolders) await makeFolders(fs, directories, path, durable)
+  }
   const copy = () => strayCopy(directories, session)
   // After a crash it may be in its place already, under this name or that.
   const isPlaced = async () => (await isSameFile(fs, part, path)) || (await isSameFile(fs, copy(), path))
@@ -181,11 +189,13 @@ async function renameOver(fs: FileSystem, source: string, path: string): Promise
 
 /** rename() would replace whatever stands at the path; link() never does. */
 async function putExclusively(fs: FileSystem, source: string, path: string): Promise<void> {
-  await fs.link(source, path).catch((error) => {
+  try {
+    await fs.link(source, path)
+  } catch (error) {
     if (errno(error) === 'EEXIST') throw new BitsError('destination-exists', undefined, { cause: error })
     if (!hasNoLinks(error)) throw error
     throw new Error('Publishing without overwrite needs a file system with hard links', { cause: error })
-  })
+  }
 }
 
 const hasNoLinks = (error: unknown): boolean =>
