@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { sameBoot } from './boot.ts'
 import { byteLength } from './chunks.ts'
-import { FileSession, releaseFiles } from './file-session.ts'
+import { FileSession, type Progress, releaseFiles } from './file-session.ts'
 import { type FileSystem, translate, writeAll } from './file-system.ts'
 import type { AppendOptions, Body, Session } from './store.ts'
 
@@ -97,11 +97,16 @@ class Appending {
     this.#isWrittenThrough = !session.part.file.isOpen && comesInOneWrite(this.#disk, this.#options, count)
     // What is published in a moment is noted with that: until then it tells nothing that the client does not tell again.
     const isNotedLater = this.#isWrittenThrough && this.#options.publishes === true && session.record.isOpen
-    await note(session, this.#options, isNotedLater)
+    const { total, durable } = this.#options
+    if ((session.total === undefined && !isNotedLater) || session.state === 'gone') await note(session, total)
+    // Only where the end is near will there be more to note at once.
+    if (!durable || total > Small) session.record.letGo()
     this.#isEntered = true
     this.#fd = await open(session, this.#isWrittenThrough)
     this.#checkPatience(since)
-    this.#synced = await settle(this.#disk, this.#fd, session)
+    const { facts } = session.record
+    const isSure = sameBoot(facts.boot, this.#disk.boot)
+    this.#synced = isSure ? (facts.synced ?? 0) : await settle(this.#disk, this.#fd, session)
     this.#checkPatience(since)
   }
 
@@ -136,16 +141,9 @@ class Appending {
 }
 
 /** Makes the record say what the first bytes mean. */
-async function note(
-  session: FileSession,
-  { total, durable }: AppendOptions,
-  isNotedLater: boolean,
-): Promise<void> {
-  const { record } = session
-  if (session.total === undefined && !isNotedLater) await record.note({ total })
-  if (session.state === 'gone') await record.note({ accepted: null, synced: 0 })
-  // Only where the end is near will there be more to note at once.
-  if (!durable || total > Small) record.letGo()
+async function note({ record, state, total: known }: FileSession, total: number): Promise<void> {
+  if (known === undefined) await record.note({ total })
+  if (state === 'gone') await record.note({ accepted: null, synced: 0 })
 }
 
 /**
@@ -169,17 +167,21 @@ async function open(session: FileSession, isWrittenThrough: boolean): Promise<nu
 
 /** The session, with all bytes up to `end`. */
 function grown(session: FileSession, total: number, end: number): Session {
-  const now = { received: end, total, progressed: Date.now() }
   // What vanished was accepted, not what came in its place.
-  if (session.state === 'gone') return new FileSession(session, { ...now, state: 'receiving' }, session)
-  const { state, acceptance } = session
-  return new FileSession(session, { ...now, state, ...(acceptance && { acceptance }) }, session)
+  const isAnew = session.state === 'gone'
+  const now: Progress = {
+    state: isAnew ? 'receiving' : session.state,
+    received: end,
+    total,
+    progressed: Date.now(),
+    acceptance: isAnew ? undefined : session.acceptance,
+    refusal: undefined,
+  }
+  return new FileSession(session, now, session)
 }
 
 /** Cuts off what was written under an earlier boot, or whose sync failed. Resolves to what is surely there. */
 async function settle({ fs, boot }: Disk, fd: number, { received, record }: FileSession): Promise<number> {
-  const { synced = 0 } = record.facts
-  if (sameBoot(record.facts.boot, boot)) return synced
   await fs.ftruncate(fd, received)
   await record.note({ boot, synced: received })
   return received

@@ -3,8 +3,12 @@ import type { Record } from './record.ts'
 import type { ReplyFile } from './reply-file.ts'
 import type { Acceptance, NewSession, Session, SessionState } from './store.ts'
 
-/** What of a session changes. */
-export type Progress = Pick<Session, 'state' | 'received' | 'total' | 'progressed' | 'acceptance' | 'refusal'>
+/** What of a session changes. All of it is there, so that V8 has one hidden class for it. */
+export interface Progress extends Pick<Session, 'state' | 'received' | 'progressed'> {
+  readonly total: number | undefined
+  readonly acceptance: Acceptance | undefined
+  readonly refusal: string | undefined
+}
 
 /** Where a session is kept. */
 export interface SessionFiles {

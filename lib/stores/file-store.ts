@@ -51,7 +51,14 @@ export class FileStore implements Store {
         await makeDirectory(this.#fs, sessions, { durable, mode: 0o700 })
         return begin()
       })
-      const now = { state: 'receiving', received: 0, progressed: session.created } as const
+      const now: Progress = {
+        state: 'receiving',
+        received: 0,
+        total: undefined,
+        progressed: session.created,
+        acceptance: undefined,
+        refusal: undefined,
+      }
       return new FileSession(session, now, this.#filesOf(record, { isNew: true }))
     } catch (error) {
       throw translate(error)
@@ -80,10 +87,10 @@ export class FileStore implements Store {
     const now: Progress = {
       state: stateOf(facts, found && sure),
       received: isSettled(facts) ? (facts.total ?? 0) : sure,
+      total,
       progressed: progressed.mtimeMs,
-      ...(total !== undefined && { total }),
-      ...(facts.accepted && { acceptance: facts.accepted }),
-      ...(facts.refused !== undefined && { refusal: facts.refused }),
+      acceptance: facts.accepted ?? undefined,
+      refusal: facts.refused,
     }
     return new FileSession(session, now, this.#filesOf(record, { isNew: false }))
   }

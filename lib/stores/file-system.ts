@@ -45,19 +45,28 @@ export interface FileSystem {
   boot(): string
 }
 
-const writev = promisify(fs.writev)
-const write = promisify(fs.write) as (fd: number, bytes: Uint8Array) => Promise<{ bytesWritten: number }>
+/** Writes all bytes where the descriptor stands. */
+const write = (fd: number, bytes: Uint8Array): Promise<void> =>
+  new Promise((resolve, reject) => {
+    fs.write(fd, bytes, (error, written) => {
+      if (error) reject(error)
+      else if (written === bytes.length) resolve()
+      // A disk that is almost full takes a part, and says why only when it is asked for the rest.
+      else resolve(write(fd, bytes.subarray(written)))
+    })
+  })
 
 export const nodeFileSystem: FileSystem = {
   open: promisify(fs.open),
   close: promisify(fs.close),
-  writev: async (fd, buffers, position) => (await writev(fd, buffers, position)).bytesWritten,
-  write: async (fd, text) => {
-    // A disk that is almost full takes a part, and says why only when it is asked for the rest.
-    for (let rest: Uint8Array = Buffer.from(text); rest.length > 0; ) {
-      rest = rest.subarray((await write(fd, rest)).bytesWritten)
-    }
-  },
+  writev: (fd, buffers, position) =>
+    new Promise((resolve, reject) => {
+      fs.writev(fd, buffers, position, (error, written) => {
+        if (error) reject(error)
+        else resolve(written)
+      })
+    }),
+  write: (fd, text) => write(fd, Buffer.from(text)),
   fdatasync: promisify(fs.fdatasync),
   fsync: promisify(fs.fsync),
   futimes: promisify(fs.futimes),
@@ -82,13 +91,10 @@ export const errno = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 
 /** Resolves to undefined where the file, or the folder above it, is not there. */
-export async function orAbsent<T>(result: Promise<T>): Promise<T | undefined> {
-  try {
-    return await result
-  } catch (error) {
-    if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return undefined
-    throw error
-  }
+export const orAbsent = <T>(result: Promise<T>): Promise<T | undefined> => result.catch(ifAbsent)
+
+function ifAbsent(error: unknown): undefined {
+  if (errno(error) !== 'ENOENT' && errno(error) !== 'ENOTDIR') throw error
 }
 
 /** Opens, uses and closes a file, whatever happens in between. */

@@ -57,8 +57,8 @@ export class Part {
     await this.#record.note({ synced: end }, true)
   }
 
-  async remove(): Promise<void> {
+  remove(): Promise<void> {
     this.file.letGo()
-    await orAbsent(this.#fs.unlink(this.file.path))
+    return orAbsent(this.#fs.unlink(this.file.path))
   }
 }

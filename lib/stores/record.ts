@@ -62,12 +62,12 @@ export class Record {
     facts: Beginning,
   ): Promise<Record> {
     const file = new OpenFile(fs, directory, session.id, 'json')
-    await file
-      .use('ax', (fd) => fs.write(fd, textOf(session, facts)))
-      .catch(async (error) => {
-        if (errno(error) !== 'EEXIST') await orAbsent(fs.unlink(file.path)).catch(() => {})
-        throw error
-      })
+    try {
+      await file.use('ax', (fd) => fs.write(fd, textOf(session, facts)))
+    } catch (error) {
+      if (errno(error) !== 'EEXIST') await orAbsent(fs.unlink(file.path)).catch(() => {})
+      throw error
+    }
     return new Record(fs, file, { session, facts, count: 1 })
   }
 
@@ -127,9 +127,9 @@ export class Record {
     this.#file.letGo()
   }
 
-  async remove(): Promise<void> {
+  remove(): Promise<void> {
     this.letGo()
-    await orAbsent(this.#fs.unlink(this.#file.path))
+    return orAbsent(this.#fs.unlink(this.#file.path))
   }
 }
 
