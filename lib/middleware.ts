@@ -11,7 +11,7 @@ import type { Ack } from './protocol/ack.ts'
 import { asBitsError, BitsError, isFault } from './protocol/errors.ts'
 import { field, MaxSessionId, SessionIdHeader } from './protocol/headers.ts'
 import { decodePath } from './protocol/name.ts'
-import { announcesBody, type Packet, packetType, readPacket } from './protocol/packet.ts'
+import { announcesBody, packetType, readPacket } from './protocol/packet.ts'
 import { readReplyTarget } from './protocol/reply-url.ts'
 import { isReplyRequest, refuseReply } from './reply/request.ts'
 import { serveReply } from './reply/serve.ts'
@@ -156,10 +156,17 @@ class Receiver<Caller extends MountedRequest> {
       let ack: Ack
       // Here, and in few functions else, it is waited for the client's bytes: each takes half a kilobyte.
       try {
-        const packet = await this.#admit(exchange)
-        ack =
-          packet.type === 'Ping' ? { status: 200 } : await this.sessions.answer(packet, exchange, exchange)
+        this.#checkOpen()
+        const packet = readPacket(caller.headers)
+        const asked = authorize(this.#settings, caller, packet)
+        const owner = asked && (await asked)
+        if (packet.type === 'Ping') ack = { status: 200 }
+        else {
+          exchange.identify(packet, owner)
+          ack = await this.sessions.answer(packet, exchange, exchange)
+        }
       } catch (error) {
+        if (isOverfull(caller, error)) await drainControlBody(caller, this.#settings.idleTimeout)
         ack = this.#refuse(caller, error)
       }
       exchange.end()
@@ -173,15 +180,10 @@ class Receiver<Caller extends MountedRequest> {
     this.#active.delete(work)
   }
 
-  /** The packet, from somebody who may send it. */
-  async #admit(exchange: Exchange<Caller>): Promise<Packet> {
+  /** @throws {BitsError} if no packets are taken at the moment */
+  #checkOpen(): void {
     if (this.#stopping) throw new BitsError('stopping')
     if (!this.#isEnabled()) throw new BitsError('uploads-disabled')
-    const { caller } = exchange
-    const packet = await this.#read(caller)
-    const owner = await authorize(this.#settings, caller, packet)
-    if (packet.type !== 'Ping') exchange.identify(packet, owner)
-    return packet
   }
 
   #isEnabled(): boolean {
@@ -189,18 +191,6 @@ class Receiver<Caller extends MountedRequest> {
       return this.#settings.enabled()
     } catch (error) {
       throw asBitsError(error, 'hook-failed')
-    }
-  }
-
-  async #read(request: Caller): Promise<Packet> {
-    try {
-      return readPacket(request.headers)
-    } catch (error) {
-      // The body of a packet that should have none is read away, so that the connection stays usable.
-      if (packetType(request.headers) !== 'Fragment' && announcesBody(request.headers)) {
-        await drainControlBody(request, this.#settings.idleTimeout)
-      }
-      throw error
     }
   }
 
@@ -216,6 +206,13 @@ class Receiver<Caller extends MountedRequest> {
     this.sessions.reports.tell(isFault(error) ? 'failed' : 'refused', report)
   }
 }
+
+/** Whether a packet was refused that should have no body, and has one: that is read away, so that its connection stays usable. */
+const isOverfull = ({ headers }: IncomingMessage, error: unknown): boolean =>
+  error instanceof BitsError &&
+  error.code === 'invalid-packet' &&
+  packetType(headers) !== 'Fragment' &&
+  announcesBody(headers)
 
 function sessionIdOf({ headers }: IncomingMessage): string | undefined {
   const id = field(headers, SessionIdHeader)

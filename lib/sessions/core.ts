@@ -110,8 +110,10 @@ export async function begin<Caller>(
   try {
     const begun = await store.create(session, client)
     const kept = new Kept(store, begun)
-    if (lock) await letGo(kept.hold(lock), begun)
-    else kept.drop()
+    if (lock) {
+      const over = letGo(kept.hold(lock), begun)
+      if (over) await over
+    } else kept.drop()
     return begun
   } catch (error) {
     await lock?.release()
@@ -123,16 +125,17 @@ export async function begin<Caller>(
  * Lets a session go.
  * @param session as it is now, for the next packet; left out if there is none any more, or the store is to be asked how it is
  */
-export async function letGo(kept: Kept, session?: Session): Promise<void> {
+export function letGo(kept: Kept, session?: Session): Promise<void> | undefined {
   const lock = kept.letGo()
-  if (!lock) return
+  if (!lock) return undefined
   if (session && lock.leave && kept.canStay) {
     kept.session = session
-    return lock.leave(kept)
+    lock.leave(kept)
+    return undefined
   }
   // What was left is dropped with its lock.
   if (kept !== lock.left) kept.drop()
-  await lock.release()
+  return lock.release()
 }
 
 /** Forgets a session, in the store and in the count. */

@@ -29,9 +29,12 @@ export async function createSession<Caller>(
     owner,
   }
   const { id } = upload
-  await admit(core, { id, ...(owner !== undefined && { owner }) })
+  const counted = { id, ...(owner !== undefined && { owner }) }
+  const counting = admit(core, counted)
+  if (counting) await counting
   try {
-    const session = decide(settings, upload, await ask(settings.onCreate, upload, client.caller))
+    const { onCreate } = settings
+    const session = decide(settings, upload, onCreate ? await ask(onCreate, upload, client.caller) : {})
     const begun = await begin(core, session, client)
     census.begun({ id })
     reports.tellOf('created', begun)
@@ -46,25 +49,28 @@ export async function createSession<Caller>(
  * Nobody is refused for sessions that were ended meanwhile by another process.
  * @throws {BitsError} `too-many-sessions`
  */
-async function admit<Caller>(
+function admit<Caller>(
   { settings, census, recount }: Core<Caller>,
   session: Pick<NewSession, 'id' | 'owner'>,
-): Promise<void> {
+): Promise<void> | undefined {
   try {
     census.admit(session, settings)
+    return undefined
   } catch (error) {
-    if (!(await recount())) throw error
-    census.admit(session, settings)
+    return recount().then((isCounted) => {
+      if (!isCounted) throw error
+      census.admit(session, settings)
+    })
   }
 }
 
 async function ask<Caller>(
-  onCreate: Core<Caller>['settings']['onCreate'],
+  onCreate: NonNullable<Core<Caller>['settings']['onCreate']>,
   upload: NewUpload,
   caller: Caller,
 ): Promise<CreateDecision> {
   try {
-    return (await onCreate?.(upload, caller)) ?? {}
+    return (await onCreate(upload, caller)) ?? {}
   } catch (error) {
     throw asBitsError(error, 'hook-failed')
   }

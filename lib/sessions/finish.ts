@@ -23,7 +23,8 @@ export async function closeSession<Caller>(
     if (session.state === 'gone') throw new BitsError('entity-gone')
     return { status: 200 }
   } finally {
-    await letGo(kept)
+    const over = letGo(kept)
+    if (over) await over
   }
 }
 
@@ -41,6 +42,7 @@ export async function cancelSession<Caller>(
     core.reports.tellOf('cancelled', kept.session)
     return { status: 200 }
   } finally {
-    await letGo(kept)
+    const over = letGo(kept)
+    if (over) await over
   }
 }

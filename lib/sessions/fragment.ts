@@ -47,7 +47,8 @@ export async function receiveFragment<Caller>(
   } catch (error) {
     throw await withTruth(core, kept.session, range, error)
   } finally {
-    await letGo(kept, left)
+    const over = letGo(kept, left)
+    if (over) await over
   }
 }
 
