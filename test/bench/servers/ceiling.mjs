@@ -8,11 +8,13 @@
 import { close, open, writev } from 'node:fs'
 import { putApp } from './put.mjs'
 import { serve } from './serve.mjs'
+import { shareShapes } from './shapes.mjs'
 
 const Batch = 1024 * 1024
 /** @type {Map<string, number>} */
 const files = new Map()
 
+shareShapes()
 serve(
   putApp((request, { path, first, last, total }, answer, fail) => {
     /** @type {Buffer[]} */
