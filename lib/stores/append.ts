@@ -93,8 +93,9 @@ class Appending {
   async #enter(count: number): Promise<void> {
     const session = this.#session
     const since = performance.now()
+    const isKept = session.part.file.isOpen
     // What is open was opened without it.
-    this.#isWrittenThrough = !session.part.file.isOpen && comesInOneWrite(this.#disk, this.#options, count)
+    this.#isWrittenThrough = !isKept && comesInOneWrite(this.#disk, this.#options, count)
     // What is published in a moment is noted with that: until then it tells nothing that the client does not tell again.
     const isNotedLater = this.#isWrittenThrough && this.#options.publishes === true && session.record.isOpen
     const { total, durable } = this.#options
@@ -103,6 +104,7 @@ class Appending {
     if (!durable || total > Small) session.record.letGo()
     this.#isEntered = true
     this.#fd = await open(session, this.#isWrittenThrough)
+    if (isKept) await session.part.check(this.#fd, session.received)
     this.#checkPatience(since)
     const { facts } = session.record
     const isSure = sameBoot(facts.boot, this.#disk.boot)
@@ -153,16 +155,13 @@ async function note({ record, state, total: known }: FileSession, total: number)
 const comesInOneWrite = ({ durability }: Disk, { total, durable }: AppendOptions, count: number): boolean =>
   durable && durability === 'file' && count > 0 && count === total && process.platform === 'linux'
 
-async function open(session: FileSession, isWrittenThrough: boolean): Promise<number> {
+function open(session: FileSession, isWrittenThrough: boolean): Promise<number> {
   const { part } = session
   // Made by the first append only: if it is gone later, the session was removed, and must not come back.
   const begins = (session.total === undefined && session.received === 0) || session.state === 'gone'
-  const isKept = part.file.isOpen
-  const fd = await part.file.enter(
+  return part.file.enter(
     constants.O_WRONLY | (begins ? constants.O_CREAT : 0) | (isWrittenThrough ? constants.O_DSYNC : 0),
   )
-  if (isKept) await part.check(fd, session.received)
-  return fd
 }
 
 /** The session, with all bytes up to `end`. */

@@ -97,16 +97,21 @@ export class Record {
     this.#count += 1
   }
 
-  async #append(facts: Facts, durable: boolean): Promise<void> {
-    await this.#file.use(constants.O_WRONLY | constants.O_APPEND, async (fd) => {
-      await this.#fs.write(fd, lineOf(facts))
-      if (!durable) return
-      await this.#fs.fdatasync(fd).catch(async (error) => {
-        // Else it would be read as a fact that is durable, and the next sync may say that all is well.
-        await this.#fs.write(fd, lineOf({ undone: true })).catch(() => {})
-        throw error
-      })
+  #append(facts: Facts, durable: boolean): Promise<void> {
+    return this.#file.use(constants.O_WRONLY | constants.O_APPEND, (fd) => {
+      const written = this.#fs.write(fd, lineOf(facts))
+      return durable ? written.then(() => this.#sync(fd)) : written
     })
+  }
+
+  async #sync(fd: number): Promise<void> {
+    try {
+      await this.#fs.fdatasync(fd)
+    } catch (error) {
+      // Else it would be read as a fact that is durable, and the next sync may say that all is well.
+      await this.#fs.write(fd, lineOf({ undone: true })).catch(() => {})
+      throw error
+    }
   }
 
   /** Writes all facts as one, in the place of the others: durably, and at no moment are they not there. */

@@ -53,7 +53,7 @@ export class ReplyFile {
   }
 
   /** Also where none was accepted: an earlier try may have left one. */
-  async remove(): Promise<void> {
-    if (this.#mayStand) await orAbsent(this.#fs.unlink(this.#path))
+  remove(): Promise<void> | undefined {
+    return this.#mayStand ? orAbsent(this.#fs.unlink(this.#path)) : undefined
   }
 }
