@@ -130,7 +130,8 @@ class Receiver<Caller extends MountedRequest> {
     if (this.#stopping) throw new BitsError('stopping')
     const { id, folder } = readReplyTarget(targetOf(request)) ?? {}
     if (id === undefined || folder === undefined) throw new BitsError('session-not-found')
-    const owner = await authorize(this.#settings, request, { type: 'Get-Reply', sessionId: id })
+    const { authorize: hook } = this.#settings
+    const owner = hook && (await authorize(hook, request, { type: 'Get-Reply', sessionId: id }))
     const reply = await this.sessions.reply(id, owner, decodePath(folder))
     serveReply(request, response, reply, id)
   }
@@ -158,8 +159,8 @@ class Receiver<Caller extends MountedRequest> {
       try {
         this.#checkOpen()
         const packet = readPacket(caller.headers)
-        const asked = authorize(this.#settings, caller, packet)
-        const owner = asked && (await asked)
+        const { authorize: hook } = this.#settings
+        const owner = hook && (await authorize(hook, caller, packet))
         if (packet.type === 'Ping') ack = { status: 200 }
         else {
           exchange.identify(packet, owner)

@@ -22,7 +22,7 @@ export function urlOf(request: MountedRequest): string {
   return `${scheme}://${isHost(host) ? host : 'localhost'}${path}`
 }
 
-/** The host that was found to be one last: most often it is one for all, and to parse it takes as long as to lock a session. */
+/** The host that was found to be one last: most often all packets name the same. */
 let lastHost: string | undefined
 
 /** Whatever stands in the field would else be a part of the path to whoever takes the URL apart. */

@@ -7,20 +7,14 @@ import type { Hooks } from './hooks.ts'
  * @returns the owner's name; undefined for anybody
  * @throws {BitsError} what the hook threw, `access-denied` if it said no, `hook-failed` for an answer that is none
  */
-export const authorize = <Caller>(
-  { authorize }: Hooks<Caller>,
-  caller: Caller,
-  packet: Packet | ReplyRequest,
-): Promise<string | undefined> | undefined => authorize && ask(authorize, caller, packet)
-
-async function ask<Caller>(
-  authorize: NonNullable<Hooks<Caller>['authorize']>,
+export async function authorize<Caller>(
+  hook: NonNullable<Hooks<Caller>['authorize']>,
   caller: Caller,
   packet: Packet | ReplyRequest,
 ): Promise<string | undefined> {
   let owner: unknown
   try {
-    owner = await authorize(caller, packet)
+    owner = await hook(caller, packet)
   } catch (error) {
     throw asBitsError(error, 'hook-failed')
   }

@@ -110,10 +110,8 @@ export async function begin<Caller>(
   try {
     const begun = await store.create(session, client)
     const kept = new Kept(store, begun)
-    if (lock) {
-      const over = letGo(kept.hold(lock), begun)
-      if (over) await over
-    } else kept.drop()
+    if (lock) await letGo(kept.hold(lock), begun)
+    else kept.drop()
     return begun
   } catch (error) {
     await lock?.release()
@@ -124,6 +122,7 @@ export async function begin<Caller>(
 /**
  * Lets a session go.
  * @param session as it is now, for the next packet; left out if there is none any more, or the store is to be asked how it is
+ * @returns what is to be waited for before others can have it, if anything
  */
 export function letGo(kept: Kept, session?: Session): Promise<void> | undefined {
   const lock = kept.letGo()

@@ -29,9 +29,7 @@ export async function createSession<Caller>(
     owner,
   }
   const { id } = upload
-  const counted = { id, ...(owner !== undefined && { owner }) }
-  const counting = admit(core, counted)
-  if (counting) await counting
+  await admit(core, { id, ...(owner !== undefined && { owner }) })
   try {
     const { onCreate } = settings
     const session = decide(settings, upload, onCreate ? await ask(onCreate, upload, client.caller) : {})
@@ -49,18 +47,15 @@ export async function createSession<Caller>(
  * Nobody is refused for sessions that were ended meanwhile by another process.
  * @throws {BitsError} `too-many-sessions`
  */
-function admit<Caller>(
+async function admit<Caller>(
   { settings, census, recount }: Core<Caller>,
   session: Pick<NewSession, 'id' | 'owner'>,
-): Promise<void> | undefined {
+): Promise<void> {
   try {
     census.admit(session, settings)
-    return undefined
   } catch (error) {
-    return recount().then((isCounted) => {
-      if (!isCounted) throw error
-      census.admit(session, settings)
-    })
+    if (!(await recount())) throw error
+    census.admit(session, settings)
   }
 }
 

@@ -23,8 +23,7 @@ export async function closeSession<Caller>(
     if (session.state === 'gone') throw new BitsError('entity-gone')
     return { status: 200 }
   } finally {
-    const over = letGo(kept)
-    if (over) await over
+    await letGo(kept)
   }
 }
 
@@ -42,7 +41,6 @@ export async function cancelSession<Caller>(
     core.reports.tellOf('cancelled', kept.session)
     return { status: 200 }
   } finally {
-    const over = letGo(kept)
-    if (over) await over
+    await letGo(kept)
   }
 }
