@@ -167,9 +167,11 @@ class Receiver<Caller extends MountedRequest> {
           ack = await this.sessions.answer(packet, exchange, exchange)
         }
       } catch (error) {
-        if (isOverfull(caller, error)) await drainControlBody(caller, this.#settings.idleTimeout)
+        if (hasUnwantedBody(caller, error)) await drainControlBody(caller, this.#settings.idleTimeout)
         ack = this.#refuse(caller, error)
       }
+      // What came in one piece with the head is parsed before this goes on: most often the packet is complete then.
+      if (!caller.complete) await undefined
       exchange.end()
       // What is echoed must be what the client wrote ([MC-BUP] 2.2.1.2).
       sendAck(caller, response, ack, ack.sessionId ?? sessionIdOf(caller), this.#settings.idleTimeout)
@@ -208,8 +210,8 @@ class Receiver<Caller extends MountedRequest> {
   }
 }
 
-/** Whether a packet was refused that should have no body, and has one: that is read away, so that its connection stays usable. */
-const isOverfull = ({ headers }: IncomingMessage, error: unknown): boolean =>
+/** Whether an invalid packet has a body that none of its type may have: it is read away, so that the connection stays usable. */
+const hasUnwantedBody = ({ headers }: IncomingMessage, error: unknown): boolean =>
   error instanceof BitsError &&
   error.code === 'invalid-packet' &&
   packetType(headers) !== 'Fragment' &&

@@ -145,3 +145,23 @@ it('tells of each fragment that it took, and not of one whose Ack was lost behin
   expect(received).toEqual([3, 3, 5])
   await client.close()
 })
+
+it.each([
+  ['a Ping', {}, 'Ping', 200],
+  ['a packet that is none', {}, 'Pong', 400],
+  ['who comes while uploads are switched off', { enabled: false }, 'Ping', 501],
+])('answers %s when the whole of it was read, though nothing is asked', async (_, options, type, status) => {
+  const upload = bitsUpload({ store: memoryStore(), ...options })
+  let wasComplete: boolean | undefined
+  const url = await serve((request, response) => {
+    const { writeHead } = response
+    response.writeHead = (...head: unknown[]) => {
+      wasComplete = request.complete
+      return Reflect.apply(writeHead, response, head)
+    }
+    upload(request, response, () => {})
+  })
+  const answer = await send(new URL('upload/a.bin', url), type)
+  expect(answer.status).toBe(status)
+  expect(wasComplete).toBe(true)
+})
