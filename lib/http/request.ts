@@ -22,7 +22,7 @@ export function urlOf(request: MountedRequest): string {
   return `${scheme}://${isHost(host) ? host : 'localhost'}${path}`
 }
 
-/** The host that was found to be one last: most often all packets name the same. */
+/** The last host that was found valid: most often all packets name the same one. */
 let lastHost: string | undefined
 
 /** Whatever stands in the field would else be a part of the path to whoever takes the URL apart. */

@@ -9,7 +9,7 @@ export interface MemoryLock extends Lock {
 export interface MemoryLocker extends Locker {
   acquire(id: string, request?: LockRequest): Promise<MemoryLock>
   tryAcquire(id: string): Promise<MemoryLock | undefined>
-  /** As `tryAcquire`, at once; `request` is of the one who gets it. */
+  /** As `tryAcquire`, but without a promise. `request` says how its holder is told. */
   take(id: string, request?: LockRequest): MemoryLock | undefined
   letGo(): void
   /** Drops what was left with a session, if nobody holds it. */

@@ -99,7 +99,8 @@ class Appending {
     // What is published in a moment is noted with that: until then it tells nothing that the client does not tell again.
     const isNotedLater = this.#isWrittenThrough && this.#options.publishes === true && session.record.isOpen
     const { total, durable } = this.#options
-    if ((session.total === undefined && !isNotedLater) || session.state === 'gone') await note(session, total)
+    if (session.total === undefined && !isNotedLater) await session.record.note({ total })
+    if (session.state === 'gone') await session.record.note({ accepted: null, synced: 0 })
     // Only where the end is near will there be more to note at once.
     if (!durable || total > Small) session.record.letGo()
     this.#isEntered = true
@@ -140,12 +141,6 @@ class Appending {
       throw error
     }
   }
-}
-
-/** Makes the record say what the first bytes mean. */
-async function note({ record, state, total: known }: FileSession, total: number): Promise<void> {
-  if (known === undefined) await record.note({ total })
-  if (state === 'gone') await record.note({ accepted: null, synced: 0 })
 }
 
 /**

@@ -28,7 +28,10 @@ function pathOf({ root, sessions }: Directories, name: string): string {
   return path
 }
 
-/** As `isWithin`, for paths without `..`, in any letter case: what one platform takes is to be no surprise on the next. */
+/**
+ * As `isWithin`, for a folder that is no root, and paths without `..`; in any letter case, so that what one platform takes is
+ * no surprise on the next.
+ */
 function isBeneath(folder: string, path: string): boolean {
   const [above, below] = [folder.toLowerCase(), path.toLowerCase()]
   return below.startsWith(above) && (below.length === above.length || below[above.length] === platform.sep)
