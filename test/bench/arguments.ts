@@ -22,7 +22,7 @@ export interface Arguments {
 export const usage = `npm run bench -- [--quick] [--json FILE] [--markdown FILE] [--node PATH] [--rounds N] [--time MS]
                  [--profile DIR] [FILTER...]
 
-  --quick          the most telling cases, briefly: about two minutes; all of them take about 45
+  --quick          the most telling cases, briefly: about two minutes; all of them take about 50
   --json FILE      writes all figures
   --markdown FILE  writes the tables that the README has
   --node PATH      the Node that servers run on; default: this one
