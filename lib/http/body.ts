@@ -37,6 +37,8 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   #given: Buffer[] = []
   /** Whether nobody else gets the chunks, and may keep them. */
   #isOurs = true
+  /** Whether its bytes were taken without listening for them. */
+  #isTaken = false
   #ended = false
   #error: Error | undefined
   /** Whether what has come is given when this turn of the event loop is over. */
@@ -61,19 +63,10 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   }
 
   [Symbol.asyncIterator](): this {
-    const request = this.#request
     if (this.#ended) return this
-    if (request.readableDidRead) this.#fail(readBefore())
-    else if (request.readableEnded) this.#onEnd()
-    else if (request.destroyed) this.#onClose()
-    else {
-      this.#timer = setTimeout(onIdle, this.#idleTimeout, this).unref()
-      request
-        .on('data', this.#onData)
-        .on('end', this.#onEnd)
-        .on('error', this.#onClose)
-        .on('close', this.#onClose)
-    }
+    if (this.#request.readableDidRead) this.#fail(readBefore())
+    else if (this.#isHere) this.#takeWhole()
+    else this.#listen()
     return this
   }
 
@@ -81,10 +74,11 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     if (this.#isOurs) giveBack(this.#given)
     // Who waits for the next batch in a loop still holds the one before, for hours perhaps.
     this.#given.length = 0
+    if (this.#isTaken) this.#endTaken()
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-      if (this.#ended || this.#isFull) {
+      if (this.#ended || this.#isFull || this.#isTaken) {
         this.#give()
         return
       }
@@ -107,8 +101,44 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     return this.#size >= HighWater
   }
 
+  /** Whether all bytes are here, as those of small bodies are that came in one piece with their head. */
+  get #isHere(): boolean {
+    const { readableLength, readableFlowing, destroyed } = this.#request
+    return readableLength > 0 && readableLength === this.#left && !readableFlowing && !destroyed
+  }
+
+  /** Then there is nothing to listen for, but perhaps the body's end. */
+  #takeWhole(): void {
+    if (!isOnlyOurs(this.#request, 0)) this.#isOurs = false
+    this.#keep(this.#request.read())
+    this.#left = 0
+    this.#isTaken = true
+  }
+
+  /** Behind the bytes: chunked, the body may be longer than it should be. */
+  #endTaken(): void {
+    if (this.#size > 0 || this.#ended) return
+    this.#isTaken = false
+    if (this.#request.complete) this.#finish()
+    else this.#listen()
+  }
+
+  #listen(): void {
+    const request = this.#request
+    if (request.readableEnded) this.#onEnd()
+    else if (request.destroyed) this.#onClose()
+    else {
+      this.#timer = setTimeout(onIdle, this.#idleTimeout, this).unref()
+      request
+        .on('data', this.#onData)
+        .on('end', this.#onEnd)
+        .on('error', this.#onClose)
+        .on('close', this.#onClose)
+    }
+  }
+
   readonly #onData = (chunk: Buffer): void => {
-    if (!isOnlyOurs(this.#request)) this.#isOurs = false
+    if (!isOnlyOurs(this.#request, 1)) this.#isOurs = false
     this.#left -= chunk.length
     if (this.#left < 0) {
       // Only a chunked body can: where there is a Content-Length, Node holds it to it.
@@ -208,10 +238,12 @@ const onTurn = (body: IncomingBody): void => body.turned()
 /**
  * Whether a chunk of a body is Node's parser's own, which is whose memory we know, and comes to nobody but us: a meter or
  * a checksum in front of us may keep what it gets.
+ * @param ours how many of the listeners are ours
  */
 const isOnlyOurs = (
   request: IncomingMessage & { socket: { parser?: { incoming?: unknown } | null } },
-): boolean => request.socket.parser?.incoming === request && request.listenerCount('data') === 1
+  ours: number,
+): boolean => request.socket.parser?.incoming === request && request.listenerCount('data') === ours
 
 /**
  * Bytes that somebody read before us cannot be had twice, and waiting for them would be waiting for ever. A 500, so

@@ -110,6 +110,64 @@ describe('IncomingBody', () => {
     expect(await batches.promise).toEqual(['abc,def', 'ghi,j'])
   })
 
+  it('takes a body that came with its head at once, and sets no listener', async () => {
+    const seen = withResolvers<unknown>()
+    const url = await serve(async (request, response) => {
+      // Behind the packet's last byte, as far as the parser goes.
+      await undefined
+      const before = countListeners(request)
+      const body = new IncomingBody(request, { length: 6, idleTimeout: 10_000 })
+        .read()
+        [Symbol.asyncIterator]()
+      const first = body.next()
+      const listeners = countListeners(request) - before
+      const batch = String((await first).value)
+      const { done } = await body.next()
+      const again = new IncomingBody(request, { length: 6, idleTimeout: 10_000 })
+        .read()
+        [Symbol.asyncIterator]()
+      const error = await again.next().catch((thrown) => thrown)
+      seen.resolve({ listeners, batch, done, code: error.code })
+      response.end()
+    })
+    const socket = connect(Number(url.port), '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabcdef')
+    expect(await seen.promise).toEqual({ listeners: 0, batch: 'abcdef', done: true, code: 'store-failed' })
+  })
+
+  it('refuses what comes behind bytes that it took at once', async () => {
+    const { url, read } = await reader({ length: 5, idleTimeout: 10_000 })
+    const socket = connect(Number(url.port), '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    socket.write(
+      'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n1\r\nf\r\n0\r\n\r\n',
+    )
+    const { bytes, error, listeners } = await read
+    expect(bytes.toString()).toBe('abcde')
+    expect(error).toMatchObject({ code: 'invalid-packet' })
+    expect(listeners).toBe(0)
+  })
+
+  it('gives bytes that it took at once before the reason why it was interrupted', async () => {
+    const seen = withResolvers<unknown>()
+    const url = await serve(async (request, response) => {
+      await undefined
+      const before = countListeners(request)
+      const whole = new IncomingBody(request, { length: 6, idleTimeout: 10_000 })
+      const body = whole.read()[Symbol.asyncIterator]()
+      whole.interrupt(new Error('enough'))
+      const batch = String((await body.next()).value)
+      const { message } = await body.next().catch((thrown) => thrown)
+      seen.resolve({ batch, message, listeners: countListeners(request) - before })
+      response.end()
+    })
+    const socket = connect(Number(url.port), '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabcdef')
+    expect(await seen.promise).toEqual({ batch: 'abcdef', message: 'enough', listeners: 0 })
+  })
+
   it('gives what came before the connection broke, then says so', async () => {
     const { url, read } = await reader({ length: 1000, idleTimeout: 10_000 })
     const socket = connect(Number(url.port), '127.0.0.1')
