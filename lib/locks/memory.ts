@@ -105,6 +105,9 @@ class Held {
   }
 }
 
+/** One for all: a promise of its own for each lock tells no more. */
+const released = Promise.resolve()
+
 class HeldLock implements MemoryLock {
   readonly left: Leaving | undefined
   #held: Held | undefined
@@ -114,8 +117,9 @@ class HeldLock implements MemoryLock {
     this.left = left
   }
 
-  async release(): Promise<void> {
+  release(): Promise<void> {
     this.#end(undefined)
+    return released
   }
 
   leave(leaving: Leaving): void {

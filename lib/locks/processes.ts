@@ -146,11 +146,12 @@ class ProcessLock implements Lock {
     if (holding.isWanted) request.onWanted?.()
   }
 
-  async release(): Promise<void> {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.#kept.drop()
-    await this.#lock.release()
+  release(): Promise<void> {
+    if (!this.#isOver) {
+      this.#isOver = true
+      this.#kept.drop()
+    }
+    return this.#lock.release()
   }
 
   leave(leaving: Leaving): void {

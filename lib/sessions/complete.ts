@@ -25,10 +25,12 @@ export async function completeUpload<Caller>(
   if (session.state === 'refused') throw refusal(session.refusal)
   const { acceptance = plain } = session
   if (session.state === 'published') return decided(session, { acceptance, state: 'published' })
-  const { commitOn } = core.settings
   const accepted =
-    session.acceptance ?? (await accept(core, session, await askApplication(core, client, session)))
-  const isPublished = accepted.publish && commitOn === 'last-fragment'
+    session.acceptance ??
+    (publishesAtOnce(core.settings)
+      ? plain
+      : await accept(core, session, await askApplication(core, client, session)))
+  const isPublished = accepted.publish && core.settings.commitOn === 'last-fragment'
   if (isPublished) await publish(core, session)
   return decided(session, { acceptance: accepted, state: isPublished ? 'published' : 'accepted' })
 }

@@ -1,4 +1,4 @@
-import type { Locker, LockRequest } from '../locks/locker.ts'
+import type { Lock, Locker, LockRequest } from '../locks/locker.ts'
 import { lockName } from '../locks/name.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/guid.ts'
@@ -104,9 +104,12 @@ export async function begin<Caller>(
 ): Promise<Session> {
   const { store } = settings
   const name = lockName(session)
-  const lock = store.release
-    ? await (locker.begin?.(name) ?? locker.tryAcquire(name)).catch(() => undefined)
-    : undefined
+  let lock: Lock | undefined
+  try {
+    if (store.release) lock = await (locker.begin?.(name) ?? locker.tryAcquire(name))
+  } catch {
+    // It is not kept then.
+  }
   try {
     const begun = await store.create(session, client)
     const kept = new Kept(store, begun)

@@ -29,7 +29,14 @@ export async function createSession<Caller>(
     owner,
   }
   const { id } = upload
-  await admit(core, { id, ...(owner !== undefined && { owner }) })
+  const counted = { id, ...(owner !== undefined && { owner }) }
+  try {
+    census.admit(counted, settings)
+  } catch (error) {
+    // Nobody is refused for sessions that were ended meanwhile by another process.
+    if (!(await core.recount())) throw error
+    census.admit(counted, settings)
+  }
   try {
     const { onCreate } = settings
     const session = decide(settings, upload, onCreate ? await ask(onCreate, upload, client.caller) : {})
@@ -41,22 +48,6 @@ export async function createSession<Caller>(
     throw error
   }
   return { status: settings.createStatus, sessionId: id, protocol, hostId: settings.hostId }
-}
-
-/**
- * Nobody is refused for sessions that were ended meanwhile by another process.
- * @throws {BitsError} `too-many-sessions`
- */
-async function admit<Caller>(
-  { settings, census, recount }: Core<Caller>,
-  session: Pick<NewSession, 'id' | 'owner'>,
-): Promise<void> {
-  try {
-    census.admit(session, settings)
-  } catch (error) {
-    if (!(await recount())) throw error
-    census.admit(session, settings)
-  }
 }
 
 async function ask<Caller>(

@@ -1,6 +1,6 @@
 import platform, { dirname, join } from 'node:path'
 import { BitsError } from '../protocol/errors.ts'
-import { errno, type FileSystem, orAbsent, syncDirectory, withFile } from './file-system.ts'
+import { errno, type FileStatus, type FileSystem, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import type { NewSession } from './store.ts'
 
 /** The two directories of a file store, as absolute paths. */
@@ -94,9 +94,15 @@ export async function checkDestination(
   { name, overwrite }: NewSession,
 ): Promise<string> {
   const path = pathOf(directories, name)
-  if (dirname(path) !== directories.root) await checkFolders(fs, directories, path).catch(refuseOdd)
-  const found = await orAbsent(fs.lstat(path)).catch(refuseOdd)
-  const target = found?.isSymbolicLink() ? await orAbsent(fs.stat(path)).catch(refuseOdd) : found
+  let found: FileStatus | undefined
+  let target: FileStatus | undefined
+  try {
+    if (dirname(path) !== directories.root) await checkFolders(fs, directories, path)
+    found = await orAbsent(fs.lstat(path))
+    target = found?.isSymbolicLink() ? await orAbsent(fs.stat(path)) : found
+  } catch (error) {
+    refuseOdd(error)
+  }
   if (target?.isDirectory()) throw new BitsError('invalid-destination', 'The destination is a directory')
   if (found && !overwrite) throw new BitsError('destination-exists')
   return path

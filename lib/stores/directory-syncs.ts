@@ -30,6 +30,7 @@ export class DirectorySyncs {
   }
 
   sync(path: string): Promise<void> {
+    if (!canSyncDirectories) return Promise.resolve()
     const next = this.#next.get(path)
     if (next) return next
     const running = this.#running.get(path)
@@ -47,13 +48,17 @@ export class DirectorySyncs {
 
   #begin(path: string): Promise<void> {
     this.#next.delete(path)
-    const sync = this.#sync(path).finally(() => this.#running.delete(path))
+    const sync = this.#sync(path)
     this.#running.set(path, sync)
+    const end = (): void => {
+      this.#running.delete(path)
+    }
+    // Before anybody else hears of its end.
+    sync.then(end, end)
     return sync
   }
 
   async #sync(path: string): Promise<void> {
-    if (!canSyncDirectories) return
     const opened = this.#open.get(path) ?? (await this.#openDirectory(path))
     this.#open.delete(path)
     let isKept = false

@@ -185,7 +185,8 @@ export class FileStore implements Store {
     if (record.facts.copying) await orAbsent(this.#fs.unlink(strayCopy(this.#directories, session)))
     if (session.overwrite) await orAbsent(this.#fs.unlink(part.spare))
     await part.remove()
-    await reply.remove()
+    const replyRemoved = reply.remove()
+    if (replyRemoved) await replyRemoved
     await record.remove()
   }
 
