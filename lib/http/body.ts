@@ -37,8 +37,6 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   #given: Buffer[] = []
   /** Whether nobody else gets the chunks, and may keep them. */
   #isOurs = true
-  /** Whether its bytes were taken without listening for them. */
-  #isTaken = false
   #ended = false
   #error: Error | undefined
   /** Whether what has come is given when this turn of the event loop is over. */
@@ -63,10 +61,20 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   }
 
   [Symbol.asyncIterator](): this {
+    const request = this.#request
     if (this.#ended) return this
-    if (this.#request.readableDidRead) this.#fail(readBefore())
+    if (request.readableDidRead) this.#fail(readBefore())
+    else if (request.readableEnded) this.#onEnd()
+    else if (request.destroyed) this.#onClose()
     else if (this.#isHere) this.#takeWhole()
-    else this.#listen()
+    else {
+      this.#timer = setTimeout(onIdle, this.#idleTimeout, this).unref()
+      request
+        .on('data', this.#onData)
+        .on('end', this.#onEnd)
+        .on('error', this.#onClose)
+        .on('close', this.#onClose)
+    }
     return this
   }
 
@@ -74,11 +82,14 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     if (this.#isOurs) giveBack(this.#given)
     // Who waits for the next batch in a loop still holds the one before, for hours perhaps.
     this.#given.length = 0
-    if (this.#isTaken) this.#endTaken()
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-      if (this.#ended || this.#isFull || this.#isTaken) {
+      if (this.#isBeforeItsEnd) {
+        this.#giveSoon()
+        return
+      }
+      if (this.#ended || this.#isFull) {
         this.#give()
         return
       }
@@ -103,38 +114,28 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
 
   /** Whether all bytes are here, as those of small bodies are that came in one piece with their head. */
   get #isHere(): boolean {
-    const { readableLength, readableFlowing, destroyed } = this.#request
-    return readableLength > 0 && readableLength === this.#left && !readableFlowing && !destroyed
+    const { headers, readableLength, readableFlowing } = this.#request
+    return (
+      readableLength > 0 &&
+      readableLength === this.#left &&
+      !readableFlowing &&
+      // A chunked body may be longer than it should be, and that is to be seen.
+      Number(headers['content-length']) === readableLength &&
+      headers['transfer-encoding'] === undefined
+    )
   }
 
-  /** Then there is nothing to listen for, but perhaps the body's end. */
+  /** Then there is nothing to listen for, and nothing that could break off. */
   #takeWhole(): void {
     if (!isOnlyOurs(this.#request, 0)) this.#isOurs = false
     this.#keep(this.#request.read())
     this.#left = 0
-    this.#isTaken = true
+    this.#ended = true
   }
 
-  /** Behind the bytes: chunked, the body may be longer than it should be. */
-  #endTaken(): void {
-    if (this.#size > 0 || this.#ended) return
-    this.#isTaken = false
-    if (this.#request.complete) this.#finish()
-    else this.#listen()
-  }
-
-  #listen(): void {
-    const request = this.#request
-    if (request.readableEnded) this.#onEnd()
-    else if (request.destroyed) this.#onClose()
-    else {
-      this.#timer = setTimeout(onIdle, this.#idleTimeout, this).unref()
-      request
-        .on('data', this.#onData)
-        .on('end', this.#onEnd)
-        .on('error', this.#onClose)
-        .on('close', this.#onClose)
-    }
+  /** Whether the parser is still at work on the piece that brought the last byte: its packet is not to be answered yet. */
+  get #isBeforeItsEnd(): boolean {
+    return this.#ended && this.#size === 0 && !this.#error && !this.#request.complete
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -173,7 +174,7 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   /** A turn of the event loop is over. */
   turned(): void {
     this.#isDue = false
-    if (this.#size > 0) this.#give()
+    if (this.#size > 0 || this.#ended) this.#give()
   }
 
   #keep(chunk: Buffer): void {
