@@ -128,8 +128,12 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   /** Then there is nothing to listen for, and nothing that could break off. */
   #takeWhole(): void {
     if (!isOnlyOurs(this.#request, 0)) this.#isOurs = false
-    this.#keep(this.#request.read())
-    this.#left = 0
+    // Node 26 gives a piece at a time, those before it all that it has.
+    while (this.#left > 0) {
+      const piece: Buffer = this.#request.read()
+      this.#left -= piece.length
+      this.#keep(piece)
+    }
     this.#ended = true
   }
 

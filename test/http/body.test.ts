@@ -136,6 +136,25 @@ describe('IncomingBody', () => {
     expect(await seen.promise).toEqual({ listeners: 0, batch: 'abcdef', done: true, code: 'store-failed' })
   })
 
+  it('takes all pieces of a body that is here', async () => {
+    const seen = withResolvers<string>()
+    const url = await serve(async (request, response) => {
+      response.writeContinue()
+      while (request.readableLength < 6) await new Promise((resolve) => setTimeout(resolve, 1))
+      const batches: Buffer[] = []
+      const body = new IncomingBody(request, { length: 6, idleTimeout: 10_000 })
+      for await (const chunks of body.read()) batches.push(...chunks)
+      seen.resolve(Buffer.concat(batches).toString())
+      response.end()
+    })
+    const socket = connect(Number(url.port), '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc')
+    await once(socket, 'data')
+    socket.write('def')
+    expect(await seen.promise).toBe('abcdef')
+  })
+
   it('sees that a chunked body is longer, whose first bytes came with its head', async () => {
     const seen = withResolvers<unknown>()
     const url = await serve(async (request, response) => {
