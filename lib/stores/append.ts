@@ -3,6 +3,7 @@ import { sameBoot } from './boot.ts'
 import { byteLength } from './chunks.ts'
 import { FileSession, type Progress, releaseFiles } from './file-session.ts'
 import { type FileSystem, translate, writeAll } from './file-system.ts'
+import { closesQuickly } from './session-directory.ts'
 import type { AppendOptions, Body, Session } from './store.ts'
 
 /** Bytes of a file that comes whole, and soon. */
@@ -104,6 +105,7 @@ class Appending {
     // Only where the end is near will there be more to note at once.
     if (!durable || total > Small) session.record.letGo()
     this.#isEntered = true
+    if (!isKept) session.part.file.closesQuickly = closesQuickly(total)
     this.#fd = await open(session, this.#isWrittenThrough)
     if (isKept) await session.part.check(this.#fd, session.received)
     this.#checkPatience(since)
@@ -175,7 +177,13 @@ function grown(session: FileSession, total: number, end: number): Session {
 }
 
 /** Cuts off what was written under an earlier boot, or whose sync failed. Resolves to what is surely there. */
-async function settle({ fs, boot }: Disk, fd: number, { received, record }: FileSession): Promise<number> {
+async function settle(
+  { fs, boot }: Disk,
+  fd: number,
+  { received, record, part }: FileSession,
+): Promise<number> {
+  // Of a file that was cut off to nothing, ext4 begins to write back the rest when it is closed.
+  part.file.closesQuickly = false
   await fs.ftruncate(fd, received)
   await record.note({ boot, synced: received })
   return received

@@ -9,6 +9,7 @@ import { listSessions } from './listing.ts'
 import { Part } from './part.ts'
 import { Record } from './record.ts'
 import { ReplyFile } from './reply-file.ts'
+import { SessionDirectory } from './session-directory.ts'
 import { isSettled, stateOf } from './state.ts'
 import type {
   Acceptance,
@@ -26,6 +27,7 @@ import type {
 export class FileStore implements Store {
   readonly locker: Locker
   readonly #directories: Directories
+  readonly #sessions: SessionDirectory
   readonly #fs: FileSystem
   readonly #syncs: DirectorySyncs
   readonly #disk: Disk
@@ -33,6 +35,7 @@ export class FileStore implements Store {
   constructor(directories: Directories, fs: FileSystem, durability: Durability, locker: Locker) {
     this.locker = locker
     this.#directories = directories
+    this.#sessions = new SessionDirectory(fs, directories.sessions)
     this.#fs = fs
     this.#syncs = new DirectorySyncs(fs)
     this.#disk = { fs, durability, boot: fs.boot() }
@@ -40,15 +43,14 @@ export class FileStore implements Store {
 
   async create(session: NewSession): Promise<FileSession> {
     await checkDestination(this.#fs, this.#directories, session)
-    const { root, sessions } = this.#directories
-    const begin = () => Record.begin(this.#fs, sessions, session, { boot: this.#disk.boot })
+    const begin = () => Record.begin(this.#sessions, session, { boot: this.#disk.boot })
     try {
       const record = await begin().catch(async (error) => {
         if (errno(error) !== 'ENOENT') throw error
         const durable = this.#isDurable
-        await makeDirectory(this.#fs, root, { durable })
+        await makeDirectory(this.#fs, this.#directories.root, { durable })
         // What is on its way is nobody's to read.
-        await makeDirectory(this.#fs, sessions, { durable, mode: 0o700 })
+        await makeDirectory(this.#fs, this.#sessions.path, { durable, mode: 0o700 })
         return begin()
       })
       const now: Progress = {
@@ -66,14 +68,13 @@ export class FileStore implements Store {
   }
 
   async load(id: string): Promise<FileSession | undefined> {
-    const { sessions } = this.#directories
     const [record, found] = await Promise.all([
-      Record.read(this.#fs, sessions, id),
-      orAbsent(this.#fs.stat(Part.path(sessions, id))),
+      Record.read(this.#sessions, id),
+      orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'part'))),
     ])
     if (!record) return undefined
     const { session, facts } = record
-    const progressed = found ?? (await orAbsent(this.#fs.stat(Record.path(sessions, id))))
+    const progressed = found ?? (await orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'json'))))
     // Removed since it was read.
     if (!progressed) return undefined
     const held = found?.size ?? 0
@@ -96,9 +97,8 @@ export class FileStore implements Store {
   }
 
   #filesOf(record: Record, { isNew }: { isNew: boolean }): SessionFiles {
-    const { sessions } = this.#directories
-    const part = new Part(this.#fs, sessions, record)
-    return { record, part, reply: new ReplyFile(this.#fs, sessions, record.session.id, !isNew) }
+    const part = new Part(this.#sessions, record)
+    return { record, part, reply: new ReplyFile(this.#sessions, record.session.id, !isNew) }
   }
 
   release(session: Session): void {
@@ -112,7 +112,7 @@ export class FileStore implements Store {
   async accept(session: Session, acceptance: Acceptance): Promise<void> {
     const durable = this.#isDurable
     // First the names, of part, record and reply: the fact must not outlive what it speaks of.
-    if (durable) await syncDirectory(this.#fs, this.#directories.sessions)
+    if (durable) await syncDirectory(this.#fs, this.#sessions.path)
     const synced = durable && { synced: session.received }
     await (session as FileSession).record.note({ accepted: acceptance, ...synced }, durable)
   }
@@ -120,7 +120,7 @@ export class FileStore implements Store {
   async refuse(session: Session, reason: string): Promise<void> {
     const { record, part } = session as FileSession
     await record.note({ refused: reason }, this.#isDurable)
-    if (this.#isDurable) await syncDirectory(this.#fs, this.#directories.sessions)
+    if (this.#isDurable) await syncDirectory(this.#fs, this.#sessions.path)
     await part.remove()
   }
 
@@ -191,7 +191,7 @@ export class FileStore implements Store {
   }
 
   list(): AsyncIterable<Session> {
-    return listSessions(this.#fs, this.#directories.sessions, (id) => this.load(id))
+    return listSessions(this.#fs, this.#sessions.path, (id) => this.load(id))
   }
 
   get #isDurable(): boolean {

@@ -19,6 +19,8 @@ export type FileStatus = Pick<
 export interface FileSystem {
   open(path: string, flags: string | number): Promise<number>
   close(fd: number): Promise<void>
+  /** Closes in the calling thread. Asked for small files, on file systems where this waits for nothing. */
+  closeSync?(fd: number): void
   /** Writes the buffers at `position`; may write fewer bytes than there are. Resolves to the bytes written. */
   writev(fd: number, buffers: readonly Uint8Array[], position: number): Promise<number>
   /** Writes the whole text where the descriptor stands. */
@@ -59,6 +61,7 @@ const write = (fd: number, bytes: Uint8Array): Promise<void> =>
 export const nodeFileSystem: FileSystem = {
   open: promisify(fs.open),
   close: promisify(fs.close),
+  closeSync: fs.closeSync,
   writev: (fd, buffers, position) =>
     new Promise((resolve, reject) => {
       fs.writev(fd, buffers, position, (error, written) => {

@@ -1,25 +1,23 @@
-import { sep } from 'node:path'
-import type { FileSystem } from './file-system.ts'
+import type { SessionDirectory } from './session-directory.ts'
 
 /**
  * A file that stays open between its uses, until it is let go: to open and close it costs a fragment of 64 KiB about as
  * much as to write it.
  */
 export class OpenFile {
-  readonly #fs: FileSystem
-  readonly #directory: string
+  /** Whether to close it is little work; see {@link closesQuickly}. */
+  closesQuickly: boolean
+  readonly #directory: SessionDirectory
   readonly #id: string
   readonly #kind: string
-  #fd: Promise<number> | undefined
+  #opened: Promise<number> | undefined
+  #fd = -1
   #users = 0
   #isLetGo = false
 
-  /**
-   * @param directory absolute
-   * @param kind what its name ends with, behind the id of the session
-   */
-  constructor(fs: FileSystem, directory: string, id: string, kind: string) {
-    this.#fs = fs
+  /** @param kind what its name ends with, behind the id of the session */
+  constructor(directory: SessionDirectory, id: string, kind: string, closesQuickly: boolean) {
+    this.closesQuickly = closesQuickly
     this.#directory = directory
     this.#id = id
     this.#kind = kind
@@ -27,23 +25,29 @@ export class OpenFile {
 
   /** Put together when it is asked for: an open file needs none, and thousands may be open. */
   get path(): string {
-    // By hand: `join` looks at each character of a path that is in order already.
-    return `${this.#directory}${sep}${this.#id}.${this.#kind}`
+    return this.#directory.pathOf(this.#id, this.#kind)
   }
 
   get isOpen(): boolean {
-    return this.#fd !== undefined
+    return this.#opened !== undefined
   }
 
   /**
-   * Opens the file if it is not open. {@link leave} has to follow, also where this failed. There is one use at a time;
-   * only one that was given up may still be under way, or begin late: once the file was let go, or a use failed, it is
-   * open no longer than it is used.
+   * Opens the file if it is not open. {@link leave} has to follow, once this has resolved or failed. There is one use at a
+   * time; only one that was given up may still be under way, or begin late: once the file was let go, or a use failed, it
+   * is open no longer than it is used.
    */
   enter(flags: string | number): Promise<number> {
     this.#users += 1
-    this.#fd ??= this.#fs.open(this.path, flags)
-    return this.#fd
+    this.#opened ??= this.#open(flags)
+    return this.#opened
+  }
+
+  #open(flags: string | number): Promise<number> {
+    return this.#directory.fs.open(this.path, flags).then((fd) => {
+      this.#fd = fd
+      return fd
+    })
   }
 
   /** Ends a use. Behind one that failed the file has to be let go. */
@@ -67,9 +71,14 @@ export class OpenFile {
   /** Closes the file. Not under a use: the number would soon be that of another file. */
   letGo(): void {
     this.#isLetGo = true
-    if (this.#users > 0 || this.#fd === undefined) return
-    // Whatever was promised of it was synced: what its end says now, nobody can act upon.
-    this.#fd.then((fd) => this.#fs.close(fd)).catch(() => {})
-    this.#fd = undefined
+    if (this.#users > 0) {
+      // Whoever closes it behind a late use may be the last who knows it: others may have removed it.
+      this.closesQuickly = false
+      return
+    }
+    const fd = this.#fd
+    this.#fd = -1
+    this.#opened = undefined
+    if (fd >= 0) this.#directory.close(fd, this.closesQuickly)
   }
 }

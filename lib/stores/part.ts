@@ -1,8 +1,8 @@
-import { join } from 'node:path'
 import { BitsError } from '../protocol/errors.ts'
-import { type FileSystem, orAbsent, syncDirectory } from './file-system.ts'
+import { orAbsent, syncDirectory } from './file-system.ts'
 import { OpenFile } from './open-file.ts'
 import type { Record } from './record.ts'
+import type { SessionDirectory } from './session-directory.ts'
 
 /** Milliseconds after which the part is looked at before it is written to again. */
 const CheckAfter = 100
@@ -10,26 +10,20 @@ const CheckAfter = 100
 /** The bytes of a session, a file whose length is the progress. */
 export class Part {
   readonly file: OpenFile
-  readonly #fs: FileSystem
-  readonly #directory: string
+  readonly #directory: SessionDirectory
   readonly #record: Record
   /** When this process wrote it last, by the monotonic clock. */
   #written = Number.NEGATIVE_INFINITY
 
-  constructor(fs: FileSystem, directory: string, record: Record) {
-    this.file = new OpenFile(fs, directory, record.session.id, 'part')
-    this.#fs = fs
+  constructor(directory: SessionDirectory, record: Record) {
+    this.file = new OpenFile(directory, record.session.id, 'part', false)
     this.#directory = directory
     this.#record = record
   }
 
-  static path(directory: string, id: string): string {
-    return join(directory, `${id}.part`)
-  }
-
   /** A second name of it, while it replaces a file. */
   get spare(): string {
-    return join(this.#directory, `${this.#record.session.id}.out`)
+    return this.#directory.pathOf(this.#record.session.id, 'out')
   }
 
   /**
@@ -39,7 +33,7 @@ export class Part {
    */
   async check(fd: number, received: number): Promise<void> {
     if (performance.now() - this.#written < CheckAfter) return
-    const { nlink, size } = await this.#fs.fstat(fd)
+    const { nlink, size } = await this.#directory.fs.fstat(fd)
     // More names than one are no harm: somebody may keep copies in that way.
     if (nlink === 0 || size !== received)
       throw new BitsError('out-of-sync', 'The bytes held are not there any more')
@@ -53,12 +47,12 @@ export class Part {
   /** Remembers how far the part was synced: after a loss of power the upload goes on from there. */
   async mark(end: number, synced: number): Promise<void> {
     // The first time, the names of part and record as well: before that is noted, for if it fails it has to be done again.
-    if (synced === 0) await syncDirectory(this.#fs, this.#directory)
+    if (synced === 0) await syncDirectory(this.#directory.fs, this.#directory.path)
     await this.#record.note({ synced: end }, true)
   }
 
   remove(): Promise<void> {
     this.file.letGo()
-    return orAbsent(this.#fs.unlink(this.file.path))
+    return orAbsent(this.#directory.fs.unlink(this.file.path))
   }
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { errno, type FileSystem, orAbsent, syncDirectory, withFile } from './file-system.ts'
+import { errno, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import { OpenFile } from './open-file.ts'
+import { closesQuickly, type SessionDirectory } from './session-directory.ts'
 import type { Acceptance, NewSession } from './store.ts'
 
 /** What becomes known of a session later. */
@@ -37,45 +37,39 @@ const MostFacts = 1000
  */
 export class Record {
   readonly session: NewSession
-  readonly #fs: FileSystem
+  readonly #directory: SessionDirectory
   readonly #file: OpenFile
   #facts: Beginning
   #count: number
 
-  private constructor(fs: FileSystem, file: OpenFile, { session, facts, count }: Contents) {
-    this.#fs = fs
+  private constructor(directory: SessionDirectory, file: OpenFile, { session, facts, count }: Contents) {
+    this.#directory = directory
     this.#file = file
     this.session = session
     this.#facts = facts
     this.#count = count
   }
 
-  static path(directory: string, id: string): string {
-    return join(directory, `${id}.json`)
-  }
-
   /** Begins a record, whole or not at all. */
-  static async begin(
-    fs: FileSystem,
-    directory: string,
-    session: NewSession,
-    facts: Beginning,
-  ): Promise<Record> {
-    const file = new OpenFile(fs, directory, session.id, 'json')
+  static async begin(directory: SessionDirectory, session: NewSession, facts: Beginning): Promise<Record> {
+    const { fs } = directory
+    const text = textOf(session, facts)
+    const file = new OpenFile(directory, session.id, 'json', closesQuickly(Buffer.byteLength(text)))
     try {
-      await file.use('ax', (fd) => fs.write(fd, textOf(session, facts)))
+      await file.use('ax', (fd) => fs.write(fd, text))
     } catch (error) {
       if (errno(error) !== 'EEXIST') await orAbsent(fs.unlink(file.path)).catch(() => {})
       throw error
     }
-    return new Record(fs, file, { session, facts, count: 1 })
+    return new Record(directory, file, { session, facts, count: 1 })
   }
 
-  static async read(fs: FileSystem, directory: string, id: string): Promise<Record | undefined> {
-    const file = new OpenFile(fs, directory, id, 'json')
-    const text = await orAbsent(fs.readFile(file.path, 'utf8'))
-    const found = text === undefined ? undefined : readRecord(text)
-    return found && new Record(fs, file, found)
+  static async read(directory: SessionDirectory, id: string): Promise<Record | undefined> {
+    const text = await orAbsent(directory.fs.readFile(directory.pathOf(id, 'json'), 'utf8'))
+    if (text === undefined) return undefined
+    const file = new OpenFile(directory, id, 'json', closesQuickly(Buffer.byteLength(text)))
+    const found = readRecord(text)
+    return found && new Record(directory, file, found)
   }
 
   get facts(): Beginning {
@@ -99,32 +93,33 @@ export class Record {
 
   #append(facts: Facts, durable: boolean): Promise<void> {
     return this.#file.use(constants.O_WRONLY | constants.O_APPEND, (fd) => {
-      const written = this.#fs.write(fd, lineOf(facts))
+      const written = this.#directory.fs.write(fd, lineOf(facts))
       return durable ? written.then(() => this.#sync(fd)) : written
     })
   }
 
   async #sync(fd: number): Promise<void> {
+    const { fs } = this.#directory
     try {
-      await this.#fs.fdatasync(fd)
+      await fs.fdatasync(fd)
     } catch (error) {
       // Else it would be read as a fact that is durable, and the next sync may say that all is well.
-      await this.#fs.write(fd, lineOf({ undone: true })).catch(() => {})
+      await fs.write(fd, lineOf({ undone: true })).catch(() => {})
       throw error
     }
   }
 
   /** Writes all facts as one, in the place of the others: durably, and at no moment are they not there. */
   async #replace(facts: Beginning): Promise<void> {
-    const { path } = this.#file
-    const next = path.replace(/json$/, 'new')
-    await withFile(this.#fs, next, 'w', async (fd) => {
-      await this.#fs.write(fd, textOf(this.session, facts))
-      await this.#fs.fdatasync(fd)
+    const { fs, path } = this.#directory
+    const next = this.#directory.pathOf(this.session.id, 'new')
+    await withFile(fs, next, 'w', async (fd) => {
+      await fs.write(fd, textOf(this.session, facts))
+      await fs.fdatasync(fd)
     })
     this.#file.letGo()
-    await this.#fs.rename(next, path)
-    await syncDirectory(this.#fs, dirname(path))
+    await fs.rename(next, this.#file.path)
+    await syncDirectory(fs, path)
     this.#count = 0
   }
 
@@ -134,7 +129,7 @@ export class Record {
 
   remove(): Promise<void> {
     this.letGo()
-    return orAbsent(this.#fs.unlink(this.#file.path))
+    return orAbsent(this.#directory.fs.unlink(this.#file.path))
   }
 }
 

@@ -25,6 +25,9 @@ type Node = File | Directory
 /** A number from 0 to 1, the next of a sequence. */
 export type Random = () => number
 
+/** One that has but one way to close a file. */
+const { closeSync: _, ...realCalls } = nodeFileSystem
+
 const fail = (code: string): never => {
   throw Object.assign(new Error(`${code}: said by the forgetful disk`), { code })
 }
@@ -108,7 +111,7 @@ export class ForgetfulDisk {
   }
 
   readonly fileSystem: FileSystem = {
-    ...nodeFileSystem,
+    ...realCalls,
     boot: () => `boot-${this.#boots}`,
     open: (path, flags) => this.#call(() => this.#openFile(path, flags)),
     close: async (fd) => {

@@ -1,6 +1,7 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { type FileSystem, nodeFileSystem } from '../../lib/stores/file-system.ts'
 import { OpenFile } from '../../lib/stores/open-file.ts'
+import { SessionDirectory } from '../../lib/stores/session-directory.ts'
 import { withResolvers } from '../support/promise.ts'
 
 /** A file of which is written down what is opened and closed, by its descriptors, 1, 2 and so on. */
@@ -15,9 +16,11 @@ function watchedFile(calls: Partial<FileSystem> = {}) {
       return last
     },
     close: async (fd) => void log.push(`close ${fd}`),
+    closeSync: (fd) => void log.push(`close ${fd} here`),
     ...calls,
   }
-  return { log, file: new OpenFile(fileSystem, '/a directory', 'a file', 'part') }
+  const directory = new SessionDirectory(fileSystem, '/a directory')
+  return { log, directory, file: new OpenFile(directory, 'a file', 'part', false) }
 }
 
 const soon = (): Promise<void> => new Promise(setImmediate)
@@ -90,6 +93,21 @@ it('opens anew after it could not be opened', async () => {
   expect(await file.use('r', async (fd) => fd)).toBe(7)
   await soon()
   expect(log).toEqual(['close 7'])
+})
+
+it('is closed elsewhere behind a use that was late: others may have removed it', async () => {
+  const { log, file, directory } = watchedFile()
+  vi.spyOn(directory, 'close').mockImplementation((fd, quickly) => {
+    log.push(`close ${fd} ${quickly ? 'quickly' : 'as all others'}`)
+  })
+  const uses = withResolvers<void>()
+  file.closesQuickly = true
+  const late = file.use('r', () => uses.promise)
+  await soon()
+  file.letGo()
+  uses.resolve()
+  await late
+  expect(log).toEqual(['open 1', 'close 1 as all others'])
 })
 
 it('takes a close that fails for one that is done', async () => {

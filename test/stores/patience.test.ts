@@ -6,6 +6,7 @@ import { nodeFileSystem } from '../../lib/stores/file-system.ts'
 import { patientStore } from '../../lib/stores/patience.ts'
 import { received, TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
+import { watchedFileSystem } from '../support/file-system.ts'
 import { withResolvers } from '../support/promise.ts'
 import { uploadServer } from '../support/server.ts'
 import { body, complete, listed, loaded, newSession } from '../support/store.ts'
@@ -167,21 +168,9 @@ it('lists, and leaves a list in the middle', async () => {
   await expect(listed({ ...memoryStore(), list: () => list })).rejects.toMatchObject({ code: 'store-failed' })
 })
 
-/** The real file system, the descriptors that are open, and a way to have one call wait. */
-function watchedFileSystem() {
-  const open = new Set<number>()
-  const fileSystem: FileSystem = {
-    ...nodeFileSystem,
-    open: async (...args) => {
-      const fd = await nodeFileSystem.open(...args)
-      open.add(fd)
-      return fd
-    },
-    close: async (fd) => {
-      open.delete(fd)
-      await nodeFileSystem.close(fd)
-    },
-  }
+/** The real file system, watched, and a way to have one call wait. */
+function hangingFileSystem() {
+  const { fileSystem, ...watched } = watchedFileSystem()
   /** The next call of this kind waits until the gate is opened. */
   const hang = (call: 'open' | 'write' | 'fdatasync') => {
     const gate = withResolvers<void>()
@@ -193,11 +182,11 @@ function watchedFileSystem() {
     }
     return gate
   }
-  return { fileSystem, open, hang }
+  return { fileSystem, ...watched, hang }
 }
 
 it('keeps nothing open of a session whose beginning was given up', async () => {
-  const { fileSystem, open, hang } = watchedFileSystem()
+  const { fileSystem, open, hang } = hangingFileSystem()
   const files = fileStore(await temporaryDirectory(), { fileSystem })
   await files.create(newSession()).then((session) => files.release?.(session))
   await vi.waitUntil(() => open.size === 0)
@@ -211,7 +200,7 @@ it('keeps nothing open of a session whose beginning was given up', async () => {
 })
 
 it('keeps nothing open of an append that was given up, and then came to its end', async () => {
-  const { fileSystem, open, hang } = watchedFileSystem()
+  const { fileSystem, open, hang } = hangingFileSystem()
   const files = fileStore(await temporaryDirectory(), { fileSystem, durability: 'fragment' })
   const session = await files.create(newSession())
   const store = patientStore(files, 20)
@@ -238,7 +227,7 @@ it.each([
   const before = fileStore(directory, { fileSystem: { ...nodeFileSystem, boot: () => scene.boot } })
   const begun = await before.append(await before.create(session), body('abc'), { total: 9, durable: false })
   before.release?.(begun)
-  const { fileSystem, open, hang } = watchedFileSystem()
+  const { fileSystem, open, closed, hang } = hangingFileSystem()
   const files = fileStore(directory, { fileSystem })
   const late = await loaded(files, session.id)
   expect(late.received).toBe(scene.received)
@@ -247,10 +236,10 @@ it.each([
   await expect(given).rejects.toMatchObject({ code: 'store-failed' })
   const rest = 'abcdef'.slice(scene.received)
   const after = await files.append(await loaded(files, session.id), body(rest), { total: 9, durable: false })
-  const close = vi.spyOn(fileSystem, 'close')
+  closed.length = 0
   gate.resolve()
   // The late one's.
-  await vi.waitUntil(() => close.mock.settledResults.length > 0)
+  await vi.waitUntil(() => closed.length > 0)
   files.release?.(after)
   await vi.waitUntil(() => open.size === 0)
   expect(await readFile(join(directory, '.bits-sessions', `${session.id}.part`), 'utf8')).toBe('abcdef')

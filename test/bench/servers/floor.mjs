@@ -6,7 +6,8 @@
  * record that outlives the process. Fragment: `open`, `writev` (with `O_DSYNC`) and `close`, bytes that survive a loss of
  * power; `link`, a name that replaces nothing, and under which there is never a part of the file; `fsync` of the directory,
  * one for all who wait; `write`, so that no crash publishes again what somebody has taken away. Close-Session: `unlink`,
- * `close` and `unlink`, nothing is left behind.
+ * `close` and `unlink`, nothing is left behind. Both files are closed in the main thread, as this package does on ext4 and
+ * tmpfs.
  *
  * `floor.mjs DIRECTORY [blocking]`: with the second all calls but the two that sync are made in the main thread. No server
  * should: while a disk is slow all uploads would stand still, and the rest of the application. It shows what the way to
@@ -21,14 +22,13 @@ import { shareShapes } from './shapes.mjs'
 
 fs.mkdirSync(join(directory, 'sessions'), { recursive: true })
 const folder = fs.openSync(directory, 'r')
-/** @param {'open' | 'close' | 'write' | 'lstat' | 'link' | 'unlink'} name */
+/** @param {'open' | 'write' | 'lstat' | 'link' | 'unlink'} name */
 const call = (name) =>
   words.includes('blocking')
     ? async (/** @type {any[]} */ ...args) => Reflect.apply(fs[`${name}Sync`], fs, args)
     : promisify(fs[name])
 const calls = {
   open: call('open'),
-  close: call('close'),
   write: call('write'),
   lstat: call('lstat'),
   link: call('link'),
@@ -98,8 +98,7 @@ serve(
         const body = await bodyOf(request)
         const part = await calls.open(`${path}.part`, written)
         await calls.writev(part, body, 0)
-        // Nobody waits for what is closed.
-        void calls.close(part)
+        fs.closeSync(part)
         await calls.link(`${path}.part`, destination)
         await syncNames()
         await calls.write(Number(records.get(path)), JSON.stringify({ published: true }))
@@ -108,7 +107,7 @@ serve(
       }
       default:
         await calls.unlink(`${path}.part`)
-        void calls.close(Number(records.get(path)))
+        fs.closeSync(Number(records.get(path)))
         records.delete(path)
         await calls.unlink(`${path}.json`)
     }
