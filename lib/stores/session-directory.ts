@@ -4,8 +4,8 @@ import { fileSystemOf } from './mounts.ts'
 
 /**
  * File systems on which closing a small file waits for nothing. Not XFS, which frees what it allocated ahead in a
- * transaction, and has that wait while the file system is frozen for a snapshot; not NFS, which writes what it held back, and
- * asks its server. Whether others wait nobody has looked.
+ * transaction, and has that wait while the file system is frozen for a snapshot; nor Btrfs, which does so with a file that
+ * was unlinked; nor NFS, which writes what it held back, and asks its server. Whether others wait nobody has looked.
  */
 const ClosingAtOnce = ['ext2', 'ext3', 'ext4', 'tmpfs']
 
