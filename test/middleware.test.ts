@@ -35,9 +35,9 @@ async function echo(request: IncomingMessage, response: ServerResponse): Promise
 
 const told = ({ body }: Answer) => JSON.parse(body.toString())
 
-describe.each(frameworks)('%s', (_, framework) => {
+describe.each(frameworks)('Middleware in %s', (_, framework) => {
   it.each(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND', 'BIND'])(
-    'gets %s below the mount path as it came, with its body unread',
+    'passes on %s below the mount path unchanged, with its body unread',
     async (method) => {
       const app = framework()
       app.use('/', (_request: IncomingMessage, _response: ServerResponse, next: () => void) => next())
@@ -62,7 +62,7 @@ describe.each(frameworks)('%s', (_, framework) => {
     },
   )
 
-  it('sees BITS_POST by its name, before the middleware and beside it', async () => {
+  it('shows the method BITS_POST to handlers before it and outside its mount path', async () => {
     const seen: unknown[] = []
     const app = framework()
     app.use('/', ({ method }: IncomingMessage, _: ServerResponse, next: () => void) => {
@@ -76,7 +76,7 @@ describe.each(frameworks)('%s', (_, framework) => {
     expect(seen).toEqual(['BITS_POST', 'BITS_POST'])
   })
 
-  it('takes POST with X-HTTP-Method-Override for BITS_POST, and nothing that is less', async () => {
+  it('accepts POST with X-HTTP-Method-Override: BITS_POST, and no other method or value', async () => {
     const store = memoryStore()
     const app = framework()
     app.use('/upload', bitsUpload({ store }))
@@ -104,7 +104,7 @@ describe.each(frameworks)('%s', (_, framework) => {
   })
 })
 
-it('tells its events to listeners, and to tracers of the process', async () => {
+it("upload.events: emits 'uploaded' to listeners and to the diagnostics channel", async () => {
   const upload = bitsUpload({ store: memoryStore(), authorize: () => 'ann' })
   const url = new URL('upload/a.bin', await serve(express().use('/upload', upload)))
   const traced: unknown[] = []
@@ -130,7 +130,7 @@ it('tells its events to listeners, and to tracers of the process', async () => {
   await client.close()
 })
 
-it('tells of each fragment that it took, and not of one whose Ack was lost behind the last', async () => {
+it("upload.events: emits 'received' for each fragment, but not for a repeat of the last one", async () => {
   const upload = bitsUpload({ store: memoryStore() })
   const url = new URL('upload/a.bin', await serve(express().use('/upload', upload)))
   const received: unknown[] = []
@@ -147,10 +147,10 @@ it('tells of each fragment that it took, and not of one whose Ack was lost behin
 })
 
 it.each([
-  ['a Ping', {}, 'Ping', 200],
-  ['a packet that is none', {}, 'Pong', 400],
-  ['who comes while uploads are switched off', { enabled: false }, 'Ping', 501],
-])('answers %s when the whole of it was read, though nothing is asked', async (_, options, type, status) => {
+  ['200 to a Ping', {}, 'Ping', 200],
+  ['400 to an unknown packet type', {}, 'Pong', 400],
+  ['501 to a Ping while enabled is false', { enabled: false }, 'Ping', 501],
+])('Middleware: sends %s after the whole request was read', async (_, options, type, status) => {
   const upload = bitsUpload({ store: memoryStore(), ...options })
   let wasComplete: boolean | undefined
   const url = await serve((request, response) => {

@@ -9,7 +9,7 @@ const wrong =
   () =>
     bitsUpload(options as BitsUploadOptions)
 
-describe('options', () => {
+describe('bitsUpload options', () => {
   it('have finite defaults', () => {
     expect(readOptions({ store })).toMatchObject({
       maxSize: 10 * 1024 ** 3,
@@ -34,11 +34,11 @@ describe('options', () => {
     ['7b', 7],
     [5, 5],
     [1.5, 1],
-  ])('read the size %j as %d bytes', (maxSize, bytes) => {
+  ])('read maxSize %j as %d bytes', (maxSize, bytes) => {
     expect(readOptions({ store, maxSize })).toMatchObject({ maxSize: bytes, maxFragmentSize: bytes })
   })
 
-  it('take a host id with and without its time-out', () => {
+  it('accept hostId with and without fallbackTimeout', () => {
     expect(readOptions({ store, hostId: 'node3.example' }).hostId).toEqual({
       host: 'node3.example',
       fallbackTimeout: 86_400,
@@ -50,52 +50,52 @@ describe('options', () => {
   })
 
   it.each([
-    ['nothing', undefined, /pass options/],
-    ['no store', {}, /'store' takes a directory/],
-    ['an empty store', { store: '' }, /'store' takes a directory/],
-    ['a store with NUL', { store: 'a\0b' }, /directory/],
-    ['half a store', { store: { ...store, publish: undefined } }, /not 'one without publish'/],
-    ['a misspelt name', { store, maxsize: 5 }, /no option 'maxsize'; did you mean 'maxSize'\?/],
-    ['a misspelt name', { store, expiresAfter: 5 }, /did you mean 'expireAfter'\?/],
-    ['a name like none', { store, somethingElse: 5 }, /the options are store, maxSize/],
-    ['words for a size', { store, maxSize: '10 apples' }, /'maxSize' takes .* not '10 apples'/],
-    ['no bytes', { store, maxSize: 0 }, /'maxSize'/],
-    ['too many bytes', { store, maxSize: '9007199254740993pb' }, /'maxSize'/],
-    ['a negative size', { store, maxFragmentSize: -1 }, /'maxFragmentSize'/],
-    ['half a session', { store, maxSessions: 1.5 }, /'maxSessions'/],
-    ['text for a number', { store, maxSessionsPerOwner: '5' }, /'maxSessionsPerOwner'/],
-    ['no time', { store, expireAfter: 0 }, /'expireAfter'/],
-    ['text for a time', { store, expireAfter: '14d' }, /'expireAfter'/],
-    ['a delay beyond timers', { store, sweepEvery: 2 ** 31 }, /'sweepEvery' .*24\.8 days/],
-    ['NaN', { store, idleTimeout: Number.NaN }, /'idleTimeout'/],
+    ['undefined', undefined, /pass options/],
+    ['a missing store', {}, /'store' takes a directory/],
+    ['an empty store path', { store: '' }, /'store' takes a directory/],
+    ['a store path with NUL', { store: 'a\0b' }, /directory/],
+    ['a store without publish', { store: { ...store, publish: undefined } }, /not 'one without publish'/],
+    ['a misspelled name', { store, maxsize: 5 }, /no option 'maxsize'; did you mean 'maxSize'\?/],
+    ['a misspelled name', { store, expiresAfter: 5 }, /did you mean 'expireAfter'\?/],
+    ['an unknown name', { store, somethingElse: 5 }, /the options are store, maxSize/],
+    ['an invalid unit in maxSize', { store, maxSize: '10 apples' }, /'maxSize' takes .* not '10 apples'/],
+    ['maxSize 0', { store, maxSize: 0 }, /'maxSize'/],
+    ['a maxSize above the safe integers', { store, maxSize: '9007199254740993pb' }, /'maxSize'/],
+    ['a negative maxFragmentSize', { store, maxFragmentSize: -1 }, /'maxFragmentSize'/],
+    ['a fractional maxSessions', { store, maxSessions: 1.5 }, /'maxSessions'/],
+    ['a string for maxSessionsPerOwner', { store, maxSessionsPerOwner: '5' }, /'maxSessionsPerOwner'/],
+    ['expireAfter 0', { store, expireAfter: 0 }, /'expireAfter'/],
+    ['a string for expireAfter', { store, expireAfter: '14d' }, /'expireAfter'/],
+    ['a sweepEvery above the timer limit', { store, sweepEvery: 2 ** 31 }, /'sweepEvery' .*24\.8 days/],
+    ['NaN for idleTimeout', { store, idleTimeout: Number.NaN }, /'idleTimeout'/],
     [
-      'another moment',
+      'an unknown commitOn',
       { store, commitOn: 'never' },
       /'commitOn' takes 'last-fragment' or 'close', not 'never'/,
     ],
-    ['another status', { store, createStatus: 204 }, /'createStatus' takes 200 or 201/],
-    ['no boolean', { store, overwrite: 'yes' }, /'overwrite' takes false or true/],
-    ['no switch', { store, enabled: 1 }, /'enabled'/],
-    ['no hook', { store, onUpload: {} }, /'onUpload' takes a function/],
-    ['a host that is none', { store, hostId: null }, /'hostId' takes a host/],
+    ['createStatus 204', { store, createStatus: 204 }, /'createStatus' takes 200 or 201/],
+    ['a string for overwrite', { store, overwrite: 'yes' }, /'overwrite' takes false or true/],
+    ['a number for enabled', { store, enabled: 1 }, /'enabled'/],
+    ['an object for onUpload', { store, onUpload: {} }, /'onUpload' takes a function/],
+    ['null for hostId', { store, hostId: null }, /'hostId' takes a host/],
     [
-      'a misspelt time-out',
+      'a misspelled fallbackTimeout',
       { store, hostId: { host: 'a', falbackTimeout: 5 } },
       /did you mean 'fallbackTimeout'/,
     ],
-    ['a host with port', { store, hostId: 'node3:80' }, /'hostId' takes a host name or address without port/],
-    ['a host with a line feed', { store, hostId: 'a\r\nX: y' }, /'hostId'/],
     [
-      'a fallback of half a second',
-      { store, hostId: { host: 'a', fallbackTimeout: 0.5 } },
-      /fallbackTimeout/,
+      'a hostId with a port',
+      { store, hostId: 'node3:80' },
+      /'hostId' takes a host name or address without port/,
     ],
-  ])('refuse %s', (_, options, message) => {
+    ['a hostId with a line feed', { store, hostId: 'a\r\nX: y' }, /'hostId'/],
+    ['a fallbackTimeout of 0.5 s', { store, hostId: { host: 'a', fallbackTimeout: 0.5 } }, /fallbackTimeout/],
+  ])('reject %s with a TypeError', (_, options, message) => {
     expect(wrong(options)).toThrow(TypeError)
     expect(wrong(options)).toThrow(message)
   })
 
-  it('give hooks the request of the caller’s framework', () => {
+  it('accept hooks that declare the request type of a framework', () => {
     bitsUpload({
       store,
       authorize(request: Request) {

@@ -23,7 +23,12 @@ const batches = ['one ', 'two ', 'three']
 const whole = before + batches.join('')
 const total = whole.length
 
-const points = ['before its first batch', 'behind its first batch', 'behind its second', 'behind its last']
+const points = [
+  'before the first batch',
+  'after the first batch',
+  'after the second batch',
+  'after the last batch',
+]
 
 /** Checks what is left of a fragment that broke off, and goes on with it. */
 async function goOn(store: Store, session: Session, count: number): Promise<void> {
@@ -42,13 +47,13 @@ const broken = (point: string, count: number): Case[] => {
     await assert.rejects(appended(store, session, bytes, { total }), (thrown) => thrown === error)
   }
   return [
-    test(`a body that breaks ${point}: what came is held, and its error passed on`, async ({ store }) => {
+    test(`keeps the bytes and rejects with the error of a body that fails ${point}`, async ({ store }) => {
       const session = await begun(store)
       await breakOff(store, session)
       await goOn(store, session, count)
     }),
     test(
-      `a body that breaks ${point}: what came is held over a restart`,
+      `keeps the bytes of a body that fails ${point} across a restart`,
       async (setting) => {
         const session = await begun(setting.store)
         await breakOff(setting.store, session)
@@ -56,7 +61,7 @@ const broken = (point: string, count: number): Case[] => {
       },
       'restart',
     ),
-    test(`an append that is given up ${point}: what is counted is there`, async ({ store }) => {
+    test(`holds every byte that load() counts when aborted ${point}`, async ({ store }) => {
       const session = await begun(store)
       await appended(store, session, body(before), { total })
       const controller = new AbortController()
@@ -99,7 +104,7 @@ async function untilProgress(store: Store, session: Session): Promise<void> {
 export const appending: Chapter = {
   name: 'append()',
   cases: [
-    test('fragment after fragment is held, counted, and in order', async ({ store }) => {
+    test('stores consecutive fragments in order and adds each to received', async ({ store }) => {
       const session = await begun(store)
       const file = counting(1000)
       let end = 0
@@ -111,14 +116,14 @@ export const appending: Chapter = {
         await assertHeld(store, session, file.subarray(0, end))
       }
     }),
-    test('it resolves to what load() tells', async ({ store }) => {
+    test('returns the same session fields as load()', async ({ store }) => {
       const session = await begun(store, { owner: 'ann', metadata: { shop: '7' } })
       for (const text of ['ab', '', 'c']) {
         const after = await appended(store, session, body(text), { total: 3 })
         assert.deepEqual(told(after), told(await loaded(store, session)))
       }
     }),
-    test('the size of the whole file is known from the first one on', async ({ store }) => {
+    test('sets total with the first fragment, even an empty one', async ({ store }) => {
       const session = await begun(store)
       assert.equal(session.total, undefined)
       await appended(store, session, body(), { total: 7 })
@@ -126,19 +131,19 @@ export const appending: Chapter = {
       await appended(store, session, body('abc'), { total: 7 })
       assert.equal((await loaded(store, session)).total, 7)
     }),
-    test('an empty body marks progress, and nothing else', async ({ store }) => {
+    test('updates progressed and changes no bytes for an empty body', async ({ store }) => {
       const session = await begun(store)
       await appended(store, session, body('abc'), { total: 3 })
       await untilProgress(store, session)
       await assertHeld(store, session, 'abc')
     }),
-    test('an empty file is complete with nothing', async ({ store }) => {
+    test('returns received 0 and total 0 for an empty file', async ({ store }) => {
       const session = await complete(store, '')
       assertSession(session, { received: 0, total: 0, state: 'receiving' })
       assert.deepEqual(told(await loaded(store, session)), told(session))
       await assertHeld(store, session, '')
     }),
-    test('batches may have any shape', async ({ store }) => {
+    test('accepts empty batches, plain Uint8Array views and a batch of 3000 chunks', async ({ store }) => {
       const session = await begun(store)
       const file = counting(70_000)
       async function* bytes() {
@@ -154,14 +159,14 @@ export const appending: Chapter = {
       assert.equal(after.received, file.length)
       await assertHeld(store, session, file)
     }),
-    test('batches of a large fragment are held in their order', async ({ store }) => {
+    test('stores the batches of a 3 MB fragment in order', async ({ store }) => {
       const session = await begun(store)
       const file = counting(3_000_000)
       const parts = Array.from({ length: 47 }, (_, i) => file.subarray(i * 65_536, (i + 1) * 65_536))
       await appended(store, session, body(...parts), { total: file.length })
       await assertHeld(store, session, file)
     }),
-    test('a batch is written before the next is asked for', async ({ store }) => {
+    test('writes each batch before requesting the next one', async ({ store }) => {
       const session = await begun(store)
       // Whoever gives it may use its memory again.
       const memory = Buffer.alloc(100)
@@ -186,7 +191,7 @@ export const appending: Chapter = {
     }),
     ...points.flatMap(broken),
     test(
-      'what is held is held over a restart, at every fragment',
+      'keeps bytes, received and total across a restart after every fragment',
       async (setting) => {
         let { store } = setting
         const session = await begun(store)
@@ -204,7 +209,7 @@ export const appending: Chapter = {
       'restart',
     ),
     test(
-      'offsets beyond 4 GiB are like all others',
+      'writes at offsets above 4 GiB, and the file can be published',
       async ({ store, published, growTo }) => {
         const edge = 2 ** 32
         const session = await begun(store)
@@ -221,7 +226,9 @@ export const appending: Chapter = {
       },
       'bigOffsets',
     ),
-    test('read() may be asked again, and given up', async ({ store }) => {
+    test('stores bytes that read() returns in full after an earlier stream was destroyed', async ({
+      store,
+    }) => {
       const session = await complete(store, counting(300_000))
       const given = store.read(session)
       for await (const chunk of given) {
@@ -232,7 +239,7 @@ export const appending: Chapter = {
       assertBytes(await bytesOf(store.read(session)), counting(300_000), 'read()')
     }),
     test(
-      'paths() names where the bytes are',
+      'stores the bytes in the file at paths().upload',
       async ({ store }) => {
         const session = await complete(store, 'abc')
         assert.ok(store.paths, 'supports.paths: there has to be paths()')

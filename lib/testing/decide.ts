@@ -14,11 +14,11 @@ import {
 } from './steps.ts'
 
 const acceptances: [what: string, acceptance: Acceptance][] = [
-  ['without a reply', { publish: true }],
-  ['with a reply that is kept', { publish: true, reply: 'kept' }],
-  ['with a reply elsewhere', { publish: true, reply: { url: 'http://replies.example/1?a=%20&b=ü' } }],
-  ['and is not to be published', { publish: false }],
-  ['with a reply, and is not to be published', { publish: false, reply: 'kept' }],
+  ['no reply', { publish: true }],
+  ['a kept reply', { publish: true, reply: 'kept' }],
+  ['a reply URL', { publish: true, reply: { url: 'http://replies.example/1?a=%20&b=ü' } }],
+  ['publish: false', { publish: false }],
+  ['a kept reply and publish: false', { publish: false, reply: 'kept' }],
 ]
 
 const reason = 'Es enthält „einen Virus“ \\ "☃"\r\n𝄞'
@@ -27,7 +27,10 @@ export const deciding: Chapter = {
   name: 'accept() and refuse()',
   cases: [
     ...acceptances.flatMap(([what, acceptance]) => [
-      test(`an upload was accepted ${what}`, async ({ store, published }) => {
+      test(`accept() with ${what} saves the acceptance and leaves the file unpublished`, async ({
+        store,
+        published,
+      }) => {
         const session = await complete(store, 'abc')
         assert.equal((await loaded(store, session)).acceptance, undefined)
         await store.accept(session, acceptance)
@@ -36,7 +39,7 @@ export const deciding: Chapter = {
         assert.equal(await published('a.bin'), undefined)
       }),
       test(
-        `an upload was accepted ${what}, also after a restart`,
+        `accept() with ${what} keeps the acceptance across a restart`,
         async (setting) => {
           const session = await complete(setting.store, 'abc')
           await setting.store.accept(session, acceptance)
@@ -46,7 +49,7 @@ export const deciding: Chapter = {
         'restart',
       ),
     ]),
-    test('an accepted upload still has its bytes, and is published with them', async (setting) => {
+    test('accept() keeps the bytes, and publish() publishes them', async (setting) => {
       const { store, published } = setting
       const session = await complete(store, 'abc')
       await store.accept(session, { publish: true })
@@ -54,14 +57,14 @@ export const deciding: Chapter = {
       await publish(store, session)
       assertBytes(await published('a.bin'), 'abc', 'the file')
     }),
-    test('what was accepted is known when it is published', async ({ store }) => {
+    test('load() returns the acceptance after publish()', async ({ store }) => {
       const session = await complete(store, 'abc')
       const acceptance = { publish: true, reply: { url: 'http://replies.example/1' } }
       await store.accept(session, acceptance)
       assertSession(await publish(store, session), { state: 'published', received: 3, total: 3, acceptance })
     }),
     test(
-      'what was accepted is known when it is published, also after a restart',
+      'load() returns the acceptance after publish() and a restart',
       async (setting) => {
         const { store } = setting
         const session = await complete(store, 'abc')
@@ -73,14 +76,20 @@ export const deciding: Chapter = {
       },
       'restart',
     ),
-    test('an upload that is not to be published is removed without a trace', async ({ store, published }) => {
+    test('remove() deletes an upload accepted with publish: false and publishes nothing', async ({
+      store,
+      published,
+    }) => {
       const session = await complete(store, 'abc')
       await store.accept(session, { publish: false })
       await store.remove(await loaded(store, session))
       assert.equal(await published('a.bin'), undefined)
       assert.deepEqual(await listed(store), [])
     }),
-    test('the last packet does all with the session that append() gave it', async ({ store, published }) => {
+    test('keepReply(), accept(), publish() and remove() take the session from append()', async ({
+      store,
+      published,
+    }) => {
       const begin = await begun(store)
       // As the server does it: nothing is asked anew while the lock is held.
       const session = await store.append(begin, body('abc'), { total: 3, durable: true })
@@ -95,7 +104,7 @@ export const deciding: Chapter = {
       assertBytes(await published('a.bin'), 'abc', 'the file')
       assert.deepEqual(await listed(store), [])
     }),
-    test('an upload was refused, and why', async ({ store, published }) => {
+    test('refuse() saves the reason and keeps the session, unpublished', async ({ store, published }) => {
       const session = await complete(store, 'abc')
       await store.refuse(session, reason)
       const refused = { state: 'refused', received: 3, total: 3, refusal: reason } as const
@@ -104,7 +113,7 @@ export const deciding: Chapter = {
       assert.deepEqual(await listed(store), [session.id])
     }),
     test(
-      'an upload was refused, and why, also after a restart',
+      'refuse() keeps the state and the reason across a restart',
       async (setting) => {
         const session = await complete(setting.store, 'abc')
         await setting.store.refuse(session, reason)
@@ -113,7 +122,7 @@ export const deciding: Chapter = {
       },
       'restart',
     ),
-    test('a decision that was given up was made, or not', async ({ store }) => {
+    test('an aborted accept() leaves the upload accepted or receiving, with its bytes', async ({ store }) => {
       const session = await complete(store, 'abc')
       const controller = new AbortController()
       const accepted = store.accept(session, { publish: true }, { signal: controller.signal }).then(

@@ -16,10 +16,10 @@ function leaving() {
   return left
 }
 
-/** What a locker may do beyond holding. Not every one has leave() and begin(); where they are, they are used. */
+/** Tests of the optional members of a locker. A locker without `leave()`, `begin()` or `mark()` passes. */
 export const keeping: readonly Case[] = [
   test(
-    'what is left with a lock comes to its next holder, and is dropped once',
+    'passes the value of leave() to the next holder and calls drop() once',
     async ({ store }) => {
       const locker = lockerOf(store)
       const thing = leaving()
@@ -46,7 +46,7 @@ export const keeping: readonly Case[] = [
     'locker',
   ),
   test(
-    'what is left with a lock is dropped before another has it',
+    'calls drop() before another locker acquires the lock',
     async (setting, supports) => {
       const [one, another] = await two(setting, supports)
       const thing = leaving()
@@ -65,7 +65,7 @@ export const keeping: readonly Case[] = [
     'sharing',
   ),
   test(
-    'what is left with a lock is dropped for what is left in its place, and by letGo()',
+    'calls drop() when another leave() replaces the value, and on letGo()',
     async ({ store }) => {
       const locker = lockerOf(store)
       const things = [leaving(), leaving()] as const
@@ -86,7 +86,7 @@ export const keeping: readonly Case[] = [
     'locker',
   ),
   test(
-    'a session that begins is held by one at a time, and so it is when it was left',
+    'grants the lock of begin() exclusively, also after leave()',
     async (setting, supports) => {
       const [one, another] = await two(setting, supports)
       if (!one.begin) return
@@ -108,7 +108,7 @@ export const keeping: readonly Case[] = [
     'locker',
   ),
   test(
-    'a mark is six hexadecimal digits, which are of no other locker',
+    'mark() returns six hexadecimal digits that no other locker returns',
     async (setting, supports) => {
       const [one, another] = await two(setting, supports)
       const mark = await one.mark?.()

@@ -7,13 +7,15 @@ import { lockerOf, name, other, settle, two, wanting } from './lockers.ts'
 export const locking: Chapter = {
   name: 'locker',
   cases: [
-    test('what is not supported is not there', async ({ store }, { locker, paths }) => {
+    test('is present exactly if supports.locker is true, and paths() if supports.paths is true', async ({
+      store,
+    }, { locker, paths }) => {
       // Else it would be used, and tested by nobody.
       assert.equal(store.locker !== undefined, locker, 'locker')
       assert.equal(store.paths !== undefined, paths, 'paths()')
     }),
     test(
-      'a session is held by one at a time',
+      'grants the lock to the next request only after the holder released it',
       async (setting, supports) => {
         const [one, another] = await two(setting, supports)
         const order: string[] = []
@@ -33,7 +35,7 @@ export const locking: Chapter = {
       'locker',
     ),
     test(
-      'many get a session one after the other',
+      'grants one lock to 12 concurrent requests one at a time',
       async (setting, supports) => {
         const lockers = await two(setting, supports)
         let holders = 0
@@ -51,7 +53,7 @@ export const locking: Chapter = {
       'locker',
     ),
     test(
-      'tryAcquire() does not wait',
+      'tryAcquire() returns undefined while the lock is held, and the lock when it is free',
       async (setting, supports) => {
         const [one, another] = await two(setting, supports)
         const lock = await one.tryAcquire(name)
@@ -66,7 +68,7 @@ export const locking: Chapter = {
       'locker',
     ),
     test(
-      'sessions do not wait for each other',
+      'locks different sessions independently',
       async (setting, supports) => {
         const [one, another] = await two(setting, supports)
         const lock = await one.acquire(name)
@@ -77,7 +79,7 @@ export const locking: Chapter = {
       'locker',
     ),
     test(
-      'who came first is served first',
+      'grants a lock in request order within one process',
       async ({ store }) => {
         // Of one process; among several nobody sees who came first.
         const locker = lockerOf(store)
@@ -95,7 +97,7 @@ export const locking: Chapter = {
       'locker',
     ),
     test(
-      'the holder is told when it is wanted, once, and not before',
+      'calls onWanted of the holder once, and only when another request waits',
       async (setting, supports) => {
         const [one, another] = await two(setting, supports)
         const wanted = wanting()
@@ -113,7 +115,7 @@ export const locking: Chapter = {
       'locker',
     ),
     test(
-      'a holder that was waited for when its turn came is told',
+      'calls onWanted of a new holder when another request already waits',
       async (setting, supports) => {
         const [one, another] = await two(setting, supports)
         const first = await one.acquire(name)
@@ -133,7 +135,7 @@ export const locking: Chapter = {
       'locker',
     ),
     test(
-      'who waits may give up, and holds nothing',
+      'rejects a waiting acquire() with the abort reason and leaves no lock held',
       async (setting, supports) => {
         const [one, another] = await two(setting, supports)
         const wanted = wanting()
@@ -153,7 +155,7 @@ export const locking: Chapter = {
       'locker',
     ),
     test(
-      'a second release does nothing',
+      'ignores a second release()',
       async (setting, supports) => {
         const [one, another] = await two(setting, supports)
         const lock = await one.acquire(name)

@@ -60,7 +60,10 @@ export async function replaceInRace({ store, published }: Setting, stores: reado
 export const publishing: Chapter = {
   name: 'publish()',
   cases: [
-    test('the file stands under its name, whole, and not before', async ({ store, published }) => {
+    test('makes the complete file available under its name, and not earlier', async ({
+      store,
+      published,
+    }) => {
       const file = counting(200_001)
       const session = await complete(store, file)
       assert.equal(await published('a.bin'), undefined)
@@ -71,18 +74,21 @@ export const publishing: Chapter = {
       })
       assertBytes(await published('a.bin'), file, 'the file')
     }),
-    test('an empty file stands under its name', async ({ store, published }) => {
+    test('publishes an empty file', async ({ store, published }) => {
       await publish(store, await complete(store, ''))
       assertBytes(await published('a.bin'), '', 'the file')
     }),
-    test('what was said to be published at once is known to be whole', async ({ store, published }) => {
+    test('sets state, received and total after append() with publishes: true', async ({
+      store,
+      published,
+    }) => {
       const options = { total: 3, durable: true, publishes: true }
       const session = await store.append(await store.create(newSession()), body('abc'), options)
       await store.publish(session)
       assertSession(await loaded(store, session), { state: 'published', received: 3, total: 3 })
       assertBytes(await published('a.bin'), 'abc', 'the file')
     }),
-    test('what was said to be published at once, and was not, is gone on with', async ({
+    test('can follow another append() after one with publishes: true, without losing bytes', async ({
       store,
       published,
     }) => {
@@ -99,19 +105,19 @@ export const publishing: Chapter = {
       await publish(store, session)
       assertBytes(await published('a.bin'), 'abc', 'the file')
     }),
-    test('a second time does nothing', async ({ store, published }) => {
+    test('does nothing when called a second time', async ({ store, published }) => {
       const session = await publish(store, await complete(store, 'abc'))
       assertSession(await publish(store, session), { state: 'published', received: 3 })
       assertBytes(await published('a.bin'), 'abc', 'the file')
     }),
-    test('a second time does not bring back what was replaced meanwhile', async ({ store, published }) => {
+    test('does not restore a replaced file when called a second time', async ({ store, published }) => {
       const session = await publish(store, await complete(store, 'old', { overwrite: true }))
       await publish(store, await complete(store, 'newer', { overwrite: true }))
       await store.publish(session)
       assertBytes(await published('a.bin'), 'newer', 'the file')
     }),
     test(
-      'what was published is known to be after a restart, and a second time does nothing',
+      'keeps the state published across a restart, where a second call does nothing',
       async (setting) => {
         const session = await complete(setting.store, 'abc')
         await publish(setting.store, session)
@@ -124,7 +130,10 @@ export const publishing: Chapter = {
       },
       'restart',
     ),
-    test('a name that was taken meanwhile is refused, and no byte is lost', async ({ store, published }) => {
+    test('rejects with destination-exists and keeps the bytes if the name was taken meanwhile', async ({
+      store,
+      published,
+    }) => {
       const late = await complete(store, 'late')
       await publish(store, await complete(store, 'early'))
       await assertRefused(store.publish(await loaded(store, late)), 'destination-exists')
@@ -135,14 +144,14 @@ export const publishing: Chapter = {
       await assertRefused(store.publish(await loaded(store, late)), 'destination-exists')
       assertBytes(await published('a.bin'), 'early', 'the file')
     }),
-    test('a file is replaced by a session that may', async ({ store, published }) => {
+    test('replaces an existing file when overwrite is on', async ({ store, published }) => {
       await publish(store, await complete(store, 'an old and longer one'))
       const session = await complete(store, 'new', { overwrite: true })
       assertBytes(await published('a.bin'), 'an old and longer one', 'the file')
       await publish(store, session)
       assertBytes(await published('a.bin'), 'new', 'the file')
     }),
-    test('at no moment a part stands there, nor nothing in the place of a file', async (setting) => {
+    test('never exposes a partial or missing file while it replaces one', async (setting) => {
       const { store, published } = setting
       const files = [counting(500_000), counting(400_000, 1_000_000), counting(600_000, 2_000_000)]
       await publish(store, await complete(store, files[0] ?? ''))
@@ -168,11 +177,11 @@ export const publishing: Chapter = {
         assertBytes(await published('a.bin'), file, 'the file')
       }
     }),
-    test('of many at once one has the name, and the others are refused', async (setting) =>
+    test('publishes one of ten concurrent sessions, others get destination-exists', async (setting) =>
       race(setting, [setting.store])),
-    test('of many at once that may replace, the file is one of them, whole', async (setting) =>
+    test('publishes one complete file when ten sessions overwrite it concurrently', async (setting) =>
       replaceInRace(setting, [setting.store])),
-    test('many of other names at once are all there', async ({ store, published }) => {
+    test('publishes ten different names concurrently', async ({ store, published }) => {
       const name = (i: number): string => `${i}.bin`
       const sessions = await Promise.all(
         Array.from({ length: 10 }, (_, i) => complete(store, `I am ${i}`, { name: name(i) })),
@@ -181,7 +190,10 @@ export const publishing: Chapter = {
       assert.deepEqual(lost, [])
       for (const i of sessions.keys()) assertBytes(await published(name(i)), `I am ${i}`, name(i))
     }),
-    test('a publication that was given up was made whole, or not', async ({ store, published }) => {
+    test('publishes the complete file or none when aborted, and succeeds when called again', async ({
+      store,
+      published,
+    }) => {
       const session = await complete(store, counting(100_000))
       const controller = new AbortController()
       const done = store.publish(session, { signal: controller.signal }).then(
@@ -196,7 +208,7 @@ export const publishing: Chapter = {
       assertBytes(await published('a.bin'), counting(100_000), 'the file')
     }),
     test(
-      'a folder that took the name meanwhile is not replaced',
+      'rejects with invalid-destination and keeps the bytes if a folder took the name meanwhile',
       async (setting) => {
         const { store } = setting
         const session = await complete(store, 'abc', { overwrite: true })

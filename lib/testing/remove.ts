@@ -17,14 +17,14 @@ import {
 
 /** A session in each of the states that it may be in when it is removed. */
 const states: [state: string, make: (store: Store) => Promise<Session>][] = [
-  ['that holds nothing', begun],
+  ['an empty session', begun],
   [
-    'that holds a part',
+    'a partial session',
     async (store) => appended(store, await begun(store), body(counting(1000)), { total: 2000 }),
   ],
-  ['that is complete', (store) => complete(store, 'abc')],
+  ['a complete session', (store) => complete(store, 'abc')],
   [
-    'that was accepted',
+    'an accepted session',
     async (store) => {
       const session = await complete(store, 'abc')
       await store.keepReply(session, body('the reply'))
@@ -33,7 +33,7 @@ const states: [state: string, make: (store: Store) => Promise<Session>][] = [
     },
   ],
   [
-    'that was refused',
+    'a refused session',
     async (store) => {
       const session = await complete(store, 'abc')
       await store.refuse(session, 'a virus')
@@ -46,7 +46,7 @@ export const removing: Chapter = {
   name: 'remove() and list()',
   cases: [
     ...states.map(([state, make]) =>
-      test(`a session ${state} is forgotten, and its name is free`, async ({ store, published }) => {
+      test(`remove() deletes ${state} and frees its name`, async ({ store, published }) => {
         const session = await make(store)
         await store.remove(await loaded(store, session))
         assert.equal(await store.load(session.id), undefined)
@@ -56,7 +56,7 @@ export const removing: Chapter = {
         assertBytes(await published('a.bin'), 'another', 'the file')
       }),
     ),
-    test('what was published stays', async ({ store, published }) => {
+    test('remove() keeps the published file', async ({ store, published }) => {
       for (const overwrite of [false, true]) {
         const session = await publish(store, await complete(store, `${overwrite}`, { overwrite }))
         await store.remove(session)
@@ -65,21 +65,24 @@ export const removing: Chapter = {
       }
       assert.deepEqual(await listed(store), [])
     }),
-    test('what others published under the name stays', async ({ store, published }) => {
+    test('remove() keeps a file that another session published under the same name', async ({
+      store,
+      published,
+    }) => {
       const late = await complete(store, 'late')
       await publish(store, await complete(store, 'early'))
       await assert.rejects(store.publish(await loaded(store, late)))
       await store.remove(await loaded(store, late))
       assertBytes(await published('a.bin'), 'early', 'the file')
     }),
-    test('a second time is no error', async ({ store, published }) => {
+    test('remove() succeeds when called a second time', async ({ store, published }) => {
       const session = await loaded(store, await complete(store, 'abc'))
       const other = await publish(store, await complete(store, 'xyz', { name: 'b.bin' }))
       for (const each of [session, session, other, other]) await store.remove(each)
       assert.deepEqual(await listed(store), [])
       assertBytes(await published('b.bin'), 'xyz', 'the file')
     }),
-    test('only the one is forgotten', async ({ store }) => {
+    test('remove() keeps another session of the same name and its reply', async ({ store }) => {
       const session = await complete(store, 'abc')
       const other = await complete(store, 'xyz')
       await store.keepReply(other, body('the reply'))
@@ -88,14 +91,16 @@ export const removing: Chapter = {
       assertSession(await loaded(store, other), { received: 3 })
       assert.equal((await store.loadReply(other))?.size, 9)
     }),
-    test('a session that was removed takes nothing, and does not come back', async ({ store }) => {
+    test('append() rejects after remove(), and the session stays deleted', async ({ store }) => {
       const session = await complete(store, 'abc')
       await store.remove(session)
       await assert.rejects(store.append(session, body('x'), { total: 4, durable: false }))
       assert.equal(await store.load(session.id), undefined)
       assert.deepEqual(await listed(store), [])
     }),
-    test('a removal that was given up was made, or can be', async ({ store }) => {
+    test('an aborted remove() resolves only if the session is deleted, and can be repeated', async ({
+      store,
+    }) => {
       const session = await loaded(store, await complete(store, 'abc'))
       const controller = new AbortController()
       const removed = store.remove(session, { signal: controller.signal }).then(
@@ -110,7 +115,7 @@ export const removing: Chapter = {
       assert.equal(await store.load(session.id), undefined)
     }),
     test(
-      'what was removed stays so over a restart',
+      'a removed session stays deleted across a restart',
       async (setting) => {
         const session = await complete(setting.store, 'abc')
         await setting.store.remove(await loaded(setting.store, session))
@@ -120,10 +125,10 @@ export const removing: Chapter = {
       },
       'restart',
     ),
-    test('a store that nobody used has no sessions', async ({ store }) => {
+    test('list() yields nothing for a new store', async ({ store }) => {
       assert.deepEqual(await listed(store), [])
     }),
-    test('all sessions are listed, in whatever state, as load() tells them', async ({ store }) => {
+    test('list() yields sessions in every state, with the same fields as load()', async ({ store }) => {
       for (const [, make] of states) await make(store)
       await publish(store, await complete(store, 'abc', { owner: 'ann', metadata: { shop: '7' } }))
       let count = 0
@@ -135,7 +140,7 @@ export const removing: Chapter = {
       }
       assert.equal(count, states.length + 1)
     }),
-    test('many sessions are listed, each once', async ({ store }) => {
+    test('list() yields each of 1100 sessions once', async ({ store }) => {
       const ids = new Set<string>()
       // More than a page of what lists by pages.
       for (let i = 0; i < 22; i += 1) {
@@ -144,7 +149,7 @@ export const removing: Chapter = {
       }
       assert.deepEqual(await listed(store), [...ids].sort())
     }),
-    test('sessions that come and go meanwhile hide none of the others', async ({ store }) => {
+    test('list() omits no session while others are created and removed', async ({ store }) => {
       const [steady, leaving] = [new Set<string>(), new Set<string>()]
       for (let i = 0; i < 40; i += 1) for (const ids of [steady, leaving]) ids.add((await begun(store)).id)
       const coming = new Set<string>()
@@ -158,7 +163,7 @@ export const removing: Chapter = {
       for (const id of [...steady, ...leaving]) assert.ok(seen.has(id), `${id} is not listed`)
       assert.deepEqual(await listed(store), [...steady, ...coming].sort())
     }),
-    test('a list may be given up, and begun again', async ({ store }) => {
+    test('list() can be stopped early and called again', async ({ store }) => {
       const sessions = await Promise.all(Array.from({ length: 10 }, () => begun(store)))
       for await (const { id } of store.list()) {
         assert.ok(sessions.some((session) => session.id === id))
@@ -167,7 +172,7 @@ export const removing: Chapter = {
       assert.equal((await listed(store)).length, 10)
     }),
     test(
-      'all sessions are listed after a restart',
+      'list() yields all sessions after a restart',
       async (setting) => {
         const sessions = await Promise.all(Array.from({ length: 10 }, () => begun(setting.store)))
         assert.deepEqual(await listed(await setting.reopen()), sessions.map(({ id }) => id).sort())

@@ -22,16 +22,16 @@ async function assertReply(store: Store, session: Session, expected: string | Ui
 export const replying: Chapter = {
   name: 'keepReply() and loadReply()',
   cases: [
-    test('there is none before one is kept', async ({ store }) => {
+    test('loadReply() returns undefined before keepReply()', async ({ store }) => {
       assert.equal(await store.loadReply(await complete(store, 'abc')), undefined)
     }),
-    test('a reply is kept whole', async ({ store }) => {
+    test('keepReply() stores a reply of 200,001 bytes unchanged', async ({ store }) => {
       const session = await complete(store, 'abc')
       const reply = counting(200_001)
       await store.keepReply(session, body(reply.subarray(0, 70_000), reply.subarray(70_000)))
       await assertReply(store, session, reply)
     }),
-    test('a reply is read in ranges, the last byte included, in any order and at once', async ({ store }) => {
+    test('read() returns inclusive byte ranges, in any order and concurrently', async ({ store }) => {
       const session = await complete(store, 'abc')
       await store.keepReply(session, body('the ', 'reply'))
       const reply = await replyTo(store, session)
@@ -47,18 +47,18 @@ export const replying: Chapter = {
         assertBytes(parts[i], text, `bytes ${first}-${last}`)
       }
     }),
-    test('a reply takes the place of an earlier one', async ({ store }) => {
+    test('keepReply() replaces an earlier, longer reply', async ({ store }) => {
       const session = await complete(store, 'abc')
       await store.keepReply(session, body('an earlier, longer one'))
       await store.keepReply(session, body('later'))
       await assertReply(store, session, 'later')
     }),
-    test('an empty reply is one', async ({ store }) => {
+    test('loadReply() returns an empty reply with size 0', async ({ store }) => {
       const session = await complete(store, 'abc')
       await store.keepReply(session, body())
       await assertReply(store, session, '')
     }),
-    test('a body that breaks: its error is passed on, and the next reply is whole', async ({ store }) => {
+    test('keepReply() rejects with the body error, and the next reply is complete', async ({ store }) => {
       const session = await complete(store, 'abc')
       for (const batches of [[], ['a longer one'], ['a', ' longer', ' one']]) {
         const error = new Error('the application failed')
@@ -68,7 +68,7 @@ export const replying: Chapter = {
       await store.keepReply(session, body('the reply'))
       await assertReply(store, session, 'the reply')
     }),
-    test('one that is given up resolves only if it is kept', async ({ store }) => {
+    test('an aborted keepReply() resolves only if the complete reply is stored', async ({ store }) => {
       const session = await complete(store, 'abc')
       for (const point of [0, 1, 2]) {
         const controller = new AbortController()
@@ -88,7 +88,7 @@ export const replying: Chapter = {
       await store.keepReply(session, body('the reply'))
       await assertReply(store, session, 'the reply')
     }),
-    test('a batch is written before the next is asked for', async ({ store }) => {
+    test('keepReply() writes each batch before requesting the next one', async ({ store }) => {
       const session = await complete(store, 'abc')
       const memory = Buffer.alloc(3)
       async function* bytes() {
@@ -101,7 +101,7 @@ export const replying: Chapter = {
       memory.fill('x')
       await assertReply(store, session, 'abcdef')
     }),
-    test('it stays as it is while the upload is accepted and published', async ({ store, published }) => {
+    test('loadReply() returns the same reply after accept() and publish()', async ({ store, published }) => {
       const session = await complete(store, 'abc')
       await store.keepReply(session, body('the reply'))
       const first = await replyTo(store, session)
@@ -115,7 +115,7 @@ export const replying: Chapter = {
       assertBytes(await published('a.bin'), 'abc', 'the file')
     }),
     test(
-      'it stays as it is over a restart',
+      'loadReply() returns the same reply after a restart',
       async (setting) => {
         const { store } = setting
         const session = await complete(store, 'abc')
@@ -130,7 +130,7 @@ export const replying: Chapter = {
       },
       'restart',
     ),
-    test('replies of other sessions are others', async ({ store }) => {
+    test('loadReply() returns the reply of its own session only', async ({ store }) => {
       const sessions = [await complete(store, 'abc'), await complete(store, 'xyz')] as const
       await store.keepReply(sessions[0], body('to abc'))
       assert.equal(await store.loadReply(sessions[1]), undefined)
@@ -138,14 +138,14 @@ export const replying: Chapter = {
       await assertReply(store, sessions[0], 'to abc')
       await assertReply(store, sessions[1], 'to xyz')
     }),
-    test('it goes with its session', async ({ store }) => {
+    test('remove() deletes the reply', async ({ store }) => {
       const session = await complete(store, 'abc')
       await store.keepReply(session, body('the reply'))
       await store.remove(await loaded(store, session))
       assert.equal(await store.loadReply(session), undefined)
     }),
     test(
-      'it may stand where paths() says already',
+      'keepReply() without a body uses the file at paths().reply',
       async ({ store }) => {
         const session = await complete(store, 'abc')
         assert.ok(store.paths, 'supports.paths: there has to be paths()')
@@ -156,7 +156,7 @@ export const replying: Chapter = {
       'paths',
     ),
     test(
-      'nothing that stands where paths() says is an empty one',
+      'keepReply() without a body or a file stores an empty reply',
       async ({ store }) => {
         const session = await complete(store, 'abc')
         await store.keepReply(session)

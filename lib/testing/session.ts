@@ -52,7 +52,9 @@ const hour = 3_600_000
 export const beginning: Chapter = {
   name: 'create() and load()',
   cases: [
-    test('a session that began is told whole, and holds nothing', async ({ store }) => {
+    test('load() returns every field of a new session, with state receiving and received 0', async ({
+      store,
+    }) => {
       const session = newSession()
       await store.create(session)
       assert.deepEqual(told(await loaded(store, session)), { ...session, state: 'receiving', received: 0 })
@@ -60,13 +62,13 @@ export const beginning: Chapter = {
       // Clocks of other machines may be wrong; 1970 or seconds for milliseconds are something else.
       assert.ok(Math.abs(progressed - session.created) < hour, `progressed: ${progressed}`)
     }),
-    test('ids, paths, owners and metadata are kept to the letter', async ({ store }) => {
+    test('load() returns unusual ids, paths, owners and metadata unchanged', async ({ store }) => {
       const session = newSession(odd)
       await store.create(session)
       assert.deepEqual(told(await loaded(store, session)), { ...session, state: 'receiving', received: 0 })
     }),
     test(
-      'ids, paths, owners and metadata are kept to the letter over a restart',
+      'load() returns unusual ids, paths, owners and metadata unchanged after a restart',
       async (setting) => {
         const session = newSession(odd)
         await setting.store.create(session)
@@ -75,7 +77,7 @@ export const beginning: Chapter = {
       },
       'restart',
     ),
-    test('create() tells what load() tells', async ({ store }) => {
+    test('create() returns the same session fields as load()', async ({ store }) => {
       for (const more of [{}, { ...odd, created: Date.now() }]) {
         const session = await store.create(newSession(more))
         const after = await loaded(store, session)
@@ -84,7 +86,7 @@ export const beginning: Chapter = {
         assert.ok(Math.abs(apart) < hour, `progressed: ${session.progressed}`)
       }
     }),
-    test('a session may be worked on from its beginning to its end, and never be asked for', async (setting) => {
+    test('create() returns a session that needs no load() until remove()', async (setting) => {
       const { store, published } = setting
       const options = { total: 6, durable: true }
       const first = await store.append(await store.create(newSession()), body('abc'), options)
@@ -96,7 +98,7 @@ export const beginning: Chapter = {
       assert.deepEqual(await listed(store), [])
       assertBytes(await published('a.bin'), 'abcdef', 'the file')
     }),
-    test('a session that was released may still be used, and released again', async (setting) => {
+    test('release() leaves the session usable and can be called twice', async (setting) => {
       const { store, published } = setting
       // Where there is no release() nothing is kept.
       const released = (session: Session): Session => {
@@ -114,22 +116,22 @@ export const beginning: Chapter = {
       await store.remove(released(second))
       assert.deepEqual(await listed(store), [])
     }),
-    test('an id that is not known is none', async ({ store }) => {
+    test('load() returns undefined for an unknown id', async ({ store }) => {
       assert.equal(await store.load(newSession().id), undefined)
       await begun(store)
       assert.equal(await store.load(newSession().id), undefined)
     }),
-    test('what load() told does not change any more', async ({ store }) => {
+    test('load() returns a snapshot that a later append() does not change', async ({ store }) => {
       const before = await begun(store)
       await appended(store, before, body('abc'), { total: 3 })
       assert.equal((await loaded(store, before)).received, 3)
       assert.deepEqual([before.state, before.received, before.total], ['receiving', 0, undefined])
     }),
-    test('sessions of one name may be open side by side', async ({ store }) => {
+    test('create() allows several open sessions for the same name', async ({ store }) => {
       const sessions = await Promise.all(Array.from({ length: 5 }, () => begun(store)))
       assert.deepEqual(await listed(store), sessions.map(({ id }) => id).sort())
     }),
-    test('many sessions side by side do not mix', async ({ store }) => {
+    test('24 concurrent sessions keep their own name, owner, metadata and bytes', async ({ store }) => {
       const files = Array.from({ length: 24 }, (_, i) => counting(3000 + i, i * 1000))
       const names = files.map((_, i) => `${i}.bin`)
       const sessions = await Promise.all(
@@ -149,11 +151,11 @@ export const beginning: Chapter = {
         assertBytes(await bytesOf(store.read(now)), files[i] ?? '', `file ${i}`)
       }
     }),
-    test('names with odd characters are published as they are', async ({ store, published }) => {
+    test('publish() uses names with unusual characters unchanged', async ({ store, published }) => {
       for (const name of oddNames) await publish(store, await complete(store, `I am ${name}`, { name }))
       for (const name of oddNames) assertBytes(await published(name), `I am ${name}`, name)
     }),
-    test('names with folders are published as they are', async (setting, { folders, missingFolders }) => {
+    test('publish() uses names with folders unchanged', async (setting, { folders, missingFolders }) => {
       const { store, published } = setting
       const name = 'logs/Zürich/2026 11/a.bin'
       if (folders && missingFolders) await setting.makeFolder('logs/Zürich/2026 11')
@@ -161,7 +163,7 @@ export const beginning: Chapter = {
       assertBytes(await published(name), 'abc', name)
       assert.equal(await published('a.bin'), undefined)
     }),
-    test('a name that is taken is refused, and nothing of the session is left', async (setting) => {
+    test('create() rejects a taken name with destination-exists and adds no session', async (setting) => {
       const { store, published } = setting
       const first = await publish(store, await complete(store, 'abc'))
       const session = newSession()
@@ -172,7 +174,7 @@ export const beginning: Chapter = {
       await store.create(newSession({ overwrite: true }))
     }),
     test(
-      'a name that is a folder is refused, and nothing of the session is left',
+      'create() rejects a folder name with invalid-destination and adds no session',
       async (setting) => {
         const { store } = setting
         await setting.makeFolder('logs')
@@ -186,7 +188,7 @@ export const beginning: Chapter = {
       'folders',
     ),
     test(
-      'a name below a file is refused, and nothing of the session is left',
+      'create() rejects names below files with destination-not-found and adds no session',
       async ({ store }) => {
         const file = await publish(store, await complete(store, 'abc'))
         const session = newSession({ name: 'a.bin/b.bin' })
@@ -197,7 +199,7 @@ export const beginning: Chapter = {
       'folders',
     ),
     test(
-      'a name in a folder that is not there is refused, and nothing of the session is left',
+      'create() rejects a missing folder with destination-not-found and adds no session',
       async (setting) => {
         const { store } = setting
         const session = newSession({ name: 'logs/a.bin' })
@@ -210,7 +212,7 @@ export const beginning: Chapter = {
       'folders',
       'missingFolders',
     ),
-    test('a session whose beginning was given up is there whole, or not at all', async ({ store }) => {
+    test('an aborted create() leaves a complete session or none', async ({ store }) => {
       const session = newSession({ metadata: { a: 'b' } })
       const controller = new AbortController()
       const created = store.create(session, { signal: controller.signal }).then(
@@ -225,7 +227,7 @@ export const beginning: Chapter = {
       assert.deepEqual(await listed(store), found ? [session.id] : [])
     }),
     test(
-      'bytes that vanished are known to be gone, and may come again',
+      'load() returns state gone when the bytes are lost, and append() starts again at 0',
       async (setting) => {
         const { store, published, loseBytes } = setting
         const session = await complete(store, 'abcdef')
@@ -245,7 +247,7 @@ export const beginning: Chapter = {
       'losses',
     ),
     test(
-      'a session whose bytes vanished may be removed',
+      'remove() deletes a session with lost bytes',
       async (setting) => {
         const { store, loseBytes } = setting
         const session = await complete(store, 'abc')

@@ -26,10 +26,10 @@ async function two(setting: Setting): Promise<[Store, Store]> {
 }
 
 export const sharing: Chapter = {
-  name: 'two stores on the same ground',
+  name: 'two stores on the same storage',
   cases: [
     test(
-      'what one begins the other finds',
+      'find sessions that the other one created',
       async (setting) => {
         const [one, another] = await two(setting)
         const session = await begun(one, { owner: 'ann', metadata: { shop: '7' } })
@@ -41,7 +41,7 @@ export const sharing: Chapter = {
       'sharing',
     ),
     test(
-      'they take turns with the fragments of one upload',
+      'append the fragments of one upload alternately',
       async (setting) => {
         const stores = await two(setting)
         const session = await begun(setting.store)
@@ -59,7 +59,7 @@ export const sharing: Chapter = {
       'sharing',
     ),
     test(
-      'what one decides the other knows',
+      'load acceptances, refusals and replies that the other one saved',
       async (setting) => {
         const [one, another] = await two(setting)
         const accepted = await complete(one, 'abc')
@@ -77,7 +77,7 @@ export const sharing: Chapter = {
       'sharing',
     ),
     test(
-      'what one publishes the other knows, and does not replace',
+      'load sessions that the other one published and do not replace their files',
       async (setting) => {
         const [one, another] = await two(setting)
         const late = await complete(another, 'late')
@@ -91,7 +91,7 @@ export const sharing: Chapter = {
       'sharing',
     ),
     test(
-      'what one removes the other does not know',
+      'do not find sessions that the other one removed',
       async (setting) => {
         const [one, another] = await two(setting)
         const session = await complete(one, 'abc')
@@ -106,17 +106,17 @@ export const sharing: Chapter = {
       'sharing',
     ),
     test(
-      'of many that both publish at once one has the name',
+      'publish one of ten concurrent sessions, others get destination-exists',
       async (setting) => race(setting, await two(setting)),
       'sharing',
     ),
     test(
-      'of many that both publish at once, and that may replace, the file is one of them, whole',
+      'publish one complete file when ten sessions overwrite it concurrently',
       async (setting) => replaceInRace(setting, await two(setting)),
       'sharing',
     ),
     test(
-      'what both publish at once of other names is all there',
+      'publish ten different names concurrently',
       async (setting) => {
         const stores = await two(setting)
         const name = (i: number): string => `${i}.bin`
@@ -130,7 +130,7 @@ export const sharing: Chapter = {
       'sharing',
     ),
     test(
-      'an upload that both publish, each in its turn, is published once',
+      'publish the complete file when both call publish() for one session in turn',
       async (setting) => {
         const stores = await two(setting)
         // Without a locker of theirs, packets of one session are kept apart by the server.

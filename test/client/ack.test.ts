@@ -10,8 +10,8 @@ const read = (type: PacketType, fields: Fields, sessionId?: string, bodyLength =
 const created = (fields: Fields) =>
   read('Create-Session', { 'bits-session-id': 'x', 'bits-protocol': Protocol, ...fields })
 
-describe('the Ack for Create-Session', () => {
-  it('has the session and the protocol', () => {
+describe('readAck for Create-Session', () => {
+  it('returns a session id of up to 100 characters and the protocol in lower case', () => {
     expect(created({})).toEqual({ sessionId: 'x', protocol: Protocol })
     expect(created({ 'bits-session-id': 'a'.repeat(100) }).sessionId).toHaveLength(100)
     expect(created({ 'bits-protocol': Protocol.toUpperCase() }).protocol).toBe(Protocol)
@@ -28,11 +28,11 @@ describe('the Ack for Create-Session', () => {
     [{ 'bits-host-id': 'user@node' }],
     [{ 'bits-host-id': 'node', 'bits-host-id-fallback-timeout': 'soon' }],
     [{ 'bits-host-id': 'node', 'bits-host-id-fallback-timeout': '-1' }],
-  ])('is none with %j', (fields) => {
+  ])('throws InvalidAck for %j', (fields) => {
     expect(() => created(fields)).toThrow(InvalidAck)
   })
 
-  it('may name a host, with a time or without end', () => {
+  it('returns hostId, without fallbackTimeout if that is empty or 4294967295', () => {
     const hostOf = (host: string, timeout: string) =>
       created({ 'bits-host-id': host, 'bits-host-id-fallback-timeout': timeout }).hostId
     expect(hostOf('node3.example', '86400')).toEqual({ host: 'node3.example', fallbackTimeout: 86_400 })
@@ -44,8 +44,8 @@ describe('the Ack for Create-Session', () => {
   })
 })
 
-describe('the Ack for Fragment', () => {
-  it('has the next offset, and sometimes where the reply is', () => {
+describe('readAck for Fragment', () => {
+  it('returns the next offset and a reply URL of up to 2200 characters', () => {
     const offset = { 'bits-received-content-range': '5120' }
     expect(read('Fragment', offset, 'x')).toEqual({ received: 5120 })
     expect(read('Fragment', { ...offset, 'bits-reply-url': '' }, 'x')).toEqual({ received: 5120 })
@@ -58,20 +58,20 @@ describe('the Ack for Fragment', () => {
   })
 
   it.each(['', '-1', '+1', '1.0', '0x10', '1e3', '1, 1', 'bytes 1', '9007199254740992'])(
-    'is none with %j',
+    'throws InvalidAck for the offset %j',
     (text) => {
       expect(() => read('Fragment', { 'bits-received-content-range': text }, 'x')).toThrow(InvalidAck)
     },
   )
 
-  it('may echo the session in any case, but not another', () => {
+  it('accepts its own session id in any case, and throws InvalidAck for another', () => {
     const offset = { 'bits-received-content-range': '1' }
     expect(read('Fragment', { ...offset, 'bits-session-id': '{ab}' }, '{AB}').received).toBe(1)
     expect(() => read('Fragment', { ...offset, 'bits-session-id': '{ac}' }, '{AB}')).toThrow(InvalidAck)
   })
 })
 
-it('an Ack has no body, and says whether it is one', () => {
+it('readAck: rejects an Ack with a body, and sets saidAck if the packet type is Ack in any case', () => {
   expect(() => read('Ping', {}, undefined, 1)).toThrow(InvalidAck)
   const saidAck = (type: string) => {
     try {
@@ -84,7 +84,7 @@ it('an Ack has no body, and says whether it is one', () => {
   expect(read('Close-Session', { 'bits-packet-type': ' ack ' })).toEqual({})
 })
 
-describe('an error', () => {
+describe('readError', () => {
   it.each<[Fields, number | undefined]>([
     [{ 'bits-error': '0x8020001F' }, 0x8020001f],
     [{ 'bits-error-code': 'x8020001f' }, 0x8020001f],
@@ -95,11 +95,11 @@ describe('an error', () => {
     [{ 'bits-error': '0x180200020' }, undefined],
     [{ 'bits-error': '' }, undefined],
     [{}, undefined],
-  ])('%j is %s', (fields, hresult) => {
+  ])('maps %j to hresult %s', (fields, hresult) => {
     expect(readError(fields).hresult).toBe(hresult)
   })
 
-  it('has a context', () => {
+  it('returns context, undefined if BITS-Error-Context is empty', () => {
     expect(readError({ 'bits-error-context': '0x7' }).context).toBe(7)
     expect(readError({ 'bits-error-context': '' }).context).toBeUndefined()
   })

@@ -27,8 +27,8 @@ const protectedBy = (challenge: string, likes: (authorization: string) => boolea
       likes(fields.authorization ?? '') ? undefined : say(401, { 'WWW-Authenticate': challenge }, 'no'),
   })
 
-describe('Basic', () => {
-  it('is sent only after a challenge, then with every packet to that host', async () => {
+describe('Basic authentication', () => {
+  it('sends credentials only after a challenge, then with every packet to that host', async () => {
     const server = await protectedBy('Basic realm="x"', (authorization) => authorization === basic)
     await server.watch(uploadFile(file, new URL('a.bin', server.url), { ...options, auth: me }))
     expect(
@@ -45,14 +45,14 @@ describe('Basic', () => {
     ])
   })
 
-  it('is not tried again where it was refused', async () => {
+  it('rejects with unauthorized, without another try, when the credentials are refused', async () => {
     const server = await protectedBy('Basic realm="x"', () => false)
     const upload = uploadFile(file, server.url, { ...options, auth: me })
     await expect(server.watch(upload)).rejects.toMatchObject({ code: 'unauthorized', status: 401 })
     expect(server.packets).toHaveLength(2)
   })
 
-  it('without credentials 401 is the end, and so it is where no known scheme is wanted', async () => {
+  it('rejects with unauthorized at the first 401 without credentials or a supported scheme', async () => {
     for (const [challenge, more] of [
       ['Basic realm="x"', {}],
       ['Negotiate, NTLM', { auth: me }],
@@ -66,7 +66,7 @@ describe('Basic', () => {
     }
   })
 
-  it('a fragment that is challenged is sent again, whole', async () => {
+  it('sends the whole fragment again after a challenge', async () => {
     const server = await fakeServer({
       file,
       answer: ({ type, fields }) =>
@@ -84,7 +84,7 @@ describe('Basic', () => {
     ])
   })
 
-  it('a proxy gets none', async () => {
+  it('sends no credentials to a proxy that answers 407', async () => {
     const server = await fakeServer({
       file,
       answer: () => say(407, { 'Proxy-Authenticate': 'Basic realm="x"' }),
@@ -95,7 +95,7 @@ describe('Basic', () => {
   })
 })
 
-describe('Digest', () => {
+describe('Digest authentication', () => {
   /** The value that RFC 7616 has for a request, from the fields that came with it. */
   function expected(authorization: string, target: string, algorithm: 'md5' | 'sha256'): string {
     const value = (name: string): string => {
@@ -125,7 +125,7 @@ describe('Digest', () => {
       'sha256',
     ],
     ['Negotiate, NTLM, Digest realm="x", nonce="n1", qop="auth"', 'md5'],
-  ] as const)('%s', async (challenge, algorithm) => {
+  ] as const)('answers the challenge %s', async (challenge, algorithm) => {
     const counts: string[] = []
     const clients = new Set<string | undefined>()
     const server = await fakeServer({
@@ -146,7 +146,7 @@ describe('Digest', () => {
     expect(clients.size).toBe(1)
   })
 
-  it('a nonce that is stale is replaced, a packet at a time', async () => {
+  it('replaces a stale nonce and sends the packet again', async () => {
     let nonce = 1
     const server = await fakeServer({
       file,
@@ -172,7 +172,7 @@ describe('Digest', () => {
     ])
   })
 
-  it('a nonce that is always stale is the end', async () => {
+  it('rejects with unauthorized when the server answers stale=true twice', async () => {
     const challenge = 'Digest realm="x", nonce="y", stale=true'
     const server = await fakeServer({ file, answer: () => say(401, { 'WWW-Authenticate': challenge }) })
     const upload = uploadFile(file, server.url, { ...options, auth: me })
@@ -180,7 +180,7 @@ describe('Digest', () => {
     expect(server.packets).toHaveLength(2)
   })
 
-  it('a server that others wrote lets it in', async () => {
+  it('uploads to a server of the http-auth package, and is refused with a wrong password', async () => {
     const directory = await temporaryDirectory()
     const passwords = join(directory, 'passwords')
     const hash = createHash('md5').update('me:here:open sesame').digest('hex')
@@ -198,7 +198,7 @@ describe('Digest', () => {
     await expect(wrong).rejects.toMatchObject({ code: 'unauthorized', status: 401 })
   })
 
-  it('what is quoted is escaped, and names may have any characters', () => {
+  it('escapes quoted values and sends the user name as UTF-8', () => {
     const authenticator = new Authenticator({ user: 'a"\\ü', password: 'x' })
     authenticator.challenged('Digest realm="say \\"x\\"", nonce="n"', false)
     const value = authenticator.authorization('GET', '/')

@@ -4,8 +4,8 @@ import { fastClock } from './setting.ts'
 
 const settings = { retryDelay: 1000, maxRetryDelay: 60_000, noProgressTimeout: 1_000_000 }
 
-describe('delays', () => {
-  it('double up to the longest, and begin anew after progress', () => {
+describe('RetryPolicy delay', () => {
+  it('doubles up to maxRetryDelay, and starts again at retryDelay after progress', () => {
     const patience = new Patience(settings, fastClock())
     const delays = () => Array.from({ length: 9 }, () => patience.failed())
     const doubled = [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]
@@ -14,21 +14,21 @@ describe('delays', () => {
     expect(delays()).toEqual(doubled)
   })
 
-  it('are a random share of that, none of it perhaps', () => {
+  it('is multiplied by a random factor, which may be 0', () => {
     for (const share of [0, 0.25, 0.999]) {
       const patience = new Patience(settings, fastClock(share))
       expect([patience.failed(), patience.failed()]).toEqual([1000 * share, 2000 * share])
     }
   })
 
-  it('never overflow', () => {
+  it('is maxRetryDelay at the 5000th try', () => {
     const patience = new Patience(settings, fastClock())
     expect(patience.delay(5000)).toBe(60_000)
   })
 })
 
-describe('the time without progress', () => {
-  it('is waited out to its end, then there is one last try', () => {
+describe('RetryPolicy noProgressTimeout', () => {
+  it('shortens the last delay to the time left, then returns no delay', () => {
     const clock = fastClock()
     const patience = new Patience({ ...settings, noProgressTimeout: 10_000 }, clock)
     const waited: unknown[] = []
@@ -39,7 +39,7 @@ describe('the time without progress', () => {
     expect(waited).toEqual([1000, 2000, 4000, 3000])
   })
 
-  it('runs from the first failure, not from the last progress', () => {
+  it('starts at the first failure, not at the last progress', () => {
     const clock = fastClock()
     const patience = new Patience({ ...settings, noProgressTimeout: 10_000 }, clock)
     patience.progressed()
@@ -51,7 +51,7 @@ describe('the time without progress', () => {
     expect(patience.failed()).toBe(1000)
   })
 
-  it('of 0 allows no second try, but one at once for what is nobody’s fault', () => {
+  it('allows no retry when 0, except one immediate retry of an excused failure', () => {
     const patience = new Patience({ ...settings, noProgressTimeout: 0 }, fastClock())
     expect([patience.failed(true), patience.failed(true)]).toEqual([0, undefined])
     patience.progressed()

@@ -1,7 +1,7 @@
 /**
- * The two captures that [MC-BUP] prints, Microsoft BITS/6.7 talking to IIS 6.0 in June 2007, from the other side: what
- * IIS said is said again, and what this client says has to be what Windows said, header for header. The places where it
- * may differ are filled in: the host, which is ours.
+ * The two captures that [MC-BUP] prints, Microsoft BITS/6.7 talking to IIS 6.0 in June 2007, replayed for the client: the
+ * test server sends the answers of IIS, and each request of this client must equal that of Windows, header for header.
+ * Only the host names are replaced, because the server listens on this machine.
  */
 
 import { createServer, type Socket } from 'node:net'
@@ -73,9 +73,9 @@ async function play(exchanges: readonly Exchange[]) {
 
 const options: UploadOptions = { headers: { 'User-Agent': 'Microsoft BITS/6.7' }, noProgressTimeout: 0 }
 
-describe('what was captured between Microsoft BITS/6.7 and IIS 6.0', () => {
-  // Without the Ping before Close-Session: there a job had been interrupted and resumed.
-  it('4.1: a plain upload', async () => {
+describe('captures of Microsoft BITS/6.7 and IIS 6.0, client side', () => {
+  // The Ping before Close-Session is left out: in the capture the job had been interrupted and resumed.
+  it('4.1: sends the packets of a plain upload', async () => {
     const { url, check } = await play([
       {
         client: `BITS_POST /upload/2000mb-rfc2119.txt HTTP/1.1
@@ -140,7 +140,7 @@ describe('what was captured between Microsoft BITS/6.7 and IIS 6.0', () => {
     expect(result).toMatchObject({ sessionId: '{A0FF5911-4144-45B3-BF27-27AFC8EC8A67}', fragments: 1 })
   })
 
-  it('4.2: an upload-reply by way of a Host-Id', async () => {
+  it('4.2: sends the packets of an upload-reply with a Host-Id', async () => {
     const reply = noise(10_240)
     const target = '/upload-ref-isapi-WebFarm/2000mb-rfc2119.txt'
     const replyTarget =

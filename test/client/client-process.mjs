@@ -1,6 +1,6 @@
 /**
- * An upload in a process of its own, to be killed: `client-process.mjs PATH URL JOB`. It runs the built package. Says
- * `ended` and its memory at the end, in bytes.
+ * Uploads a file in a separate process, which a test can kill: `client-process.mjs PATH URL JOB`. It runs the built
+ * package. At the end it sends its parent the session id, the number of fragments, and its peak memory in bytes.
  */
 import { uploadFile } from 'express-bits-upload/client'
 

@@ -1,4 +1,4 @@
-/** Cases 111 to 125: the client's. Every request is checked by the server that it goes to, see fake-server.ts. */
+/** Conformance cases 111 to 125, which concern the client. The server in fake-server.ts checks every request. */
 
 import { access } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
@@ -44,7 +44,7 @@ const ofType = (type: string) => (packet: Packet) => packet.type === type
 describe('Host-Id', () => {
   const created = { 'BITS-Host-Id': 'localhost', 'BITS-Host-Id-Fallback-Timeout': '100' }
 
-  it('111: given Host-Id in the Create Ack, Ping and all later packets go to that host with the same path', async () => {
+  it('111: sends Ping and all later packets to the host in the Create Ack, with the same path', async () => {
     const server = await serve({ created })
     const url = new URL('a%20b/c.bin?x=1&y={2}', server.url)
     await server.watch(uploadFile(file, url, options))
@@ -56,7 +56,7 @@ describe('Host-Id', () => {
     }
   })
 
-  it('112: given fallback expiry, packets go to the origin host; on 0x8020001F a new session from 0', async () => {
+  it('112: returns to the origin host after the fallback timeout, and starts over on 0x8020001F', async () => {
     let lost = false
     const server = await serve({
       answer({ host, type, first }, iis) {
@@ -100,7 +100,7 @@ describe('Host-Id', () => {
     ])
   })
 
-  it('112: given no fallback timeout, packets never go to the origin host', async () => {
+  it('112: never returns to the origin host without a fallback timeout', async () => {
     const server = await serve({
       created: { 'BITS-Host-Id': 'localhost' },
       answer: ({ type, first }) => (type === 'Ping' || first === 0 ? undefined : 'cut'),
@@ -112,7 +112,7 @@ describe('Host-Id', () => {
     expect(server.packets.filter(({ host }) => host === '127.0.0.1')).toHaveLength(1)
   })
 
-  it('112: given a Fragment that succeeds, the fallback timer starts anew', async () => {
+  it('112: resets the fallback timer after a successful Fragment', async () => {
     // The node fails for 60 s, works for one fragment, fails for 60 s again.
     const server = await serve({
       created,
@@ -131,8 +131,8 @@ describe('Host-Id', () => {
   })
 })
 
-describe('offsets', () => {
-  it('113: given 416 with N, the next fragment starts at N', async () => {
+describe('Fragment offset', () => {
+  it('113: is N in the next fragment after 416 with N', async () => {
     const server = await serve({
       answer({ first, index }, iis) {
         if (first !== 5120 || index > 2) return undefined
@@ -157,7 +157,7 @@ describe('offsets', () => {
   it.each([
     ['smaller', 300],
     ['larger', 9000],
-  ])('114: given 200 with N %s than expected, the next fragment starts at N', async (_, offset) => {
+  ])('114: is N in the next fragment after 200 with an N %s than expected', async (_, offset) => {
     const server = await serve({
       answer({ index }, iis) {
         if (index !== 1) return undefined
@@ -170,7 +170,7 @@ describe('offsets', () => {
     expect(server.said().at(-1)).toBe('Close-Session')
   })
 
-  it.each([200, 416])('115: given N = size in a %i, Close without more fragments', async (status) => {
+  it.each([200, 416])('115: causes Close-Session at once after %i with N = size', async (status) => {
     const server = await serve({ answer: once(fragmentAt(0), received(file.length, status)) })
     await upload(server)
     expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119', 'Close-Session'])
@@ -178,20 +178,20 @@ describe('offsets', () => {
 
   it.each([
     ['N > size', received(20_481)],
-    ['N no number', received('many')],
+    ['N that is no number', received('many')],
     ['a negative N', received(-1)],
     ['N with a sign', received('+5120')],
     ['N twice', ack(200, { 'BITS-Received-Content-Range': 5120, 'bits-received-content-range': 5120 })],
-    ['N beyond all numbers', received('9'.repeat(30))],
+    ['N above 2^53 - 1', received('9'.repeat(30))],
     ['no N', ack(200)],
     ['no N in a 416', ack(416)],
-  ])('124: given %s, an error, no endless loop', async (_, answer) => {
+  ])('124: causes invalid-answer after 5 answers with %s', async (_, answer) => {
     const server = await serve({ answer: (packet) => (packet.type === 'Fragment' ? answer : undefined) })
     expect((await failure(upload(server))).code).toBe('invalid-answer')
     expect(server.said().filter((text) => text === 'Fragment 0-5119')).toHaveLength(5)
   })
 
-  it('124: given a wrong answer only now and then, the upload goes on', async () => {
+  it('124: allows 4 malformed answers before each correct one', async () => {
     const answers = Array.from({ length: 4 }, () => [
       ack(200),
       ack(200),
@@ -205,7 +205,7 @@ describe('offsets', () => {
     expect(server.said().at(-1)).toBe('Close-Session')
   })
 
-  it.each([200, 416])('125: given the same N in %i five times in a row, give up', async (status) => {
+  it.each([200, 416])('125: causes stuck after the same N in five %i answers in a row', async (status) => {
     const server = await serve({
       answer: ({ type }) => (type === 'Fragment' ? received(1000, status) : undefined),
     })
@@ -222,7 +222,7 @@ describe('offsets', () => {
     expect(rest).toEqual(['Fragment 0-5119', ...Array.from({ length: 4 }, () => 'Fragment 1000-6119')])
   })
 
-  it('125: given N that jumps back and forth for ever, give up', async () => {
+  it('125: causes stuck, within 50 fragments, when N alternates between two values', async () => {
     let turn = 0
     const server = await serve({
       answer({ type }) {
@@ -236,12 +236,12 @@ describe('offsets', () => {
   })
 })
 
-describe('fragments', () => {
+describe('Fragment size', () => {
   const large: UploadOptions = { ...options, maxFragmentSize: 40 * KiB }
   const lengths = (packets: readonly Packet[]): number[] =>
     packets.filter(ofType('Fragment')).map(({ body }) => body.length)
 
-  it('116: given 413, smaller fragments', async () => {
+  it('116: is halved after 413', async () => {
     const server = await serve({
       answer: ({ body }) => (body.length > 7000 ? say(413, {}, 'too large') : undefined),
     })
@@ -249,7 +249,7 @@ describe('fragments', () => {
     expect(lengths(server.packets)).toEqual([20_480, 10_240, 5120, 5120, 5120, 5120])
   })
 
-  it('116: given 413 to the end, none below 5 KB, and an error', async () => {
+  it('116: is never below 5 KB, and 413 for that size causes fragment-too-large', async () => {
     const server = await serve({ answer: ({ type }) => (type === 'Fragment' ? say(413) : undefined) })
     const error = await failure(upload(server, large))
     expect([error.code, error.status]).toEqual(['fragment-too-large', 413])
@@ -257,8 +257,8 @@ describe('fragments', () => {
   })
 })
 
-describe('0x8020001F', () => {
-  it('117: on Fragment, Create-Session', async () => {
+describe('0x8020001F (session not found)', () => {
+  it('117: starts a new session when returned for Fragment', async () => {
     const server = await serve({ answer: once(fragmentAt(10_240), failed(500, SessionNotFound)) })
     const { sessionId } = await upload(server)
     expect(server.said()).toEqual([
@@ -271,14 +271,14 @@ describe('0x8020001F', () => {
     expect(sessionId).toBe(server.packets.at(-1)?.fields['bits-session-id'])
   })
 
-  it('117: on Close, Create-Session', async () => {
+  it('117: starts a new session when returned for Close-Session', async () => {
     const server = await serve({ answer: once(ofType('Close-Session'), failed(500, SessionNotFound)) })
     await upload(server)
     const whole = ['Create-Session', ...pieces, 'Close-Session']
     expect(server.said()).toEqual([...whole, ...whole])
   })
 
-  it('117: on a Close that is sent again because its Ack was lost, the upload is done', async () => {
+  it('117: completes the upload when returned for a Close-Session repeated after a lost Ack', async () => {
     const server = await serve({
       answer({ type }, iis) {
         if (type !== 'Close-Session' || iis.sessionId === undefined) return undefined
@@ -290,14 +290,14 @@ describe('0x8020001F', () => {
     expect(server.said()).toEqual(['Create-Session', ...pieces, 'Close-Session', 'Ping', 'Close-Session'])
   })
 
-  it('117: on a Close that is sent again because the server answered 503, Create-Session', async () => {
+  it('117: starts a new session when returned for a Close-Session repeated after 503', async () => {
     const answers = [ack(503), failed(500, SessionNotFound)]
     const server = await serve({ answer: once(ofType('Close-Session'), ...answers) })
     await upload(server)
     expect(server.said().filter((text) => text === 'Create-Session')).toHaveLength(2)
   })
 
-  it('117: on Cancel, stop', async () => {
+  it('117: completes cancelUpload and removes the job file when returned for Cancel-Session', async () => {
     const server = await serve({ answer: once(ofType('Cancel-Session'), failed(500, SessionNotFound)) })
     const { path, job } = await fileAndJob(file)
     await pauseAt(5120, server, path, { ...options, job })
@@ -307,7 +307,7 @@ describe('0x8020001F', () => {
     await expect(access(job)).rejects.toThrow('ENOENT')
   })
 
-  it('117: on every Fragment, give up', async () => {
+  it('117: causes session-lost after 6 sessions when returned for every Fragment', async () => {
     const server = await serve({
       answer: ({ type }) => (type === 'Fragment' ? failed(500, SessionNotFound) : undefined),
     })
@@ -322,7 +322,7 @@ describe('0x8020001F', () => {
     expect(clock.waits).toEqual([10, 20, 40, 80])
   })
 
-  it('117: on every Close, give up', async () => {
+  it('117: causes session-lost after 6 sessions when returned for every Close-Session', async () => {
     const server = await serve({
       answer: ({ type }) => (type === 'Close-Session' ? failed(500, SessionNotFound) : undefined),
     })
@@ -335,7 +335,7 @@ describe('0x8020001F', () => {
     ['BITS-Error-Code', '0x8020001F'],
     ['bits-error', 'x8020001f'],
     ['BITS-ERROR-CODE', '0X8020001F'],
-  ])('121: given only %s: %s, understood', async (name, value) => {
+  ])('121: is recognized in %s: %s alone', async (name, value) => {
     const server = await serve({ answer: once(fragmentAt(5120), ack(500, { [name]: value })) })
     await upload(server)
     expect(server.iis.sessions).toBe(2)
@@ -343,14 +343,14 @@ describe('0x8020001F', () => {
 })
 
 describe('Close-Session', () => {
-  it('118: given 503, sent again', async () => {
+  it('118: is sent again, each time after a Ping, on 503 and 501', async () => {
     const server = await serve({ answer: once(ofType('Close-Session'), ack(503), say(501)) })
     await upload(server)
     const close = ['Ping', 'Close-Session']
     expect(server.said()).toEqual(['Create-Session', ...pieces, 'Close-Session', ...close, ...close])
   })
 
-  it('118: given 404, not', async () => {
+  it('118: is not sent again on 404, and the upload rejects with not-found', async () => {
     const server = await serve({ answer: once(ofType('Close-Session'), ack(404)) })
     const error = await failure(upload(server))
     expect([error.code, error.status]).toEqual(['not-found', 404])
@@ -359,7 +359,7 @@ describe('Close-Session', () => {
 })
 
 describe('Ping', () => {
-  it('119: given resume after pause, Ping precedes Fragment', async () => {
+  it('119: is sent before the next Fragment when a paused upload is resumed', async () => {
     const server = await serve()
     const { path, job } = await fileAndJob(file)
     await pauseAt(10_240, server, path, { ...options, job })
@@ -368,7 +368,7 @@ describe('Ping', () => {
     expect(server.said().slice(sent)).toEqual(['Ping', ...pieces.slice(2), 'Close-Session'])
   })
 
-  it('119: given resume after a break, too', async () => {
+  it('119: is sent before the next Fragment after a broken connection', async () => {
     const server = await serve({ answer: once(fragmentAt(5120), 'cut') })
     await upload(server)
     const [first, ...rest] = pieces
@@ -376,14 +376,14 @@ describe('Ping', () => {
   })
 })
 
-describe('session ids', () => {
-  it('120: given Acks without BITS-Session-Id, accepted', async () => {
+describe('BITS-Session-Id in Acks', () => {
+  it('120: may be absent from all Acks after Create-Session', async () => {
     const server = await serve()
     await upload(server)
     expect(server.said().at(-1)).toBe('Close-Session')
   })
 
-  it('120: but not a Create Ack without it, nor the id of another session', async () => {
+  it('120: causes invalid-answer if absent from the Create Ack, or of another session', async () => {
     const nameless = ack(200, { 'BITS-Protocol': '{7df0354d-249b-430f-820d-3d2a9bef4931}' })
     const created = await serve({ answer: ({ type }) => (type === 'Create-Session' ? nameless : undefined) })
     expect((await failure(upload(created))).code).toBe('invalid-answer')
@@ -400,7 +400,7 @@ describe('upload-reply', () => {
   const answer: Answerer = ({ type }) =>
     type === 'GET' ? say(206, { 'Content-Range': `bytes 0-8/9` }, reply) : undefined
 
-  it('122: given a relative BITS-Reply-URL with backslashes and braces, fetched from beside the destination', async () => {
+  it('122: resolves a relative BITS-Reply-URL with backslashes and braces against the destination', async () => {
     const server = await serve({ completed, answer })
     const { reply: fetched } = await server.watch(
       uploadFile(file, new URL('a/b.bin?c=d', server.url), options),
@@ -410,7 +410,7 @@ describe('upload-reply', () => {
     expect(get?.target).toBe('/upload/a/BITS-Sessions/Replies/%7BC85B4E0A-6EB9%7D/response%20file.bin')
   })
 
-  it('123: given upload-reply, the reply is fetched before Close', async () => {
+  it('123: fetches the reply before Close-Session', async () => {
     const server = await serve({ completed, answer })
     await upload(server)
     expect(server.said()).toEqual(['Create-Session', ...pieces, 'GET', 'Close-Session'])

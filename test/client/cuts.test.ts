@@ -1,4 +1,4 @@
-/** The connection is cut at every byte of an upload to our own middleware, in both directions and in both ways. */
+/** Cuts the connection at every byte of an upload to our own middleware, in both directions, by close and by reset. */
 
 import { createHash } from 'node:crypto'
 import { expect, it } from 'vitest'
@@ -16,7 +16,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 const Batch = 20
 
 it.each(['up', 'down'] as const)(
-  'cut at every byte that goes %s, the file arrives',
+  'uploadFile: completes after a connection cut at any byte (direction: %s)',
   async (direction) => {
     const store = memoryStore()
     const { url } = await uploadServer({ store, maxSessions: Number.POSITIVE_INFINITY })

@@ -16,18 +16,18 @@ it.each([
   ['10.0.0.3', 'https://10.0.0.3:8443/up/a%20b?c=d'],
   ['fe80::1', 'https://[fe80::1]:8443/up/a%20b?c=d'],
   ['[fe80::1]', 'https://[fe80::1]:8443/up/a%20b?c=d'],
-])('the Host-Id %s changes the host, and nothing else', (host, url) => {
+])('sessionUrl: replaces the host, and nothing else, for the Host-Id %s', (host, url) => {
   expect(urlOf(origin, session(host)).href).toBe(url)
   expect(origin.hostname).toBe('farm.example')
 })
 
-it('without session, or Host-Id, it is the URL itself', () => {
+it('sessionUrl: returns the URL itself without a session or a Host-Id', () => {
   expect(urlOf(origin, undefined)).toBe(origin)
   expect(urlOf(origin, { ...session('a'), hostId: undefined })).toBe(origin)
 })
 
-describe('the fallback timer', () => {
-  it('runs from the first failure, and is stopped by success', () => {
+describe('Host-Id fallback timer', () => {
+  it('starts at the first failure and stops after a success', () => {
     const one = session('node', 10)
     fallBack(one, 0)
     noteFailure(one, 1000)
@@ -45,7 +45,7 @@ describe('the fallback timer', () => {
     expect(one).not.toHaveProperty('failingSince')
   })
 
-  it('of 0 is over with the first failure; without one it never is', () => {
+  it('expires at the first failure with timeout 0, and never without a timeout', () => {
     const none = session('node', 0)
     noteFailure(none, 5)
     fallBack(none, 5)

@@ -1,6 +1,6 @@
 /**
- * A server of raw sockets that is as strict with requests as the specification lets it be, and answers as IIS 6 was seen
- * to answer ([MC-BUP] 4.1), unless a test says otherwise.
+ * A raw-socket server that checks requests as strictly as the specification allows, and answers as IIS 6 was seen to
+ * answer ([MC-BUP] 4.1), unless a test supplies another answer.
  */
 
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'

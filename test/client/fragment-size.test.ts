@@ -14,8 +14,8 @@ const KiB = 1024
 const fast = 100
 const slow = 60_000
 
-describe('the size of fragments', () => {
-  it('grows to 13 MB while the line is fast', () => {
+describe('adaptive fragment size', () => {
+  it('doubles from 512 KB up to 13 MB while Acks are fast', () => {
     let size = firstSize(LargestFragment)
     const sizes: number[] = []
     for (let i = 0; i < 7; i += 1) {
@@ -25,7 +25,7 @@ describe('the size of fragments', () => {
     expect(sizes).toEqual([512, 1024, 2048, 4096, 8192, 13_312, 13_312])
   })
 
-  it('shrinks to 5 KB while it is slow, or breaks', () => {
+  it('shrinks to 5 KB while Acks are slow or connections break', () => {
     for (const worse of [(size: FragmentSize) => afterAck(size, size.next, slow), afterBreak]) {
       let size = firstSize(LargestFragment)
       for (let i = 0; i < 10; i += 1) size = worse(size)
@@ -33,13 +33,13 @@ describe('the size of fragments', () => {
     }
   })
 
-  it('stays where it takes some seconds, and after a short last one', () => {
+  it('is unchanged by an Ack after 5 s, or by a fast Ack for a shorter fragment', () => {
     const size = firstSize(LargestFragment)
     expect(afterAck(size, size.next, 5000)).toEqual(size)
     expect(afterAck(size, size.next - 1, fast)).toEqual(size)
   })
 
-  it('is halved by 413, and never grows back to what was refused', () => {
+  it('is halved by 413 down to 5 KB, and never grows back to the refused size', () => {
     let size: FragmentSize | undefined = firstSize(LargestFragment)
     size = afterRefusal(size, size.next)
     expect(size?.next).toBe(256 * KiB)
@@ -50,13 +50,13 @@ describe('the size of fragments', () => {
     expect(size && afterRefusal(size, SmallestFragment)).toBeUndefined()
   })
 
-  it('may be kept smaller than 5 KB by who wants that', () => {
+  it('stays at maxFragmentSize if that is below 5 KB', () => {
     const size = firstSize(100)
     expect([size.next, afterBreak(size).next, afterAck(size, 100, fast).next]).toEqual([100, 100, 100])
     expect(afterRefusal(size, 100)).toBeUndefined()
   })
 
-  it('is a whole number within its bounds, whatever happens', () => {
+  it('stays an integer within its bounds after any sequence of Acks, breaks and 413', () => {
     const step = fc.record({
       kind: fc.constantFrom('ack', 'break', '413'),
       share: fc.double({ min: 0, max: 1, noNaN: true }),

@@ -5,8 +5,8 @@ import { Setback } from '../../lib/client/setback.ts'
 
 const forgotten = new Setback('forgotten', 'Fragment was answered 500')
 
-describe('what keeps an upload from going on for ever', () => {
-  it('tells advances from steps back', () => {
+describe('ProgressGuard', () => {
+  it('returns 0 for an advance, and the number of steps back otherwise', () => {
     const guard = new Guard()
     expect(guard.moved(0, 100)).toBe(0)
     expect(guard.moved(100, 50)).toBe(1)
@@ -16,13 +16,13 @@ describe('what keeps an upload from going on for ever', () => {
     expect(guard.moved(101, 0)).toBe(1)
   })
 
-  it('a server that wants the first byte five times in a row is stuck', () => {
+  it('throws when the server wants the same byte five times in a row', () => {
     const guard = new Guard()
     for (let i = 0; i < 4; i += 1) guard.moved(0, 0)
     expect(() => guard.moved(0, 0)).toThrow('It wanted byte 0 5 times in a row.')
   })
 
-  it('sessions may be forgotten as long as each gets further', () => {
+  it('throws session-lost at the sixth lost session without a new byte', () => {
     const guard = new Guard()
     for (let best = 100; best < 2000; best += 100) {
       expect(guard.forgotten(forgotten)).toBe(1)
@@ -35,7 +35,7 @@ describe('what keeps an upload from going on for ever', () => {
     expect(() => guard.forgotten(forgotten)).toThrow(expect.objectContaining({ code: 'session-lost' }))
   })
 
-  it('whatever a server answers, it comes to an end, or every byte is held', () => {
+  it('ends any sequence of answers with an error or with all bytes held', () => {
     const size = 50
     fc.assert(
       fc.property(fc.infiniteStream(fc.integer({ min: -1, max: size })), (answers) => {

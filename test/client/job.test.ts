@@ -42,8 +42,8 @@ async function scene(behaviour: Partial<Behaviour> = {}, more: UploadOptions = {
 
 const rest = ['Fragment 10240-15359', 'Fragment 15360-20479', 'Close-Session']
 
-describe('a job file', () => {
-  it('has what it takes to go on, and no secrets', async () => {
+describe('job file', () => {
+  it('contains the upload state without secrets, and is readable only by its owner', async () => {
     const headers = { 'X-Token': 'hush' }
     const auth = { user: 'me', password: 'hush' }
     const { server, read, path, job, directory } = await scene(
@@ -68,7 +68,7 @@ describe('a job file', () => {
     expect((await readdir(directory)).sort()).toEqual(['a.bin', 'a.job'])
   })
 
-  it('goes with the upload', async () => {
+  it('resumes the upload, and is removed at its end', async () => {
     const { resume, saidSince, job, directory } = await scene()
     const { fragments } = await resume()
     expect(fragments).toBe(2)
@@ -77,7 +77,7 @@ describe('a job file', () => {
     expect(await readdir(directory)).toEqual(['a.bin'])
   })
 
-  it('stays after an error, and the upload can go on', async () => {
+  it('remains after an error, and the upload can be resumed', async () => {
     const { resume, saidSince, server } = await scene({
       answer: ({ index }) => (index === 5 ? ack(403) : undefined),
     })
@@ -87,7 +87,7 @@ describe('a job file', () => {
     expect(server.iis.sessions).toBe(1)
   })
 
-  it('is not needed: the next session begins where the server has none', async () => {
+  it('leads to a new session when the server does not know the recorded one', async () => {
     const { resume, saidSince, server } = await scene()
     server.iis.sessionId = 'lost'
     await resume()
@@ -96,16 +96,16 @@ describe('a job file', () => {
   })
 
   it.each([
-    ['less', 5120, ['Fragment 5120-10239', 'Fragment 10240-15359', 'Fragment 15360-20479']],
-    ['more', 15_000, ['Fragment 15000-20119', 'Fragment 10240-15359', 'Fragment 15360-20479']],
-  ])('that remembers %s than the server holds is corrected by it', async (_, held, fragments) => {
+    ['smaller', 5120, ['Fragment 5120-10239', 'Fragment 10240-15359', 'Fragment 15360-20479']],
+    ['larger', 15_000, ['Fragment 15000-20119', 'Fragment 10240-15359', 'Fragment 15360-20479']],
+  ])('resumes at the offset of the server when the recorded one is %s', async (_, held, fragments) => {
     const { resume, edit, saidSince } = await scene()
     await edit({ held })
     await resume()
     expect(saidSince()).toEqual(['Ping', ...fragments, 'Close-Session'])
   })
 
-  it('whose upload was closed, and nobody noticed, is done', async () => {
+  it('completes the upload on 0x8020001F when Close-Session was already sent', async () => {
     const { resume, edit, saidSince, server, job } = await scene()
     await edit({ held: file.length, stage: 'close-session', closeSent: true })
     server.iis.sessionId = undefined
@@ -115,27 +115,24 @@ describe('a job file', () => {
   })
 
   it.each([
-    ['502 by a gateway that had asked the server', say(502, {}, 'Bad Gateway')],
-    ['200 by an Ack that is none', ack(200).replace('h: 0', 'h: 2').concat('no')],
-  ])(
-    'whose Close was answered %s, after which the server knows nothing of it, is done',
-    async (_, answer) => {
-      const { resume, saidSince } = await scene({
-        answer({ type }, iis) {
-          if (type !== 'Close-Session' || iis.sessionId === undefined) return undefined
-          iis.sessionId = undefined
-          return answer
-        },
-      })
-      await resume()
-      expect(saidSince().slice(-3)).toEqual(['Close-Session', 'Ping', 'Close-Session'])
-    },
-  )
+    ['502 from a gateway', say(502, {}, 'Bad Gateway')],
+    ['200 with a body', ack(200).replace('h: 0', 'h: 2').concat('no')],
+  ])('completes the upload when Close-Session gets %s, then 0x8020001F', async (_, answer) => {
+    const { resume, saidSince } = await scene({
+      answer({ type }, iis) {
+        if (type !== 'Close-Session' || iis.sessionId === undefined) return undefined
+        iis.sessionId = undefined
+        return answer
+      },
+    })
+    await resume()
+    expect(saidSince().slice(-3)).toEqual(['Close-Session', 'Ping', 'Close-Session'])
+  })
 
   it.each([
-    ['404: it was refused', ack(404)],
-    ['503: it was not carried out', ack(503)],
-  ])('whose Close was answered %s, so the next one may not be taken for done', async (_, answer) => {
+    ['404 (refused)', ack(404)],
+    ['503 (not carried out)', ack(503)],
+  ])('starts a new session on 0x8020001F when the last Close-Session got %s', async (_, answer) => {
     const { resume, saidSince, server } = await scene({
       answer: ({ type }, { sessions }) => (type === 'Close-Session' && sessions === 1 ? answer : undefined),
     })
@@ -147,14 +144,14 @@ describe('a job file', () => {
     expect(saidSince().slice(before, before + 3)).toEqual(['Ping', 'Close-Session', 'Create-Session'])
   })
 
-  it('whose reply was fetched before a Close that may have been carried out does not ask for it again', async () => {
+  it('does not fetch the reply again when Close-Session was already sent', async () => {
     const { resume, edit, saidSince } = await scene()
     await edit({ held: file.length, stage: 'reply', replyUrl: 'reply', closeSent: true })
     await resume()
     expect(saidSince()).toEqual(['Ping', 'Close-Session'])
   })
 
-  it('is kept up while bytes go out, once a second', async () => {
+  it('is saved at most once a second while fragments are sent', async () => {
     const { path, job } = await fileAndJob(file)
     const held: unknown[] = []
     const server = await fakeServer({
@@ -179,7 +176,7 @@ describe('a job file', () => {
     expect(held).toEqual([0, 0, 10_240, 10_240])
   })
 
-  it('remembers since when the Host-Id fails', async () => {
+  it('restores the start time of the Host-Id fallback timer', async () => {
     const created = { 'BITS-Host-Id': 'localhost', 'BITS-Host-Id-Fallback-Timeout': '3600' }
     const { resume, edit, server } = await scene({ created })
     await edit({ failingSince: Date.now() - 3_500_000 })
@@ -195,7 +192,7 @@ describe('a job file', () => {
     for (const { host } of later.server.packets.slice(before)) expect(host).toBe('127.0.0.1')
   })
 
-  it('that cannot be written ends an upload at its beginning, but not later', async () => {
+  it('causes job-failed if the first write fails, and no error if a later one fails', async () => {
     const server = await fakeServer({ file })
     const { path, directory } = await fileAndJob(file)
     const job = join(directory, 'jobs', 'a.job')
@@ -215,14 +212,14 @@ describe('a job file', () => {
     await other.watch(uploadFile(path, new URL('a.bin', other.url), { ...options, job }))
   })
 
-  it('with a source of the caller’s own takes a version of it', async () => {
+  it("requires a version in the caller's own source", async () => {
     const source = { size: 1, read: async function* () {} }
     const error = await uploadFile(source, 'http://127.0.0.1:9/', { job: 'a.job' }).catch((reason) => reason)
     expect(error).toBeInstanceOf(TypeError)
     expect(error.message).toMatch(/the source has a 'version'/)
   })
 
-  it('works for memory, too', async () => {
+  it('resumes an in-memory source, and causes job-mismatch for other bytes', async () => {
     const server = await fakeServer({ file })
     const { job } = await fileAndJob(file)
     await pauseAt(10_240, server, file, { ...options, job })
@@ -233,8 +230,8 @@ describe('a job file', () => {
   })
 })
 
-describe('a job file of something else', () => {
-  it('is told from this one, and stays as it is', async () => {
+describe('job file of another upload or format', () => {
+  it('causes job-mismatch for another URL, path, source type or mtime, and stays unchanged', async () => {
     const { resume, path, directory, job, saidSince } = await scene()
     const before = await readFile(job, 'utf8')
     const refused = async (work: Promise<unknown>, message: RegExp) => {
@@ -255,17 +252,17 @@ describe('a job file of something else', () => {
   })
 
   it.each([
-    ['', ''],
+    ['nothing', ''],
     ['text', 'hello'],
-    ['a list', '[]'],
-    ['some JSON', '{ "name": "package" }'],
+    ['a JSON array', '[]'],
+    ['other JSON', '{ "name": "package" }'],
     ['a later version', '{ "version": 2 }'],
-    ['a torn one', '{ "version": 1, "url": "http://127.0.0.1/", "source": {}, "created": "x" }'],
+    ['an incomplete record', '{ "version": 1, "url": "http://127.0.0.1/", "source": {}, "created": "x" }'],
     [
-      'a strange session',
+      'an invalid session',
       '{ "version": 1, "url": "http://a/", "source": {}, "created": "x", "session": { "id": "x", "held": -1, "stage": "fragment" } }',
     ],
-  ])('%s is no job file, and stays as it is', async (_, text) => {
+  ])('causes job-invalid and stays unchanged if it contains %s', async (_, text) => {
     const { path, job } = await fileAndJob(file)
     await writeFile(job, text)
     const invalid = { code: 'job-invalid', message: expect.stringContaining(job) }
@@ -274,7 +271,7 @@ describe('a job file of something else', () => {
     expect(await readFile(job, 'utf8')).toBe(text)
   })
 
-  it('a folder is none', async () => {
+  it('causes job-failed if it is a directory', async () => {
     const { path, directory } = await fileAndJob(file)
     await expect(uploadFile(path, 'http://127.0.0.1:9/', { job: directory })).rejects.toMatchObject({
       code: 'job-failed',
@@ -282,8 +279,8 @@ describe('a job file of something else', () => {
   })
 })
 
-describe('a job file in use', () => {
-  it('is for one upload at a time', async () => {
+describe('job file lock', () => {
+  it('rejects another upload or cancelUpload with job-in-use until it is released', async () => {
     const { job, path, resume } = await scene()
     const held = await Job.open(job)
     const inUse = { code: 'job-in-use', message: expect.stringContaining(job) }
@@ -296,7 +293,7 @@ describe('a job file in use', () => {
     await resume()
   })
 
-  it('is waited for as long as another upload is just ending', async () => {
+  it('is acquired by a waiting upload after its release', async () => {
     const { job, resume } = await scene()
     const held = await Job.open(job)
     const work = resume()
@@ -306,7 +303,7 @@ describe('a job file in use', () => {
 })
 
 describe('cancelUpload', () => {
-  it('ends the session, where it is, and removes the job file', async () => {
+  it('sends Cancel-Session to the Host-Id host with the headers, and removes the job file', async () => {
     const { server, job, saidSince } = await scene({ created: { 'BITS-Host-Id': 'localhost' } })
     const { sessionId } = server.iis
     await server.watch(cancelUpload(job, { headers: { 'X-Token': 'x' } }))
@@ -321,7 +318,7 @@ describe('cancelUpload', () => {
     await isGone(job)
   })
 
-  it('of our own server leaves nothing there', async () => {
+  it('leaves no session files on our own server', async () => {
     const { url, directory } = await uploadServer()
     const { path, job } = await fileAndJob(noise(2_000_000))
     const controller = new AbortController()
@@ -336,7 +333,7 @@ describe('cancelUpload', () => {
     expect(await readdir(join(directory, '.bits-sessions'))).toEqual([])
   })
 
-  it('is sent again after breaks and 5xx', async () => {
+  it('sends Cancel-Session again after broken connections and 5xx', async () => {
     const answers = ['cut', say(503), ack(501), failed(500, '0x80070057'), 'reset', undefined]
     const { server, job, saidSince } = await scene({
       answer: ({ type }) => (type === 'Cancel-Session' ? answers.shift() : undefined),
@@ -346,7 +343,7 @@ describe('cancelUpload', () => {
     await isGone(job)
   })
 
-  it('is not sent again after 4xx, and the job file stays', async () => {
+  it('rejects with not-found after one 404, and keeps the job file', async () => {
     const { server, job, saidSince } = await scene({
       answer: ({ type }) => (type === 'Cancel-Session' ? ack(404) : undefined),
     })
@@ -355,7 +352,7 @@ describe('cancelUpload', () => {
     await access(job)
   })
 
-  it('gives up in time, and the job file stays', async () => {
+  it('rejects with no-progress after noProgressTimeout, and keeps the job file', async () => {
     const { server, job } = await scene({
       answer: ({ type }) => (type === 'Cancel-Session' ? say(503) : undefined),
     })
@@ -364,7 +361,7 @@ describe('cancelUpload', () => {
     await access(job)
   })
 
-  it('authenticates', async () => {
+  it('sends the packet again with credentials after a 401', async () => {
     const challenge = { 'WWW-Authenticate': 'Basic realm="x"' }
     const { server, job, saidSince } = await scene({
       answer: ({ type, fields }) =>
@@ -374,7 +371,7 @@ describe('cancelUpload', () => {
     expect(saidSince()).toEqual(['Cancel-Session', 'Cancel-Session'])
   })
 
-  it('stops when it is told to', async () => {
+  it('rejects with the abort reason during a request, and keeps the job file', async () => {
     const controller = new AbortController()
     const { server, job } = await scene({
       answer({ type }) {
@@ -387,7 +384,7 @@ describe('cancelUpload', () => {
     await access(job)
   })
 
-  it('stops when it is told to while it waits, too', async () => {
+  it('rejects with the abort reason while it waits for the next try', async () => {
     const controller = new AbortController()
     const { server, job } = await scene({
       answer: ({ type }) => (type === 'Cancel-Session' ? say(503, { Connection: 'close' }) : undefined),
@@ -399,7 +396,7 @@ describe('cancelUpload', () => {
     await outcome
   })
 
-  it('goes back to the original host when that of the Host-Id fails for too long', async () => {
+  it('returns to the origin host after the Host-Id fallback timeout', async () => {
     const server = await fakeServer({ file, answer: ({ host }) => (host === 'localhost' ? 'cut' : ack(200)) })
     const clock = fastClock()
     const began = clock.time
@@ -416,7 +413,7 @@ describe('cancelUpload', () => {
     expect(hosts).toEqual([...Array.from({ length: 10 }, () => 'localhost'), '127.0.0.1'])
   })
 
-  it('needs a job file', async () => {
+  it('rejects with job-invalid without a job file', async () => {
     const { job } = await fileAndJob(file)
     await expect(cancelUpload(job)).rejects.toMatchObject({ code: 'job-invalid' })
   })

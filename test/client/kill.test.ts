@@ -1,4 +1,4 @@
-/** The process of an upload is killed, as a crash would end it, and another goes on with its job file. */
+/** Kills the process of an upload, as a crash would end it; another process resumes the upload from its job file. */
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -37,7 +37,7 @@ async function scene() {
   return { ...server, args, job: args[2], landed: () => readFile(join(server.directory, 'a.bin')) }
 }
 
-it('killed ten times, at any fragment, it ends with one session and the whole file', async () => {
+it('uploadFile with a job file: completes in one session after its process is killed ten times', async () => {
   const { upload, args, job, landed } = await scene()
   const created = all(upload, 'created')
   for (let kills = 0; kills < 10; kills += 1) {
@@ -63,7 +63,7 @@ it('killed ten times, at any fragment, it ends with one session and the whole fi
 })
 
 it.each(['uploaded', 'closed'] as const)(
-  'killed when the file is %s, it is done all the same',
+  'uploadFile with a job file: completes after its process is killed at the event %s',
   async (event) => {
     const { upload, args, job, landed, directory } = await scene()
     const created = all(upload, 'created')
@@ -84,7 +84,7 @@ it.each(['uploaded', 'closed'] as const)(
   },
 )
 
-it('two processes do not use one job file at once', async () => {
+it('uploadFile with a job file: rejects with job-in-use in a second process', async () => {
   const { upload, args } = await scene()
   const begun = once(upload.events as never, 'received')
   const first = start(...args)

@@ -1,9 +1,9 @@
 /**
- * Uploads to our own middleware over lines on which connections break at random, bytes take their time, and the server
- * is now and then started anew: each ends with the right SHA-256.
+ * Uploads to our own middleware over connections that break at random and delay bytes, while the server is restarted now
+ * and then: each upload ends with the right SHA-256.
  *
  *     LOSSY_UPLOADS=5000 npx vitest run test/client/lossy.test.ts     the long form
- *     LOSSY_SEED=…       npx vitest run test/client/lossy.test.ts     a failure again, with the seed that it printed
+ *     LOSSY_SEED=…       npx vitest run test/client/lossy.test.ts     repeats a failure with the seed that it printed
  */
 
 import { createHash, randomInt } from 'node:crypto'
@@ -49,7 +49,7 @@ const sha256Of = async (path: string): Promise<string> => {
   return hash.digest('hex')
 }
 
-it(`over lossy lines every file arrives as it is (LOSSY_SEED=${seed})`, {
+it(`uploadFile: delivers every file intact over connections that break at random (LOSSY_SEED=${seed})`, {
   timeout: 60_000 + uploads * 1000,
 }, async () => {
   const directory = await temporaryDirectory()

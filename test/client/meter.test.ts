@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { Meter } from '../../lib/client/meter.ts'
 import { Reporter } from '../../lib/client/progress.ts'
 
-it('tells the rate of the last ten seconds', () => {
+it('RateMeter: returns the rate of the last ten seconds', () => {
   let now = 0
   const meter = new Meter(() => now)
   expect(meter.rate()).toBe(0)
@@ -22,7 +22,7 @@ it('tells the rate of the last ten seconds', () => {
   expect(meter.rate()).toBeLessThan(1)
 })
 
-it('reports ten times a second at most, but every change of state', () => {
+it('ProgressReporter: reports every change of state, and the same state at most every 100 ms', () => {
   let now = 0
   const told: string[] = []
   const reporter = new Reporter(

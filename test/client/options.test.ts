@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { cancelUpload, uploadFile } from '../../lib/client/index.ts'
 import { readCancelOptions, readUploadOptions, readUrl } from '../../lib/client/options.ts'
 
-describe('mistakes are TypeErrors that say what to write instead', () => {
+describe('option and URL checks', () => {
   it.each<[object, string | RegExp]>([
     [{ retrydelay: 1 }, "there is no option 'retrydelay'; did you mean 'retryDelay'?"],
     [
@@ -45,13 +45,13 @@ describe('mistakes are TypeErrors that say what to write instead', () => {
     [{ headers: { 'content-length': '1' } }, /is the client's own/],
     [{ headers: { Host: 'a' } }, /is the client's own/],
     [{ headers: { 'Transfer-Encoding': 'chunked' } }, /is the client's own/],
-  ])('%j', async (options, message) => {
+  ])('reject %j with a TypeError that states the mistake', async (options, message) => {
     const error = await uploadFile(Buffer.alloc(1), 'http://127.0.0.1:9/', options).catch((reason) => reason)
     expect(error).toBeInstanceOf(TypeError)
     expect(error.message).toMatch(message)
   })
 
-  it('secrets are not in them', () => {
+  it('keep passwords out of the error messages', () => {
     for (const auth of [
       'me:secret',
       { user: 'me', password: 5, secret: 1 },
@@ -67,12 +67,12 @@ describe('mistakes are TypeErrors that say what to write instead', () => {
     ['http://me:secret@host/a', /may not have credentials in it; pass them as `auth`/],
     ['http://host/a#1.txt', /has a '#'; write it as %23/],
     ['http://host/a.txt#', /has a '#'/],
-  ])('the URL %s', (url, message) => {
+  ])('reject the URL %s with a TypeError', (url, message) => {
     expect(() => readUrl(url)).toThrow(message)
     expect(() => readUrl(url)).toThrow(TypeError)
   })
 
-  it('those of cancelUpload', async () => {
+  it('reject an empty job path, options unknown to cancelUpload, and null options', async () => {
     await expect(cancelUpload('')).rejects.toThrow('cancelUpload: pass the path of a job file')
     await expect(cancelUpload('a.job', { maxReplySize: 1 } as never)).rejects.toThrow(
       /cancelUpload: there is no option 'maxReplySize'; the options are .*, signal$/,
@@ -81,8 +81,8 @@ describe('mistakes are TypeErrors that say what to write instead', () => {
   })
 })
 
-describe('what is taken', () => {
-  it('the defaults', () => {
+describe('option defaults', () => {
+  it('are used by uploadFile and cancelUpload without options', () => {
     const day = 24 * 3_600_000
     const common = {
       auth: undefined,
@@ -106,14 +106,14 @@ describe('what is taken', () => {
     expect(readCancelOptions({})).toEqual({ ...common, noProgressTimeout: day })
   })
 
-  it('a reply that does not go into memory may be larger', () => {
+  it('set maxReplySize to 10 GB if reply is a path, URL or stream', () => {
     for (const reply of ['a', new URL('file:///a'), new Writable()]) {
       expect(readUploadOptions({ reply }).maxReplySize).toBe(10 * 1024 ** 3)
     }
     expect(readUploadOptions({ reply: 'a', maxReplySize: 5 }).maxReplySize).toBe(5)
   })
 
-  it('a first delay that is longer than the longest', () => {
+  it('raise maxRetryDelay to a retryDelay that is larger', () => {
     expect(readUploadOptions({ retryDelay: 100_000 }).maxRetryDelay).toBe(100_000)
   })
 })

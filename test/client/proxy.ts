@@ -1,4 +1,4 @@
-/** A line between a client and a server on which things happen. */
+/** A TCP proxy between a client and a server that breaks connections and delays bytes. */
 
 import { connect, createServer, type Socket } from 'node:net'
 import { listenRaw } from './fake-server.ts'

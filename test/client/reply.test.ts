@@ -60,8 +60,8 @@ async function scene(
 /** An answer without its last bytes. */
 const torn = (answer: string, missing: number): string => answer.slice(0, -missing)
 
-describe('a reply', () => {
-  it('comes with the result, from memory', async () => {
+describe('reply download', () => {
+  it('returns url, size and data in the result', async () => {
     const { server, upload } = await scene()
     const result = await upload()
     expect(result.reply).toEqual({
@@ -75,30 +75,30 @@ describe('a reply', () => {
   it.each<[string, Say]>([
     ['200', say(200)],
     ['416', say(416, { 'Content-Range': 'bytes */0' })],
-  ])('may be empty, and is then answered %s', async (_, answer) => {
+  ])('accepts an empty reply answered with %s', async (_, answer) => {
     const { upload } = await scene(() => answer)
     expect((await upload()).reply).toMatchObject({ size: 0, data: Buffer.alloc(0) })
   })
 
-  it('may come whole, from a server that knows no ranges', async () => {
+  it('accepts a 200 with the whole reply from a server without ranges', async () => {
     const { upload } = await scene(() => say(200, {}, reply.toString('latin1')))
     expect((await upload()).reply?.data?.equals(reply)).toBe(true)
   })
 
-  it('is fetched in pieces', async () => {
+  it('requests ranges of 4 MiB', async () => {
     const large = noise(10 * MiB, 3)
     const { upload, ranges } = await scene((get) => part(large, get, { ETag: '"1"' }))
     expect((await upload({ maxReplySize: '10mb' })).reply?.data?.equals(large)).toBe(true)
     expect(ranges()).toEqual(['bytes=0-4194303', 'bytes=4194304-8388607', 'bytes=8388608-12582911'])
   })
 
-  it('is not fetched by who does not want it', async () => {
+  it('sends no GET if the reply option is false', async () => {
     const { server, upload } = await scene()
     expect(await upload({ reply: false })).not.toHaveProperty('reply')
     expect(server.said().slice(-2)).toEqual(['Fragment 5120-9999', 'Close-Session'])
   })
 
-  it('is none where its URL is empty', async () => {
+  it('sends no GET if BITS-Reply-URL is empty', async () => {
     const empty = received(file.length).replace('Content-Length', 'BITS-Reply-URL: \r\nContent-Length')
     const { server, upload } = await scene(undefined, {
       answer: ({ last }) => (last === 9999 ? empty : undefined),
@@ -107,7 +107,7 @@ describe('a reply', () => {
     expect(server.said().slice(-2)).toEqual(['Fragment 5120-9999', 'Close-Session'])
   })
 
-  describe('that the server did not speak of, for it held all bytes already', () => {
+  describe('when a 416 reports all bytes as held and no reply URL', () => {
     const complete = received(file.length, 416)
     const withUrl = received(file.length).replace(
       'Content-Length',
@@ -122,13 +122,13 @@ describe('a reply', () => {
         },
       })
 
-    it('is not asked for', async () => {
+    it('sends no GET by default', async () => {
       const { server, upload } = await held(withUrl)
       expect(await upload()).not.toHaveProperty('reply')
       expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119', 'Close-Session'])
     })
 
-    it('but by who named a place for it: the last bytes are sent once more', async () => {
+    it('sends the last 5 KB again to get the reply URL if the reply option is a path', async () => {
       const { directory } = await fileAndJob(file)
       const { server, upload } = await held(withUrl)
       const { reply: fetched } = await upload({ reply: join(directory, 'reply') })
@@ -143,16 +143,16 @@ describe('a reply', () => {
   })
 })
 
-describe('a reply that breaks off', () => {
+describe('interrupted reply download', () => {
   it.each([
-    ['its ETag', { ETag: '"1"', 'Last-Modified': 'Mon, 18 Jun 2007 21:12:01 GMT' }, '"1"'],
+    ['ETag', { ETag: '"1"', 'Last-Modified': 'Mon, 18 Jun 2007 21:12:01 GMT' }, '"1"'],
     [
-      'its time, where the ETag is weak',
+      'Last-Modified (the ETag is weak)',
       { ETag: 'W/"1"', 'Last-Modified': 'Mon, 18 Jun 2007 21:12:01 GMT' },
       'Mon, 18 Jun 2007 21:12:01 GMT',
     ],
-    ['nothing, where there is nothing', {}, undefined],
-  ])('goes on where it stopped, by %s', async (_, validators, condition) => {
+    ['none (no validators)', {}, undefined],
+  ])('resumes where it stopped, with If-Range: %s', async (_, validators, condition) => {
     const { upload, ranges, conditions, server } = await scene((get, index) => {
       const whole = part(reply, get, validators)
       return index === 0 ? cut(torn(whole, 5000)) : whole
@@ -163,7 +163,7 @@ describe('a reply that breaks off', () => {
     expect(server.said().slice(-4)).toEqual(['GET', 'Ping', 'GET', 'Close-Session'])
   })
 
-  it('after every byte arrives', async () => {
+  it('completes when the connection is closed after every byte', async () => {
     const { upload, ranges } = await scene((get) => {
       const whole = part(reply.subarray(0, 50), get, { ETag: '"1"' })
       const head = whole.indexOf('\r\n\r\n') + 4
@@ -173,13 +173,13 @@ describe('a reply that breaks off', () => {
     expect(ranges()).toHaveLength(50)
   })
 
-  it('after 503, and after an hour of it, arrives', async () => {
+  it('completes after twenty 503 answers', async () => {
     const answers = Array.from({ length: 20 }, () => say(503))
     const { upload } = await scene((get) => answers.shift() ?? part(reply, get))
     expect((await upload()).reply?.data?.equals(reply)).toBe(true)
   })
 
-  it('in another process begins anew', async () => {
+  it('starts again at byte 0 when the upload is resumed from its job file', async () => {
     const { upload, server, ranges } = await scene((get, index) =>
       index === 0 ? cut(torn(part(reply, get), 5000)) : part(reply, get),
     )
@@ -203,10 +203,10 @@ describe('a reply that breaks off', () => {
   })
 })
 
-describe('a reply that changes', () => {
+describe('changed reply', () => {
   const other = noise(10_240, 4)
 
-  it('in a part is fetched anew', async () => {
+  it('is fetched again from byte 0 when a 206 has another ETag', async () => {
     const { upload, ranges } = await scene((get, index) =>
       index === 0 ? cut(torn(part(reply, get, { ETag: '"1"' }), 5000)) : part(other, get, { ETag: '"2"' }),
     )
@@ -214,7 +214,7 @@ describe('a reply that changes', () => {
     expect(ranges()).toEqual(['bytes=0-4194303', 'bytes=5240-4199543', 'bytes=0-4194303'])
   })
 
-  it('and comes whole instead of in part is taken', async () => {
+  it('is accepted when a 200 with another ETag answers the resumed range', async () => {
     const { upload, ranges } = await scene((get, index) =>
       index === 0
         ? cut(torn(part(reply, get, { ETag: '"1"' }), 5000))
@@ -224,14 +224,14 @@ describe('a reply that changes', () => {
     expect(ranges()).toHaveLength(2)
   })
 
-  it('or came whole, and comes whole again, is taken from its beginning', async () => {
+  it('is read from byte 0 when a second 200 follows a cut one', async () => {
     const whole = say(200, {}, reply.toString('latin1'))
     const { upload, ranges } = await scene((_, index) => (index === 0 ? cut(torn(whole, 5000)) : whole))
     expect((await upload()).reply?.data?.equals(reply)).toBe(true)
     expect(ranges()).toHaveLength(2)
   })
 
-  it('with its session, which was forgotten at its end, is the one of the next', async () => {
+  it('is returned once when Close-Session gets 0x8020001F and a new session follows', async () => {
     let closes = 0
     const { upload, server } = await scene(undefined, {
       answer({ type }) {
@@ -244,14 +244,14 @@ describe('a reply that changes', () => {
     expect(server.iis.sessions).toBe(2)
   })
 
-  it('in its length is an error', async () => {
+  it('causes reply-changed if its length differs', async () => {
     const { upload } = await scene((get, index) =>
       index === 0 ? cut(torn(part(reply, get), 5000)) : part(noise(9999), get),
     )
     await expect(upload()).rejects.toMatchObject({ code: 'reply-changed' })
   })
 
-  it('again and again is an error', async () => {
+  it('causes reply-changed, within 20 requests, if it changes each time', async () => {
     const { upload, ranges } = await scene((get, index) =>
       cut(torn(part(reply, get, { ETag: `"${index}"` }), 5000)),
     )
@@ -260,8 +260,8 @@ describe('a reply that changes', () => {
   })
 })
 
-describe('where a reply goes', () => {
-  it('a path: whole, or not at all', async () => {
+describe('reply option', () => {
+  it('replaces the file at a path only after the reply is complete', async () => {
     const { path, directory } = await fileAndJob(file)
     const target = join(directory, 'reply.bin')
     await writeFile(target, 'old')
@@ -279,14 +279,14 @@ describe('where a reply goes', () => {
     expect(await readdir(directory)).toEqual(['a.bin', 'reply.bin'])
   })
 
-  it('a path, for an empty one, too', async () => {
+  it('creates an empty file at a path for an empty reply', async () => {
     const { path, directory } = await fileAndJob(file)
     const { upload } = await scene(() => say(200))
     await upload({ reply: join(directory, 'reply.bin') }, path)
     expect(await readFile(join(directory, 'reply.bin'), 'utf8')).toBe('')
   })
 
-  it('is told once, however often the session has to be closed', async () => {
+  it('fetches and writes the reply once when Close-Session is repeated', async () => {
     const { directory } = await fileAndJob(file)
     const target = join(directory, 'reply.bin')
     const stream = new PassThrough()
@@ -310,7 +310,7 @@ describe('where a reply goes', () => {
     expect(Buffer.concat(await streamed).equals(reply)).toBe(true)
   })
 
-  it('a path that cannot be written', async () => {
+  it('rejects with reply-failed if the path cannot be written', async () => {
     const { directory } = await fileAndJob(file)
     const { upload } = await scene()
     const target = join(directory, 'missing', 'reply.bin')
@@ -320,7 +320,7 @@ describe('where a reply goes', () => {
     })
   })
 
-  it('a path that is a folder: nothing is left beside it', async () => {
+  it('rejects with reply-failed if the path is a directory, and leaves no other file', async () => {
     const { directory } = await fileAndJob(file)
     await mkdir(join(directory, 'reply.bin'))
     const { upload } = await scene()
@@ -329,7 +329,7 @@ describe('where a reply goes', () => {
     expect(await readdir(directory)).toEqual(['a.bin', 'reply.bin'])
   })
 
-  it('a path: nothing is left of a session that was forgotten, and not begun again', async () => {
+  it('leaves no file at a path after a lost session and a refused Create-Session', async () => {
     const { directory } = await fileAndJob(file)
     const { upload } = await scene(
       (get, index) => (index === 0 ? cut(torn(part(reply, get), 5000)) : failed(500, '0x8020001F')),
@@ -343,7 +343,7 @@ describe('where a reply goes', () => {
     expect(await readdir(directory)).toEqual(['a.bin'])
   })
 
-  it('a path: a chunk that was on its way when all ended does not make it again', async () => {
+  it('leaves no file at a path when a chunk is written during or after abandon()', async () => {
     const { directory } = await fileAndJob(file)
     const sink = replySink(join(directory, 'reply.bin'))
     const first = sink.write(reply)
@@ -353,7 +353,7 @@ describe('where a reply goes', () => {
     expect(await readdir(directory)).toEqual(['a.bin'])
   })
 
-  it('a stream, however slow, which is ended', async () => {
+  it('writes to a slow stream without accumulating data, and ends it', async () => {
     const chunks: Buffer[] = []
     const waiting: number[] = []
     const stream = new Writable({
@@ -373,7 +373,7 @@ describe('where a reply goes', () => {
     expect(Math.max(...waiting)).toBeLessThan(MiB / 2)
   })
 
-  it('a stream that fails, at its end perhaps, or is closed', async () => {
+  it('rejects with reply-failed if the stream fails in write() or final(), or is already destroyed', async () => {
     const error = new Error('full')
     const ending = new Writable({ write: (_chunk, _encoding, done) => done(), final: (done) => done(error) })
     const last = await scene()
@@ -391,7 +391,7 @@ describe('where a reply goes', () => {
 
   it.each<[string, WritableOptions]>([
     [
-      'with a chunk in it',
+      'in write()',
       {
         write() {
           this.destroy()
@@ -399,7 +399,7 @@ describe('where a reply goes', () => {
       },
     ],
     [
-      'at its end',
+      'in final()',
       {
         write: (_chunk, _encoding, done) => done(),
         final() {
@@ -407,12 +407,12 @@ describe('where a reply goes', () => {
         },
       },
     ],
-  ])('a stream that is destroyed %s', async (_, how) => {
+  ])('rejects with reply-failed if the stream is destroyed %s', async (_, how) => {
     const { upload } = await scene()
     await expect(upload({ reply: new Writable(how) })).rejects.toMatchObject({ code: 'reply-failed' })
   })
 
-  it('a stream cannot begin anew, and is destroyed when the upload ends in error', async () => {
+  it('destroys the stream and rejects with reply-changed if the reply changes', async () => {
     const stream = new PassThrough()
     stream.resume()
     const { upload } = await scene((get, index) =>
@@ -423,34 +423,34 @@ describe('where a reply goes', () => {
   })
 })
 
-describe('what a reply server may do wrong', () => {
+describe('reply server', () => {
   const body = reply.toString('latin1')
   const ranged = (range: string, length = 10_240) =>
     say(206, { 'Content-Range': range }, body).replace(/Length: \d+/, `Length: ${length}`)
   it.each<[string, Say, string]>([
-    ['no length', `HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n${body}`, 'reply-invalid'],
-    ['chunks', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 'reply-invalid'],
-    ['an encoding', say(200, { 'Content-Encoding': 'gzip' }), 'reply-invalid'],
-    ['a 206 without range', say(206, {}, body), 'reply-invalid'],
-    ['another unit', ranged('lines 0-10239/10240'), 'reply-invalid'],
-    ['no total', ranged('bytes 0-10239/*'), 'reply-invalid'],
-    ['a range upside down', ranged('bytes 5-4/10240'), 'reply-invalid'],
-    ['a range behind the end', ranged('bytes 0-10240/10240', 10_241), 'reply-invalid'],
-    ['a length that is not the range’s', ranged('bytes 0-10238/10240'), 'reply-invalid'],
-    ['another range', ranged('bytes 1-10240/10241'), 'reply-invalid'],
-    ['416', say(416), 'reply-invalid'],
-    ['too much for memory', ranged(`bytes 0-10239/${MiB + 1}`), 'reply-too-large'],
-    ['404', say(404), 'not-found'],
-    ['a redirection', say(302, { Location: '/elsewhere' }), 'redirected'],
-    ['a wish for credentials', say(401, { 'WWW-Authenticate': 'Basic realm="x"' }), 'unauthorized'],
-  ])('%s', async (_, answer, code) => {
+    ['a 200 without Content-Length', `HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n${body}`, 'reply-invalid'],
+    ['a chunked body', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 'reply-invalid'],
+    ['a Content-Encoding', say(200, { 'Content-Encoding': 'gzip' }), 'reply-invalid'],
+    ['a 206 without Content-Range', say(206, {}, body), 'reply-invalid'],
+    ['a range in another unit', ranged('lines 0-10239/10240'), 'reply-invalid'],
+    ['a range without total', ranged('bytes 0-10239/*'), 'reply-invalid'],
+    ['a range with last < first', ranged('bytes 5-4/10240'), 'reply-invalid'],
+    ['a range beyond the total', ranged('bytes 0-10240/10240', 10_241), 'reply-invalid'],
+    ['a Content-Length unequal to the range', ranged('bytes 0-10238/10240'), 'reply-invalid'],
+    ['a range that was not requested', ranged('bytes 1-10240/10241'), 'reply-invalid'],
+    ['a 416 without Content-Range', say(416), 'reply-invalid'],
+    ['a total above the default maxReplySize', ranged(`bytes 0-10239/${MiB + 1}`), 'reply-too-large'],
+    ['a 404', say(404), 'not-found'],
+    ['a redirect', say(302, { Location: '/elsewhere' }), 'redirected'],
+    ['a 401 without credentials', say(401, { 'WWW-Authenticate': 'Basic realm="x"' }), 'unauthorized'],
+  ])('ends the upload after %s, without another GET or Close-Session', async (_, answer, code) => {
     const { upload, ranges, server } = await scene(() => answer)
     await expect(upload()).rejects.toMatchObject({ code })
     expect(ranges()).toHaveLength(1)
     expect(server.said()).not.toContain('Close-Session')
   })
 
-  it('too much for whoever set a limit', async () => {
+  it('causes reply-too-large above maxReplySize, but not at that size', async () => {
     const { path } = await fileAndJob(file)
     for (const target of [undefined, `${path}.reply`]) {
       const { upload } = await scene()
@@ -463,7 +463,7 @@ describe('what a reply server may do wrong', () => {
     }
   })
 
-  it('of the same server gets credentials where it asks for them', async () => {
+  it('receives headers, and credentials after a 401, on the origin of the upload', async () => {
     const { upload, server } = await scene((get) =>
       get.fields.authorization
         ? part(reply, get)
@@ -478,7 +478,7 @@ describe('what a reply server may do wrong', () => {
     expect(first?.fields['x-token']).toBe('t')
   })
 
-  it('of another server gets none', async () => {
+  it('receives neither headers nor credentials on another origin', async () => {
     const stranger = await fakeServer({
       file,
       answer: () => say(401, { 'WWW-Authenticate': 'Basic realm="x"' }),
@@ -495,7 +495,7 @@ describe('what a reply server may do wrong', () => {
   })
 })
 
-describe('the URL of a reply', () => {
+describe('resolveReplyUrl', () => {
   it.each([
     ['replies/1', 'http://host:81/up/replies/1'],
     [
@@ -508,7 +508,7 @@ describe('the URL of a reply', () => {
     ['https://other/1', 'https://other/1'],
     ['\\\\other\\1', 'http://other/1'],
     ['replies/größe 1', 'http://host:81/up/replies/gr%C3%B6%C3%9Fe%201'],
-  ])('%s is %s', (reference, url) => {
+  ])('resolves %s to %s', (reference, url) => {
     expect(resolveReplyUrl(reference, new URL('http://host:81/up/a.bin?b=c')).href).toBe(url)
   })
 
@@ -518,14 +518,14 @@ describe('the URL of a reply', () => {
     ['http://[::1', 'http://host/'],
     ['http://me:secret@host/1', 'http://host/'],
     ['http://host/1', 'https://host/'],
-  ])('%s, of an upload to %s, is none', (reference, destination) => {
+  ])('throws reply-invalid for %s in an upload to %s', (reference, destination) => {
     expect(() => resolveReplyUrl(reference, new URL(destination))).toThrow(
       expect.objectContaining({ code: 'reply-invalid' }),
     )
   })
 })
 
-it('a pause before the reply is a pause like any other', async () => {
+it('uploadFile: fetches the reply after a paused upload is resumed', async () => {
   const { server } = await scene()
   const { path, job } = await fileAndJob(file)
   await pauseAt(5120, server, path, { ...options, job })

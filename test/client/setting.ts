@@ -1,4 +1,4 @@
-/** The scenes that the tests of the client begin with. */
+/** Fixtures of the client tests. */
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

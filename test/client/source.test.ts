@@ -23,8 +23,8 @@ async function all(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(list)
 }
 
-describe('a file', () => {
-  it.skipIf(process.platform === 'win32')('that is a pipe is refused, and not waited for', async () => {
+describe('file source', () => {
+  it.skipIf(process.platform === 'win32')('rejects a FIFO with source-failed without waiting', async () => {
     const { directory } = await fileAndJob(file)
     const path = join(directory, 'pipe')
     await promisify(execFile)('mkfifo', [path])
@@ -33,7 +33,7 @@ describe('a file', () => {
     await expect(openSource(path)).rejects.toMatchObject({ code: 'source-failed' })
   })
 
-  it('is read at any place, in chunks', async () => {
+  it('reads any range in chunks of 64 KiB', async () => {
     const { source } = await onDisk()
     for (const [start, end] of [
       [0, 200_000],
@@ -49,7 +49,7 @@ describe('a file', () => {
     expect(lengths).toEqual([65_536, 65_536, 65_536, 200_000 - 3 * 65_536])
   })
 
-  it('that changes while it is read keeps its last bytes back', async () => {
+  it('throws file-changed before the last chunk if the file changes during a read', async () => {
     const { path, source } = await onDisk()
     let read = 0
     const work = (async () => {
@@ -62,27 +62,27 @@ describe('a file', () => {
     expect(read).toBe(131_072)
   })
 
-  it('whose time alone is another counts as changed, to the nanosecond', async () => {
+  it('throws file-changed if only the mtime differs', async () => {
     const { path, source } = await onDisk()
     await source.check()
     await utimes(path, 1, 1)
     await expect(source.check()).rejects.toMatchObject({ code: 'file-changed' })
   })
 
-  it('is identified by its path, size and time', async () => {
+  it('is identified by path, size and mtime in nanoseconds, and named after the file', async () => {
     const { path, source } = await onDisk()
     expect(source.identity).toEqual({ path, size: 200_000, mtime: expect.stringMatching(/^\d{18,}$/) })
     expect(source.name).toBe('a.bin')
   })
 })
 
-it('memory is identified by its bytes', async () => {
+it('Memory source: is identified by its bytes', async () => {
   const identity = async (bytes: Uint8Array) => (await openSource(bytes)).identity
   expect(await identity(file)).toEqual(await identity(new Uint8Array(file)))
   expect(await identity(file)).not.toEqual(await identity(noise(200_000, 2)))
 })
 
-it("a caller's source that changes while it is read keeps its last bytes back", async () => {
+it("Caller's source: throws file-changed before the last chunk if its version changes", async () => {
   const source = {
     size: 4,
     version: '1',
@@ -100,7 +100,7 @@ it("a caller's source that changes while it is read keeps its last bytes back", 
   expect(read).toBe('ab')
 })
 
-it("a caller's source is identified by its version, if it tells one", async () => {
+it("Caller's source: is identified by size and version, and has no identity without a version", async () => {
   const source = { size: 5, read: async function* () {} }
   expect((await openSource(source)).identity).toBeUndefined()
   expect((await openSource({ ...source, version: 'x' })).identity).toEqual({ size: 5, version: 'x' })

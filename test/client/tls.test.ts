@@ -39,17 +39,17 @@ async function uploadServer(options: ServerOptions = {}) {
   return { url, upload, landed }
 }
 
-describe('https', () => {
-  it('uploads to a server that is trusted', async () => {
+describe('uploadFile over HTTPS', () => {
+  it('uploads to a server with a trusted certificate', async () => {
     const { upload, landed } = await uploadServer()
     await upload({ tls: { ca: ofServer.cert } })
     expect(await landed()).toBe(true)
   })
 
   it.each<[string, UploadOptions['tls']]>([
-    ['an issuer that nobody knows', {}],
-    ['a name that is not its own', { ca: ofServer.cert, servername: 'elsewhere' }],
-  ])('a certificate with %s ends the upload at once', async (_, tls) => {
+    ['an unknown issuer', {}],
+    ['another host name', { ca: ofServer.cert, servername: 'elsewhere' }],
+  ])('rejects with code certificate if the server certificate has %s', async (_, tls) => {
     const { upload } = await uploadServer()
     await expect(upload({ tls: tls ?? {} })).rejects.toMatchObject({
       code: 'certificate',
@@ -57,7 +57,7 @@ describe('https', () => {
     })
   })
 
-  it('shows a client certificate', async () => {
+  it('sends the client certificate of the tls option', async () => {
     const { upload, landed } = await uploadServer({ requestCert: true, ca: ofClient.cert })
     const tls = { ca: ofServer.cert }
     await expect(upload({ tls, noProgressTimeout: 0 })).rejects.toMatchObject({ code: 'no-progress' })
@@ -65,13 +65,13 @@ describe('https', () => {
     expect(await landed()).toBe(true)
   })
 
-  it('a wrong option of TLS is told as it is', async () => {
+  it("rejects with Node's error for an invalid tls option", async () => {
     const { upload } = await uploadServer()
     await expect(upload({ tls: { minVersion: 'TLSv9' as never } })).rejects.toThrow('TLSv9')
   })
 })
 
-describe('a reply on another server', () => {
+describe('reply on another server', () => {
   const seen: { certificate: unknown; headers: object }[] = []
   const replies = express().get('/reply', (request, response) => {
     const { subject } = (request.socket as TLSSocket).getPeerCertificate()
@@ -79,7 +79,7 @@ describe('a reply on another server', () => {
     response.set('Content-Length', '5').send('reply')
   })
 
-  it('gets neither client certificate, nor credentials, nor the caller’s fields', async () => {
+  it('is fetched without client certificate, credentials or caller headers', async () => {
     const url = await secureServer({ requestCert: true, rejectUnauthorized: false }, replies)
     const server = await fakeServer({ file, completed: { 'BITS-Reply-URL': new URL('reply', url).href } })
     const { reply } = await server.watch(

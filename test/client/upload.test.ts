@@ -1,4 +1,4 @@
-/** Whole uploads to our own middleware, from whatever they come. */
+/** Whole uploads from every kind of source, to our own middleware and to the fake server. */
 
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import {
@@ -33,14 +33,14 @@ const asSource = (bytes: Uint8Array, read: UploadSource['read']): UploadSource =
   read,
 })
 
-describe('the bytes of', () => {
+describe('uploadFile', () => {
   it.each([
     ['a path', async () => (await fileAndJob(file)).path],
     ['a file URL', async () => pathToFileURL((await fileAndJob(file)).path)],
     ['a Buffer', async () => file],
     ['a Uint8Array', async () => new Uint8Array(file)],
     [
-      'an iterable of odd chunks, some of them empty',
+      'chunks of odd sizes, some of them empty',
       async () =>
         asSource(file, async function* (start, end) {
           for (let at = start; at < end; at += 7777) {
@@ -50,7 +50,7 @@ describe('the bytes of', () => {
         }),
     ],
     ['a stream', async () => asSource(file, (start, end) => Readable.from([file.subarray(start, end)]))],
-  ])('%s arrive', async (_, make) => {
+  ])('uploads the bytes of %s', async (_, make) => {
     const { url, upload, directory } = await uploadServer()
     const closed = all(upload, 'closed')
     const destination = new URL('a.bin', url)
@@ -62,7 +62,7 @@ describe('the bytes of', () => {
   })
 
   it.each([0, 1, 5 * 1024, 5 * 1024 + 1, 64 * 1024, 64 * 1024 + 1])(
-    'a file of %i bytes arrive',
+    'uploads a file of %i bytes in fragments of 5 KB',
     async (size) => {
       const { url, directory } = await uploadServer()
       const { path } = await fileAndJob(file.subarray(0, size))
@@ -72,7 +72,7 @@ describe('the bytes of', () => {
     },
   )
 
-  it('a file with a name of any characters arrive under the name of the URL', async () => {
+  it('stores the file under the decoded name of the URL', async () => {
     const { url, directory } = await uploadServer()
     for (const name of ['größe 100%.txt', 'a&b;c=d.txt', '漢字']) {
       await uploadFile(file.subarray(0, 100), new URL(encodeURIComponent(name), url))
@@ -81,7 +81,7 @@ describe('the bytes of', () => {
   })
 })
 
-describe('what a source may do wrong', () => {
+describe('invalid uploadFile source', () => {
   const gives = (...chunks: unknown[]) =>
     asSource(file.subarray(0, 100), async function* () {
       yield* chunks as Uint8Array[]
@@ -89,17 +89,17 @@ describe('what a source may do wrong', () => {
 
   it.each([
     ['too few bytes', gives(file.subarray(0, 99)), 'read(0, 100) gave fewer bytes'],
-    ['none', gives(), 'read(0, 100) gave fewer bytes'],
-    ['too many', gives(file.subarray(0, 100), file.subarray(0, 1)), 'read(0, 100) gave more bytes'],
+    ['no bytes', gives(), 'read(0, 100) gave fewer bytes'],
+    ['too many bytes', gives(file.subarray(0, 100), file.subarray(0, 1)), 'read(0, 100) gave more bytes'],
     ['text', gives('text'), 'read(start, end) gives chunks of bytes'],
-  ])('%s: the upload ends, and the server is not given more', async (_, source, message) => {
+  ])('ends the upload before the file is complete if read() yields %s', async (_, source, message) => {
     const { url, upload } = await uploadServer()
     const uploaded = all(upload, 'uploaded')
     await expect(uploadFile(source, new URL('a.bin', url))).rejects.toThrow(message)
     expect(uploaded).toEqual([])
   })
 
-  it("its own error is the upload's", async () => {
+  it('ends the upload with the error that read() throws', async () => {
     const { url } = await uploadServer()
     const error = new Error('no such tape')
     const source = asSource(file, () => {
@@ -111,18 +111,18 @@ describe('what a source may do wrong', () => {
   it.each([
     ['a stream', Readable.from([]), /a stream tells no size.*pass { size, read\(start, end\) }/],
     ['a web stream', new Blob(['x']).stream(), /a stream tells no size/],
-    ['nothing', undefined, /the source is a path, a Buffer, or/],
+    ['undefined', undefined, /the source is a path, a Buffer, or/],
     ['an empty path', '', /the source is a path, a Buffer, or/],
-    ['a size that is none', { size: 1.5, read() {} }, /the source is a path, a Buffer, or/],
-    ['no size', { read() {} }, /the source is a path, a Buffer, or/],
-    ['a name that is none', { size: 1, read() {}, name: 1 }, /the source is a path, a Buffer, or/],
-  ])('%s is refused with a TypeError', async (_, source, message) => {
+    ['an object with an invalid size', { size: 1.5, read() {} }, /the source is a path, a Buffer, or/],
+    ['an object without size', { read() {} }, /the source is a path, a Buffer, or/],
+    ['an object with an invalid name', { size: 1, read() {}, name: 1 }, /the source is a path, a Buffer, or/],
+  ])('causes a TypeError if it is %s', async (_, source, message) => {
     const error = await uploadFile(source as never, 'http://127.0.0.1:9/a').catch((reason) => reason)
     expect(error).toBeInstanceOf(TypeError)
     expect(error.message).toMatch(message)
   })
 
-  it('a path that is not there, or no file, is an error that says so', async () => {
+  it('causes source-failed, with the path in the message, if it is missing or a directory', async () => {
     const { directory } = await fileAndJob(file)
     for (const path of [join(directory, 'missing'), directory]) {
       await expect(uploadFile(path, 'http://127.0.0.1:9/a')).rejects.toMatchObject({
@@ -133,8 +133,8 @@ describe('what a source may do wrong', () => {
   })
 })
 
-describe('progress', () => {
-  it('tells every step, and never less than is so', async () => {
+describe('onProgress', () => {
+  it('reports every state in order, with sent between held and total', async () => {
     const { url } = await uploadServer()
     const reports: Progress[] = []
     await uploadFile(file, new URL('a.bin', url), { onProgress: (progress) => reports.push(progress) })
@@ -157,7 +157,7 @@ describe('progress', () => {
     expect(reports.at(-1)?.rate).toBeGreaterThan(0)
   })
 
-  it('goes back after a break, and says why and how long it waits', async () => {
+  it('reports waiting with error and retryIn after a 503, and sent equal to held', async () => {
     const small = file.subarray(0, 10_000)
     const server = await fakeServer({
       file: small,
@@ -183,7 +183,7 @@ describe('progress', () => {
     expect(waiting?.retryIn).toBeLessThan(1)
   })
 
-  it('an exception of the listener ends the upload', async () => {
+  it('ends the upload with the exception that it throws', async () => {
     const { url } = await uploadServer()
     const error = new Error('enough')
     for (const wanted of ['create-session', 'fragment', 'close-session']) {
@@ -195,8 +195,8 @@ describe('progress', () => {
   })
 })
 
-describe('a pause', () => {
-  it('rejects with the reason, whatever is going on', async () => {
+describe('signal option', () => {
+  it('rejects with the abort reason during create-session, fragment and close-session', async () => {
     const { url } = await uploadServer()
     for (const wanted of ['create-session', 'fragment', 'close-session']) {
       const controller = new AbortController()
@@ -209,7 +209,7 @@ describe('a pause', () => {
     }
   })
 
-  it('rejects while it waits', async () => {
+  it('rejects while the upload waits for the next try', async () => {
     const controller = new AbortController()
     const onProgress = ({ state }: Progress): void => {
       if (state === 'waiting') controller.abort()
@@ -224,7 +224,7 @@ describe('a pause', () => {
     await expect(server.watch(upload)).rejects.toThrow('aborted')
   })
 
-  it('rejects while nothing is answered, and before anything began', async () => {
+  it('rejects while an answer is awaited, and if it is already aborted', async () => {
     const controller = new AbortController()
     const server = await fakeServer({ file })
     server.hangAt = 0
@@ -235,7 +235,7 @@ describe('a pause', () => {
   })
 })
 
-describe('errors of our own server', () => {
+describe('uploadFile to bitsUpload()', () => {
   it.each([
     ['access-denied', { authorize: (): boolean => false }, 403, 0x80070005],
     ['unauthorized', { authorize: () => Promise.reject(new BitsError('unauthorized')) }, 401, undefined],
@@ -247,13 +247,13 @@ describe('errors of our own server', () => {
       403,
       0x80070005,
     ],
-  ] as const)('%s', async (code, options, status, hresult) => {
+  ] as const)('rejects with %s, its status and its HRESULT', async (code, options, status, hresult) => {
     const { url } = await uploadServer(options)
     const upload = uploadFile(file, new URL('a.bin', url))
     await expect(upload).rejects.toMatchObject({ name: 'UploadError', code, status, hresult })
   })
 
-  it('a file that is there, a folder that is not, and a name that is refused', async () => {
+  it('rejects an existing file (403), a missing folder (404) and invalid names (400)', async () => {
     const { url } = await uploadServer()
     const upload = (name: string) => uploadFile(file.subarray(0, 10), new URL(name, url))
     await upload('a.bin')
@@ -263,14 +263,14 @@ describe('errors of our own server', () => {
     await expect(upload('nul')).rejects.toThrow('Create-Session was answered 400, 0x80070057.')
   })
 
-  it('fragments that are too large are made smaller', async () => {
+  it('completes if the server limits maxFragmentSize to 300 KB', async () => {
     const { url, directory } = await uploadServer({ maxFragmentSize: '300kb' })
     await uploadFile(file, new URL('a.bin', url))
     expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
   })
 })
 
-it('a server that takes no empty files is named as such', async () => {
+it('uploadFile: rejects with empty-file when the server answers 400 to an empty fragment', async () => {
   const server = await fakeServer({
     file: new Uint8Array(),
     answer: ({ type }) => (type === 'Fragment' ? say(400) : undefined),
@@ -279,12 +279,12 @@ it('a server that takes no empty files is named as such', async () => {
   await expect(server.watch(upload)).rejects.toMatchObject({ code: 'empty-file', status: 400 })
 })
 
-describe('a file that changes', () => {
+describe('source that changes during the upload', () => {
   const changes: [string, (path: string) => Promise<void>][] = [
     ['grows', (path) => writeFile(path, 'more', { flag: 'a' })],
     ['shrinks', (path) => truncate(path, 10)],
     [
-      'is replaced by one like it',
+      'is replaced by an identical one',
       async (path) => {
         await writeFile(`${path}.new`, small)
         await utimes(`${path}.new`, 1e9, 1e9)
@@ -295,7 +295,7 @@ describe('a file that changes', () => {
     ['is removed', (path) => unlink(path)],
   ]
   const small = file.subarray(0, 10_000)
-  it.each(changes)('and %s ends the upload before its last byte', async (_, change) => {
+  it.each(changes)('causes file-changed after the first fragment if the file %s', async (_, change) => {
     const { path } = await fileAndJob(small)
     await utimes(path, 1e9, 1e9)
     const server = await fakeServer({
@@ -310,7 +310,7 @@ describe('a file that changes', () => {
     expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119'])
   })
 
-  it('and was empty ends it, too', async () => {
+  it('causes file-changed before the first fragment if an empty file grows', async () => {
     const { path } = await fileAndJob(new Uint8Array())
     const server = await fakeServer({
       file: small,
@@ -324,7 +324,7 @@ describe('a file that changes', () => {
     expect(server.said()).toEqual(['Create-Session'])
   })
 
-  it("so does a caller's source that says so", async () => {
+  it("causes file-changed if the version of the caller's own source changes", async () => {
     const source = {
       ...asSource(small, (start, end) => Readable.from([small.subarray(start, end)])),
       version: '1',
@@ -342,7 +342,7 @@ describe('a file that changes', () => {
   })
 })
 
-it.runIf(process.platform === 'linux')('leaves no file open, whatever the end', async () => {
+it.runIf(process.platform === 'linux')('uploadFile: closes the source on success and on error', async () => {
   const { path } = await fileAndJob(file)
   const isOpen = async (): Promise<boolean> => {
     const open = await Promise.all(
@@ -363,7 +363,7 @@ it.runIf(process.platform === 'linux')('leaves no file open, whatever the end', 
   expect(await isOpen()).toBe(false)
 })
 
-it('grows its fragments while the line is fast, and keeps to the largest', async () => {
+it('uploadFile: grows the fragments up to maxFragmentSize while Acks are fast', async () => {
   const large = noise(4_000_000)
   const server = await fakeServer({ file: large })
   await server.watch(uploadFile(large, new URL('a.bin', server.url), { maxFragmentSize: '1.5mb' }))
@@ -372,7 +372,7 @@ it('grows its fragments while the line is fast, and keeps to the largest', async
   expect(lengths).toEqual([512 * KiB, 1024 * KiB, 1536 * KiB, 4_000_000 - 3072 * KiB])
 })
 
-it('makes smaller fragments after a break, but not after an error', async () => {
+it('uploadFile: halves the fragment size after a broken connection, but not after 503', async () => {
   const large = noise(1_000_000)
   const answers = [say(503), 'cut']
   const server = await fakeServer({
@@ -384,7 +384,7 @@ it('makes smaller fragments after a break, but not after an error', async () => 
   expect(lengths.slice(0, 3)).toEqual([512 * 1024, 512 * 1024, 256 * 1024])
 })
 
-it('makes them smaller where a proxy refuses them by closing the connection, answered or not', async () => {
+it('uploadFile: completes when a proxy answers large fragments with 413 and a reset', async () => {
   const directory = await temporaryDirectory()
   const receiver = bitsUpload({ store: directory })
   const large = noise(1_000_000)
@@ -397,7 +397,7 @@ it('makes them smaller where a proxy refuses them by closing the connection, ans
   expect((await readFile(join(directory, 'a.bin'))).equals(large)).toBe(true)
 })
 
-it('sends the fields of its caller with every packet, and the name of the file with all but Ping', async () => {
+it('uploadFile: sends headers with every packet, and Content-Name with all but Ping', async () => {
   const small = file.subarray(0, 10)
   const server = await fakeServer({ file: small, created: { 'BITS-Host-Id': 'localhost' } })
   const headers = { 'X-Token': 'a b', Authorization: 'Bearer x', 'user-agent': 'curl/8' }
@@ -415,7 +415,7 @@ it('sends the fields of its caller with every packet, and the name of the file w
 })
 
 it.each(['a/b', 'a:b', 'größe', '', 'a'.repeat(261)])(
-  'leaves out a name that is none for Windows: %j',
+  'uploadFile: sends no Content-Name for the name %j',
   async (name) => {
     const small = file.subarray(0, 10)
     const server = await fakeServer({ file: small })
@@ -425,7 +425,7 @@ it.each(['a/b', 'a:b', 'größe', '', 'a'.repeat(261)])(
   },
 )
 
-it('takes 201 for Create-Session, and lets servers add to a 200 what belongs to errors', async () => {
+it('uploadFile: accepts 201 for Create-Session, and a 200 with error headers for Ping', async () => {
   const small = file.subarray(0, 10)
   const server = await fakeServer({
     file: small,
@@ -446,7 +446,7 @@ it('takes 201 for Create-Session, and lets servers add to a 200 what belongs to 
   expect(sessionId).toBe('not a GUID')
 })
 
-it('does not go on with a server of another protocol', async () => {
+it('uploadFile: rejects with protocol-mismatch if the server names another protocol', async () => {
   const other = { 'BITS-Packet-Type': 'Ack', 'BITS-Protocol': '{0}', 'BITS-Session-Id': 'x' }
   const server = await fakeServer({ file, answer: () => say(200, other) })
   await expect(server.watch(uploadFile(file, server.url))).rejects.toMatchObject({
@@ -455,7 +455,7 @@ it('does not go on with a server of another protocol', async () => {
   expect(server.packets).toHaveLength(1)
 })
 
-it('tells a server that knows no BITS from one that fails', async () => {
+it('uploadFile: rejects with invalid-answer for HTML at the start, but retries it later', async () => {
   const page = say(200, { 'Content-Type': 'text/html' }, '<html>')
   const server = await fakeServer({ file, answer: () => page })
   const upload = uploadFile(file, server.url, { retryDelay: 1 })
@@ -474,7 +474,7 @@ it('tells a server that knows no BITS from one that fails', async () => {
   expect(pages).toEqual([])
 })
 
-it('an Ack with a body is none', async () => {
+it('uploadFile: rejects with invalid-answer for an Ack with a body', async () => {
   const small = file.subarray(0, 10)
   const server = await fakeServer({
     file: small,
@@ -487,7 +487,7 @@ it('an Ack with a body is none', async () => {
   await expect(server.watch(upload)).rejects.toMatchObject({ code: 'invalid-answer' })
 })
 
-it('keeps its connection, also over errors with pages', async () => {
+it('uploadFile: keeps one connection through 503, 408 and 413 answers with bodies', async () => {
   const small = file.subarray(0, 10_000)
   const page = 'x'.repeat(60_000)
   const answers = [say(503, {}, page), say(408, {}, page), say(413, {}, page)]
@@ -502,7 +502,7 @@ it('keeps its connection, also over errors with pages', async () => {
   expect(server.connections).toBe(1)
 })
 
-it('does not read a page without end', async () => {
+it('uploadFile: rejects with access-denied for a 403 with an endless body', async () => {
   const server = createServer((socket) => {
     const chunk = `10000\r\n${'x'.repeat(65_536)}\r\n`
     const more = (error?: Error | null): void => {
@@ -517,7 +517,7 @@ it('does not read a page without end', async () => {
   await expect(uploadFile(file, url)).rejects.toMatchObject({ code: 'access-denied' })
 })
 
-it('takes the answer to a fragment that comes before its end, and does not wait to send the rest', async () => {
+it('uploadFile: rejects with a 403 that arrives before the whole fragment is sent', async () => {
   const server = createServer((socket) => {
     socket.on('data', (chunk) => {
       const head = chunk.toString('latin1')

@@ -17,14 +17,14 @@ const ending = ['Close-Session', 'Cancel-Session'] as const
 const range = (first: number, last: number): number[] =>
   Array.from({ length: last - first + 1 }, (_, i) => first + i)
 
-describe('what is done about an answer', () => {
-  it('200 and 201: go on', () => {
+describe('response classification', () => {
+  it('accepts 200 and 201', () => {
     for (const asked of everything) {
       expect([verdict(asked, 200), verdict(asked, 201)]).toEqual(['accept', 'accept'])
     }
   })
 
-  it('416 and 413 are for fragments, 206 and 416 for replies', () => {
+  it('accepts 416 for Fragment, 206 and 416 for replies, and shrinks on 413 for Fragment only', () => {
     expect([verdict('Fragment', 416), verdict('Fragment', 413)]).toEqual(['accept', 'shrink'])
     expect([verdict('Reply', 206), verdict('Reply', 416), verdict('Reply', 413)]).toEqual([
       'accept',
@@ -36,13 +36,13 @@ describe('what is done about an answer', () => {
     }
   })
 
-  it('401: authenticate; 407: fatal', () => {
+  it('authenticates on 401, and returns fatal for 407', () => {
     for (const asked of everything) {
       expect([verdict(asked, 401), verdict(asked, 407)]).toEqual(['authenticate', 'fatal'])
     }
   })
 
-  it('0x8020001F, whatever the status: forgotten', () => {
+  it('returns forgotten for 0x8020001F with any status', () => {
     for (const asked of everything) {
       for (const status of [200, 400, 401, 404, 500, 503]) {
         expect(verdict(asked, status, 0x8020001f)).toBe('forgotten')
@@ -50,7 +50,7 @@ describe('what is done about an answer', () => {
     }
   })
 
-  it('others by their status: transient, or fatal', () => {
+  it('retries 306, 408, 409, 429 and 5xx except 501 and 505; other 3xx and 4xx are fatal', () => {
     const fatal = [...range(300, 305), 307, 308, ...range(400, 499), 501, 505]
     const retried = [306, 408, 409, 429, ...range(500, 599), 600]
     for (const asked of uploading) {
@@ -63,7 +63,7 @@ describe('what is done about an answer', () => {
     }
   })
 
-  it('Close and Cancel: 5xx again, 1xx to 4xx not', () => {
+  it('retries 5xx for Close-Session and Cancel-Session; 202 to 499 except 401 is fatal', () => {
     for (const asked of ending) {
       for (const status of range(500, 599)) expect(verdict(asked, status)).toBe('retry')
       for (const status of [...range(202, 400), ...range(402, 499)])
@@ -71,7 +71,7 @@ describe('what is done about an answer', () => {
     }
   })
 
-  it('too large, invalid, denied: fatal with any status; other codes go by their status', () => {
+  it('returns fatal for 0x80200020, 0x80070057 and 0x80070005 on Fragment with any status', () => {
     for (const hresult of [0x80200020, 0x80070057, 0x80070005]) {
       for (const status of [400, 403, 500, 503]) expect(verdict('Fragment', status, hresult)).toBe('fatal')
     }
@@ -82,7 +82,7 @@ describe('what is done about an answer', () => {
   })
 })
 
-describe('what a refusal is called', () => {
+describe('UploadError of a refusal', () => {
   it.each([
     [301, undefined, undefined, 'redirected'],
     [400, 0x80070057, 5, 'invalid-request'],
@@ -100,7 +100,7 @@ describe('what a refusal is called', () => {
     [500, 0x80200020, 5, 'too-large'],
     [501, 0x80070005, 5, 'not-supported'],
     [505, undefined, undefined, 'not-supported'],
-  ])('%i, %s, %s: %s', (status, hresult, context, code) => {
+  ])('for status %i, HRESULT %s, context %s has code %s', (status, hresult, context, code) => {
     const error = refusal({ asked: 'Fragment', status, hresult, context })
     expect(error).toMatchObject({ name: 'UploadError', code, status, hresult, context })
     const hex = hresult === undefined ? '' : `, 0x${hresult.toString(16).toUpperCase()}`

@@ -55,8 +55,8 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-describe('what breaks', () => {
-  it('a connection that nobody takes: nothing was sent', async () => {
+describe('HttpTransport failure', () => {
+  it('is marked unsent, not stale, if the connection is refused', async () => {
     const server = createServer()
     const url = await listenRaw(server)
     await new Promise((resolve) => server.close(resolve))
@@ -65,32 +65,35 @@ describe('what breaks', () => {
   })
 
   it.each<[string, (socket: Socket) => void]>([
-    ['closed at once', (socket) => socket.destroy()],
-    ['closed without an answer', (socket) => socket.once('data', () => socket.end())],
-    ['reset', (socket) => socket.once('data', () => socket.resetAndDestroy())],
-    ['closed within the head', (socket) => socket.once('data', () => socket.end('HTTP/1.1 200 O'))],
+    ['a connection closed at once', (socket) => socket.destroy()],
+    ['a connection closed without an answer', (socket) => socket.once('data', () => socket.end())],
+    ['a connection reset', (socket) => socket.once('data', () => socket.resetAndDestroy())],
     [
-      'closed within the body',
+      'a connection closed within the head',
+      (socket) => socket.once('data', () => socket.end('HTTP/1.1 200 O')),
+    ],
+    [
+      'a connection closed within the body',
       (socket) => socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n1234')),
     ],
-    ['no HTTP', (socket) => socket.once('data', () => socket.write('220 ESMTP\r\n'))],
+    ['an answer that is not HTTP', (socket) => socket.once('data', () => socket.write('220 ESMTP\r\n'))],
     [
-      'two answers in one',
+      'an invalid Content-Length',
       (socket) => socket.once('data', () => socket.write(Ok.replace('Length: 0', 'Length: x'))),
     ],
     [
-      'an upgrade that nobody wanted',
+      'an unrequested upgrade',
       (socket) =>
         socket.once('data', () =>
           socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'),
         ),
     ],
-  ])('a connection that is %s', async (_, serve) => {
+  ])('is retryable but not marked unsent after %s', async (_, serve) => {
     const { exchange } = await scene(serve)
     expect((await setback(exchange())).details.unsent).toBeFalsy()
   })
 
-  it('a kept connection that is closed when it is taken again is called stale', async () => {
+  it('is marked stale, not unsent, if a kept connection is closed when it is reused', async () => {
     const { exchange, connections } = await scene((socket) => {
       socket.once('data', () => {
         socket.write(Ok)
@@ -103,7 +106,7 @@ describe('what breaks', () => {
     expect(connections()).toBe(2)
   })
 
-  it('the body: its error is handed on as it is, and the connection closed', async () => {
+  it('is the error that the request body throws', async () => {
     const { exchange } = await scene((socket) => socket.resume())
     const error = new Error('tape')
     const body = (async function* () {
@@ -114,8 +117,8 @@ describe('what breaks', () => {
   })
 })
 
-describe('connections', () => {
-  it('are kept, and nothing is left on them', async () => {
+describe('HttpTransport connections', () => {
+  it('are reused without leftover listeners or warnings', async () => {
     const warnings: Error[] = []
     const warn = (warning: Error) => warnings.push(warning)
     process.on('warning', warn)
@@ -127,7 +130,7 @@ describe('connections', () => {
     expect(warnings).toEqual([])
   })
 
-  it('are closed after an answer that came before the end of the question', async () => {
+  it('are closed after an answer that arrives before the end of the request', async () => {
     const closed = withResolvers<void>()
     const { exchange, connections } = await scene((socket) => {
       socket.on('close', () => closed.resolve()).once('data', () => socket.write(Ok))
@@ -147,7 +150,7 @@ describe('connections', () => {
     await closed.promise
   })
 
-  it('that never came about leave no body half read', async () => {
+  it('close the body iterator if TLS is never established', async () => {
     const { exchange, url } = await scene((socket) => socket.resume(), {
       sendTimeout: 20,
       responseTimeout: 20,
@@ -165,7 +168,7 @@ describe('connections', () => {
     await vi.waitFor(() => expect(ended).toBe(true))
   })
 
-  it('are closed by a signal, whose reason is the error', async () => {
+  it('are closed by the signal, and requests reject with its reason', async () => {
     let closed: Promise<unknown> | undefined
     const { exchange, controller } = await scene((socket) => {
       closed = once(socket, 'close')
@@ -177,11 +180,11 @@ describe('connections', () => {
   })
 })
 
-describe('silence', () => {
+describe('HttpTransport timeouts', () => {
   const limits = { sendTimeout: 120_000, responseTimeout: 300_000 }
   const fakeTimers = () => vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
 
-  it('while sending: two minutes without a byte end it, however long it takes in all', async () => {
+  it('reject after sendTimeout without a sent byte, however long the whole body takes', async () => {
     const { exchange } = await scene((socket) => socket.resume(), limits)
     fakeTimers()
     let chunks = 0
@@ -206,7 +209,7 @@ describe('silence', () => {
     expect((await outcome).message).toBe('Nothing could be sent for 120000 ms')
   })
 
-  it('while the other end takes nothing', async () => {
+  it('reject after sendTimeout when the server reads nothing', async () => {
     const { exchange } = await scene((socket) => socket.pause(), limits)
     fakeTimers()
     let sent = 0
@@ -223,7 +226,7 @@ describe('silence', () => {
     expect((await outcome).message).toBe('Nothing could be sent for 120000 ms')
   })
 
-  it('while connecting', async () => {
+  it('reject as unsent after sendTimeout when TLS is never established', async () => {
     // An address of RFC 5737 would take a network; this is a connection whose other end never speaks TLS.
     const { exchange, url } = await scene((socket) => socket.resume(), limits)
     fakeTimers()
@@ -233,7 +236,7 @@ describe('silence', () => {
     expect((await outcome).details.unsent).toBe(true)
   })
 
-  it('while an answer is awaited: five minutes', async () => {
+  it('reject after responseTimeout without an answer', async () => {
     let asked = false
     const { exchange } = await scene((socket) => void socket.on('data', () => (asked = true)), limits)
     fakeTimers()
@@ -248,7 +251,7 @@ describe('silence', () => {
     expect(details.unsent).toBe(false)
   })
 
-  it('behind the head of an answer', async () => {
+  it('reject after responseTimeout without a byte after the response head', async () => {
     const { exchange } = await scene(answering('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n'), limits)
     fakeTimers()
     const begun = withResolvers<void>()
@@ -263,7 +266,7 @@ describe('silence', () => {
     expect((await outcome).message).toBe('The answer stood still for 300000 ms')
   })
 
-  it('within an answer', async () => {
+  it('reject after responseTimeout without another byte of the response body', async () => {
     const { exchange } = await scene(answering('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345'), limits)
     fakeTimers()
     const begun = withResolvers<void>()
@@ -277,7 +280,7 @@ describe('silence', () => {
     expect((await outcome).message).toBe('The answer stood still for 300000 ms')
   })
 
-  it('is not the time that a reader takes for a chunk', async () => {
+  it('do not count the time that the reader spends on a chunk', async () => {
     const sockets: Socket[] = []
     const { exchange } = await scene((socket) => {
       sockets.push(socket)
@@ -303,8 +306,8 @@ describe('silence', () => {
   })
 })
 
-describe('a reader with a chunk in its hands', () => {
-  it('is done with it before a break is told of', async () => {
+describe('HttpTransport reader', () => {
+  it('finishes its current chunk before a broken connection is reported', async () => {
     const sockets: Socket[] = []
     const { exchange } = await scene((socket) => {
       sockets.push(socket)

@@ -8,7 +8,7 @@ import { startServer } from '../support/process.ts'
 
 const file = noise(4_000_000)
 
-it('kill -9 in the middle of a fragment, restart, resume: the same file', async () => {
+it('Upload: completes with the same file after three SIGKILLs during a fragment', async () => {
   const directory = await temporaryDirectory()
   let server = await startServer(directory)
   const { port } = server.url

@@ -63,29 +63,26 @@ async function trickle(client: TestClient, first: number, length: number, bytes:
   return { outgoing, answer }
 }
 
-describe('a body parser in front', () => {
+describe('Body parser before the middleware', () => {
   const parsers = [
     ['express.raw', express.raw({ type: () => true, limit: '1mb' })],
     ['express.text', express.text({ type: () => true, limit: '1mb' })],
   ] as const
 
-  it.each(parsers)(
-    '%s: is told to the operator; the client comes back, nothing is lost',
-    async (_, parser) => {
-      const upload = bitsUpload({ store: memoryStore() })
-      const url = await serve(express().use(parser).use('/upload', upload))
-      const client = new TestClient(new URL('upload/a.bin', url))
-      await client.create()
-      const failed = next(upload, 'failed')
-      const answer = await client.fragment(0, file, file.length)
-      expect(answer.status).toBe(500)
-      expect(received(answer)).toBe(0)
-      expect((await failed).error.message).toMatch(/body parser.*mount bitsUpload\(\) before it/)
-      expect((await client.close()).status).toBe(200)
-    },
-  )
+  it.each(parsers)("returns 500 and offset 0, and emits 'failed' for %s", async (_, parser) => {
+    const upload = bitsUpload({ store: memoryStore() })
+    const url = await serve(express().use(parser).use('/upload', upload))
+    const client = new TestClient(new URL('upload/a.bin', url))
+    await client.create()
+    const failed = next(upload, 'failed')
+    const answer = await client.fragment(0, file, file.length)
+    expect(answer.status).toBe(500)
+    expect(received(answer)).toBe(0)
+    expect((await failed).error.message).toMatch(/body parser.*mount bitsUpload\(\) before it/)
+    expect((await client.close()).status).toBe(200)
+  })
 
-  it('does no harm where it leaves BITS alone', async () => {
+  it('does not affect an upload when it ignores the body (express.json)', async () => {
     const store = memoryStore()
     const url = await serve(express().use(express.json()).use('/upload', bitsUpload({ store })))
     const client = new TestClient(new URL('upload/a.bin', url))
@@ -95,7 +92,7 @@ describe('a body parser in front', () => {
   })
 })
 
-describe('a hook or a store that fails', () => {
+describe('Failing hook or store', () => {
   const frameworks = [
     ['Express 5', (upload: BitsUpload) => express().use('/upload', upload)],
     ['Express 4', (upload: BitsUpload) => express4().use('/upload', upload)],
@@ -114,53 +111,67 @@ describe('a hook or a store that fails', () => {
 
   describe.each(frameworks)('under %s', (_, mount) => {
     it.each([
-      ['authorize', { authorize: broken }, '500 undefined'],
-      ['authorize, at once', { authorize: thrown }, '500 undefined'],
-      ['authorize, with nonsense', { authorize: (() => 5) as never }, '500 undefined'],
-      ['onCreate', { onCreate: broken }, '500 undefined'],
-      ['onUpload', { onUpload: broken }, '500 0x801901F4'],
-      ['onUpload, at once', { onUpload: thrown }, '500 0x801901F4'],
-      ['enabled', { enabled: thrown }, '500 undefined'],
+      ['authorize rejects', { authorize: broken }, '500 undefined'],
+      ['authorize throws', { authorize: thrown }, '500 undefined'],
+      ['authorize returns a number', { authorize: (() => 5) as never }, '500 undefined'],
+      ['onCreate rejects', { onCreate: broken }, '500 undefined'],
+      ['onUpload rejects', { onUpload: broken }, '500 0x801901F4'],
+      ['onUpload throws', { onUpload: thrown }, '500 0x801901F4'],
+      ['enabled throws', { enabled: thrown }, '500 undefined'],
       [
-        'onUpload, refusing',
+        'onUpload rejects with application-refused',
         { onUpload: () => Promise.reject(new BitsError('application-refused', 'A virus')) },
         '403 0x80070005',
       ],
       [
-        'onCreate, refusing',
+        'onCreate rejects with access-denied',
         { onCreate: () => Promise.reject(new BitsError('access-denied')) },
         '403 0x80070005',
       ],
-      ['enabled, with a promise', { enabled: (async () => false) as never }, '500 undefined'],
-      ['onCreate, with false', { onCreate: () => false as never }, '500 undefined'],
-      ['onCreate, with a misspelt limit', { onCreate: () => ({ maxsize: 5 }) as never }, '500 undefined'],
-      ['onCreate, with odd metadata', { onCreate: () => ({ metadata: ['x'] }) as never }, '500 undefined'],
-      ['onCreate, with no boolean', { onCreate: () => ({ overwrite: 'no' }) as never }, '500 undefined'],
-      ['authorize, with no name', { authorize: () => '' }, '500 undefined'],
-      ['onCreate, with no size', { onCreate: () => ({ maxSize: '2 apples' }) }, '500 undefined'],
-      ['onCreate, with NaN', { onCreate: () => ({ maxSize: Number.NaN }) }, '500 undefined'],
-      ['onCreate, with no name', { onCreate: () => ({ name: 5 }) as never }, '500 undefined'],
-      ['onCreate, with a bad name', { onCreate: () => ({ name: '../a' }) }, '400 0x80070057'],
-    ] satisfies [string, Partial<BitsUploadOptions>, string][])('%s', async (_, options, expected) => {
-      const upload = bitsUpload({ store: memoryStore(), ...options })
-      const url = await serve(mount(upload))
-      const answer = await upTo(new URL('upload/a.bin', url))
-      expect(`${answer.status} ${hresult(answer)}`).toBe(expected)
-      expect(answer.headers['bits-packet-type']).toBe('Ack')
-    })
+      ['enabled returns a promise', { enabled: (async () => false) as never }, '500 undefined'],
+      ['onCreate returns false', { onCreate: () => false as never }, '500 undefined'],
+      ['onCreate returns a misspelt limit', { onCreate: () => ({ maxsize: 5 }) as never }, '500 undefined'],
+      [
+        'onCreate returns an array as metadata',
+        { onCreate: () => ({ metadata: ['x'] }) as never },
+        '500 undefined',
+      ],
+      [
+        'onCreate returns a string as overwrite',
+        { onCreate: () => ({ overwrite: 'no' }) as never },
+        '500 undefined',
+      ],
+      ['authorize returns an empty string', { authorize: () => '' }, '500 undefined'],
+      ['onCreate returns an invalid maxSize', { onCreate: () => ({ maxSize: '2 apples' }) }, '500 undefined'],
+      ['onCreate returns NaN as maxSize', { onCreate: () => ({ maxSize: Number.NaN }) }, '500 undefined'],
+      ['onCreate returns a number as name', { onCreate: () => ({ name: 5 }) as never }, '500 undefined'],
+      ['onCreate returns an invalid name', { onCreate: () => ({ name: '../a' }) }, '400 0x80070057'],
+    ] satisfies [string, Partial<BitsUploadOptions>, string][])(
+      'returns an error Ack when %s',
+      async (_, options, expected) => {
+        const upload = bitsUpload({ store: memoryStore(), ...options })
+        const url = await serve(mount(upload))
+        const answer = await upTo(new URL('upload/a.bin', url))
+        expect(`${answer.status} ${hresult(answer)}`).toBe(expected)
+        expect(answer.headers['bits-packet-type']).toBe('Ack')
+      },
+    )
 
-    it.each(['create', 'load', 'append', 'publish'] as const)('store.%s', async (verb) => {
-      const upload = bitsUpload({ store: { ...memoryStore(), [verb]: broken } })
-      const failed = next(upload, 'failed')
-      const url = await serve(mount(upload))
-      const answer = await upTo(new URL('upload/a.bin', url))
-      expect(answer.status).toBe(500)
-      expect(hresult(answer)).toBeUndefined()
-      expect((await failed).error.cause).toMatchObject({ message: 'made by the test' })
-    })
+    it.each(['create', 'load', 'append', 'publish'] as const)(
+      'returns 500 without a BITS error when store.%s rejects',
+      async (verb) => {
+        const upload = bitsUpload({ store: { ...memoryStore(), [verb]: broken } })
+        const failed = next(upload, 'failed')
+        const url = await serve(mount(upload))
+        const answer = await upTo(new URL('upload/a.bin', url))
+        expect(answer.status).toBe(500)
+        expect(hresult(answer)).toBeUndefined()
+        expect((await failed).error.cause).toMatchObject({ message: 'made by the test' })
+      },
+    )
   })
 
-  it('runs onUpload again when the client comes back, with context 0x7 until then', async () => {
+  it('calls onUpload again on each retry, and returns 500 with context 0x7 until it resolves', async () => {
     const store = memoryStore()
     let times = 0
     const { url } = await uploadServer({
@@ -182,7 +193,7 @@ describe('a hook or a store that fails', () => {
     expect(times).toBe(3)
   })
 
-  it('says how far it got, when a write fails in the middle, and goes on from there', async () => {
+  it('returns 500 and the written offset when store.append fails halfway, and accepts a retry', async () => {
     const store = memoryStore()
     let failing = true
     const append: Store['append'] = (session, body, options) =>
@@ -205,8 +216,8 @@ describe('a hook or a store that fails', () => {
   })
 })
 
-describe('a client that vanishes', () => {
-  it('in mid-fragment leaves what came, and its session free', async () => {
+describe('Client that stops sending', () => {
+  it('leaves the received bytes and a released session after a disconnect', async () => {
     const { directory, store, written } = await watchedStore()
     const { upload, url } = await uploadServer({ store })
     const client = new TestClient(new URL('a.bin', url))
@@ -222,7 +233,7 @@ describe('a client that vanishes', () => {
     expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
   })
 
-  it('because Node lost patience is told to the operator', async () => {
+  it("causes an 'interrupted' event with a hint when server.requestTimeout of Node expires", async () => {
     const upload = bitsUpload({ store: memoryStore() })
     const server = createServer(
       { requestTimeout: 250, headersTimeout: 250, connectionsCheckingInterval: 20 },
@@ -238,7 +249,7 @@ describe('a client that vanishes', () => {
     await answer
   })
 
-  it('in the middle of its head is cut by Node’s headersTimeout, verb and all', async () => {
+  it('gets 408 for an incomplete head after headersTimeout of Node', async () => {
     const upload = bitsUpload({ store: memoryStore() })
     const server = createServer(
       { headersTimeout: 100, connectionsCheckingInterval: 20 },
@@ -254,7 +265,7 @@ describe('a client that vanishes', () => {
     }
   })
 
-  it('while another packet of it waits', async () => {
+  it('does not block its session by a disconnect while a packet waits for the lock', async () => {
     const release = withResolvers<void>()
     const entered = withResolvers<void>()
     const { upload, url } = await uploadServer({
@@ -278,7 +289,7 @@ describe('a client that vanishes', () => {
     await upload.close()
   })
 
-  it('by falling silent is told 408, and what came is kept', async () => {
+  it('gets 408 after idleTimeout, and the received bytes are kept', async () => {
     const { upload, url } = await uploadServer({ idleTimeout: 40 })
     const client = new TestClient(new URL('a.bin', url))
     await client.create()
@@ -292,13 +303,13 @@ describe('a client that vanishes', () => {
   })
 })
 
-describe('an answer before the body was read', () => {
+describe('Answer before the body was read', () => {
   const unknown = {
     'BITS-Session-Id': '{11111111-2222-3333-4444-555555555555}',
     'Content-Range': `bytes 0-${file.length - 1}/${file.length}`,
   }
 
-  it('leaves the connection usable, and no byte of the body to be taken for a request', async () => {
+  it('leaves the connection usable, and no byte of the body is taken for a request', async () => {
     const { upload, url } = await uploadServer()
     const client = new TestClient(new URL('a.bin', url))
     const trap = Buffer.alloc(file.length, 'BITS_POST /upload/trap HTTP/1.1\r\nHost: x\r\n\r\n')
@@ -315,7 +326,7 @@ describe('an answer before the body was read', () => {
     expect(Object.values(client.agent.freeSockets).flat()).toHaveLength(1)
   })
 
-  it('closes the connection behind a body without end', async () => {
+  it('closes the connection when the body is too long to drain', async () => {
     const { url } = await uploadServer()
     const socket = netConnect(Number(url.port), url.hostname)
     const fields = {
@@ -345,9 +356,9 @@ describe('an answer before the body was read', () => {
   })
 
   it.each([
-    ['413, shrink', { maxFragmentSize: 1000 }, 413, undefined],
-    ['too large', { maxSize: 1000 }, 500, '0x80200020'],
-  ])('%s', async (_, options, status, code) => {
+    ['413 for a fragment above maxFragmentSize', { maxFragmentSize: 1000 }, 413, undefined],
+    ['500 0x80200020 for a total above maxSize', { maxSize: 1000 }, 500, '0x80200020'],
+  ])('is %s, and the next packet is answered', async (_, options, status, code) => {
     const { url } = await uploadServer(options)
     const client = new TestClient(new URL('a.bin', url))
     await client.create()
@@ -356,7 +367,7 @@ describe('an answer before the body was read', () => {
     expect((await client.ping()).status).toBe(200)
   })
 
-  it('reads away the body of a packet that has none, or gives the connection up', async () => {
+  it('drains the body of a control packet, or closes the connection after idleTimeout', async () => {
     const { url } = await uploadServer({ idleTimeout: 40 })
     const client = new TestClient(new URL('a.bin', url))
     const answer = await client.send('Ping', { body: 'hello' })
@@ -369,8 +380,8 @@ describe('an answer before the body was read', () => {
   })
 })
 
-describe('a client that sends on before it reads its answer', () => {
-  it('gets it, however slowly its bytes come: a fragment that is held already', async () => {
+describe('Answer to a client that is still sending', () => {
+  it('is sent after the last byte of a fragment that the server holds already', async () => {
     const { url } = await uploadServer()
     const client = new TestClient(new URL('a.bin', url))
     await client.create()
@@ -391,7 +402,7 @@ describe('a client that sends on before it reads its answer', () => {
     }
   })
 
-  it('gets an early one on a connection that is to be closed: not before all is sent', async () => {
+  it('closes the connection only after the whole body, with Connection: close', async () => {
     const { url } = await uploadServer()
     const client = new TestClient(new URL('a.bin', url))
     await client.create()
@@ -416,7 +427,7 @@ describe('a client that sends on before it reads its answer', () => {
     await once(socket.resume(), 'end')
   })
 
-  it('is not cut while its bytes come, only when it falls silent', () => {
+  it('closes the connection after 30 s without bytes, and not while bytes arrive', () => {
     vi.useFakeTimers()
     const destroyed: number[] = []
     const request = Object.assign(new EventEmitter(), {
@@ -439,7 +450,7 @@ describe('a client that sends on before it reads its answer', () => {
   })
 })
 
-it('lets another’s packet not even disturb a fragment', async () => {
+it('Fragment: is not interrupted by Cancel-Session from another user or at another path', async () => {
   const { store, written } = await watchedStore()
   const { url } = await uploadServer({ store, authorize: ({ headers }) => String(headers['x-user']) })
   const alice = new TestClient(new URL('a.bin', url), { 'X-User': 'alice' })
@@ -457,7 +468,7 @@ it('lets another’s packet not even disturb a fragment', async () => {
 })
 
 describe('close()', () => {
-  it('does not wait for a hook that never settles, and takes milliseconds only', async () => {
+  it('does not wait for a hook that never settles, and rejects a grace that is no number', async () => {
     const entered = withResolvers<void>()
     const upload = bitsUpload({
       store: memoryStore(),
@@ -475,13 +486,13 @@ describe('close()', () => {
     await hanging
   })
 
-  it('ends the connections of those whom it sends away', async () => {
+  it('sends Connection: close with answers to later packets', async () => {
     const { upload, url } = await uploadServer()
     await upload.close()
     expect((await send(new URL('a.bin', url), 'Ping')).headers.connection).toBe('close')
   })
 
-  it('lets running packets end, and tells others to come back', async () => {
+  it('completes running packets, and returns 503 to new ones', async () => {
     const { upload, url, directory } = await uploadServer()
     const client = new TestClient(new URL('a.bin', url))
     await client.create()
@@ -496,7 +507,7 @@ describe('close()', () => {
     expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
   })
 
-  it('cuts what takes longer than its grace, and keeps what came', async () => {
+  it('interrupts packets with 503 after the grace period, and keeps the received bytes', async () => {
     const { directory, store, written } = await watchedStore()
     const { upload, url } = await uploadServer({ store })
     const client = new TestClient(new URL('a.bin', url))
@@ -515,7 +526,7 @@ describe('close()', () => {
   })
 })
 
-it('answers the client although a listener of the application throws, and lets the throw be heard', () => {
+it('Upload events: rethrows the error of a listener in the next tick', () => {
   const reports = new Reports()
   reports.on('closed', () => {
     throw new Error('made by the test')
@@ -533,7 +544,7 @@ it('answers the client although a listener of the application throws, and lets t
   expect(heard).toThrow('made by the test')
 })
 
-it('adds nothing to an answer that somebody else gave', async () => {
+it('Middleware: adds nothing to an answer that another handler sent', async () => {
   const entered = withResolvers<void>()
   const release = withResolvers<void>()
   const upload = bitsUpload({

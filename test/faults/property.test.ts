@@ -25,7 +25,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.constant({ kind: 'ping' as const }),
 )
 
-it('whatever comes in whatever order, the file is whole at the end and the offset never lies', async () => {
+it('Upload: publishes the whole file and returns true offsets for random packets and restarts', async () => {
   const directory = await temporaryDirectory()
   const open = () => bitsUpload({ store: directory, sweepEvery: 0 })
   let upload = open()

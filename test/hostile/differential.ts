@@ -1,4 +1,4 @@
-/** The same bytes to the middleware and to plain Node, and what each made of them. */
+/** Sends the same bytes to the middleware and to plain Node, and records the requests that each sees. */
 
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'

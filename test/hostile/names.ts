@@ -1,4 +1,4 @@
-/** Names that no upload may have, as they may stand in a request line (latin1, nothing normalised). */
+/** Names that the server must reject, as they are written in a request line (latin1, not normalized). */
 
 const utf8 = (text: string): string => Buffer.from(text).toString('latin1')
 const percent = (text: string): string =>

@@ -1,6 +1,7 @@
 /**
- * Arbitrary connections: packets that are right, packets that are nearly right, and bytes. All text is latin1, and some
- * words in it stand for what only a running server knows: `$ID0` is a session's id, `$LAST` the one of the last answer.
+ * fast-check arbitraries for whole connections: valid packets, almost valid packets, and random bytes. All
+ * text is latin1. Placeholders stand for values that only a running server knows: `$ID0` is the id of a
+ * session, `$LAST` the id in the last answer.
  */
 
 import fc from 'fast-check'

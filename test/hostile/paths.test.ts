@@ -1,5 +1,6 @@
 /**
- * Every name that has ever led a server astray, byte for byte in the request line: refused with an Ack, nothing made.
+ * Names known from path attacks, byte for byte in the request line: each is rejected with an Ack, and nothing
+ * is created.
  */
 
 import { readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises'
@@ -75,45 +76,48 @@ async function expectRefused({ land, create, url }: Scene, targets: readonly str
 
 const below = (path: string): string => `/upload/${path}`
 
-describe.each([{ overwrite: false }, { overwrite: true }])('with $overwrite for overwrite', (options) => {
-  it('refuses bad segments, alone and among good ones', async () => {
-    const targets = badSegments.flatMap((bad) => [
-      bad,
-      `${bad}/a`,
-      `folder/${bad}`,
-      `folder/${bad}/a`,
-      `again/${bad}`,
-    ])
-    await expectRefused(await scene(options), targets.map(below))
-  })
+describe.each([{ overwrite: false }, { overwrite: true }])(
+  'File names with overwrite: $overwrite',
+  (options) => {
+    it('rejects invalid segments, alone and among valid ones', async () => {
+      const targets = badSegments.flatMap((bad) => [
+        bad,
+        `${bad}/a`,
+        `folder/${bad}`,
+        `folder/${bad}/a`,
+        `again/${bad}`,
+      ])
+      await expectRefused(await scene(options), targets.map(below))
+    })
 
-  it('refuses bad paths', async () => {
-    // With overwrite, what is a file, or a link to one, may be replaced: that is looked at below.
-    const mayBeReplaced = ['kept.bin', 'secret', 'dangling']
-    const paths = badPaths.filter((path) => !options.overwrite || !mayBeReplaced.includes(path))
-    await expectRefused(await scene(options), paths.map(below))
-  })
+    it('rejects invalid paths', async () => {
+      // With overwrite, what is a file, or a link to one, may be replaced: that is looked at below.
+      const mayBeReplaced = ['kept.bin', 'secret', 'dangling']
+      const paths = badPaths.filter((path) => !options.overwrite || !mayBeReplaced.includes(path))
+      await expectRefused(await scene(options), paths.map(below))
+    })
 
-  it('refuses them in absolute form, too', async () => {
-    const targets = [...badPaths, ...badSegments].filter(
-      (path) => !['kept.bin', 'secret', 'dangling'].includes(path),
-    )
-    await expectRefused(
-      await scene(options),
-      targets.map((path) => `http://files.example${below(path)}`),
-    )
-  })
-})
+    it('rejects invalid paths and segments in absolute form', async () => {
+      const targets = [...badPaths, ...badSegments].filter(
+        (path) => !['kept.bin', 'secret', 'dangling'].includes(path),
+      )
+      await expectRefused(
+        await scene(options),
+        targets.map((path) => `http://files.example${below(path)}`),
+      )
+    })
+  },
+)
 
-it.each(endlessPaths)('refuses a path without end, %s', async (path) => {
+it.each(endlessPaths)('File name: rejects the path $0, which cannot be resolved', async (path) => {
   await expectRefused(await scene(), [below(path)])
 })
 
-it('refuses targets whose path is none, or ends at the mount path', async () => {
+it('Request target: rejects a target without a valid name after the mount path', async () => {
   await expectRefused(await scene(), badTargets)
 })
 
-it("refuses the sessions' directory before there is one", async () => {
+it('File name: rejects the session directory before it exists', async () => {
   const { land, create } = await scene()
   for (const path of ['.bits-sessions', '%2ebits-sessions', '.bits-sessions/a', 'hole', 'hole/a']) {
     expect([path, faultOfRefusal(await create(below(path)), path)]).toEqual([path, undefined])
@@ -122,7 +126,7 @@ it("refuses the sessions' directory before there is one", async () => {
   expect(await readdir(land.root)).not.toContain('.bits-sessions')
 })
 
-it('refuses bad names that onCreate wants, all the same', async () => {
+it('onCreate: rejects an invalid name that the hook returns', async () => {
   let name = ''
   const { land, create } = await scene({ onCreate: () => ({ name }) })
   for (name of [
@@ -143,7 +147,7 @@ it('refuses bad names that onCreate wants, all the same', async () => {
   expect(await sessionFiles(land.root)).toEqual([])
 })
 
-describe('takes what only looks bad, and makes one file of it', () => {
+describe('Valid file name that looks invalid', () => {
   it.each([
     ['%252e%252e', '%2e%2e'],
     ['..a', '..a'],
@@ -164,7 +168,7 @@ describe('takes what only looks bad, and makes one file of it', () => {
     ['again/x', 'folder/x'],
     ['.bits-sessions-2', '.bits-sessions-2'],
     [`${'x'.repeat(255)}`, 'x'.repeat(255)],
-  ])('%s', async (target, name) => {
+  ])('publishes $0 as the file $1', async (target, name) => {
     const { land, port, create } = await scene()
     const created = await create(below(target))
     expect(created.status).toBe(200)
@@ -180,7 +184,7 @@ describe('takes what only looks bad, and makes one file of it', () => {
   })
 })
 
-describe('names that differ by little are different files', () => {
+describe('File name comparison', () => {
   const Bytes = 4
 
   /** Uploads to all names at once, each with its own bytes, and tells what stands under each. */
@@ -212,21 +216,21 @@ describe('names that differ by little are different files', () => {
     '\u212a',
   ]
 
-  it('by case, and by Unicode normal form', async () => {
+  it('distinguishes names by case and Unicode normalization', async () => {
     const { statuses, contents, land } = await uploadAll(alike)
     expect(statuses).toEqual(alike.map(() => 200))
     expect(contents).toEqual(alike.map((_, i) => `${i}`.padStart(Bytes, '0')))
     expect(await land.published()).toEqual([...alike].sort())
   })
 
-  it('and of those that are the same one only gets the name', async () => {
+  it('returns 200 to one and 403 to the others of three uploads to the same name', async () => {
     const { statuses, contents } = await uploadAll(['a', 'a', 'a'])
     expect(statuses.filter((status) => status === 200)).toHaveLength(1)
     expect(statuses.filter((status) => status === 403)).toHaveLength(2)
     expect(contents[0]).toBe(`${statuses.indexOf(200)}`.padStart(Bytes, '0'))
   })
 
-  it('a session is found by its own spelling only', async () => {
+  it('returns 500 for a session under another spelling of its path', async () => {
     const { url } = await scene()
     const client = new TestClient(new URL('name.txt', url))
     await client.create()
@@ -238,24 +242,27 @@ describe('names that differ by little are different files', () => {
   })
 })
 
-describe('links that are planted during an upload', () => {
+describe('File system change during an upload', () => {
   const file = Buffer.from('evil')
 
-  it.each([false, true])('a folder that becomes a link out of the root; overwrite: %s', async (overwrite) => {
-    const { land, url } = await scene({ overwrite })
-    const client = new TestClient(new URL('folder/secret', url))
-    expect((await client.create()).status).toBe(200)
-    expect((await client.fragment(0, file.subarray(0, 2), 4)).status).toBe(200)
-    await rename(join(land.root, 'folder'), join(land.root, 'moved'))
-    await symlink('../outside', join(land.root, 'folder'))
-    expect((await client.fragment(2, file.subarray(2), 4)).status).toBe(400)
-    expect((await client.close()).status).toBe(200)
-    expect(await readFile(join(land.outside, 'secret'), 'utf8')).toBe('untouched')
-    expect(await sessionFiles(land.root)).toEqual([])
-  })
+  it.each([false, true])(
+    'returns 400 when the folder becomes a link out of the store, overwrite: %s',
+    async (overwrite) => {
+      const { land, url } = await scene({ overwrite })
+      const client = new TestClient(new URL('folder/secret', url))
+      expect((await client.create()).status).toBe(200)
+      expect((await client.fragment(0, file.subarray(0, 2), 4)).status).toBe(200)
+      await rename(join(land.root, 'folder'), join(land.root, 'moved'))
+      await symlink('../outside', join(land.root, 'folder'))
+      expect((await client.fragment(2, file.subarray(2), 4)).status).toBe(400)
+      expect((await client.close()).status).toBe(200)
+      expect(await readFile(join(land.outside, 'secret'), 'utf8')).toBe('untouched')
+      expect(await sessionFiles(land.root)).toEqual([])
+    },
+  )
 
   it.each([false, true])(
-    "a folder that becomes a link to the sessions' directory; overwrite: %s",
+    'returns 400 when the folder becomes a link to the session directory, overwrite: %s',
     async (overwrite) => {
       const { land, url } = await scene({ overwrite })
       const client = new TestClient(new URL('folder/x.json', url))
@@ -268,7 +275,7 @@ describe('links that are planted during an upload', () => {
     },
   )
 
-  it('a link under the very name is taken, and is not followed', async () => {
+  it('returns 403 when the destination becomes a link, and does not follow it', async () => {
     const { land, url } = await scene()
     const client = new TestClient(new URL('a', url))
     expect((await client.create()).status).toBe(200)
@@ -279,7 +286,7 @@ describe('links that are planted during an upload', () => {
   })
 
   it.each(['secret', 'dangling', 'kept.bin'])(
-    'with overwrite, %s is replaced, and what it led to is not',
+    'replaces %s with overwrite, and no file outside the store',
     async (name) => {
       const { land, url } = await scene({ overwrite: true })
       const client = new TestClient(new URL(name, url))
@@ -291,7 +298,7 @@ describe('links that are planted during an upload', () => {
     },
   )
 
-  it('a file in the place of its folder', async () => {
+  it('returns 404 when the folder becomes a file', async () => {
     const { land, url } = await scene()
     const client = new TestClient(new URL('folder/deep/a', url))
     expect((await client.create()).status).toBe(200)

@@ -1,4 +1,4 @@
-/** Bytes out, bytes back: no HTTP client between, for clients make requests tidy before they send them. */
+/** Sends and receives raw bytes, without an HTTP client, because HTTP clients normalize requests. */
 
 import { connect } from 'node:net'
 import { setImmediate as tick } from 'node:timers/promises'

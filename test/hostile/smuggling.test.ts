@@ -1,7 +1,8 @@
 /**
- * Behind an answered packet there must be nothing but what plain Node sees there. The same bytes go to the middleware
- * and to a bare `node:http` server that answers as early or as late; the requests that they see must be the same, byte
- * for byte, and so must be the end of the connection: a last request on it either gets through to both or to none.
+ * Request smuggling: after an answered packet the middleware must see exactly the requests that plain Node
+ * sees. The same bytes are sent to the middleware and to a bare `node:http` server that answers equally early
+ * or late. Both must see the same requests, byte for byte, and the same end of the connection: a last request
+ * on it reaches both servers or neither.
  */
 
 import { describe, expect, it } from 'vitest'
@@ -233,14 +234,18 @@ const unknown = '{00000000-0000-4000-8000-000000000000}'
 /** Packets by when they are answered: before their body has come, or behind it. */
 const packets = [
   [
-    'a Fragment of no session',
+    'Fragment with an unknown session id',
     'early',
     ['BITS-Packet-Type: Fragment', `BITS-Session-Id: ${unknown}`, 'Content-Range: bytes 0-9/10'],
   ],
-  ['a Fragment without a range', 'early', ['BITS-Packet-Type: Fragment', `BITS-Session-Id: ${unknown}`]],
-  ['a Ping', 'late', ['BITS-Packet-Type: Ping']],
-  ['a Close-Session', 'late', ['BITS-Packet-Type: Close-Session', `BITS-Session-Id: ${unknown}`]],
-  ['no packet', 'late', []],
+  ['Fragment without Content-Range', 'early', ['BITS-Packet-Type: Fragment', `BITS-Session-Id: ${unknown}`]],
+  ['Ping', 'late', ['BITS-Packet-Type: Ping']],
+  [
+    'Close-Session with an unknown session id',
+    'late',
+    ['BITS-Packet-Type: Close-Session', `BITS-Session-Id: ${unknown}`],
+  ],
+  ['BITS_POST without a packet type', 'late', []],
 ] as const
 
 const packetHead = (type: string, fields: readonly string[]): string =>
@@ -304,29 +309,32 @@ async function inCrowds<T>(all: readonly T[], run: (each: T) => Promise<void>): 
   for (let i = 0; i < all.length; i += Crowd) await Promise.all(all.slice(i, i + Crowd).map(run))
 }
 
-describe.each(packets)('%s, answered %s', (_, when, fields) => {
+describe.each(packets)('%s (%s answer)', (_, when, fields) => {
   const early = when === 'early'
 
-  it.each(['GET', 'BIND', 'BITS_POST'])('and then a %s, at once: the same as plain Node', async (verb) => {
-    const sides = [await bitsSide(), await plainSide()] as const
-    const bye = last(verb)
-    await inCrowds(
-      framings.filter(({ alone }) => !alone),
-      async (how) => {
-        const [head, body] = messageOf(when, fields, how)
-        await expectTheSame(sides, [[head, body, bye]], early, how.is)
-        await expectTheSame(sides, [[head + body + bye]], early, how.is)
-        await expectTheSame(
-          sides,
-          [[head.slice(0, 5), `${head.slice(5)}${body.slice(0, 3)}`, body.slice(3), bye]],
-          early,
-          how.is,
-        )
-      },
-    )
-  })
+  it.each(['GET', 'BIND', 'BITS_POST'])(
+    'is followed by the same requests as in Node when %s is sent at once',
+    async (verb) => {
+      const sides = [await bitsSide(), await plainSide()] as const
+      const bye = last(verb)
+      await inCrowds(
+        framings.filter(({ alone }) => !alone),
+        async (how) => {
+          const [head, body] = messageOf(when, fields, how)
+          await expectTheSame(sides, [[head, body, bye]], early, how.is)
+          await expectTheSame(sides, [[head + body + bye]], early, how.is)
+          await expectTheSame(
+            sides,
+            [[head.slice(0, 5), `${head.slice(5)}${body.slice(0, 3)}`, body.slice(3), bye]],
+            early,
+            how.is,
+          )
+        },
+      )
+    },
+  )
 
-  it('and then a request that is cut where it names the verb: the same as plain Node', async () => {
+  it('is followed by the same requests as in Node when a TCP packet begins with BITS_POST', async () => {
     const sides = [await bitsSide(), await plainSide()] as const
     const fit = framings.filter(({ alone }) => !alone)
     await inCrowds(fit, async (how) => {
@@ -338,18 +346,21 @@ describe.each(packets)('%s, answered %s', (_, when, fields) => {
     })
   })
 
-  it.each(['GET', 'BITS_POST'])('and then a %s, behind the answer: the same as plain Node', async (verb) => {
-    const sides = [await bitsSide(), await plainSide()] as const
-    // Answered early, the end of its body may come together with what follows.
-    const fit = framings.filter(({ alone }) => !(alone && early))
-    await inCrowds(fit, async (how) => {
-      const [head, body] = messageOf(when, fields, how)
-      // What is never answered has nothing behind it.
-      const whole = await converse(sides[1], inPlain([[head, body]]))
-      if (!whole.every(({ complete }) => complete)) return
-      await expectTheSame(sides, [[head, body], [last(verb)]], early, how.is)
-    })
-  })
+  it.each(['GET', 'BITS_POST'])(
+    'is followed by the same requests as in Node when %s is sent after the answer',
+    async (verb) => {
+      const sides = [await bitsSide(), await plainSide()] as const
+      // Answered early, the end of its body may come together with what follows.
+      const fit = framings.filter(({ alone }) => !(alone && early))
+      await inCrowds(fit, async (how) => {
+        const [head, body] = messageOf(when, fields, how)
+        // What is never answered has nothing behind it.
+        const whole = await converse(sides[1], inPlain([[head, body]]))
+        if (!whole.every(({ complete }) => complete)) return
+        await expectTheSame(sides, [[head, body], [last(verb)]], early, how.is)
+      })
+    },
+  )
 })
 
 it.each([
@@ -366,7 +377,7 @@ it.each([
     'BITSPOST',
   ],
   ...['BITS_POST\t', 'BITS_POST\0', 'BITS_POST/', 'BITS_P ST', 'BITSND', 'BI', 'B', 'BIN', 'BINDBITS_POST'],
-])('a verb that is none, %j, is refused as plain Node refuses it, wherever it is cut', async (verb) => {
+])('Method translator: rejects the method %j like plain Node, wherever it is split', async (verb) => {
   const sides = [await bitsSide(), await plainSide()] as const
   const text = `${verb} /a.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`
   for (let cut = 0; cut <= verb.length + 1; cut += 1) {
@@ -376,20 +387,20 @@ it.each([
   }
 })
 
-describe('a body that nobody reads to its end', () => {
+describe('Unread request body', () => {
   const head = (size: number) =>
     `BITS_POST /a.bin HTTP/1.1\r\nHost: x\r\nBITS-Packet-Type: Fragment\r\nBITS-Session-Id: ${unknown}\r\n` +
     `Content-Range: bytes 0-${size - 1}/${size}\r\nContent-Length: ${size}\r\n\r\n`
   const filled = (size: number): string =>
     (other + trap).repeat(Math.ceil(size / (other + trap).length)).slice(0, size)
 
-  it('is read away where it is short enough, and what follows is seen', async () => {
+  it('is drained up to 10 MB, and the next request is read', async () => {
     const side = await bitsSide()
     const seen = await converse(side, [[head(10_000_000), filled(10_000_000)], [last('BITS_POST')]])
     expect(seen.map(({ url }) => url)).toEqual(['/a.bin', '/last'])
   })
 
-  it('ends the connection where it is too long: nothing of it, and nothing behind it, is a request', async () => {
+  it('closes the connection at 40 MB, and no part of it or after it is read as a request', async () => {
     const side = await bitsSide()
     const size = 40_000_000
     const seen = await converse(side, [
@@ -399,18 +410,18 @@ describe('a body that nobody reads to its end', () => {
   })
 })
 
-describe('a Fragment of a session that is', () => {
+describe('Fragment of an existing session', () => {
   const file = `${trap}${other}`
 
   it.each([
-    ['a length', [length(file.length)], file, 200],
+    ['Content-Length', [length(file.length)], file, 200],
     ['chunks', [chunked], chunk(file) + end, 200],
-    ['many chunks', [chunked], [...file].map((each) => chunk(each)).join('') + end, 200],
+    ['one chunk per byte', [chunked], [...file].map((each) => chunk(each)).join('') + end, 200],
     ['chunks that are too short', [chunked], chunk(file.slice(0, -1)) + end, 400],
     ['chunks that are too long', [chunked], chunk(file) + chunk(trap) + chunk(other) + end, 400],
-    ['a length that is too short', [length(file.length - 1)], file.slice(0, -1), 400],
-    ['a length that is too long', [length(file.length + trap.length)], file + trap, 400],
-  ] as const)('with %s', async (_, fields, body, status) => {
+    ['a Content-Length that is too small', [length(file.length - 1)], file.slice(0, -1), 400],
+    ['a Content-Length that is too large', [length(file.length + trap.length)], file + trap, 400],
+  ] as const)('ends where the body ends, with %s', async (_, fields, body, status) => {
     const { port, seen, upload } = await bitsSide()
     const statuses: number[] = []
     upload.events.on('refused', ({ error }) => statuses.push(error.status))

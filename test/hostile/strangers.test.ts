@@ -1,4 +1,4 @@
-/** The ids of other people's sessions: whoever tries one learns nothing, and disturbs nobody. */
+/** Session ids of other owners: a client that uses one gets no information and cannot change the session. */
 
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
@@ -18,17 +18,17 @@ const authorize = ({ headers }: IncomingMessage): string | undefined => headers.
 
 const packets = {
   Fragment: ['Content-Range: bytes 4-7/8', 'Content-Length: 4', '', 'evil'],
-  'Fragment, the first': ['Content-Range: bytes 0-3/8', 'Content-Length: 4', '', 'evil'],
-  'Fragment, of another size': ['Content-Range: bytes 4-7/9', 'Content-Length: 4', '', 'evil'],
-  'Fragment, behind a gap': ['Content-Range: bytes 6-7/8', 'Content-Length: 2', '', 'xx'],
+  'Fragment, first': ['Content-Range: bytes 0-3/8', 'Content-Length: 4', '', 'evil'],
+  'Fragment, different total': ['Content-Range: bytes 4-7/9', 'Content-Length: 4', '', 'evil'],
+  'Fragment, after a gap': ['Content-Range: bytes 6-7/8', 'Content-Length: 2', '', 'xx'],
   'Fragment, too large': ['Content-Range: bytes 0-3/99999999999999', 'Content-Length: 4', '', 'evil'],
-  'Fragment, in chunks': [
+  'Fragment, chunked': [
     'Content-Range: bytes 4-7/8',
     'Transfer-Encoding: chunked',
     '',
     '4\r\nevil\r\n0\r\n\r\n',
   ],
-  'Fragment, broken': ['Content-Range: bytes 4-9/8', 'Content-Length: 6', '', 'xxxxxx'],
+  'Fragment, invalid range': ['Content-Range: bytes 4-9/8', 'Content-Length: 6', '', 'xxxxxx'],
   'Close-Session': ['Content-Length: 0', '', ''],
   'Close-Session, with a body': ['Content-Length: 2', '', 'xx'],
   'Cancel-Session': ['Content-Length: 0', '', ''],
@@ -37,10 +37,10 @@ const packets = {
 
 const strangers = {
   'another user': { user: 'mallory', path: '/upload/a.bin' },
-  nobody: { user: '', path: '/upload/a.bin' },
-  'the owner, elsewhere': { user: 'alice', path: '/upload/b.bin' },
-  'the owner, in another spelling': { user: 'alice', path: '/upload/A.bin' },
-  'another user, elsewhere': { user: 'mallory', path: '/upload/b.bin' },
+  'a client without a user': { user: '', path: '/upload/a.bin' },
+  'the owner at another path': { user: 'alice', path: '/upload/b.bin' },
+  'the owner, path in upper case': { user: 'alice', path: '/upload/A.bin' },
+  'another user at another path': { user: 'mallory', path: '/upload/b.bin' },
 }
 
 const states = ['fresh', 'half', 'published'] as const
@@ -50,65 +50,71 @@ const cases = Object.entries(packets).flatMap(([name, lines]) =>
   ),
 )
 
-describe('what a stranger is told of a session that is, and of one that is not', () => {
-  it.each(cases)('$name by $who, of one that is $state', async ({ name, lines, user, path, state }) => {
-    const { url, directory } = await uploadServer({ authorize, maxSize: '1mb' })
-    const owner = new TestClient(new URL('a.bin', url), { user: 'alice' })
-    await owner.create()
-    const held = { fresh: 0, half: 4, published: 8 }[state]
-    if (held > 0) await owner.fragment(0, Buffer.from('verygood').subarray(0, held), 8)
+describe('Session of another owner', () => {
+  it.each(cases)(
+    'is answered like an unknown session: $name by $who, session $state',
+    async ({ name, lines, user, path, state }) => {
+      const { url, directory } = await uploadServer({ authorize, maxSize: '1mb' })
+      const owner = new TestClient(new URL('a.bin', url), { user: 'alice' })
+      await owner.create()
+      const held = { fresh: 0, half: 4, published: 8 }[state]
+      if (held > 0) await owner.fragment(0, Buffer.from('verygood').subarray(0, held), 8)
 
-    const request = (id: string): string =>
-      [
-        `BITS_POST ${path} HTTP/1.1`,
-        'Host: x',
-        ...(user === '' ? [] : [`User: ${user}`]),
-        `BITS-Packet-Type: ${name.split(',')[0]}`,
-        `BITS-Session-Id: ${id}`,
-        ...lines,
-      ].join('\r\n')
-    const bye = 'GET /bye HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
-    /** All that comes back until the connection ends, byte for byte, but for the clock. */
-    const told = async (id: string): Promise<string> => {
-      const bytes = await exchange(Number(url.port), [[latin1(request(id))], [latin1(bye)]])
-      return bytes.toString('latin1').replace(/^Date: .*\r\n/gm, '')
-    }
+      const request = (id: string): string =>
+        [
+          `BITS_POST ${path} HTTP/1.1`,
+          'Host: x',
+          ...(user === '' ? [] : [`User: ${user}`]),
+          `BITS-Packet-Type: ${name.split(',')[0]}`,
+          `BITS-Session-Id: ${id}`,
+          ...lines,
+        ].join('\r\n')
+      const bye = 'GET /bye HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+      /** All that comes back until the connection ends, byte for byte, but for the clock. */
+      const told = async (id: string): Promise<string> => {
+        const bytes = await exchange(Number(url.port), [[latin1(request(id))], [latin1(bye)]])
+        return bytes.toString('latin1').replace(/^Date: .*\r\n/gm, '')
+      }
 
-    const ids = [owner.sessionId, owner.sessionId.toLowerCase()]
-    const known = await Promise.all(ids.map(told))
-    // Nothing happened to it: the owner goes on where he was.
-    const rest = Buffer.from('verygood').subarray(held)
-    if (held < 8) expect((await owner.fragment(held, rest, 8)).status).toBe(200)
-    expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('verygood')
-    expect((await owner.close()).status).toBe(200)
-    // The same ids, now that there is no such session.
-    expect(await Promise.all(ids.map(told))).toEqual(known)
-    expect(await sessionFiles(directory)).toEqual([])
-  })
+      const ids = [owner.sessionId, owner.sessionId.toLowerCase()]
+      const known = await Promise.all(ids.map(told))
+      // Nothing happened to it: the owner goes on where he was.
+      const rest = Buffer.from('verygood').subarray(held)
+      if (held < 8) expect((await owner.fragment(held, rest, 8)).status).toBe(200)
+      expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('verygood')
+      expect((await owner.close()).status).toBe(200)
+      // The same ids, now that there is no such session.
+      expect(await Promise.all(ids.map(told))).toEqual(known)
+      expect(await sessionFiles(directory)).toEqual([])
+    },
+  )
 })
 
-describe('a stranger who knows the id of a fragment under way', () => {
-  it.each(['Fragment', 'Close-Session', 'Cancel-Session'])('cannot break it off with a %s', async (type) => {
-    const file = noise(300_000)
-    const disk = new MeteredDisk()
-    const { url } = await start({ authorize, fileSystem: disk.fileSystem })
-    const owner = new TestClient(new URL('a.bin', url), { user: 'alice' })
-    await owner.create()
-    const outgoing = begin(owner.url, 'Fragment', { headers: owner.range(0, file.length, file.length) })
-    const answer = answerTo(outgoing)
-    outgoing.write(file.subarray(0, 100_000))
-    await once(outgoing, 'socket')
-    await disk.holds(100_000)
+describe('Fragment in progress', () => {
+  it.each(['Fragment', 'Close-Session', 'Cancel-Session'])(
+    'is not interrupted by a %s from another user',
+    async (type) => {
+      const file = noise(300_000)
+      const disk = new MeteredDisk()
+      const { url } = await start({ authorize, fileSystem: disk.fileSystem })
+      const owner = new TestClient(new URL('a.bin', url), { user: 'alice' })
+      await owner.create()
+      const outgoing = begin(owner.url, 'Fragment', { headers: owner.range(0, file.length, file.length) })
+      const answer = answerTo(outgoing)
+      outgoing.write(file.subarray(0, 100_000))
+      await once(outgoing, 'socket')
+      await disk.holds(100_000)
 
-    const stranger = new TestClient(owner.url, { user: 'mallory' })
-    stranger.sessionId = owner.sessionId
-    const refused =
-      type === 'Fragment'
-        ? stranger.fragment(0, Buffer.from('evil'), 4)
-        : stranger.send(type, { headers: { 'BITS-Session-Id': owner.sessionId } })
-    await tick()
-    expect((await refused).status).toBe(500)
-    outgoing.end(file.subarray(100_000))
-    expect((await answer).status).toBe(200)
-  })
+      const stranger = new TestClient(owner.url, { user: 'mallory' })
+      stranger.sessionId = owner.sessionId
+      const refused =
+        type === 'Fragment'
+          ? stranger.fragment(0, Buffer.from('evil'), 4)
+          : stranger.send(type, { headers: { 'BITS-Session-Id': owner.sessionId } })
+      await tick()
+      expect((await refused).status).toBe(500)
+      outgoing.end(file.subarray(100_000))
+      expect((await answer).status).toBe(200)
+    },
+  )
 })

@@ -1,4 +1,4 @@
-/** A store's directory with things around it, and links in it, that no client may touch; and the guard over it. */
+/** A store directory with files and links, in it and around it, that no client may change, and the check. */
 
 import { lstat, mkdir, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

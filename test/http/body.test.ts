@@ -54,8 +54,8 @@ async function reader(
   return { url, read }
 }
 
-describe('IncomingBody', () => {
-  it('gives all bytes in order, and leaves no listener', async () => {
+describe('Fragment body', () => {
+  it('yields all bytes in order and removes its listeners', async () => {
     const body = noise(3_000_000)
     const { url, read } = await reader({ length: body.length, idleTimeout: 10_000 })
     const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': body.length } })
@@ -67,7 +67,7 @@ describe('IncomingBody', () => {
     expect((await answer).status).toBe(200)
   })
 
-  it('gathers while a batch is being dealt with, and no more than a megabyte and a packet', async () => {
+  it('buffers chunks while the reader processes a batch, up to 1 MiB and one chunk', async () => {
     const body = noise(8 * 1024 * 1024)
     // As slow as a disk: a few turns of the event loop a batch.
     const { url, read } = await reader({ length: body.length, idleTimeout: 10_000 }, undefined, async () => {
@@ -82,7 +82,7 @@ describe('IncomingBody', () => {
     expect(largest).toBeLessThan((1024 + 64) * 1024)
   })
 
-  it('gives what a turn of the event loop brings as one batch, and has it wait for nothing else', async () => {
+  it('yields the chunks of one event loop turn as one batch, without waiting for more', async () => {
     const reading = withResolvers<void>()
     const batches = withResolvers<string[]>()
     const url = await serve(async (request, response) => {
@@ -110,7 +110,7 @@ describe('IncomingBody', () => {
     expect(await batches.promise).toEqual(['abc,def', 'ghi,j'])
   })
 
-  it('takes a body that came with its head at once, and sets no listener', async () => {
+  it('adds no listener for a body that arrived with its head, and fails a second read', async () => {
     const seen = withResolvers<unknown>()
     const url = await serve(async (request, response) => {
       // Behind the packet's last byte, as far as the parser goes.
@@ -136,7 +136,7 @@ describe('IncomingBody', () => {
     expect(await seen.promise).toEqual({ listeners: 0, batch: 'abcdef', done: true, code: 'store-failed' })
   })
 
-  it('takes all pieces of a body that is here', async () => {
+  it('reads all chunks of a fully buffered body', async () => {
     const seen = withResolvers<string>()
     const url = await serve(async (request, response) => {
       response.writeContinue()
@@ -155,7 +155,7 @@ describe('IncomingBody', () => {
     expect(await seen.promise).toBe('abcdef')
   })
 
-  it('sees that a chunked body is longer, whose first bytes came with its head', async () => {
+  it('throws invalid-packet when a chunked body has more bytes after the expected length', async () => {
     const seen = withResolvers<unknown>()
     const url = await serve(async (request, response) => {
       await undefined
@@ -179,7 +179,7 @@ describe('IncomingBody', () => {
     expect(await seen.promise).toEqual({ batch: 'abcde', code: 'invalid-packet', listeners: 0 })
   })
 
-  it('cannot be interrupted once all bytes are here', async () => {
+  it('ignores an interrupt after all bytes have arrived', async () => {
     const seen = withResolvers<unknown>()
     const url = await serve(async (request, response) => {
       await undefined
@@ -198,7 +198,7 @@ describe('IncomingBody', () => {
     expect(await seen.promise).toEqual({ batch: 'abcdef', done: true, complete: true })
   })
 
-  it('gives what came before the connection broke, then says so', async () => {
+  it('yields the bytes received before a disconnect, then throws disconnected', async () => {
     const { url, read } = await reader({ length: 1000, idleTimeout: 10_000 })
     const socket = connect(Number(url.port), '127.0.0.1')
     socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc', () => socket.end())
@@ -208,7 +208,7 @@ describe('IncomingBody', () => {
     expect(listeners).toBe(0)
   })
 
-  it('says so, too, where the connection was gone before', async () => {
+  it('throws disconnected when the connection closed before the read', async () => {
     const reading = withResolvers<unknown>()
     const url = await serve(async (request) => {
       await new Promise((resolve) => request.on('close', resolve))
@@ -222,7 +222,7 @@ describe('IncomingBody', () => {
     await expect(reading.promise).rejects.toMatchObject({ code: 'disconnected' })
   })
 
-  it('gives up a body that falls silent, not one whose reader is slow', async () => {
+  it('throws timeout (408) with a slow reader when no more data arrives within idleTimeout', async () => {
     const { url, read } = await reader({ length: 1000, idleTimeout: 30 }, undefined, async () => {
       await new Promise((resolve) => setTimeout(resolve, 90))
     })
@@ -238,7 +238,7 @@ describe('IncomingBody', () => {
   it.each([
     ['longer', 5, 'longer'],
     ['shorter', 7, 'shorter'],
-  ])('refuses a chunked body that is %s than its range, behind its bytes', async (_, length, message) => {
+  ])('yields a chunked body that is %s than its range, then rejects it', async (_, length, message) => {
     const { url, read } = await reader({ length, idleTimeout: 10_000 })
     const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Transfer-Encoding': 'chunked' } })
     const answer = answerTo(outgoing)
@@ -250,7 +250,7 @@ describe('IncomingBody', () => {
     await answer
   })
 
-  it('ends when it is interrupted, before or after it began', async () => {
+  it('throws the reason of an interrupt, before and during the read', async () => {
     const results = withResolvers<unknown[]>()
     const reason = new Error('enough')
     const url = await serve(async (request, response) => {
@@ -276,7 +276,7 @@ describe('IncomingBody', () => {
     outgoing.destroy()
   })
 
-  it('leaves nothing behind when its reader stops', async () => {
+  it('removes its listeners when the reader stops early', async () => {
     const left = withResolvers<number>()
     const url = await serve(async (request, response) => {
       const before = countListeners(request)
@@ -291,7 +291,7 @@ describe('IncomingBody', () => {
     outgoing.destroy()
   })
 
-  it('holds nothing of a batch when the next one is asked for, which may take hours', async () => {
+  it('clears a batch as soon as the next one is requested, to free its memory', async () => {
     const batches = withResolvers<(readonly Buffer[])[]>()
     const url = await serve(async (request, response) => {
       const body = new IncomingBody(request, { length: 1000, idleTimeout: 10_000 }).read()

@@ -33,15 +33,15 @@ async function upload(client: TestClient): Promise<void> {
   expect((await client.fragment(0, file, file.length)).status).toBe(200)
 }
 
-describe('giveBack()', () => {
-  it('takes the memory out of chunks that have one of their own', () => {
+describe('freeBuffers', () => {
+  it('detaches chunks that own their ArrayBuffer', () => {
     const chunks = [Buffer.from(new ArrayBuffer(64 * KiB)), new Uint8Array(16 * KiB)]
     giveBack(chunks)
     expect(chunks.map(({ length }) => length)).toEqual([0, 0])
     giveBack(chunks)
   })
 
-  it('leaves alone what is small, shared, or a part of something', () => {
+  it('keeps chunks that are small, shared or part of a larger buffer', () => {
     const whole = Buffer.from(new ArrayBuffer(64 * KiB))
     const part = whole.subarray(0, 32 * KiB)
     const small = new Uint8Array(16 * KiB - 1)
@@ -56,8 +56,8 @@ describe('giveBack()', () => {
   })
 })
 
-describe('a fragment', () => {
-  it('is given to the store whole, and its memory is free when the store asks for more', async () => {
+describe('Fragment memory', () => {
+  it('is freed when the store requests the next batch', async () => {
     const { seen, store, files } = lookingBack()
     const { url } = await uploadServer({ store })
     await upload(new TestClient(new URL('a.bin', url)))
@@ -67,7 +67,7 @@ describe('a fragment', () => {
     expect(large.map(({ chunk }) => chunk.length)).toEqual(large.map(() => 0))
   })
 
-  it('keeps its memory where somebody else listens: a meter, a checksum', async () => {
+  it("is kept when another 'data' listener, such as a meter, reads the request", async () => {
     const { seen, store, files } = lookingBack()
     const meter: Buffer[] = []
     const { url } = await uploadServer({
@@ -86,7 +86,7 @@ describe('a fragment', () => {
     expect(seen.map(({ chunk }) => chunk.length)).toEqual(seen.map(({ length }) => length))
   })
 
-  it('keeps its memory when it does not come from the parser: it is whoever put it there’s', async () => {
+  it('is kept when the chunk does not come from the HTTP parser', async () => {
     const chunk = noise(64 * KiB)
     const server = createServer((request, response) => {
       // A middleware that replaces bodies, decoded ones for example.
@@ -110,7 +110,7 @@ describe('a fragment', () => {
   })
 })
 
-describe('the chunk with the verb', () => {
+describe('Chunk with the BITS_POST method', () => {
   const head = 'BITS_POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n'
   const packet = head + 'x'.repeat(20_000)
 
@@ -137,7 +137,7 @@ describe('the chunk with the verb', () => {
       request.on('end', () => response.end()).resume()
     })
 
-  it('is given back when the parser has read it', async () => {
+  it('is freed after the parser has read it', async () => {
     const fetched: Uint8Array[] = []
     const server = answering()
     server.once('connection', (socket: Socket & { parser: { getCurrentBuffer(): Uint8Array } }) => {
@@ -154,7 +154,7 @@ describe('the chunk with the verb', () => {
     expect(fetched.some(({ length }) => length === 0)).toBe(true)
   })
 
-  it('stays whole for whoever hears of an error in it', async () => {
+  it("stays intact for a 'clientError' listener", async () => {
     const raw: Buffer[] = []
     const server = answering().on('clientError', (error: Error & { rawPacket: Buffer }, socket) => {
       raw.push(error.rawPacket)
@@ -165,7 +165,7 @@ describe('the chunk with the verb', () => {
     expect(String(raw[0])).toBe(text)
   })
 
-  it('stays whole for whoever takes an upgrade over', async () => {
+  it("stays intact for an 'upgrade' listener", async () => {
     const heads: Buffer[] = []
     const server = answering().on('upgrade', (_request, socket: Socket, rest: Buffer) => {
       heads.push(rest)

@@ -76,14 +76,14 @@ function shapes([one, other]: [Exchange, Exchange]) {
 
 const all = { request: true, response: true }
 
-describe('hidden classes of packets', () => {
-  it('are shared in Express 5, without dictionaries', async () => {
+describe('Hidden-class fix for Node < 24', () => {
+  it('shares hidden classes in Express 5, without dictionary mode', async () => {
     const { shared, dictionaries } = shapes(await exchanges((upload) => express().use('/upload', upload)))
     if (!isMended) expect(shared).toEqual(all)
     expect(dictionaries).toEqual([false, false, false, false])
   })
 
-  it('are shared, too, by packets that a proxy made a POST', async () => {
+  it('shares hidden classes for POST with X-HTTP-Method-Override, without dictionary mode', async () => {
     const packet = { method: 'POST', headers: { 'X-HTTP-Method-Override': 'BITS_POST' } }
     const seen = await exchanges((upload) => express().use('/upload', upload), Rounds, packet)
     const { shared, dictionaries } = shapes(seen)
@@ -91,7 +91,7 @@ describe('hidden classes of packets', () => {
     expect(dictionaries).toEqual([false, false, false, false])
   })
 
-  it('are those of dictionaries where an application adds something', async () => {
+  it('shares hidden classes in dictionary mode when the application adds properties', async () => {
     const { shared, dictionaries } = shapes(
       await exchanges((upload) =>
         express()
@@ -108,9 +108,12 @@ describe('hidden classes of packets', () => {
   })
 
   it.each([
-    ['under symbols', (object: object) => Object.assign(object, { [Symbol('user')]: 'somebody' })],
-    ['and hides', (object: object) => Object.defineProperty(object, 'user', { value: 'somebody' })],
-  ])('are shared where an application comes to add something %s', async (_, add) => {
+    ['symbol properties', (object: object) => Object.assign(object, { [Symbol('user')]: 'somebody' })],
+    [
+      'non-enumerable properties',
+      (object: object) => Object.defineProperty(object, 'user', { value: 'somebody' }),
+    ],
+  ])('shares hidden classes when the application starts to add %s', async (_, add) => {
     let packets = 0
     const { shared } = shapes(
       await exchanges(
@@ -131,7 +134,7 @@ describe('hidden classes of packets', () => {
     if (!isMended) expect(shared).toEqual(all)
   })
 
-  it('are shared in Express 4, whose requests have a query of their own', async () => {
+  it('shares hidden classes in Express 4, with requests in dictionary mode (own query)', async () => {
     const { shared, dictionaries } = shapes(
       await exchanges((upload) => express4().use('/upload', upload) as unknown as RequestListener),
     )
@@ -139,7 +142,7 @@ describe('hidden classes of packets', () => {
     expect(dictionaries).toEqual([!isMended, !isMended, false, false])
   })
 
-  it('are left alone where the prototype is that which Node gave them', async () => {
+  it('does not use dictionary mode when the prototypes are those of Node', async () => {
     const { dictionaries } = shapes(
       await exchanges((upload) => (request, response) => {
         upload(request, response, () => response.end())
@@ -149,8 +152,8 @@ describe('hidden classes of packets', () => {
   })
 })
 
-describe('what packets are given for that', () => {
-  it('says no more than what is not there, and is not in the way of Express', async () => {
+describe('Predefined properties of packets', () => {
+  it('are undefined before Express sets them, and do not change its values', async () => {
     const seen: unknown[] = []
     const app = express()
       .use((request, _response, next) => {
@@ -182,7 +185,7 @@ describe('what packets are given for that', () => {
     ])
   })
 
-  it('is not forced upon a class that lets nothing be set', async () => {
+  it('do not fail on a response class with a read-only statusMessage', async () => {
     class Quiet extends ServerResponse {}
     Object.defineProperty(Quiet.prototype, 'statusMessage', { get: () => 'Fine' })
     bitsUpload({ store: memoryStore() })
@@ -193,7 +196,7 @@ describe('what packets are given for that', () => {
     expect((await send(new URL('/upload/file', url), 'Ping')).status).toBe(200)
   })
 
-  it('is given to packets only, and not over what a class has', async () => {
+  it('are added to packets only, and do not override properties of the class', async () => {
     const keys: unknown[] = []
     class Special extends IncomingMessage {
       get params(): string {

@@ -1,5 +1,6 @@
 /**
- * Bytes may be changed only where a message begins. Here are the bytes that look as if one began, and does not.
+ * The method translator may change bytes only where a message begins. These tests send bytes that look
+ * like the start of a message, but are not.
  */
 import http, { type RequestListener } from 'node:http'
 import fc from 'fast-check'
@@ -32,7 +33,7 @@ const withLength = (method: string, url: string, ...body: string[]): Message => 
 })
 
 const inChunks = (method: string, url: string, ...body: string[]): Message => ({
-  is: `${method} in chunks`,
+  is: `${method} with a chunked body`,
   packets: [
     head(`${method} ${url}`, CHUNKED),
     ...body.map((part) => chunked(part).slice(0, -5)),
@@ -55,7 +56,7 @@ const messages: readonly Message[] = [
   bare('BITS_POST', '/'),
   ...['B', 'BI', 'BIN', 'BIND'].map((cut) => ({
     ...bare('BIND', '/'),
-    is: `BIND cut behind ${cut}`,
+    is: `BIND split after ${cut}`,
     packets: [cut, head('BIND /').slice(cut.length)],
   })),
   ...['BITS_POST', 'POST', 'BIND', 'GET'].flatMap((method) => [
@@ -66,34 +67,34 @@ const messages: readonly Message[] = [
     inChunks(method, '/', 'x\r\n\r\n', TRAP, 'BITS_POST '),
   ]),
   {
-    is: 'a chunk whose data begins a packet',
+    is: 'POST with a chunk in its own segment',
     packets: [head('POST /', CHUNKED), `${SIZE}\r\n`, TRAP, '\r\n', '0\r\n\r\n'],
     seen: { method: 'POST', url: '/', body: TRAP },
   },
   {
-    is: 'a chunk that ends a packet with CRLF CRLF',
+    is: 'POST with chunks that end in CRLF CRLF',
     packets: [head('POST /', CHUNKED), `${SIZE}\r\n`, TRAP, `\r\n${SIZE}\r\n`, TRAP, '\r\n0\r\n\r', '\n'],
     seen: { method: 'POST', url: '/', body: TRAP + TRAP },
   },
   {
-    is: 'a trailer, and an extension of a chunk',
+    is: 'POST with chunk extension and trailer',
     packets: [head('POST /', CHUNKED), `${SIZE};a=b\r\n${TRAP}\r\n`, '0\r\nTrailer: BITS_POST \r\n', '\r\n'],
     seen: { method: 'POST', url: '/', body: TRAP },
   },
   {
-    is: 'a verb in the head',
+    is: 'GET with BITS_POST in URL and header',
     packets: ['GET /', 'BITS_POST HTTP/1.1\r\nHost: x\r\nNote: ', 'BITS_POST \r\n', '\r\n'],
     seen: { method: 'GET', url: '/BITS_POST', note: 'BITS_POST', body: '' },
   },
   {
-    is: 'a blank line first',
+    is: 'GET after a blank line',
     packets: ['\r\n', head('GET /')],
     seen: { method: 'GET', url: '/', body: '' },
   },
 ]
 
-describe.each(transports)('over $over, on one kept-alive connection', (transport) => {
-  it.each(messages)('$is, with BITS_POST before and behind it', async ({ packets, seen }) => {
+describe.each(transports)('Method translator over $over, on one keep-alive connection', (transport) => {
+  it.each(messages)('reads $is between two BITS_POST requests', async ({ packets, seen }) => {
     const host = await Host.start(transport, recorder().listener)
     const wire = await host.dial()
     // In its packets, in one packet, and with the body's last bytes in the head's packet.
@@ -107,7 +108,7 @@ describe.each(transports)('over $over, on one kept-alive connection', (transport
     expect(await wire.asked()).toMatchObject(BITS.seen)
   })
 
-  it('any of them cut at every byte', async () => {
+  it('reads a POST with a BITS_POST head in its body, split at every byte', async () => {
     const host = await Host.start(transport, recorder().listener)
     const wire = await host.dial()
     for (const { packets, seen } of [withLength('POST', '/', TRAP), inChunks('POST', '/', TRAP)]) {
@@ -120,7 +121,7 @@ describe.each(transports)('over $over, on one kept-alive connection', (transport
     }
   })
 
-  it('a body of many packets', async () => {
+  it('reads a BITS_POST body of 200 segments', async () => {
     const host = await Host.start(transport, recorder().listener)
     const wire = await host.dial()
     const body = Array.from({ length: 200 }, () => TRAP.repeat(20))
@@ -131,14 +132,14 @@ describe.each(transports)('over $over, on one kept-alive connection', (transport
   })
 })
 
-describe('a client that has its answer before the server has read all of the body, and sends on', () => {
+describe('Method translator after a response that precedes the end of the body', () => {
   it.each([
     bare('BITS_POST', '/next'),
     bare('BIND', '/next'),
     bare('GET', '/next'),
     withLength('BITS_POST', '/next', TRAP),
     withLength('POST', '/next', TRAP),
-  ])('$is, its beginning in one packet with the last bytes of the body', async ({ packets, seen }) => {
+  ])('reads $is that starts in one segment with the last bytes of the body', async ({ packets, seen }) => {
     const { asked, listener } = recorder({ early: true })
     const wire = await (await Host.start(plain, listener)).dial()
     const first = withLength('BITS_POST', '/first', 'BITS_POST ')
@@ -153,7 +154,7 @@ describe('a client that has its answer before the server has read all of the bod
     }
   })
 
-  it('what only looks like the verb gets 400 there, too', async () => {
+  it('returns 400 for a method similar to BITS_POST in one segment with the body', async () => {
     const { asked, listener } = recorder({ early: true })
     const host = await Host.start(plain, listener)
     for (const token of ['BITS', 'BITS_POSTX', 'BITD', 'BIT', 'BINDX', 'bits_post']) {
@@ -178,17 +179,17 @@ const pipelined: readonly {
   refused?: true
 }[] = [
   {
-    is: 'half a URL behind a GET',
+    is: 'reads GET after GET, URL split',
     packets: [`${head('GET /a')}GET /`, 'BITS_POST HTTP/1.1\r\nHost: x\r\n\r\n'],
     seen: [{ url: '/a' }, { method: 'GET', url: '/BITS_POST' }],
   },
   {
-    is: 'half a header behind a GET',
+    is: 'reads GET after GET, header split',
     packets: [`${head('GET /a')}GET /b HTTP/1.1\r\nHost: x\r\nNote: `, 'BITS_POST \r\n\r\n'],
     seen: [{ url: '/a' }, { method: 'GET', url: '/b', note: 'BITS_POST' }],
   },
   {
-    is: 'half a header behind a body with Content-Length',
+    is: 'reads GET after body, header split',
     packets: [
       head('POST /a', 'Content-Length: 5'),
       'helloGET /b HTTP/1.1\r\nHost: x\r\nNote: ',
@@ -200,7 +201,7 @@ const pipelined: readonly {
     ],
   },
   {
-    is: 'half a header behind a body in chunks',
+    is: 'reads GET after chunks, header split',
     packets: [
       `${head('POST /a', CHUNKED)}0\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nNote: `,
       'BITS_POST \r\n\r\n',
@@ -208,12 +209,12 @@ const pipelined: readonly {
     seen: [{ url: '/a' }, { method: 'GET', url: '/b', note: 'BITS_POST' }],
   },
   {
-    is: 'a whole head behind a body in chunks, and its body',
+    is: 'reads POST after chunks, body later',
     packets: [`${head('POST /a', CHUNKED)}0\r\n\r\n${head('POST /b', 'Content-Length: 10')}`, 'BITS_POST '],
     seen: [{ url: '/a' }, { method: 'POST', url: '/b', body: 'BITS_POST ' }],
   },
   {
-    is: 'a whole head behind a body in chunks, and its chunks',
+    is: 'reads POST after chunks, chunks later',
     packets: [
       `${head('POST /a', CHUNKED)}0\r\n\r\n${head('POST /b', CHUNKED)}`,
       'a\r\n',
@@ -224,24 +225,24 @@ const pipelined: readonly {
     seen: [{ url: '/a' }, { method: 'POST', url: '/b', body: 'BITS_POST ' }, { url: '/c' }],
   },
   {
-    is: 'half a body',
+    is: 'reads POST after GET, body split',
     packets: [`${head('GET /a')}${head('POST /b', 'Content-Length: 13')}ab\n`, 'BITS_POST ', head('GET /c')],
     seen: [{ url: '/a' }, { method: 'POST', url: '/b', body: 'ab\nBITS_POST ' }, { url: '/c' }],
   },
   {
-    is: 'a BITS_POST behind a GET',
+    is: 'returns 400: BITS_POST after GET',
     packets: [head('GET /a') + head('BITS_POST /b')],
     seen: [{ url: '/a' }],
     refused: true,
   },
   {
-    is: 'a BITS_POST behind a BITS_POST',
+    is: 'returns 400: BITS_POST after BITS_POST',
     packets: [head('BITS_POST /a') + head('BITS_POST /b')],
     seen: [{ method: 'BITS_POST', url: '/a' }],
     refused: true,
   },
   {
-    is: 'a genuine BIND behind a BITS_POST',
+    is: 'reads BIND after BITS_POST',
     packets: [head('BITS_POST /a') + head('BIND /b'), head('BIND /c'), head('BITS_POST /d')],
     seen: [
       { method: 'BITS_POST' },
@@ -251,18 +252,18 @@ const pipelined: readonly {
     ],
   },
   {
-    is: 'half a verb behind a GET',
+    is: 'returns 400: split BITS_POST after GET',
     packets: [`${head('GET /a')}BITS_`, head('POST /b')],
     seen: [{ url: '/a' }],
     refused: true,
   },
   {
-    is: 'a BI that becomes a BIND behind a GET',
+    is: 'reads BIND after GET, split after BI',
     packets: [`${head('GET /a')}BI`, head('ND /b')],
     seen: [{ url: '/a' }, { method: 'BIND', url: '/b' }],
   },
   {
-    is: 'a blank line behind a body, then a BITS_POST',
+    is: 'reads BITS_POST after body, blank line',
     packets: [`${head('POST /a', 'Content-Length: 5')}hello\r\n`, head('BITS_POST /b')],
     seen: [
       { url: '/a', body: 'hello' },
@@ -270,19 +271,20 @@ const pipelined: readonly {
     ],
   },
   {
-    is: 'a BITS_POST behind a whole body',
+    is: 'returns 400: BITS_POST after body',
     packets: [`${head('POST /a', 'Content-Length: 5')}hello${head('BITS_POST /b')}`],
     seen: [{ url: '/a', body: 'hello' }],
     refused: true,
   },
   {
-    is: 'a BITS_POST behind the end of a body in chunks',
+    is: 'returns 400: BITS_POST after chunks',
     packets: [`${head('POST /a', CHUNKED)}5\r\nhello\r\n0\r\n\r\n${head('BITS_POST /b')}`],
     seen: [{ url: '/a', body: 'hello' }],
     refused: true,
   },
   {
-    is: 'a head that says BITS_POST as far into the packet as its body is long, and a token that is none',
+    // The body is as long as the offset of BITS_POST in the head; the token after it is not a method.
+    is: 'returns 400: BITX at BITS_POST offset',
     packets: [`${DECOY}${'x'.repeat(DECOY.indexOf('BITS_POST'))}BITX / HTTP/1.1\r\nHost: x\r\n\r\n`],
     seen: [{ url: '/a', note: 'BITS_POST /b HTTP/1.1' }],
     refused: true,
@@ -290,7 +292,7 @@ const pipelined: readonly {
 ]
 
 describe.each([{ waits: true }, { waits: false }])(
-  'pipelined; the client waits for answers: $waits',
+  'Method translator with pipelining in one segment (client waits for the first answer: $waits)',
   ({ waits }) => {
     it.each(pipelined)('$is', async ({ packets, seen, refused }) => {
       const { asked, listener } = recorder()
@@ -310,8 +312,8 @@ describe.each([{ waits: true }, { waits: false }])(
   },
 )
 
-describe('lengths that cannot be trusted', () => {
-  it('a Content-Length that an app has edited counts as it was sent', async () => {
+describe('Method translator with unreliable lengths', () => {
+  it('uses the Content-Length as sent when the application edits req.headers', async () => {
     const { listener } = recorder()
     const editing: RequestListener = (req, res) => {
       delete req.headers['content-length']
@@ -328,7 +330,7 @@ describe('lengths that cannot be trusted', () => {
     }
   })
 
-  it('headers that Node drops (maxHeadersCount) hide the length: the body stays as it is', async () => {
+  it('keeps a body unchanged when maxHeadersCount drops its Content-Length', async () => {
     const { asked, listener } = recorder()
     const server = http.createServer(listener)
     server.maxHeadersCount = 3
@@ -343,7 +345,7 @@ describe('lengths that cannot be trusted', () => {
     expect(await wire.asked()).toMatchObject(BITS.seen)
   })
 
-  it('heads and lengths that only insecureHTTPParser understands: the body stays as it is', async () => {
+  it('keeps a body unchanged after a head that only insecureHTTPParser accepts', async () => {
     const { listener } = recorder()
     const host = await Host.start(plain, http.createServer({ insecureHTTPParser: true }, listener))
     const shifted = `\r\n\r\n${TRAP}`
@@ -372,7 +374,7 @@ describe('lengths that cannot be trusted', () => {
   })
 
   it.each(['\n\n', '\r\n\n', '\n\r\n', '\r\n\r'])(
-    'a head that ends in %j, and half a message behind it (insecureHTTPParser)',
+    'keeps a split URL unchanged after a head that ends in %j (insecureHTTPParser)',
     async (end) => {
       const { asked, listener } = recorder()
       const host = await Host.start(plain, http.createServer({ insecureHTTPParser: true }, listener))
@@ -394,7 +396,7 @@ describe('lengths that cannot be trusted', () => {
     },
   )
 
-  it('requests that Node ends early (optimizeEmptyRequests) are counted all the same', async () => {
+  it('reads every request when Node ends empty ones early (optimizeEmptyRequests)', async () => {
     // Answered at once, because such a request has no 'end'.
     const { asked, listener } = recorder({ early: true })
     const options = { optimizeEmptyRequests: true } as http.ServerOptions
@@ -454,8 +456,8 @@ function recut(packets: readonly string[], cuts: readonly number[]): string[] {
 
 const cuts = fc.array(fc.integer({ min: -1, max: 40 }), { minLength: 1, maxLength: 12 })
 
-describe('at random', () => {
-  it('a client that waits for each answer is always understood', async () => {
+describe('Method translator with random messages and splits', () => {
+  it('reads every message of a client that waits for each answer', async () => {
     const { listener } = recorder()
     const host = await Host.start(plain, listener)
     await fc.assert(
@@ -475,7 +477,7 @@ describe('at random', () => {
     )
   })
 
-  it('a client that does not wait is understood up to some point, and from there on gets 400', async () => {
+  it('reads the messages of a pipelining client in order, up to a rejected BITS_POST', async () => {
     const { asked, listener } = recorder()
     const host = await Host.start(plain, listener)
     await fc.assert(

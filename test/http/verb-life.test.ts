@@ -1,4 +1,4 @@
-/** What becomes of a connection, and what is left of ten thousand of them. */
+/** Life cycle of connections with the method translator, and leaks after 10,000 of them. */
 import { channel, hasSubscribers } from 'node:diagnostics_channel'
 import type { EventEmitter } from 'node:events'
 import http from 'node:http'
@@ -31,11 +31,11 @@ function shout(server: EventEmitter, event: 'upgrade' | 'connect'): { left: numb
   return { left }
 }
 
-describe.each(transports)('over $over', (transport) => {
+describe.each(transports)('Connection over $over', (transport) => {
   it.each([
     { what: 'upgrade', event: 'upgrade', head: UPGRADE },
     { what: 'CONNECT', event: 'connect', head: 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n' },
-  ] as const)('behind $what the bytes are no longer ours, nor the socket', async ({ event, head }) => {
+  ] as const)('passes bytes unchanged and has no listeners left after $what', async ({ event, head }) => {
     for (const before of ['', BITS]) {
       for (const [first, ...rest] of [[head], [head.slice(0, 20), head.slice(20)], [`${head}BITS_POST `]]) {
         const server = transport.create(recorder().listener)
@@ -55,7 +55,7 @@ describe.each(transports)('over $over', (transport) => {
     }
   })
 
-  it('an upgrade with a body: neither the body nor what follows is changed', async () => {
+  it('passes the body of an upgrade and the bytes after it unchanged', async () => {
     const server = transport.create(recorder().listener)
     let heard = ''
     // Since Node 26 the body comes by the request, before that by the socket.
@@ -77,7 +77,7 @@ describe.each(transports)('over $over', (transport) => {
     expect(heard).toBe('BITS_POST BITS_POST /')
   })
 
-  it('an upgrade that nobody grants is a request like any other', async () => {
+  it("handles an upgrade as an ordinary request without an 'upgrade' listener", async () => {
     const wire = await (await Host.start(transport, recorder().listener)).dial()
     await wire.send(BITS)
     expect(await wire.asked()).toMatchObject({ method: 'BITS_POST' })
@@ -89,7 +89,7 @@ describe.each(transports)('over $over', (transport) => {
     expect(await wire.asked()).toMatchObject({ method: 'BITS_POST' })
   })
 
-  it('a tunnel (CONNECT) may lead to another HTTP server', async () => {
+  it('accepts BITS_POST at an HTTP server behind a CONNECT tunnel', async () => {
     const server = transport.create(recorder().listener)
     const inner = http.createServer(recorder().listener)
     acceptBitsPost(inner)
@@ -106,7 +106,7 @@ describe.each(transports)('over $over', (transport) => {
     }
   })
 
-  it("an app's own listeners for its bytes come and go", async () => {
+  it("accepts BITS_POST while the application adds and removes 'data' listeners", async () => {
     const server = transport.create(recorder().listener)
     let heard = 0
     const hear = (chunk: Buffer) => {
@@ -122,7 +122,7 @@ describe.each(transports)('over $over', (transport) => {
     expect(heard).toBe(BITS.length)
   })
 
-  it('is forgotten when it closes, even in the middle of the verb, the head or the body', async () => {
+  it('closes on the server when the client disconnects within the method, head or body', async () => {
     const host = await Host.start(transport, recorder().listener)
     for (const text of [
       '',
@@ -140,11 +140,11 @@ describe.each(transports)('over $over', (transport) => {
   })
 })
 
-describe('a server that does not speak HTTP', () => {
+describe('Server without HTTP', () => {
   it.each([
     { over: 'net', transport: { ...plain, create: () => net.createServer() } },
     { over: 'tls', transport: { ...secure, create: () => tls.createServer(certificate) } },
-  ])('over $over gets its bytes as they were sent', async ({ transport }) => {
+  ])('receives its bytes unchanged over $over', async ({ transport }) => {
     const server = transport.create()
     server.on(transport.accepted, (socket: Socket) => socket.pipe(socket))
     const wire = await (await Host.start(transport, server)).dial()
@@ -156,7 +156,7 @@ describe('a server that does not speak HTTP', () => {
 })
 
 describe('WebSockets (ws) on the same server', () => {
-  it('work, whatever they carry, with BITS_POST before, meanwhile and after', async () => {
+  it('carry any text unchanged while another connection sends BITS_POST requests', async () => {
     const host = await Host.start(plain, recorder().listener)
     const sockets = new WebSocketServer({ server: host.server as http.Server })
     sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(data.toString())))
@@ -184,8 +184,8 @@ describe('WebSockets (ws) on the same server', () => {
   })
 })
 
-describe('ten thousand connections', () => {
-  it('leave nothing behind', async () => {
+describe('10,000 connections', () => {
+  it('leave no listeners, fewer than 100 live sockets and less than 2 MB of heap', async () => {
     setFlagsFromString('--expose-gc')
     const gc = runInNewContext('gc') as () => void
     const settle = async () => {

@@ -1,6 +1,7 @@
 /**
- * Connections stay Node's own: read natively, with no listener of ours, and with parsers that go back to the pool which
- * all servers and clients of the process share. Only servers that are told here accept BITS_POST.
+ * Connections keep the native reads of Node: the library adds no listener to them, and their parsers return to the
+ * pool that all servers and clients of the process share. Only servers passed to acceptBitsPost() accept BITS_POST
+ * here.
  */
 import { once } from 'node:events'
 import http, { type RequestListener, type Server } from 'node:http'
@@ -62,8 +63,8 @@ function connectionsOf(server: net.Server): unknown[] {
   return (server as unknown as Record<symbol, { all(): unknown[] }>)[name]?.all() ?? []
 }
 
-describe.each(transports)('over $over', (transport) => {
-  it('a connection is read natively, whatever it says, and has no listener of ours', async () => {
+describe.each(transports)('Connection with acceptBitsPost over $over', (transport) => {
+  it('is read natively and has no additional listeners, for any request', async () => {
     const host = await told(transport)
     const untold = await Host.start(transport, recorder().listener)
     const foreign = await untold.dial()
@@ -87,7 +88,7 @@ describe.each(transports)('over $over', (transport) => {
     }
   })
 
-  it('an app may ask for the bytes at any time: they come as they were sent, and are read all the same', async () => {
+  it("passes unchanged bytes to a 'data' listener added at any time, and still reads BITS_POST", async () => {
     const text = `${POST}Content-Length: 2\r\n\r\nhi`
     for (const first of [...everyCut(BITS), ...everyCut(text).slice(-4)].map(([cut]) => cut)) {
       const host = await told(transport)
@@ -110,7 +111,7 @@ describe.each(transports)('over $over', (transport) => {
     }
   })
 
-  it("the app's 'clientError' handler hears nothing of a BITS_POST, wherever it is cut", async () => {
+  it("emits no 'clientError' for a BITS_POST split at any byte", async () => {
     const server = transport.create(recorder().listener) as Server
     const errors: unknown[] = []
     server.on('clientError', (error) => errors.push(error))
@@ -124,7 +125,7 @@ describe.each(transports)('over $over', (transport) => {
     expect(wire.peer.listenerCount('error')).toBeGreaterThan(0)
   })
 
-  it('a verb that is granted an upgrade is announced by its name, with the bytes behind it', async () => {
+  it("emits 'upgrade' with the method BITS_POST and the bytes after the head", async () => {
     const head = 'BITS_POST /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n'
     for (const cut of [
       [`${head}now`],
@@ -151,8 +152,8 @@ describe.each(transports)('over $over', (transport) => {
 
 describe.each([
   { how: 'natively', ask: () => {} },
-  { how: 'by way of JavaScript', ask: (socket: Socket) => socket.on('data', () => {}) },
-])('read $how', ({ ask }) => {
+  { how: 'through JavaScript', ask: (socket: Socket) => socket.on('data', () => {}) },
+])('Connection with acceptBitsPost, read $how', ({ ask }) => {
   async function start(listener = recorder().listener) {
     const server = http.createServer(listener)
     const host = await told(plain, server)
@@ -160,7 +161,7 @@ describe.each([
     return host
   }
 
-  it('the verb may be cut at every byte, behind every kind of message', async () => {
+  it('accepts a BITS_POST method split at every byte, after each kind of message', async () => {
     const wire = await (await start()).dial()
     const foreign = [
       GET,
@@ -198,7 +199,7 @@ describe.each([
     'BITS_POST',
   ]
   it.each(others.flatMap((first) => [VERB, 'ITS_POST ', 'TS_POST ', 'S_POST '].map((rest) => [first, rest])))(
-    '%j and then %j is refused, unless it is the verb',
+    'returns 400 for %j followed by %j, unless they form the BITS_POST method',
     async (first, rest) => {
       const { asked, listener } = recorder()
       const host = await start(listener)
@@ -232,7 +233,7 @@ describe.each([
   )
 
   it.each(['RE', 'UN', 'L', 'B', 'BI', 'REB', '\r\n', 'BITS_POST '])(
-    'the rest of a body may end in %j before the verb',
+    'accepts BITS_POST in one segment with the end %j of a body',
     async (end) => {
       const host = await start(recorder({ early: true }).listener)
       for (const cut of everyCut(BITS).slice(0, 11)) {
@@ -251,7 +252,7 @@ describe.each([
     },
   )
 
-  it.each(['RE', 'UN'])('a body, and then the token %sBITS_POST, is refused', async (first) => {
+  it.each(['RE', 'UN'])('returns 400 for the method %sBITS_POST after a body', async (first) => {
     const { asked, listener } = recorder({ early: true })
     const host = await start(listener)
     for (const cut of [['', ''], ...everyCut(`${first}${VERB}`)]) {
@@ -266,7 +267,7 @@ describe.each([
     }
   })
 
-  it("errors reach the app's 'clientError' handler as they do at a server that was not told", async () => {
+  it("emits the same 'clientError' events as a server without acceptBitsPost", async () => {
     const hear = (server: Server) => {
       const heard: unknown[] = []
       server.on('clientError', (error: Error & Record<string, unknown>, socket: Duplex) => {
@@ -303,7 +304,7 @@ describe.each([
     expect(heard[0]).toEqual(heard[1])
   })
 
-  it('of a verb that breaks off, the handler hears where it did, and in which packet', async () => {
+  it("emits 'clientError' with the offset and segment of a wrong byte in a split method", async () => {
     const host = await start()
     const heard: unknown[] = []
     host.server.on('clientError', (error, socket) => {
@@ -318,7 +319,7 @@ describe.each([
     expect(heard).toEqual([['HPE_INVALID_METHOD', message, 1, 'PUT / HTTP/1.1\r\n']])
   })
 
-  it('errors and pipelined requests behind a BITS_POST in one packet are told by their place in it', async () => {
+  it("emits 'clientError' with the offset of an error after a BITS_POST and a GET", async () => {
     const { asked, listener } = recorder()
     const host = await start(listener)
     const heard: unknown[] = []
@@ -338,7 +339,7 @@ describe.each([
   })
 })
 
-it('a home-made Duplex may cut the verb at every byte, and push its Buffers again', async () => {
+it('acceptBitsPost: accepts a custom Duplex that splits BITS_POST and reuses its buffers', async () => {
   const server = http.createServer(recorder().listener)
   acceptBitsPost(server)
   for (const [first, rest] of everyCut(BITS)) {
@@ -357,11 +358,11 @@ it('a home-made Duplex may cut the verb at every byte, and push its Buffers agai
   }
 })
 
-describe('time and order of connections', () => {
+describe('HTTP server with acceptBitsPost', () => {
   const impatient = { connectionsCheckingInterval: 50 }
 
   it.each(['B', 'BI', 'BIT', 'BITS_POST', 'BITS_POST ', 'BITS_POST / HTTP/1.1\r\nHo'])(
-    'a client that says %j and no more is answered 408 after headersTimeout',
+    'returns 408 after headersTimeout when the client sends only %j',
     async (text) => {
       const server = http.createServer({ ...impatient, headersTimeout: 100 }, recorder().listener)
       const host = await told(plain, server)
@@ -377,14 +378,14 @@ describe('time and order of connections', () => {
     },
   )
 
-  it('a body that does not come is answered 408 after requestTimeout', async () => {
+  it('returns 408 after requestTimeout when the body is incomplete', async () => {
     const server = http.createServer({ ...impatient, headersTimeout: 100, requestTimeout: 200 }, () => {})
     const wire = await (await told(plain, server)).dial()
     await wire.send(BITS.slice(0, -1))
     expect(await wire.reply()).toMatchObject({ status: 408 })
   })
 
-  it("thousands of them on one connection leave it in the server's list once, and idle", async () => {
+  it('lists a connection once, and as idle, after 3,000 BITS_POST requests', async () => {
     const host = await told(plain)
     const wire = await host.dial()
     for (let i = 0; i < 3000; i++) {
@@ -411,7 +412,7 @@ describe('time and order of connections', () => {
   })
 })
 
-it('many connections, begun and completed in any order, stay in the list of the server once each', async () => {
+it('HTTP server with acceptBitsPost: lists each of 40 connections once, in any order', async () => {
   const host = await told(plain)
   const wires = await Promise.all(Array.from({ length: 40 }, () => host.dial()))
   for (let round = 0; round < 3; round++) {
@@ -428,9 +429,9 @@ it('many connections, begun and completed in any order, stay in the list of the 
   expect(connectionsOf(host.server)).toEqual([])
 })
 
-describe('a parser that goes back to the pool', () => {
+describe('Pooled parser', () => {
   it.each(['', GET, BITS, 'B', 'BITS_', 'BITS_POST ', BITS.slice(0, -1), `${BITS}B`])(
-    'behind %j, serves a client and a server that was not told as if it had never been ours',
+    'serves a client and a server without acceptBitsPost unchanged after %j',
     async (last) => {
       const host = await told(plain)
       const { asked, listener } = recorder()
@@ -478,10 +479,10 @@ describe('a parser that goes back to the pool', () => {
   )
 })
 
-describe('what Node is told of leniency', () => {
+describe('BITS_POST parsing', () => {
   const LENIENT = 'BITS_POST / HTTP/1.1\nHost: x\n\n'
 
-  it('a server that is lenient or strict is so to BITS_POST, too', async () => {
+  it('follows the insecureHTTPParser option of the server', async () => {
     for (const insecureHTTPParser of [true, false]) {
       const wire = await (
         await told(plain, http.createServer({ insecureHTTPParser }, recorder().listener))
@@ -492,9 +493,9 @@ describe('what Node is told of leniency', () => {
   })
 
   it.each([
-    { by: 'its argument', args: ['--insecure-http-parser'], env: {} },
+    { by: 'command line', args: ['--insecure-http-parser'], env: {} },
     { by: 'NODE_OPTIONS', args: [], env: { NODE_OPTIONS: '--insecure-http-parser' } },
-  ])('a process that is lenient by $by is so to BITS_POST, too', async ({ args, env }) => {
+  ])('follows --insecure-http-parser set by $by', async ({ args, env }) => {
     const program = new Program([process.execPath, ...args, '--import', 'tsx'], {
       cwd: fileURLToPath(new URL('../..', import.meta.url)),
       args: ['test/http/verb-server.mjs'],
@@ -508,7 +509,7 @@ describe('what Node is told of leniency', () => {
     socket.destroy()
   })
 
-  it('a limit of the server for heads counts for BITS_POST, too', async () => {
+  it('returns 431 for a head above maxHeaderSize of the server', async () => {
     const wire = await (
       await told(plain, http.createServer({ maxHeaderSize: 200 }, recorder().listener))
     ).dial()
@@ -519,7 +520,7 @@ describe('what Node is told of leniency', () => {
   })
 })
 
-it('a server whose connections somebody else reads is left alone, with one warning', async () => {
+it('acceptBitsPost: warns once and changes nothing when Node does not read the connections', async () => {
   const warnings: Error[] = []
   const hear = (warning: Error) => warnings.push(warning)
   process.on('warning', hear)

@@ -25,7 +25,7 @@ afterEach(closeAll)
 /** Both protocols on one port; the tests' wire says nothing of h2, and so gets HTTP/1. */
 const both: Transport = {
   ...secure,
-  over: 'https, with h2',
+  over: 'https with HTTP/2',
   create: (listener) =>
     http2.createSecureServer(
       { ...certificate, allowHTTP1: true },
@@ -33,8 +33,8 @@ const both: Transport = {
     ) as unknown as net.Server,
 }
 
-describe.each([...transports, both])('over $over', (transport) => {
-  it('a server that was not told refuses BITS_POST, while one that was told takes it', async () => {
+describe.each([...transports, both])('acceptBitsPost over $over', (transport) => {
+  it('accepts BITS_POST on the given server only; another server returns 400', async () => {
     const told = await Host.start(transport, recorder().listener)
     const untold = await Host.start(transport, recorder().listener)
     acceptBitsPost(told.server as Server)
@@ -48,7 +48,7 @@ describe.each([...transports, both])('over $over', (transport) => {
     }
   })
 
-  it('a server told before it listens, twice, takes it, with no listener too many', async () => {
+  it('adds one listener and accepts BITS_POST when called twice before the server listens', async () => {
     const server = transport.create(recorder().listener)
     const before = server.listenerCount(transport.accepted)
     acceptBitsPost(server as Server)
@@ -59,7 +59,7 @@ describe.each([...transports, both])('over $over', (transport) => {
     expect(await wire.asked()).toMatchObject(SEEN)
   })
 
-  it("the server's other listeners stay as they were", () => {
+  it('does not change other listeners of the server', () => {
     const names = (server: net.Server) =>
       server.eventNames().map((name) => `${String(name)} ${server.listenerCount(name)}`)
     const told = transport.create(recorder().listener)
@@ -70,8 +70,8 @@ describe.each([...transports, both])('over $over', (transport) => {
   })
 })
 
-describe('http2 with allowHTTP1', () => {
-  it('h2 requests are as they were, and h2 sockets are left alone', async () => {
+describe('HTTP/2 server with allowHTTP1', () => {
+  it("serves HTTP/2 without 'data' listeners on its sockets, and BITS_POST over HTTP/1.1", async () => {
     const { asked, listener } = recorder()
     const server = both.create(listener)
     acceptBitsPost(server as Server)
@@ -97,7 +97,7 @@ describe('http2 with allowHTTP1', () => {
 })
 
 describe("server.emit('connection', …)", () => {
-  it('a home-made Duplex', async () => {
+  it('accepts BITS_POST on a custom Duplex', async () => {
     const server = http.createServer(recorder().listener)
     acceptBitsPost(server)
     const up = new PassThrough()
@@ -112,7 +112,7 @@ describe("server.emit('connection', …)", () => {
     down.destroy()
   })
 
-  it('a socket of another server, in whose first byte was looked', async () => {
+  it('accepts BITS_POST on a socket after another server has read and unshifted its first byte', async () => {
     const inner = http.createServer(recorder().listener)
     acceptBitsPost(inner)
     const outer = net.createServer((socket) => {
@@ -130,7 +130,7 @@ describe("server.emit('connection', …)", () => {
     }
   })
 
-  it('a raw socket of another server, for an https server', async () => {
+  it('accepts BITS_POST on a raw socket that is passed to an https server', async () => {
     const inner = secure.create(recorder().listener)
     acceptBitsPost(inner as Server)
     const outer = net.createServer((socket) => inner.emit('connection', socket))
@@ -142,16 +142,16 @@ describe("server.emit('connection', …)", () => {
   })
 })
 
-describe('a wrong argument', () => {
+describe('acceptBitsPost', () => {
   it.each([
-    ['nothing', undefined],
+    ['undefined', undefined],
     ['null', null],
-    ['an app', () => {}],
+    ['a function', () => {}],
     ['an object', {}],
     ['a net.Server', net.createServer()],
     ['a tls.Server', tls.createServer()],
     ['an http2 server without TLS', http2.createServer()],
-  ])('%s is a TypeError', (_what, argument) => {
+  ])('throws a TypeError for %s', (_what, argument) => {
     expect(() => acceptBitsPost(argument as unknown as Server)).toThrow(TypeError)
     expect(() => acceptBitsPost(argument as unknown as Server)).toThrow(
       /^acceptBitsPost: expected an http\.Server/,

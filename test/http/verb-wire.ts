@@ -1,5 +1,5 @@
 /**
- * Servers, and a client that decides which bytes go into which packet, for the tests of lib/http/verb.ts.
+ * Test servers, and a client that controls which bytes go into which segment, for the tests of lib/http/verb.ts.
  */
 
 import { once } from 'node:events'

@@ -30,7 +30,7 @@ const SEEN = { method: 'BITS_POST', url: '/up/f.bin', body: 'hello' }
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
 
 describe.each(everyAppAndTransport)('$app over $over', ({ mount, transport }) => {
-  it('sees BITS_POST as BITS_POST, again and again on one connection', async () => {
+  it('receives the method BITS_POST for each request of a connection', async () => {
     const host = await Host.start(transport, mount(recorder().listener))
     const wire = await host.dial()
     for (let i = 0; i < 3; i++) {
@@ -39,7 +39,7 @@ describe.each(everyAppAndTransport)('$app over $over', ({ mount, transport }) =>
     }
   })
 
-  it('sees it in one byte per packet', async () => {
+  it('receives the method BITS_POST when it is sent one byte at a time', async () => {
     const host = await Host.start(transport, mount(recorder().listener))
     const wire = await host.dial()
     await wire.send(...`${HEAD}hello`)
@@ -47,8 +47,8 @@ describe.each(everyAppAndTransport)('$app over $over', ({ mount, transport }) =>
   })
 })
 
-describe.each(transports)('over $over', (transport) => {
-  it('the pieces of these tests reach the server as packets of their own', async () => {
+describe.each(transports)('BITS_POST over $over', (transport) => {
+  it('arrives in the segments that the test client sends', async () => {
     const host = await Host.start(transport, recorder().listener)
     const sizes: number[] = []
     host.server.on(transport.accepted, (socket: Socket) => {
@@ -60,7 +60,7 @@ describe.each(transports)('over $over', (transport) => {
     expect(sizes).toEqual([6, 5, 22])
   })
 
-  it('the request may be cut at every byte', async () => {
+  it('is read when split at any byte', async () => {
     const { asked, listener } = recorder()
     const host = await Host.start(transport, listener)
     const cuts = everyCut(`${HEAD}hello`)
@@ -73,7 +73,7 @@ describe.each(transports)('over $over', (transport) => {
     expect(asked).toHaveLength(cuts.length)
   })
 
-  it('the request may be cut at every byte on a connection that is kept alive', async () => {
+  it('is read when split at any byte on a keep-alive connection', async () => {
     const host = await Host.start(transport, recorder().listener)
     const wire = await host.dial()
     for (const cut of everyCut(`${HEAD}hello`)) {
@@ -82,7 +82,7 @@ describe.each(transports)('over $over', (transport) => {
     }
   })
 
-  it('every other method keeps its name, cut at every byte', async () => {
+  it('does not change the other methods, split at any byte', async () => {
     const host = await Host.start(transport, recorder().listener)
     const wire = await host.dial()
     const methods = http.METHODS.filter((method) => method !== 'CONNECT' && method !== 'HEAD')
@@ -96,7 +96,7 @@ describe.each(transports)('over $over', (transport) => {
     }
   })
 
-  it('blank lines before a request are skipped, as for any method', async () => {
+  it('is read after blank lines', async () => {
     const host = await Host.start(transport, recorder().listener)
     const wire = await host.dial()
     await wire.send(`\r\n\r\n${HEAD}hello`)
@@ -105,14 +105,14 @@ describe.each(transports)('over $over', (transport) => {
     expect(await wire.asked()).toMatchObject(SEEN)
   })
 
-  it('several spaces before the URL are skipped, as for any method', async () => {
+  it('is read with several spaces before the URL', async () => {
     const host = await Host.start(transport, recorder().listener)
     const wire = await host.dial()
     await wire.send('BITS_POST    /a HTTP/1.1\r\nHost: x\r\n\r\n')
     expect(await wire.asked()).toMatchObject({ method: 'BITS_POST', url: '/a' })
   })
 
-  it('a client that sends on in the tick in which it reads the answer is understood', async () => {
+  it('is read when sent in the tick in which the client reads the previous answer', async () => {
     const { asked, listener } = recorder()
     const host = await Host.start(transport, listener)
     const { socket } = await host.dial()
@@ -130,7 +130,7 @@ describe.each(transports)('over $over', (transport) => {
     expect(asked.map(({ method }) => method)).toEqual(Array(50).fill('BITS_POST'))
   })
 
-  it('a client that reads an early answer and sends on behind its body is understood', async () => {
+  it('is read after an early answer and the rest of the previous body', async () => {
     const { asked, listener } = recorder({ early: true })
     const host = await Host.start(transport, listener)
     const wire = await host.dial()
@@ -145,7 +145,7 @@ describe.each(transports)('over $over', (transport) => {
     expect(new Set(asked.map(({ body }) => body))).toEqual(new Set(['hello']))
   })
 
-  it("the peer's address and certificate stay readable", async () => {
+  it('keeps the peer address and certificate readable', async () => {
     const tls = transport === secure
     const listener = (req: IncomingMessage, res: ServerResponse) => {
       const socket = req.socket as TLSSocket
@@ -172,14 +172,14 @@ describe.each(transports)('over $over', (transport) => {
   })
 })
 
-describe('what apps do with it', () => {
-  it.each(apps)('supertest($app) can send it', async ({ mount }) => {
+describe('BITS_POST in applications', () => {
+  it.each(apps)('can be sent by supertest to $app', async ({ mount }) => {
     const app = mount(recorder().listener)
     const { body } = await new supertest.Test(app, 'BITS_POST', '/up').send('hello').parse(asJson)
     expect(body).toMatchObject({ method: 'BITS_POST', url: '/up', body: 'hello' })
   })
 
-  it('every middleware and route of Express sees the name', async () => {
+  it('is req.method in Express middleware and in app.route().all()', async () => {
     const app = express()
     const seen: string[] = []
     app.use((req, _res, next) => {
@@ -203,7 +203,7 @@ describe('what apps do with it', () => {
     expect(seen).toEqual(['BITS_POST', 'BITS_POST', 'BITS_POST'])
   })
 
-  it('an agent of node:http with kept-alive connections can send it', async () => {
+  it('can be sent by a keep-alive http.Agent, mixed with other methods', async () => {
     const { asked, listener } = recorder()
     const host = await Host.start(plain, listener)
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
@@ -234,10 +234,10 @@ describe('what apps do with it', () => {
 
   const expecting = HEAD.replace('Host', 'Expect: 100-continue\r\nHost')
   it.each([
-    { how: 'Node says "continue"', event: undefined, first: 100 },
-    { how: 'the app says "continue"', event: 'checkContinue', first: 100 },
-    { how: 'the app refuses', event: 'checkContinue', first: 413 },
-  ])('Expect: 100-continue: $how', async ({ event, first }) => {
+    { how: 'Node sends 100', event: undefined, first: 100 },
+    { how: 'the application sends 100', event: 'checkContinue', first: 100 },
+    { how: 'the application sends 413', event: 'checkContinue', first: 413 },
+  ])('supports Expect: 100-continue when $how', async ({ event, first }) => {
     const { asked, listener } = recorder()
     const server = http.createServer(listener)
     const methods: (string | undefined)[] = []
@@ -264,7 +264,7 @@ describe('what apps do with it', () => {
     expect(methods).toEqual(event ? Array(times).fill('BITS_POST') : [])
   })
 
-  it('an expectation that is not 100-continue reaches checkExpectation with the name', async () => {
+  it("is req.method in 'checkExpectation' for another Expect header", async () => {
     const server = http.createServer()
     server.on('checkExpectation', (req, res) => res.writeHead(417, { 'Content-Length': 9 }).end(req.method))
     const wire = await (await Host.start(plain, server)).dial()
@@ -272,7 +272,7 @@ describe('what apps do with it', () => {
     expect(await wire.reply()).toEqual({ status: 417, body: 'BITS_POST' })
   })
 
-  it('requests dropped for maxRequestsPerSocket carry the name', async () => {
+  it("is req.method in 'dropRequest' above maxRequestsPerSocket", async () => {
     const { listener } = recorder()
     const server = http.createServer({}, listener)
     server.maxRequestsPerSocket = 1
@@ -286,7 +286,7 @@ describe('what apps do with it', () => {
     expect(dropped.filter((method) => method !== 'BITS_POST')).toEqual([])
   })
 
-  it('calling twice, or for a server already covered, attaches nothing twice', async () => {
+  it('is read once after repeated acceptBitsPost and acceptBitsPostEverywhere calls', async () => {
     acceptBitsPostEverywhere()
     for (const transport of transports) {
       const once = await Host.start(transport, recorder().listener)
@@ -346,11 +346,11 @@ const lookAlikes = [
   ...['BINDS', 'BITSD', 'BIT\r\nD', 'BITS\r\n', 'BITS _POST', 'BITS\r\n_POST', 'BIT\rS_POST'],
 ]
 
-describe('what only looks like the verb', () => {
+describe('Method similar to BITS_POST', () => {
   it.each([
-    { how: 'in one packet', cut: (text: string) => [text] },
-    { how: 'in one byte per packet', cut: (text: string) => [...text] },
-  ])("gets Node's own 400, $how", async ({ cut }) => {
+    { how: 'in one segment', cut: (text: string) => [text] },
+    { how: 'one byte at a time', cut: (text: string) => [...text] },
+  ])("gets Node's 400 answer when sent $how", async ({ cut }) => {
     const { asked, listener } = recorder()
     const host = await Host.start(plain, listener)
     for (const token of lookAlikes) {
@@ -361,7 +361,7 @@ describe('what only looks like the verb', () => {
     expect(asked).toEqual([])
   })
 
-  it("is seen by the app's own 'clientError' handler, which decides the answer", async () => {
+  it("reaches the 'clientError' listener of the application, which sends the answer", async () => {
     const { asked, listener } = recorder()
     const server = http.createServer(listener)
     const codes: string[] = []
@@ -381,7 +381,7 @@ describe('what only looks like the verb', () => {
   })
 
   it.each(['BITS', 'BIT', 'BITS_POST', 'BITS_POST '])(
-    '%j and then the end of the stream gets 400',
+    'gets 400 for %j followed by the end of the stream',
     async (text) => {
       const wire = await (await Host.start(plain, recorder().listener)).dial()
       await wire.send(text)
@@ -390,7 +390,7 @@ describe('what only looks like the verb', () => {
     },
   )
 
-  it('gets 400 also behind a good request', async () => {
+  it('gets 400 after a BITS_POST on the same connection', async () => {
     const { asked, listener } = recorder()
     const host = await Host.start(plain, listener)
     for (const token of lookAlikes) {

@@ -33,8 +33,8 @@ async function holder(directory: string, manner: 'begin' | 'begin and leave') {
   return { child, name: name as string }
 }
 
-describe('a session that begins', () => {
-  it('bears the mark of its home, which each locker has for itself', async () => {
+describe('processLocker for new sessions', () => {
+  it('returns from mark() its own constant prefix for session ids, six hexadecimal digits', async () => {
     const { here, there } = await setting()
     const [mark, other] = [await here.mark?.(), await there.mark?.()]
     expect(mark).toMatch(/^[0-9A-F]{6}$/)
@@ -43,7 +43,7 @@ describe('a session that begins', () => {
     expect(newGuid(mark).slice(0, 7)).toBe(`{${mark}`)
   })
 
-  it('is held by its home, and by nobody else', async () => {
+  it('excludes all other requests from a lock of begin() until its release', async () => {
     const { here, there, name } = await setting()
     const lock = await here.begin?.(name)
     expect(await there.tryAcquire(name)).toBeUndefined()
@@ -59,7 +59,7 @@ describe('a session that begins', () => {
     await (await here.acquire(name)).release()
   })
 
-  it('tells its holder once that others want it, who get it one after the other', async () => {
+  it('calls onWanted once and grants the lock to the waiting requests one at a time', async () => {
     const { directory, here, there, name } = await setting()
     ;(await here.begin?.(name))?.leave?.(leaving())
     const wanted = vi.fn()
@@ -80,7 +80,7 @@ describe('a session that begins', () => {
     expect(wanted).toHaveBeenCalledTimes(1)
   })
 
-  it('lets those who wait give up', async () => {
+  it('rejects a waiting request with the abort reason', async () => {
     const { here, there, name } = await setting()
     const lock = await here.begin?.(name)
     const controller = new AbortController()
@@ -92,7 +92,7 @@ describe('a session that begins', () => {
     await (await there.acquire(name)).release()
   })
 
-  it('does not trouble its holder for a packet of another owner, or elsewhere', async () => {
+  it('does not call onWanted for the same id with another path or owner', async () => {
     const { here, there } = await setting()
     const id = newGuid(await here.mark?.())
     const wanted = vi.fn()
@@ -107,7 +107,7 @@ describe('a session that begins', () => {
     expect(wanted).not.toHaveBeenCalled()
   })
 
-  it('is held at home as long as it is kept there, and by an address of its own from then on', async () => {
+  it('returns the value of leave() to the same locker, and drops it for another one', async () => {
     const { here, there, name } = await setting()
     const [thing, other] = [leaving(), leaving()]
     ;(await here.begin?.(name))?.leave?.(thing)
@@ -125,7 +125,7 @@ describe('a session that begins', () => {
     await back.release()
   })
 
-  it('is free when its process is dead, and what that kept is dropped before another has it', async () => {
+  it('releases the lock of a killed process, and makes a live one drop its cached value', async () => {
     const directory = await temporaryDirectory()
     const locker = processLocker(directory)
     const held = await holder(directory, 'begin')
@@ -142,7 +142,7 @@ describe('a session that begins', () => {
     expect(await locker.tryAcquire(held.name)).toBeDefined()
   })
 
-  it('is not free as long as its process stands still, which holds up nobody else', async () => {
+  it('keeps the lock of a stopped process, and other sessions stay available', async () => {
     const directory = await temporaryDirectory()
     const { child, name } = await holder(directory, 'begin')
     const locker = processLocker(directory)
@@ -155,7 +155,7 @@ describe('a session that begins', () => {
     expect(await locker.tryAcquire(name)).toBeUndefined()
   })
 
-  it('is asked for again where a connection broke before the answer', async () => {
+  it('queries the lock server again when the connection breaks before the answer', async () => {
     const { there } = await setting()
     const mark = 'ABCDEF'
     const heard: number[] = []
@@ -175,8 +175,8 @@ describe('a session that begins', () => {
   })
 })
 
-describe('the home of sessions', () => {
-  it('is given up with all that is left, for another one, and answers until nothing is held there', async () => {
+describe('Process lock server', () => {
+  it('is replaced on letGo(), which drops cached values, and closes with its last lock', async () => {
     const { here, there, name } = await setting()
     const mark = await here.mark?.()
     const lock = await here.begin?.(name)
@@ -197,7 +197,7 @@ describe('the home of sessions', () => {
     await (await there.acquire(name)).release()
   })
 
-  it('is not forgotten for an older one that could not be opened after all', async () => {
+  it('stays in use when an earlier one fails to open', async () => {
     const { promise, reject } = withResolvers<Home>()
     const open = vi.spyOn(Home, 'open').mockReturnValueOnce(promise)
     onTestFinished(() => open.mockRestore())
@@ -210,7 +210,7 @@ describe('the home of sessions', () => {
     expect(await locker.mark?.()).toBe(mark)
   })
 
-  it('hears whatever anybody says, and goes on', async () => {
+  it('continues after empty, oversized and malformed queries', async () => {
     const { here, there, name } = await setting()
     const mark = await here.mark?.()
     const lock = await here.begin?.(name)

@@ -3,7 +3,7 @@ import { memoryLocker } from '../../lib/locks/memory.ts'
 import { leaving } from './leavings.ts'
 
 describe('memoryLocker', () => {
-  it('serves one at a time, in order', async () => {
+  it('grants a lock in request order, to one holder at a time', async () => {
     const locker = memoryLocker()
     const order: number[] = []
     const first = await locker.acquire('a')
@@ -26,7 +26,7 @@ describe('memoryLocker', () => {
     expect(await locker.tryAcquire('a')).toBeDefined()
   })
 
-  it('tells the holder once that it is wanted, and a holder that was waited for at once', async () => {
+  it('calls onWanted once, and immediately for a new holder when a request already waits', async () => {
     const locker = memoryLocker()
     const [one, two, three] = [vi.fn(), vi.fn(), vi.fn()]
     const first = await locker.acquire('a', { onWanted: one })
@@ -43,7 +43,7 @@ describe('memoryLocker', () => {
     expect(three).not.toHaveBeenCalled()
   })
 
-  it('lets those who wait give up', async () => {
+  it('rejects a waiting request with the abort reason', async () => {
     const locker = memoryLocker()
     const first = await locker.acquire('a')
     const controller = new AbortController()
@@ -57,7 +57,7 @@ describe('memoryLocker', () => {
     expect(await locker.tryAcquire('a')).toBeDefined()
   })
 
-  it('takes a second release for none', async () => {
+  it('ignores a second release()', async () => {
     const locker = memoryLocker()
     const first = await locker.acquire('a')
     const second = locker.acquire('a')
@@ -70,8 +70,8 @@ describe('memoryLocker', () => {
   })
 })
 
-describe('what is left with a session of memoryLocker', () => {
-  it('comes to the next holder, of that session only, and is dropped once, when it does not stay', async () => {
+describe('memoryLocker leave()', () => {
+  it('passes the value to the next holder of the same session and drops it once', async () => {
     const locker = memoryLocker()
     const thing = leaving()
     ;(await locker.acquire('a')).leave(thing)
@@ -89,7 +89,7 @@ describe('what is left with a session of memoryLocker', () => {
     expect((await locker.acquire('a')).left).toBeUndefined()
   })
 
-  it('comes to whoever waits', async () => {
+  it('passes the value to the first waiting request', async () => {
     const locker = memoryLocker()
     const thing = leaving()
     const first = await locker.acquire('a')
@@ -101,7 +101,7 @@ describe('what is left with a session of memoryLocker', () => {
     expect([(await waiting[1])?.left, thing.drops]).toEqual([undefined, 1])
   })
 
-  it('is dropped when something else is left in its place', async () => {
+  it('drops the value when another one replaces it', async () => {
     const locker = memoryLocker()
     const [thing, other] = [leaving(), leaving()]
     ;(await locker.acquire('a')).leave(thing)
@@ -110,7 +110,7 @@ describe('what is left with a session of memoryLocker', () => {
     expect((await locker.acquire('a')).left).toBe(other)
   })
 
-  it('is forgotten on demand, but not what is in use', async () => {
+  it('drops unused values on forget() and letGo(), but no value in use', async () => {
     const locker = memoryLocker()
     const things = { a: leaving(), b: leaving(), c: leaving() }
     for (const [name, thing] of Object.entries(things)) (await locker.acquire(name)).leave(thing)
@@ -125,7 +125,7 @@ describe('what is left with a session of memoryLocker', () => {
     expect((await locker.acquire('a')).left).toBe(things.a)
   })
 
-  it('is dropped when nobody came for a second, two at the most', async () => {
+  it('drops the value after one to two seconds without a next holder', async () => {
     vi.useFakeTimers()
     onTestFinished(() => void vi.useRealTimers())
     const locker = memoryLocker()
@@ -148,7 +148,7 @@ describe('what is left with a session of memoryLocker', () => {
     expect(again.drops).toBe(1)
   })
 
-  it('is of 256 sessions: the eldest makes room', async () => {
+  it('keeps the values of 256 sessions and drops the oldest above that limit', async () => {
     const locker = memoryLocker()
     const things = Array.from({ length: 258 }, leaving)
     for (const [i, thing] of things.entries()) (await locker.acquire(`${i}`)).leave(thing)

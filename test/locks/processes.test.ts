@@ -19,7 +19,7 @@ async function holder(...args: string[]) {
 }
 
 describe('processLocker', () => {
-  it('serves one at a time, among all lockers of a directory, by whatever path', async () => {
+  it('grants a lock to one locker of a directory at a time, also through a symbolic link', async () => {
     const directory = await temporaryDirectory()
     const alias = join(await temporaryDirectory(), 'alias')
     await symlink(directory, alias)
@@ -44,7 +44,7 @@ describe('processLocker', () => {
     await again?.release()
   })
 
-  it('tells the holder that it is wanted, once', async () => {
+  it('calls onWanted of the holder once for several waiting requests', async () => {
     const directory = await temporaryDirectory()
     const lockers = [1, 2, 3].map(() => processLocker(directory))
     const wanted = vi.fn()
@@ -58,7 +58,7 @@ describe('processLocker', () => {
     expect(wanted).toHaveBeenCalledTimes(1)
   })
 
-  it('lets those who wait give up', async () => {
+  it('rejects a waiting request with the abort reason', async () => {
     const directory = await temporaryDirectory()
     const [one, other] = [processLocker(directory), processLocker(directory)]
     const lock = await one.acquire('a')
@@ -70,7 +70,7 @@ describe('processLocker', () => {
     await (await other.acquire('a')).release()
   })
 
-  it('holds nothing for a process that is dead', async () => {
+  it('releases the lock of a killed process', async () => {
     const directory = await temporaryDirectory()
     const child = await holder(directory, 'a')
     const locker = processLocker(directory)
@@ -82,7 +82,7 @@ describe('processLocker', () => {
     await (await waiting).release()
   })
 
-  it('begins before its directory does', async () => {
+  it('acquires a lock for a directory that does not exist yet', async () => {
     const directory = join(await temporaryDirectory(), 'not yet')
     const lock = await processLocker(directory).acquire('a')
     expect(await processLocker(directory).tryAcquire('a')).toBeUndefined()
@@ -90,8 +90,8 @@ describe('processLocker', () => {
   })
 })
 
-describe('what is left with a session of processLocker', () => {
-  it('comes to the next holder, with the lock, and is dropped once, when it does not stay', async () => {
+describe('processLocker leave()', () => {
+  it('passes the value and the lock to the next holder and drops the value once', async () => {
     const locker = processLocker(await temporaryDirectory())
     const [thing, other] = [leaving(), leaving()]
     ;(await locker.acquire('a')).leave?.(thing)
@@ -112,7 +112,7 @@ describe('what is left with a session of processLocker', () => {
     expect((await locker.acquire('a')).left).toBeUndefined()
   })
 
-  it('is dropped before another process has the session, at once', async () => {
+  it('drops the value at once when another process acquires the lock', async () => {
     const directory = await temporaryDirectory()
     const child = await holder(directory, 'a', 'leave')
     const messages: unknown[] = []
@@ -124,7 +124,7 @@ describe('what is left with a session of processLocker', () => {
     await lock.release()
   })
 
-  it('holds nothing for a process that is dead', async () => {
+  it('keeps the lock while its process lives and releases it when the process is killed', async () => {
     const directory = await temporaryDirectory()
     const child = await holder(directory, 'a', 'leave')
     const locker = processLocker(directory)
@@ -137,7 +137,7 @@ describe('what is left with a session of processLocker', () => {
     await lock?.release()
   })
 
-  it('is dropped if another process came while the session was held, or while it changed hands', async () => {
+  it('drops the value when another locker already waits, also during a handover', async () => {
     const directory = await temporaryDirectory()
     const [one, other] = [processLocker(directory), processLocker(directory)]
     const thing = leaving()
@@ -160,7 +160,7 @@ describe('what is left with a session of processLocker', () => {
     await (await far).release()
   })
 
-  it('is let go with all the rest', async () => {
+  it('drops all values and releases their locks on letGo()', async () => {
     const directory = await temporaryDirectory()
     const [one, other] = [processLocker(directory), processLocker(directory)]
     const things = [leaving(), leaving()]
@@ -172,7 +172,7 @@ describe('what is left with a session of processLocker', () => {
     expect(await other.tryAcquire('1')).toBeDefined()
   })
 
-  it('goes round among many processes and holders, and never comes to two', async () => {
+  it('stays exclusive over 60 requests of three lockers and passes only the latest value', async () => {
     const directory = await temporaryDirectory()
     const lockers = [1, 2, 3].map(() => processLocker(directory))
     let holders = 0

@@ -13,19 +13,19 @@ const tested = (container: ContainerClient): TestedSpace => ({
   contentType: async (key) => (await container.getBlobClient(key).getProperties()).contentType,
 })
 
-describe('azureSpace, in Azurite', () => {
+describe('Azure object service in Azurite', () => {
   spaceSuite(async () => tested(await temporaryContainer()))
 })
 
-describe('azureSpace, where blocks are copied within the service', () => {
+describe('Azure object service with server-side block copy', () => {
   spaceSuite(async () => {
     const { container } = await serviceOver(await temporaryContainer())
     return tested(container)
   })
 })
 
-describe('prepare()', () => {
-  it('tells that there is no container, and makes none', async () => {
+describe('Azure prepare()', () => {
+  it('rejects when the container is missing, and does not create it', async () => {
     const container = new ContainerClient(await azuriteService(), 'incoming')
     await expect(azureSpace(container).prepare()).rejects.toThrow(
       `There is no container "incoming" (${container.url})`,
@@ -33,7 +33,7 @@ describe('prepare()', () => {
     expect(await container.exists()).toBe(false)
   })
 
-  it('passes on why it may not be used, and which one, but no signature', async () => {
+  it('names the container and the reason when access is denied, without the SAS signature', async () => {
     const container = await temporaryContainer()
     const { url } = container
     const stranger = new StorageSharedKeyCredential(accountOf(container).accountName, 'c3RyYW5nZXI=')
@@ -45,8 +45,8 @@ describe('prepare()', () => {
   })
 })
 
-describe('a container that is gone', () => {
-  it('is an error, and nothing that is missing from it', async () => {
+describe('Azure object service without its container', () => {
+  it('rejects calls with status 404 instead of reporting a missing object', async () => {
     const space = azureSpace(new ContainerClient(await azuriteService(), 'gone'))
     const gone = { statusCode: 404 }
     await expect(space.get('a')).rejects.toMatchObject(gone)
@@ -59,8 +59,8 @@ describe('a container that is gone', () => {
   })
 })
 
-describe('remove()', () => {
-  it('removes many at once, and warns of nothing', async () => {
+describe('Azure remove()', () => {
+  it('removes 40 objects with one signal, and emits no warning', async () => {
     const warn = vi.spyOn(process, 'emitWarning')
     const space = azureSpace(await temporaryContainer())
     const keys = Array.from({ length: 40 }, (_, i) => `${i}`)
@@ -71,8 +71,8 @@ describe('remove()', () => {
   })
 })
 
-describe('what others keep in the container', () => {
-  it('may be blobs of any kind', async () => {
+describe('Foreign blobs in the Azure container', () => {
+  it('can be append blobs and page blobs', async () => {
     const container = await temporaryContainer()
     const space = azureSpace(container)
     const log = container.getAppendBlobClient('log')
@@ -91,7 +91,7 @@ describe('what others keep in the container', () => {
     expect(await keysOf(space)).toEqual([])
   })
 
-  it('may be snapshots, which are not listed, and go with the blob', async () => {
+  it('can have snapshots, which are not listed and are removed with the blob', async () => {
     const container = await temporaryContainer()
     const space = azureSpace(container)
     const version = await put(space, 'a', 'old')
@@ -103,7 +103,7 @@ describe('what others keep in the container', () => {
     expect(await keysOf(space)).toEqual([])
   })
 
-  it('may be described in any way', async () => {
+  it('can have metadata with invalid percent-encoding, which is returned as it is', async () => {
     const container = await temporaryContainer()
     const metadata = { progress: '100%', plain: 'a%20b' }
     await container.getBlockBlobClient('a').upload('', 0, { metadata })

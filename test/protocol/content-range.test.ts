@@ -14,7 +14,7 @@ describe('readContentRange', () => {
     ['bytes */0', { first: 0, last: -1, total: 0 }],
     ['bytes 0-0/0', { first: 0, last: -1, total: 0 }],
     ['bytes 0--1/0', { first: 0, last: -1, total: 0 }],
-  ])('reads %j', (value, range) => {
+  ])('parses %j', (value, range) => {
     expect(readContentRange(value)).toEqual(range)
   })
 
@@ -37,11 +37,11 @@ describe('readContentRange', () => {
     `bytes 0-5/${'9'.repeat(30)}`,
     'bytes 0-99/300\u00a0',
     'bytes ٠-٩/١٠',
-  ])('refuses %j', (value) => {
+  ])('returns undefined for %j', (value) => {
     expect(readContentRange(value)).toBeUndefined()
   })
 
-  it('reads back every range that can be written', () => {
+  it('parses every range inside its total, and lengthOf returns its length', () => {
     const natural = fc.maxSafeNat()
     fc.assert(
       fc.property(natural, natural, natural, (a, b, c) => {
@@ -54,7 +54,7 @@ describe('readContentRange', () => {
     )
   })
 
-  it('never gives a range that does not lie in its file', () => {
+  it('never returns a range beyond its total', () => {
     fc.assert(
       fc.property(fc.stringMatching(/^bytes +[0-9*-]{0,24}\/?[0-9*]{0,22}$/), (value) => {
         const range = readContentRange(value)

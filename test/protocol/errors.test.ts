@@ -3,7 +3,7 @@ import { ackFields } from '../../lib/protocol/ack.ts'
 import { asBitsError, BitsError, isFault } from '../../lib/protocol/errors.ts'
 
 describe('BitsError', () => {
-  it('carries its row of the table', () => {
+  it('has the status, HRESULT and error context of its code', () => {
     expect(new BitsError('session-not-found')).toMatchObject({
       name: 'BitsError',
       status: 500,
@@ -14,20 +14,20 @@ describe('BitsError', () => {
     expect(new BitsError('application-refused').context).toBe(7)
   })
 
-  it('knows its codes', () => {
+  it('throws a TypeError for an unknown code, and lists the known codes', () => {
     // @ts-expect-error a code that is not in the table
     expect(() => new BitsError('nonsense')).toThrow(/no code 'nonsense'.*session-not-found/)
     // @ts-expect-error a name that every object has
     expect(() => new BitsError('toString')).toThrow(TypeError)
   })
 
-  it('takes no challenge that could not be sent', () => {
+  it('throws a TypeError for a challenge that is not a valid header value', () => {
     for (const challenge of ['', 'Basic\r\nX: y', 'Basic realm="日本"']) {
       expect(() => new BitsError('unauthorized', undefined, { challenge })).toThrow(TypeError)
     }
   })
 
-  it('takes a status and an HRESULT of an error only, and makes one of the other', () => {
+  it('accepts only error values for status and hresult, and derives hresult from status', () => {
     expect(new BitsError('application-failed', undefined, { status: 503 })).toMatchObject({
       status: 503,
       hresult: 0x801901f7,
@@ -44,7 +44,7 @@ describe('BitsError', () => {
     }
   })
 
-  it('takes more details without losing those it has', () => {
+  it('keeps its existing details when with() adds more', () => {
     const cause = new Error('EIO')
     const error = new BitsError('store-failed', 'It broke', { cause })
       .with({ received: 5 })
@@ -58,7 +58,7 @@ describe('BitsError', () => {
     })
   })
 
-  it('keeps what was thrown as the cause', () => {
+  it('is created by asBitsError with the thrown error as cause, unless that is a BitsError', () => {
     const cause = new Error('EIO')
     expect(asBitsError(cause)).toMatchObject({ code: 'store-failed', cause })
     expect(asBitsError(cause, 'hook-failed').code).toBe('hook-failed')
@@ -66,21 +66,21 @@ describe('BitsError', () => {
     expect(asBitsError(error)).toBe(error)
   })
 
-  it('tells the server’s faults from the client’s mistakes', () => {
+  it('is a fault (isFault) for disk-full, but not for session-not-found', () => {
     expect(isFault(new BitsError('disk-full'))).toBe(true)
     expect(isFault(new BitsError('session-not-found'))).toBe(false)
   })
 })
 
 describe('ackFields', () => {
-  it('has no error headers where the HTTP status says it all', () => {
+  it('omits the error headers for out-of-sync (416)', () => {
     const names = ackFields({ status: 416, received: 0, error: new BitsError('out-of-sync') }).map(
       ([name]) => name,
     )
     expect(names).toEqual(['Pragma', 'BITS-Packet-Type', 'Content-Length', 'BITS-Received-Content-Range'])
   })
 
-  it('has both spellings of the error, of eight digits, else', () => {
+  it('includes BITS-Error and BITS-Error-Code with eight digits for disk-full', () => {
     const fields = Object.fromEntries(ackFields({ status: 500, error: new BitsError('disk-full') }))
     expect(fields).toMatchObject({
       'BITS-Error': '0x80070070',
@@ -89,7 +89,7 @@ describe('ackFields', () => {
     })
   })
 
-  it('challenges', () => {
+  it('includes WWW-Authenticate for a challenge', () => {
     const error = new BitsError('unauthorized', undefined, { challenge: 'Basic realm="x"' })
     expect(ackFields({ status: 401, error })).toContainEqual(['WWW-Authenticate', 'Basic realm="x"'])
   })

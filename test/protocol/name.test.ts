@@ -20,7 +20,7 @@ describe('decodePath', () => {
     ['/%252e%252e/x', '/%2e%2e/x'],
     ['http://files.example/upload/a.bin', '/upload/a.bin'],
     ['HTTPS://files.example:8443/a?b', '/a'],
-  ])('decodes %j once', (target, path) => {
+  ])('decodes %j once, to %j', (target, path) => {
     expect(decodePath(target)).toBe(path)
   })
 
@@ -37,7 +37,7 @@ describe('decodePath', () => {
     '/\u00e9',
     '/a%2fb',
     '/a%2Fb',
-  ])('refuses %j', (target) => refused(() => decodePath(target)))
+  ])('rejects %j with invalid-destination', (target) => refused(() => decodePath(target)))
 })
 
 describe('checkName', () => {
@@ -60,49 +60,49 @@ describe('checkName', () => {
     '👩‍💻.txt',
     'x'.repeat(255),
     `${`${'y'.repeat(200)}/`.repeat(10)}z`,
-  ])('takes %j', (name) => {
+  ])('accepts %j', (name) => {
     expect(checkName(name)).toBe(name)
   })
 
   it.each([
-    ['empty', ''],
-    ['a directory', 'a/'],
+    ['an empty name', ''],
+    ['a trailing slash', 'a/'],
     ['an empty segment', 'a//b'],
     ['an absolute path', '/etc/passwd'],
     ['a dot segment', './a'],
     ['a dot segment', '..'],
     ['a dot segment', 'a/../b'],
     ['a backslash', '..\\windows'],
-    ['a drive', 'C:a'],
+    ['a drive letter', 'C:a'],
     ['an NTFS stream', 'a.txt:hidden'],
     ['a UNC path', '\\\\server\\share'],
     ['NUL', 'a\0.txt'],
-    ['a control', 'a\nb'],
+    ['a control character', 'a\nb'],
     ['DEL', 'a\x7f'],
-    ['a Latin-1 control', 'a\x85'],
+    ['a Latin-1 control character', 'a\x85'],
     ['a wildcard', 'a*'],
     ['a wildcard', 'a?'],
     ['a quote', 'a"'],
-    ['a redirection', 'a<b'],
-    ['a redirection', 'a>b'],
+    ['an angle bracket', 'a<b'],
+    ['an angle bracket', 'a>b'],
     ['a pipe', 'a|b'],
-    ['a turn of text direction', 'gpj\u202eexe'],
-    ['an isolate of text direction', 'a\u2066b'],
+    ['a bidirectional override', 'gpj\u202eexe'],
+    ['a bidirectional isolate', 'a\u2066b'],
     ['a trailing dot', 'a.'],
     ['a trailing space', 'a '],
     ['a trailing dot in a folder', 'a./b'],
     ['three dots', '...'],
-    ['a device', 'CON'],
-    ['a device', 'nul.txt'],
-    ['a device', 'Aux .txt'],
-    ['a device', 'x/prn'],
-    ['a device', 'COM1.log'],
-    ['a device', 'lpt9'],
-    ['a device', 'com¹'],
-    ['a device', 'CONIN$'],
+    ['a device name', 'CON'],
+    ['a device name', 'nul.txt'],
+    ['a device name', 'Aux .txt'],
+    ['a device name', 'x/prn'],
+    ['a device name', 'COM1.log'],
+    ['a device name', 'lpt9'],
+    ['a device name', 'com¹'],
+    ['a device name', 'CONIN$'],
     ['a lone surrogate', 'a\ud800'],
-    ['256 bytes', 'x'.repeat(256)],
-    ['256 bytes of UTF-8', 'é'.repeat(128)],
-    ['2,201 characters', `${'a/'.repeat(1100)}b`],
-  ])('refuses %s', (_, name) => refused(() => checkName(name)))
+    ['a segment of 256 bytes', 'x'.repeat(256)],
+    ['a segment of 256 bytes in UTF-8', 'é'.repeat(128)],
+    ['a path of 2,201 characters', `${'a/'.repeat(1100)}b`],
+  ])('rejects %s with invalid-destination', (_, name) => refused(() => checkName(name)))
 })

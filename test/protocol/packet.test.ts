@@ -22,7 +22,7 @@ const code = (headers: Record<string, string | string[] | undefined>): string =>
 }
 
 describe('readPacket', () => {
-  it('reads each packet', () => {
+  it('parses each packet type', () => {
     expect(readPacket(control('PING'))).toEqual({ type: 'Ping' })
     expect(readPacket(control(' create-session ', { 'bits-supported-protocols': UploadProtocol }))).toEqual({
       type: 'Create-Session',
@@ -43,17 +43,20 @@ describe('readPacket', () => {
     })
   })
 
-  it.each(['Foo', 'Ack', '', 'Create Session', 'Fragment, Fragment'])('refuses the type %j', (type) => {
-    expect(code(control(type))).toBe('invalid-packet')
-    expect(packetType(control(type))).toBeUndefined()
-  })
+  it.each(['Foo', 'Ack', '', 'Create Session', 'Fragment, Fragment'])(
+    'rejects the packet type %j',
+    (type) => {
+      expect(code(control(type))).toBe('invalid-packet')
+      expect(packetType(control(type))).toBeUndefined()
+    },
+  )
 
-  it('refuses a packet without a type', () => {
+  it('rejects a packet without BITS-Packet-Type', () => {
     expect(code({ 'content-length': '0' })).toBe('invalid-packet')
   })
 
   it.each([undefined, '1', '-1', '+0', '0x0', '', '0, 0', '9'.repeat(20)])(
-    'refuses a control packet with Content-Length %j',
+    'rejects a Ping with Content-Length %j',
     (length) => {
       expect(code(control('Ping', { 'content-length': length }))).toBe('invalid-packet')
     },
@@ -64,7 +67,7 @@ describe('readPacket', () => {
     [`{AAAAAAAA-0000-0000-0000-000000000000},${UploadProtocol.toUpperCase()}`],
     [`{AAAAAAAA-0000-0000-0000-000000000000} , \t${UploadProtocol}`],
     [`${'{AAAAAAAA-0000-0000-0000-000000000000} '.repeat(99)}${UploadProtocol}`],
-  ])('finds its protocol in %j', (protocols) => {
+  ])('accepts Create-Session with BITS-Supported-Protocols %j', (protocols) => {
     expect(code(control('Create-Session', { 'bits-supported-protocols': protocols }))).toBe('none')
   })
 
@@ -74,11 +77,11 @@ describe('readPacket', () => {
     ['{AAAAAAAA-0000-0000-0000-000000000000}'],
     [UploadProtocol.slice(1, -1)],
     [`${'{AAAAAAAA-0000-0000-0000-000000000000} '.repeat(100)}${UploadProtocol}`],
-  ])('finds none in %j', (protocols) => {
+  ])('rejects Create-Session with BITS-Supported-Protocols %j', (protocols) => {
     expect(code(control('Create-Session', { 'bits-supported-protocols': protocols }))).toBe('invalid-packet')
   })
 
-  it('refuses a missing session id, and leaves an odd one to those who know sessions', () => {
+  it('rejects a session ID that is missing or over 100 characters, and does not parse others', () => {
     expect(code(control('Close-Session'))).toBe('invalid-packet')
     expect(code(control('Close-Session', { 'bits-session-id': 'x'.repeat(101) }))).toBe('invalid-packet')
     for (const odd of ['x'.repeat(100), `../${id}`, `${id}, ${id}`, `${id.slice(1, -1)}`]) {
@@ -88,7 +91,7 @@ describe('readPacket', () => {
     }
   })
 
-  it('limits its own headers, and nobody else’s', () => {
+  it('limits BITS-*, Content-Range and Content-Name to 4,096 characters, but no other header', () => {
     const at = (name: string, length: number) => code(control('Ping', { [name]: 'x'.repeat(length) }))
     expect(at('bits-foo', 4096)).toBe('none')
     expect(at('bits-foo', 4097)).toBe('invalid-packet')
@@ -100,20 +103,20 @@ describe('readPacket', () => {
   it.each([
     ['no Content-Range', { 'content-range': undefined }],
     ['a malformed Content-Range', { 'content-range': 'bytes 0-99/*' }],
-    ['a shorter body', { 'content-length': '99' }],
-    ['a longer body', { 'content-length': '101' }],
+    ['a Content-Length below its range', { 'content-length': '99' }],
+    ['a Content-Length above its range', { 'content-length': '101' }],
     ['no Content-Length', { 'content-length': undefined }],
-    ['an encoded body', { 'content-encoding': 'gzip' }],
-  ])('refuses a fragment with %s', (_, headers) => {
+    ['Content-Encoding gzip', { 'content-encoding': 'gzip' }],
+  ])('rejects a fragment with %s', (_, headers) => {
     expect(code(fragment(headers))).toBe('invalid-packet')
   })
 
-  it('takes a fragment that a proxy re-framed, and one that says identity', () => {
+  it('accepts a fragment with Transfer-Encoding chunked or Content-Encoding identity', () => {
     expect(code(fragment({ 'content-length': undefined, 'transfer-encoding': 'chunked' }))).toBe('none')
     expect(code(fragment({ 'content-encoding': 'Identity' }))).toBe('none')
   })
 
-  it('takes every spelling of an empty file', () => {
+  it('parses an empty file from each form of Content-Range, or from Content-Length 0 alone', () => {
     for (const range of ['bytes */0', 'bytes 0-0/0', 'bytes 0--1/0', undefined]) {
       expect(readPacket(fragment({ 'content-length': '0', 'content-range': range }))).toMatchObject({
         range: { first: 0, last: -1, total: 0 },
@@ -125,7 +128,7 @@ describe('readPacket', () => {
     ).toBe('invalid-packet')
   })
 
-  it('knows whether a body is announced', () => {
+  it('detects an announced body (announcesBody) by Content-Length or Transfer-Encoding', () => {
     expect(announcesBody({})).toBe(false)
     expect(announcesBody({ 'content-length': '0' })).toBe(false)
     expect(announcesBody({ 'content-length': '1' })).toBe(true)
@@ -133,8 +136,8 @@ describe('readPacket', () => {
   })
 })
 
-describe('GUIDs', () => {
-  it('are written as IIS writes them, and read in any case', () => {
+describe('GUID', () => {
+  it('is written in upper case with braces, as IIS does, and read in any case', () => {
     const guid = newGuid()
     expect(guid).toMatch(/^\{[0-9A-F]{8}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}\}$/)
     expect(readGuid(guid.toLowerCase())).toBe(guid)
@@ -143,7 +146,7 @@ describe('GUIDs', () => {
     expect(newGuid()).not.toBe(guid)
   })
 
-  it('may begin with a mark', () => {
+  it('can start with a process tag of six upper-case hexadecimal digits', () => {
     const guid = newGuid('0AF001')
     expect(guid).toMatch(/^\{0AF001[0-9A-F]{2}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}\}$/)
     expect(newGuid('0AF001')).not.toBe(guid)

@@ -5,8 +5,8 @@ import { checkReplyUrl, readReplyTarget, replyReference } from '../../lib/protoc
 const id = newGuid()
 const tail = `BITS-Sessions/Replies/${encodeURIComponent(id)}/responsefile.bin`
 
-describe('where a reply stands', () => {
-  it('is found again, whatever its path, case and escapes', () => {
+describe('readReplyTarget', () => {
+  it('returns the session ID and folder of a reply URL, in any case, escaped or not', () => {
     expect(replyReference(id)).toBe(tail)
     for (const [target, folder] of [
       [`/${tail}`, '/'],
@@ -21,23 +21,23 @@ describe('where a reply stands', () => {
   })
 
   it.each([
-    ['another session’s', `/${tail.replace(/%7B./, '%7B')}`],
+    ['with a shortened session ID', `/${tail.replace(/%7B./, '%7B')}`],
     ['escaped twice', `/${tail.replace('%7B', '%257B')}`],
-    ['without braces', `/BITS-Sessions/Replies/${id.slice(1, -1)}/responsefile.bin`],
-    ['with an escaped separator', `/${tail.replace('/', '%2F')}`],
+    ['with a session ID without braces', `/BITS-Sessions/Replies/${id.slice(1, -1)}/responsefile.bin`],
+    ['with an escaped slash', `/${tail.replace('/', '%2F')}`],
     ['with backslashes', `/${tail.replaceAll('/', '\\')}`],
     ['in a query', `/upload/search?for=/${tail}`],
-    ['in a fragment', `/upload/#/${tail}`],
-    ['with more behind', `/${tail}/x`],
-    ['with more before', `/upload/X${tail}`],
-    ['without a folder', tail],
-  ])('is not a look-alike %s', (_, target) => {
+    ['in a URL fragment', `/upload/#/${tail}`],
+    ['followed by another segment', `/${tail}/x`],
+    ['with a prefix before BITS-Sessions', `/upload/X${tail}`],
+    ['without a leading slash', tail],
+  ])('returns undefined for a reply path %s', (_, target) => {
     expect(readReplyTarget(target)).toBeUndefined()
   })
 })
 
-describe('the URL of a reply that stands elsewhere', () => {
-  it('goes to the client as it is', () => {
+describe('checkReplyUrl', () => {
+  it('returns a valid absolute URL unchanged', () => {
     for (const url of ['http://x', 'HTTPS://X:443/a/../b?{c}', 'http://x/'.padEnd(2200, 'y')]) {
       expect(checkReplyUrl(url)).toBe(url)
     }
@@ -50,9 +50,9 @@ describe('the URL of a reply that stands elsewhere', () => {
     ['has a line feed', 'http://x/\r\nX: y'],
     ['has a space', 'http://x/a b'],
     ['is not ASCII', 'http://x/ü'],
-    ['is too long', 'http://x/'.padEnd(2201, 'y')],
-    ['is none', undefined],
-  ])('is refused if it %s', (_, url) => {
+    ['has 2,201 characters', 'http://x/'.padEnd(2201, 'y')],
+    ['is undefined', undefined],
+  ])('rejects a URL that %s', (_, url) => {
     expect(() => checkReplyUrl(url)).toThrow(expect.objectContaining({ code: 'invalid-reply' }))
   })
 })

@@ -4,23 +4,23 @@ import { authorize } from '../../lib/sessions/authorize.ts'
 
 const ask = (say: () => unknown) => authorize(say as () => string, {}, { type: 'Ping' })
 
-it.each([undefined, null, true])('takes %j for anybody', async (said) => {
+it.each([undefined, null, true])('authorize: returns no owner when the hook returns %j', async (said) => {
   expect(await ask(() => said)).toBeUndefined()
 })
 
-it('takes a name for the owner', async () => {
+it('authorize: uses a returned string as the owner', async () => {
   expect(await ask(async () => 'alice')).toBe('alice')
 })
 
-it('takes false for no', async () => {
+it('authorize: throws access-denied when the hook returns false', async () => {
   await expect(ask(() => false)).rejects.toMatchObject({ code: 'access-denied' })
 })
 
-it.each(['', 7, {}, ['alice']])('takes %j for a mistake of the application', async (said) => {
+it.each(['', 7, {}, ['alice']])('authorize: throws hook-failed when the hook returns %j', async (said) => {
   await expect(ask(() => said)).rejects.toMatchObject({ code: 'hook-failed' })
 })
 
-it('passes on a refusal, and tells of all else that it throws', async () => {
+it('authorize: passes on a BitsError from the hook, and wraps other errors as hook-failed', async () => {
   const refusal = new BitsError('unauthorized')
   const cause = new Error('no database')
   await expect(ask(() => Promise.reject(refusal))).rejects.toBe(refusal)

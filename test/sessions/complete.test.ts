@@ -4,10 +4,10 @@ import { TestClient } from '../support/client.ts'
 import { uploadServer } from '../support/server.ts'
 
 it.each<[string, Omit<BitsUploadOptions, 'store'>, boolean]>([
-  ['nobody is asked', {}, true],
-  ['the application is asked', { onUpload: () => undefined }, false],
-  ['the client has to close it first', { commitOn: 'close' }, false],
-])('where %s, the store hears whether an upload is published at once', async (_, options, publishes) => {
+  ['gets publishes: true for the last fragment without onUpload', {}, true],
+  ['gets publishes: false for the last fragment with onUpload', { onUpload: () => undefined }, false],
+  ["gets publishes: false for the last fragment with commitOn 'close'", { commitOn: 'close' }, false],
+])('store.append: %s', async (_, options, publishes) => {
   const store = memoryStore()
   const heard: unknown[] = []
   const append = store.append.bind(store)

@@ -5,7 +5,7 @@ import { uploadServer } from '../support/server.ts'
 
 const hello = Buffer.from('hello')
 
-it('onCreate renames, tags, caps and lets replace; what it does not say stays', async () => {
+it('onCreate: sets name, maxSize, overwrite and metadata of the session, and keeps its owner', async () => {
   const store = memoryStore()
   const tags: unknown[] = []
   const { upload, url } = await uploadServer({
@@ -36,14 +36,14 @@ it('onCreate renames, tags, caps and lets replace; what it does not say stays', 
   expect([...store.files.keys()]).toEqual(['ann-a.bin'])
 })
 
-it('onCreate cannot lift the limit of all', async () => {
+it('onCreate: cannot raise maxSize above the maxSize of the middleware', async () => {
   const { url } = await uploadServer({ maxSize: 4, onCreate: () => ({ maxSize: '1gb' }) })
   const client = new TestClient(new URL('a.bin', url))
   await client.create()
   expect((await client.fragment(0, hello, 5)).status).toBe(500)
 })
 
-it('onUpload reads the bytes before they are published, and may refuse them', async () => {
+it('onUpload: reads the bytes before they are published, and rejects the upload by throwing', async () => {
   const store = memoryStore()
   const { url } = await uploadServer({
     store,

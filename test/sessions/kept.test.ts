@@ -31,7 +31,7 @@ async function setting(options: Partial<BitsUploadOptions> = {}) {
   return { directory, store, calls, upload, url, client, part: file('part'), record: file('json') }
 }
 
-it('asks the store about no session that one client uploads at once', async () => {
+it('Session cache: serves all packets of an upload without store.load', async () => {
   const { calls, client } = await setting()
   for (const first of [0, 3, 6]) {
     const answer = await client.fragment(first, abc, 9)
@@ -44,7 +44,7 @@ it('asks the store about no session that one client uploads at once', async () =
   expect(calls.load).toBe(1)
 })
 
-it('asks it again after a second, and trusts that for another', async () => {
+it('Session cache: calls store.load after 1 s, and caches the result for another second', async () => {
   vi.useFakeTimers({ toFake: ['performance'] })
   onTestFinished(() => void vi.useRealTimers())
   const { calls, client } = await setting()
@@ -60,7 +60,7 @@ it('asks it again after a second, and trusts that for another', async () => {
   expect(calls.load).toBe(1)
 })
 
-it('asks it again after a packet that failed, and releases once what was kept', async () => {
+it('Session cache: releases the session once after a failed packet, then loads it again', async () => {
   const { calls, client } = await setting()
   await client.fragment(0, abc, 9)
   expect(calls).toEqual({ load: 0, release: 0 })
@@ -73,7 +73,7 @@ it('asks it again after a packet that failed, and releases once what was kept', 
   expect(calls).toEqual({ load: load + 1, release: 1 })
 })
 
-it('goes to another process at once, and from there back', async () => {
+it('Session cache: hands a session over to another server on the same directory, and back', async () => {
   const { directory, calls, client } = await setting()
   const { url } = await uploadServer({ store: fileStore(directory), sweepEvery: 0 })
   const elsewhere = new TestClient(new URL('a.bin', url))
@@ -86,7 +86,7 @@ it('goes to another process at once, and from there back', async () => {
   expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('abcabcabcabc')
 })
 
-it('asks before it closes what is not published: the client is to hear if its bytes vanished', async () => {
+it('Session cache: returns 404 to Close-Session when the part file was removed', async () => {
   const { calls, client, part } = await setting()
   await client.fragment(0, abc, 9)
   await rm(part)
@@ -95,15 +95,15 @@ it('asks before it closes what is not published: the client is to hear if its by
 })
 
 const losses: [string, (part: string) => Promise<unknown>, number][] = [
-  ['vanished', (part) => rm(part), 0],
-  ['went back', (part) => truncate(part, 2), 2],
+  ['was removed', (part) => rm(part), 0],
+  ['was truncated', (part) => truncate(part, 2), 2],
   [
-    'were put back as they had been',
+    'was replaced by an older copy',
     (part) => writeFile(`${part}.old`, 'ab').then(() => rename(`${part}.old`, part)),
     2,
   ],
 ]
-it.each(losses)('finds that bytes %s since the last packet', async (_, lose, held) => {
+it.each(losses)('Session cache: returns 416 and the offset when the part file %s', async (_, lose, held) => {
   const { directory, client, part } = await setting()
   await client.fragment(0, abc, 9)
   await lose(part)
@@ -115,7 +115,7 @@ it.each(losses)('finds that bytes %s since the last packet', async (_, lose, hel
   expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('abcabcabc')
 })
 
-it('takes a copy by a second name for no loss', async () => {
+it('Session cache: accepts the next fragment after a hard link to the part file was made', async () => {
   const { client, part } = await setting()
   await client.fragment(0, abc, 9)
   await link(part, `${part}.copy`)
@@ -123,7 +123,7 @@ it('takes a copy by a second name for no loss', async () => {
   expect([answer.status, received(answer)]).toEqual([200, 6])
 })
 
-it('does not know a session any more that was cleared away by hand', async () => {
+it('Session cache: returns session-not-found after the files of the session were removed', async () => {
   const { client, part, record } = await setting()
   await client.fragment(0, abc, 9)
   await Promise.all([rm(part), rm(record)])
@@ -132,7 +132,7 @@ it('does not know a session any more that was cleared away by hand', async () =>
   expect([answer.status, hresult(answer)]).toEqual([500, '0x8020001F'])
 })
 
-it('shows an application what it said at the beginning, whatever it did with the object since', async () => {
+it('Session cache: keeps the metadata from onCreate when the application changes its object', async () => {
   const metadata = { user: 'first' }
   const seen: unknown[] = []
   const { client } = await setting({
@@ -144,27 +144,30 @@ it('shows an application what it said at the beginning, whatever it did with the
   expect(seen).toEqual([{ user: 'first' }])
 })
 
-it.runIf(process.platform === 'linux')('has nothing open once it was let go, or gave up', async () => {
-  const { directory, upload, url, client } = await setting()
-  await client.fragment(0, abc, 9)
-  expect(await openBelow(directory)).not.toEqual([])
-  // Of one that failed, at once.
-  const other = new TestClient(new URL('b.bin', url))
-  await other.create()
-  const before = (await openBelow(directory)).length
-  await other.fragment(3, abc, 9)
-  await vi.waitUntil(async () => (await openBelow(directory)).length < before)
-  await upload.close()
-  await vi.waitUntil(async () => (await openBelow(directory)).length === 0)
-  // Nor the lock.
-  const next = await uploadServer({ store: fileStore(directory), sweepEvery: 0 })
-  const later = new TestClient(new URL('a.bin', next.url))
-  later.sessionId = client.sessionId
-  expect((await later.fragment(3, abc, 9)).status).toBe(200)
-})
+it.runIf(process.platform === 'linux')(
+  'Session cache: closes its files after a failed packet; upload.close() also releases the lock',
+  async () => {
+    const { directory, upload, url, client } = await setting()
+    await client.fragment(0, abc, 9)
+    expect(await openBelow(directory)).not.toEqual([])
+    // Of one that failed, at once.
+    const other = new TestClient(new URL('b.bin', url))
+    await other.create()
+    const before = (await openBelow(directory)).length
+    await other.fragment(3, abc, 9)
+    await vi.waitUntil(async () => (await openBelow(directory)).length < before)
+    await upload.close()
+    await vi.waitUntil(async () => (await openBelow(directory)).length === 0)
+    // Nor the lock.
+    const next = await uploadServer({ store: fileStore(directory), sweepEvery: 0 })
+    const later = new TestClient(new URL('a.bin', next.url))
+    later.sessionId = client.sessionId
+    expect((await later.fragment(3, abc, 9)).status).toBe(200)
+  },
+)
 
 it.runIf(process.platform === 'linux')(
-  'has nothing open of what a newcomer finished, and was refused',
+  'Session cache: closes all files when onUpload fails after an out-of-sync append',
   async () => {
     const onUpload = () => Promise.reject(new Error('not now'))
     const { directory, store, client } = await setting({ onUpload })

@@ -31,11 +31,11 @@ async function closeAt(url: URL, { sessionId }: TestClient, name: string): Promi
   expect((await client.cancel()).status).toBe(200)
 }
 
-describe('a limit that seems to be reached', () => {
+describe('Session quota', () => {
   it.each<[string, Partial<BitsUploadOptions>]>([
-    ['in all', { maxSessions: 2 }],
-    ['of an owner', { maxSessionsPerOwner: 2, authorize: () => 'ann' }],
-  ])('%s is looked at again, for sessions may have ended at another server', async (_, options) => {
+    ['maxSessions', { maxSessions: 2 }],
+    ['maxSessionsPerOwner', { maxSessionsPerOwner: 2, authorize: () => 'ann' }],
+  ])('recounts at %s, and accepts a session when another server has ended one', async (_, options) => {
     const { one, other } = await two(options)
     const clients = ['a.bin', 'b.bin', 'c.bin'].map((name) => new TestClient(new URL(name, one.url)))
     const [a, b, c] = clients as [TestClient, TestClient, TestClient]
@@ -44,7 +44,7 @@ describe('a limit that seems to be reached', () => {
     expect(await statusOf(c)).toBe(200)
   })
 
-  it('is a limit, and asks the store once a minute at most', async () => {
+  it('returns 503 above maxSessions, and lists the store once for 20 requests', async () => {
     const { one, counts } = await two({ maxSessions: 1 })
     const begin = (name: string) => statusOf(new TestClient(new URL(name, one.url)))
     expect(await begin('a.bin')).toBe(200)

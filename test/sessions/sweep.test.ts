@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { bitsUpload, memoryStore } from '../../lib/index.ts'
 import { listed, newSession } from '../support/store.ts'
 
-it('a session that cannot be removed does not keep the others, and is told of', async () => {
+it('upload.sweep: removes the other sessions when one cannot be removed, and throws its error', async () => {
   const store = memoryStore()
   const sessions = [1, 2, 3].map(() => newSession({ created: 0 }))
   for (const session of sessions) await store.create(session)

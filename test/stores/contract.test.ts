@@ -9,21 +9,21 @@ import { memorySupports, testedFileStore, testedMemoryStore } from '../testing/t
 
 const runner = { describe, it }
 
-describe('the memory store', () => {
+describe('memoryStore', () => {
   storeSuite(runner, () => testedMemoryStore(), memorySupports)
 })
 
 const durabilities: Durability[] = ['file', 'fragment', 'none']
 
-describe.each(durabilities)('the file store, durability: %s', (durability) => {
+describe.each(durabilities)('fileStore, durability: %s', (durability) => {
   storeSuite(runner, () => testedFileStore({ durability }))
 })
 
-describe('the file store that makes folders', () => {
+describe('fileStore with createFolders', () => {
   storeSuite(runner, () => testedFileStore({ createFolders: true }), { missingFolders: false })
 })
 
-describe('the file store, its sessions elsewhere', () => {
+describe('fileStore with a separate sessionDirectory', () => {
   storeSuite(runner, async () => testedFileStore({ sessionDirectory: await temporaryDirectory() }))
 })
 
@@ -32,14 +32,14 @@ const memory = '/dev/shm'
 const device = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.dev
 const isApart = ![undefined, device(tmpdir())].includes(device(memory))
 
-describe.runIf(isApart)('the file store, its sessions on another file system', () => {
+describe.runIf(isApart)('fileStore with a sessionDirectory on another file system', () => {
   const open = async () => testedFileStore({ sessionDirectory: await temporaryDirectory(memory) })
   // Publishing would have to copy all 4 GiB.
   storeSuite(runner, open, { bigOffsets: false })
 })
 
-describe('the capacity of the memory store', () => {
-  it('has an end', async () => {
+describe('memoryStore capacity', () => {
+  it('rejects an append above it with disk-full, and throws a TypeError for a capacity of 0', async () => {
     const store = memoryStore({ capacity: 5 })
     const session = newSession()
     await store.create(session)
@@ -52,7 +52,7 @@ describe('the capacity of the memory store', () => {
     expect(() => memoryStore({ capacity: 0 })).toThrow(TypeError)
   })
 
-  it('counts replies, too', async () => {
+  it('includes the bytes of replies', async () => {
     const store = memoryStore({ capacity: 8 })
     const session = await complete(store, 'abc')
     const full = store.keepReply(session, body('abc', 'def'))
@@ -63,7 +63,7 @@ describe('the capacity of the memory store', () => {
     await complete(store, 'xy', { name: 'c.bin' })
   })
 
-  it('is free again when files are taken out, and sessions end', async () => {
+  it('is freed when a file is deleted or replaced and when a session is removed or refused', async () => {
     const store = memoryStore({ capacity: 4 })
     for (const [i, take] of [
       (name: string) => void store.files.delete(name),
@@ -83,7 +83,7 @@ describe('the capacity of the memory store', () => {
     await complete(store, 'abcd', { name: 'last.bin' })
   })
 
-  it('is not taken by bytes of a session that was removed', async () => {
+  it('is not reduced by an append whose session is removed meanwhile', async () => {
     const store = memoryStore({ capacity: 4 })
     const session = newSession()
     await store.create(session)
@@ -98,7 +98,7 @@ describe('the capacity of the memory store', () => {
     await complete(store, 'abcd', { name: 'next.bin' })
   })
 
-  it('is not taken by a reply of a session that was removed', async () => {
+  it('is not reduced by a reply whose session is removed meanwhile', async () => {
     const store = memoryStore({ capacity: 4 })
     const session = await complete(store, 'ab')
     const reply = (async function* () {

@@ -8,8 +8,8 @@ import { temporaryDirectory } from '../support/directory.ts'
 import { failing, withCalls } from '../support/file-system.ts'
 import { complete, loaded, newSession, refusal } from '../support/store.ts'
 
-describe('names that only the file system can judge', () => {
-  it('makes folders if it is told to, when the file is complete', async () => {
+describe('fileStore destination', () => {
+  it('creates missing folders on publish when createFolders is on', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root, { createFolders: true })
     const session = await complete(store, 'abc', { name: 'x/y/a.bin' })
@@ -23,7 +23,7 @@ describe('names that only the file system can judge', () => {
     })
   })
 
-  it('makes none outside, none in the place of a file, and none among the sessions', async () => {
+  it('creates no folder outside the root, below a file, or in the session directory', async () => {
     const root = await temporaryDirectory()
     const outside = await temporaryDirectory()
     const store = fileStore(root, { createFolders: true })
@@ -46,7 +46,7 @@ describe('names that only the file system can judge', () => {
     expect(await readdir(outside)).toEqual([])
   })
 
-  it('takes a folder that is there, and makes none', async () => {
+  it('accepts an existing folder, and creates none when createFolders is off', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     await mkdir(join(root, 'logs'))
@@ -65,7 +65,7 @@ describe('names that only the file system can judge', () => {
     expect(await readdir(root)).toEqual(['.bits-sessions', 'logs'])
   })
 
-  it('follows no link out of the root', async () => {
+  it('follows symbolic links within the root, and rejects those that lead out of it', async () => {
     const root = await temporaryDirectory()
     const outside = await temporaryDirectory()
     const store = fileStore(root)
@@ -85,7 +85,7 @@ describe('names that only the file system can judge', () => {
     expect(await readdir(outside)).toEqual([])
   })
 
-  it('replaces a link to a file, never the file behind it', async () => {
+  it('replaces a symbolic link when overwrite is on, and never its target', async () => {
     const root = await temporaryDirectory()
     const outside = await temporaryDirectory()
     const store = fileStore(root)
@@ -97,7 +97,7 @@ describe('names that only the file system can judge', () => {
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
   })
 
-  it('lets nobody into the sessions’ directory, whatever it is called', async () => {
+  it('rejects names in a custom session directory, also through a link', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root, { sessionDirectory: join(root, 'Sessions') })
     await complete(store, 'abc', { name: 'first' })
@@ -108,14 +108,14 @@ describe('names that only the file system can judge', () => {
     expect((await stat(join(root, 'Sessions'))).mode & 0o777).toBe(0o700)
   })
 
-  it('refuses a name that is too long for this file system', async () => {
+  it('rejects a name with invalid-destination when it is too long for the file system', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root, { fileSystem: withCalls({ lstat: async () => failing('ENAMETOOLONG') }) })
     await expect(store.create(newSession())).rejects.toEqual(refusal('invalid-destination'))
   })
 })
 
-describe('two file systems', () => {
+describe('fileStore publish across file systems', () => {
   /** Names ending in .part lie on another device. */
   const across = (name: 'link' | 'rename'): FileSystem['link'] => {
     return async (path, newPath) =>
@@ -130,7 +130,7 @@ describe('two file systems', () => {
     return { root, store: fileStore(root, { sessionDirectory, fileSystem }) }
   }
 
-  it.each([false, true])('are crossed by a copy, synced and renamed (overwrite: %s)', async (overwrite) => {
+  it.each([false, true])('copies the file, leaves no temporary file (overwrite: %s)', async (overwrite) => {
     const { root, store } = await open()
     const session = await complete(store, 'abc', { overwrite })
     await store.publish(session)
@@ -139,7 +139,7 @@ describe('two file systems', () => {
     expect(await loaded(store, session.id)).toMatchObject({ state: 'published' })
   })
 
-  it('are crossed without replacing what stands there', async () => {
+  it('rejects with destination-exists when the file exists and overwrite is off', async () => {
     const { root, store } = await open()
     const session = await complete(store, 'abc')
     await writeFile(join(root, 'a.bin'), 'theirs')
@@ -148,7 +148,7 @@ describe('two file systems', () => {
     expect((await readdir(root)).sort()).toEqual(['a.bin', 'elsewhere'])
   })
 
-  it('are crossed once, though a crash came behind the link', async () => {
+  it('completes on retry after a crash before the part was unlinked', async () => {
     let crash = true
     const unlink: FileSystem['unlink'] = async (path) =>
       crash && path.endsWith('.part') && path.includes('elsewhere')
@@ -166,7 +166,7 @@ describe('two file systems', () => {
     expect(await readdir(join(root, 'elsewhere'))).toEqual([])
   })
 
-  it('leave no copy when a session ends in the middle of one', async () => {
+  it('leaves no partial copy when the session is removed after a failed copy', async () => {
     const copyFile: FileSystem['copyFile'] = async (path, newPath) => {
       await nodeFileSystem.copyFile(path, newPath)
       failing('EIO')
@@ -179,7 +179,7 @@ describe('two file systems', () => {
   })
 })
 
-it('knows what lies within a folder, on Windows too', () => {
+it('isWithin: recognizes paths within a folder, by POSIX and by Windows rules', () => {
   expect(isWithin('/a/b', '/a/b')).toBe(true)
   expect(isWithin('/a/b', '/a/b/..c')).toBe(true)
   expect(isWithin('/a/b', '/a/bc')).toBe(false)

@@ -32,7 +32,7 @@ const noting = (log: string[], name: string, sync: Promise<void>): void =>
     ({ message }) => log.push(`${name}: ${message}`),
   )
 
-it('gives whoever comes while a sync is under way the next one, one for all of them', async () => {
+it('Directory syncer: runs one shared sync for all calls that arrive during a sync', async () => {
   const { syncs, begun } = heldSyncs()
   const log: string[] = []
   for (const name of ['a', 'b', 'c']) noting(log, name, syncs.sync('/x'))
@@ -54,7 +54,7 @@ it('gives whoever comes while a sync is under way the next one, one for all of t
   expect(begun.length).toBe(4)
 })
 
-it('has no directory wait for another', async () => {
+it('Directory syncer: syncs different directories independently', async () => {
   const { syncs, begun } = heldSyncs()
   const log: string[] = []
   noting(log, 'x', syncs.sync('/x'))
@@ -66,7 +66,7 @@ it('has no directory wait for another', async () => {
   expect(log).toEqual(['y'])
 })
 
-it('tells all of an error whose entries may be concerned, and nobody who comes later', async () => {
+it('Directory syncer: a failed sync rejects the running and waiting calls, but no later call', async () => {
   const { syncs, begun } = heldSyncs()
   const log: string[] = []
   for (const name of ['a', 'b', 'c']) noting(log, name, syncs.sync('/x'))
@@ -83,7 +83,7 @@ it('tells all of an error whose entries may be concerned, and nobody who comes l
   expect(log.slice(3)).toEqual(['d', 'e'])
 })
 
-it('opens a directory once for syncs that follow each other, and closes it behind the last', async () => {
+it('Directory syncer: opens a directory once for consecutive syncs, then closes it', async () => {
   vi.useFakeTimers({ toFake: ['performance'] })
   const { syncs, begun, paths, closed } = heldSyncs()
   const all = ['a', 'b', 'c'].map(() => syncs.sync('/x'))
@@ -102,7 +102,7 @@ it('opens a directory once for syncs that follow each other, and closes it behin
   expect(paths).toEqual(['', '/x', '/x'])
 })
 
-it('opens a directory anew after a hundredth of a second, for it may be another', async () => {
+it('Directory syncer: opens a directory again after 10 ms, because it may have been replaced', async () => {
   vi.useFakeTimers({ toFake: ['performance'] })
   const { syncs, begun, paths, closed } = heldSyncs()
   const all = [syncs.sync('/x'), syncs.sync('/x')]
@@ -118,7 +118,7 @@ it('opens a directory anew after a hundredth of a second, for it may be another'
   ])
 })
 
-it('closes a directory whose sync failed, whoever waits', async () => {
+it('Directory syncer: closes the directory when a sync fails, even if another call waits', async () => {
   const { syncs, begun, closed } = heldSyncs()
   const all = Promise.allSettled([syncs.sync('/x'), syncs.sync('/x')])
   await soon()
@@ -127,7 +127,7 @@ it('closes a directory whose sync failed, whoever waits', async () => {
   expect(closed).toEqual([1])
 })
 
-it('has no two syncs of a directory at once, whenever somebody comes', async () => {
+it('Directory syncer: never runs two syncs of a directory at once', async () => {
   const { syncs, begun, paths, closed } = heldSyncs()
   const all = [syncs.sync('/x'), syncs.sync('/x')]
   await soon()

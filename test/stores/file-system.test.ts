@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { nodeFileSystem } from '../../lib/stores/file-system.ts'
 
-describe.runIf(process.platform === 'linux')('on Linux', () => {
-  it('says why it writes no more when it is asked for the rest', async () => {
+describe.runIf(process.platform === 'linux')('nodeFileSystem on Linux', () => {
+  it('rejects write with EAGAIN when only a part of the text fits', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'bits-pipe-'))
     onTestFinished(() => rm(directory, { recursive: true }))
     const path = join(directory, 'pipe')
@@ -22,7 +22,7 @@ describe.runIf(process.platform === 'linux')('on Linux', () => {
     expect(bytesRead).toBeLessThan(text.length)
   })
 
-  it('hears that a disk is full from either way of writing', async () => {
+  it('rejects write and writev with ENOSPC when the disk is full', async () => {
     const full = await open('/dev/full', 'w')
     onTestFinished(() => full.close())
     const failure = { code: 'ENOSPC' }

@@ -7,8 +7,8 @@ import { temporaryDirectory } from '../support/directory.ts'
 import { failing, withCalls } from '../support/file-system.ts'
 import { body, complete, loaded, newSession, refusal } from '../support/store.ts'
 
-describe('a disk that fails', () => {
-  it('gets less written than asked, and asks for the rest', async () => {
+describe('fileStore with file system errors', () => {
+  it('writes the remaining bytes after a short write', async () => {
     const root = await temporaryDirectory()
     const writev: FileSystem['writev'] = (fd, [chunk = Buffer.alloc(0)], position) =>
       nodeFileSystem.writev(fd, [chunk.subarray(0, 2)], position)
@@ -21,7 +21,7 @@ describe('a disk that fails', () => {
     ['ENOSPC', 'disk-full'],
     ['EDQUOT', 'disk-full'],
     ['EFBIG', 'too-large'],
-  ])('says %s in the words of the protocol, and holds what it holds', async (errno, code) => {
+  ])('maps %s to %s, and keeps the bytes written before', async (errno, code) => {
     const root = await temporaryDirectory()
     const writev: FileSystem['writev'] = async (fd, chunks, position) =>
       position > 0 ? failing(errno) : nodeFileSystem.writev(fd, chunks, position)
@@ -36,7 +36,7 @@ describe('a disk that fails', () => {
     expect(await loaded(store, session.id)).toMatchObject({ received: 3, total: 6 })
   })
 
-  it('leaves no record of a session that could not begin', async () => {
+  it('leaves no journal when create fails with disk-full', async () => {
     const root = await temporaryDirectory()
     let full = true
     const write: FileSystem['write'] = async (fd, text) =>
@@ -48,7 +48,7 @@ describe('a disk that fails', () => {
     await store.create(newSession())
   })
 
-  it('passes on what it has no word for, whole', async () => {
+  it('passes on other errors unchanged (EMFILE, EIO)', async () => {
     const root = await temporaryDirectory()
     const open: FileSystem['open'] = async (path, flags) =>
       path.endsWith('.part') ? failing('EMFILE') : nodeFileSystem.open(path, flags)
@@ -59,7 +59,7 @@ describe('a disk that fails', () => {
     await expect(sick.load(newSession().id)).rejects.toThrow('EIO')
   })
 
-  it('says so where there are no hard links', async () => {
+  it('names hard links in the error when link fails with EPERM, and publishes with overwrite', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root, { fileSystem: withCalls({ link: async () => failing('EPERM') }) })
     await expect(store.publish(await complete(store, 'abc'))).rejects.toThrow(/hard links/)
@@ -67,7 +67,7 @@ describe('a disk that fails', () => {
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
   })
 
-  it('refuses to replace a folder that took the name meanwhile', async () => {
+  it('rejects with invalid-destination when a folder appeared under the name before publish', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc', { overwrite: true })
@@ -76,7 +76,7 @@ describe('a disk that fails', () => {
   })
 })
 
-it('takes no path for none', () => {
+it('fileStore: throws for a missing path, an invalid sessionDirectory and an unknown option', () => {
   // @ts-expect-error a path is required
   expect(() => fileStore()).toThrow(TypeError)
   expect(() => fileStore('')).toThrow(TypeError)

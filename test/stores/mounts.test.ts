@@ -23,7 +23,7 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-describe.runIf(process.platform === 'linux')('tells on what a path lies', () => {
+describe.runIf(process.platform === 'linux')('File system type on Linux', () => {
   it.each([
     [0, 20, 'proc'],
     [254, 0, 'ext4'],
@@ -31,15 +31,15 @@ describe.runIf(process.platform === 'linux')('tells on what a path lies', () => 
     [254, 3, 'nfs4'],
     [8, 44, undefined],
     [8, 1044, undefined],
-  ])('by the device %i:%i', async (major, minor, kind) => {
+  ])('maps device %i:%i to %s', async (major, minor, kind) => {
     expect(await fileSystemOf(on(deviceOf(major, minor)), '/')).toBe(kind)
   })
 
-  it('of this machine', async () => {
+  it('is proc for /proc/self', async () => {
     expect(await fileSystemOf(nodeFileSystem, '/proc/self')).toBe('proc')
   })
 
-  it('unless it is not there, or nobody may ask', async () => {
+  it('rejects with ENOENT for a missing path, and with EACCES for an unreadable mount table', async () => {
     await expect(fileSystemOf(nodeFileSystem, '/proc/no such thing')).rejects.toMatchObject({
       code: 'ENOENT',
     })
@@ -48,7 +48,7 @@ describe.runIf(process.platform === 'linux')('tells on what a path lies', () => 
   })
 })
 
-it.skipIf(process.platform === 'win32')('tells nothing on other platforms', async () => {
+it.skipIf(process.platform === 'win32')('File system type: is undefined on other platforms', async () => {
   vi.spyOn(process, 'platform', 'get').mockReturnValue('darwin')
   expect(await fileSystemOf(on(deviceOf(254, 0)), '/')).toBeUndefined()
 })

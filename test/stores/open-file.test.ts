@@ -25,7 +25,7 @@ function watchedFile(calls: Partial<FileSystem> = {}) {
 
 const soon = (): Promise<void> => new Promise(setImmediate)
 
-it('stays open from one use to the next, until it is let go', async () => {
+it('Shared descriptor: stays open between uses until it is closed', async () => {
   const { log, file } = watchedFile()
   expect(file.isOpen).toBe(false)
   expect(await file.use('r', async (fd) => fd)).toBe(1)
@@ -37,7 +37,7 @@ it('stays open from one use to the next, until it is let go', async () => {
   expect([log, file.isOpen]).toEqual([['open 1', 'close 1'], false])
 })
 
-it('is not closed under a use, nor by the end of another', async () => {
+it('Shared descriptor: closes the file after the last of two concurrent uses', async () => {
   const { log, file } = watchedFile()
   const [first, second] = [withResolvers<void>(), withResolvers<void>()]
   const uses = [first, second].map(({ promise }) => file.use('r', () => promise))
@@ -53,7 +53,7 @@ it('is not closed under a use, nor by the end of another', async () => {
   expect(log).toEqual(['open 1', 'close 1'])
 })
 
-it('is opened once for two who come while it opens, and let go while it opens', async () => {
+it('Shared descriptor: opens once for concurrent uses, and a close meanwhile waits for them', async () => {
   const { log, file } = watchedFile()
   const uses = [file.use('r', async (fd) => fd), file.use('r', async (fd) => fd)]
   file.letGo()
@@ -62,7 +62,7 @@ it('is opened once for two who come while it opens, and let go while it opens', 
   expect(log).toEqual(['open 1', 'close 1'])
 })
 
-it('is closed behind a use that comes when it was let go: nobody will do it later', async () => {
+it('Shared descriptor: closes the file after a use that starts after close', async () => {
   const { log, file } = watchedFile()
   await file.use('r', async () => {})
   file.letGo()
@@ -72,14 +72,14 @@ it('is closed behind a use that comes when it was let go: nobody will do it late
   expect([log, file.isOpen]).toEqual([['open 1', 'close 1', 'open 2', 'close 2'], false])
 })
 
-it('is closed when a use fails, and the error is passed on', async () => {
+it('Shared descriptor: closes the file when a use fails, and passes on the error', async () => {
   const { log, file } = watchedFile()
   await expect(file.use('r', () => Promise.reject(new Error('torn')))).rejects.toThrow('torn')
   await soon()
   expect([log, file.isOpen]).toEqual([['open 1', 'close 1'], false])
 })
 
-it('opens anew after it could not be opened', async () => {
+it('Shared descriptor: opens again after a failed open', async () => {
   const errors = [new Error('no more descriptors')].values()
   const { log, file } = watchedFile({
     open: async () => {
@@ -95,7 +95,7 @@ it('opens anew after it could not be opened', async () => {
   expect(log).toEqual(['close 7'])
 })
 
-it('is closed elsewhere behind a use that was late: others may have removed it', async () => {
+it('Shared descriptor: closes asynchronously after a late use, because the file may be removed', async () => {
   const { log, file, directory } = watchedFile()
   vi.spyOn(directory, 'close').mockImplementation((fd, quickly) => {
     log.push(`close ${fd} ${quickly ? 'quickly' : 'as all others'}`)
@@ -110,7 +110,7 @@ it('is closed elsewhere behind a use that was late: others may have removed it',
   expect(log).toEqual(['open 1', 'close 1 as all others'])
 })
 
-it('takes a close that fails for one that is done', async () => {
+it('Shared descriptor: treats a failed close as closed', async () => {
   const { file } = watchedFile({ close: () => Promise.reject(new Error('the disk is gone')) })
   await file.use('r', async () => {})
   file.letGo()

@@ -15,7 +15,7 @@ const never = new Promise<never>(() => {})
 const hello = Buffer.from('hello')
 
 it.each(['create', 'load', 'append', 'keepReply', 'accept', 'publish'] as const)(
-  'store.%s that never settles: an Ack in bounded time, the session free, and all well when it works again',
+  'Store timeout: returns 500 when store.%s hangs, and completes the upload once it works again',
   async (verb) => {
     const store = memoryStore()
     let hung = true
@@ -44,7 +44,7 @@ it.each(['create', 'load', 'append', 'keepReply', 'accept', 'publish'] as const)
   },
 )
 
-it('counts the store’s time only: a client may take its own', async () => {
+it('Store timeout: excludes the time that the client takes for the body', async () => {
   const store = patientStore(memoryStore(), 30)
   const session = newSession()
   await store.create(session)
@@ -60,7 +60,7 @@ it('counts the store’s time only: a client may take its own', async () => {
   expect(await store.loadReply(after)).toMatchObject({ size: 3 })
 })
 
-it('writes no more of a reply that was given up', async () => {
+it('Store timeout: stops writing a reply after the timeout', async () => {
   const [gate, hung] = [withResolvers<void>(), withResolvers<void>()]
   let written = 0
   const fileSystem: FileSystem = {
@@ -89,7 +89,7 @@ it('writes no more of a reply that was given up', async () => {
   expect(written).toBe(3)
 })
 
-it('tells an append that it was given up, and passes on errors of both sides', async () => {
+it('Store timeout: aborts the signal of append on timeout, and passes on an error of the body', async () => {
   const told = withResolvers<unknown>()
   const memory = memoryStore()
   const append: Store['append'] = (_, bytes, { signal }) => {
@@ -111,7 +111,7 @@ it('tells an append that it was given up, and passes on errors of both sides', a
   await expect(broken).rejects.toThrow('cut')
 })
 
-it('gives no more bytes to an append that was given up', async () => {
+it('Store timeout: gives no more bytes to an append after the timeout', async () => {
   const gate = withResolvers<void>()
   const asked = withResolvers<unknown>()
   const memory = memoryStore()
@@ -131,7 +131,7 @@ it('gives no more bytes to an append that was given up', async () => {
   expect(await asked.promise).toMatchObject({ code: 'store-failed' })
 })
 
-it('begins a body only when the store asks for it', async () => {
+it('Store timeout: starts the body only when the store reads it', async () => {
   let isBegun = false
   const bytes = {
     [Symbol.asyncIterator]() {
@@ -154,7 +154,7 @@ it('begins a body only when the store asks for it', async () => {
   expect(await patientStore(memory, 1000).append(asked, bytes, options)).toMatchObject({ received: 1 })
 })
 
-it('lists, and leaves a list in the middle', async () => {
+it('Store timeout: lists, ends a list early, and rejects with store-failed when the list hangs', async () => {
   const store = patientStore(memoryStore(), 1000)
   await complete(store, 'a', { name: 'a' })
   await complete(store, 'b', { name: 'b' })
@@ -185,7 +185,7 @@ function hangingFileSystem() {
   return { fileSystem, ...watched, hang }
 }
 
-it('keeps nothing open of a session whose beginning was given up', async () => {
+it('Store timeout: closes all files when create finishes after the timeout', async () => {
   const { fileSystem, open, hang } = hangingFileSystem()
   const files = fileStore(await temporaryDirectory(), { fileSystem })
   await files.create(newSession()).then((session) => files.release?.(session))
@@ -199,7 +199,7 @@ it('keeps nothing open of a session whose beginning was given up', async () => {
   expect(await files.load(session.id)).toBeDefined()
 })
 
-it('keeps nothing open of an append that was given up, and then came to its end', async () => {
+it('Store timeout: closes all files when an append finishes after the timeout', async () => {
   const { fileSystem, open, hang } = hangingFileSystem()
   const files = fileStore(await temporaryDirectory(), { fileSystem, durability: 'fragment' })
   const session = await files.create(newSession())
@@ -221,7 +221,7 @@ it('keeps nothing open of an append that was given up, and then came to its end'
 it.each([
   { boot: 'an earlier one', received: 0 },
   { boot: nodeFileSystem.boot(), received: 3 },
-])('changes nothing that was written when it had been given up, of $received bytes held', async (scene) => {
+])('Store timeout: a late append changes no bytes of a newer one ($received bytes held)', async (scene) => {
   const directory = await temporaryDirectory()
   const session = newSession()
   const before = fileStore(directory, { fileSystem: { ...nodeFileSystem, boot: () => scene.boot } })

@@ -8,8 +8,8 @@ import { temporaryDirectory } from '../support/directory.ts'
 import { failing, withCalls } from '../support/file-system.ts'
 import { body, complete, listed, loaded, newSession } from '../support/store.ts'
 
-describe('what a crash leaves', () => {
-  it('is a session, for another store on the same directory', async () => {
+describe('fileStore after a crash', () => {
+  it('loads the session with another store on the same directory', async () => {
     const root = await temporaryDirectory()
     const first = fileStore(root)
     const session = newSession()
@@ -21,9 +21,9 @@ describe('what a crash leaves', () => {
   })
 
   it.each([
-    ['behind the link', 'fsync', 'receiving'],
-    ['before it was remembered', 'write', 'receiving'],
-  ] as const)('is published once, though the crash came %s', async (_, call, state) => {
+    ['after the link', 'fsync', 'receiving'],
+    ['before the journal entry', 'write', 'receiving'],
+  ] as const)('publishes on retry when the crash came %s', async (_, call, state) => {
     const root = await temporaryDirectory()
     const session = await complete(fileStore(root), 'abc')
     const crashed = fileStore(root, { fileSystem: withCalls({ [call]: async () => failing('EKILLED') }) })
@@ -40,7 +40,7 @@ describe('what a crash leaves', () => {
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
   })
 
-  it('is published once, though it was replaced already', async () => {
+  it('publishes with overwrite when the destination is already a link to the part', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc', { overwrite: true })
@@ -50,7 +50,7 @@ describe('what a crash leaves', () => {
     expect(await loaded(store, session.id)).toMatchObject({ state: 'published' })
   })
 
-  it('has no second name left of a part that was about to replace a file', async () => {
+  it('removes the replacement link (.out) that an interrupted overwrite left', async () => {
     const root = await temporaryDirectory()
     const rename: FileSystem['rename'] = async () => failing('EKILLED')
     const unlink: FileSystem['unlink'] = async (path) =>
@@ -70,7 +70,7 @@ describe('what a crash leaves', () => {
     expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
   })
 
-  it('is cleared away when it is of no use: torn records, parts without one', async () => {
+  it('removes old torn journals and orphans on list, and keeps new and unrelated files', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const kept = await complete(store, 'abc')
@@ -94,7 +94,7 @@ describe('what a crash leaves', () => {
     )
   })
 
-  it('is cleared away of a published file, too, when its client never closes', async () => {
+  it('removes an old part of a published file on list when the session is never closed', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc')
@@ -109,7 +109,7 @@ describe('what a crash leaves', () => {
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
   })
 
-  it('is not cleared away while its session goes on: a reply of whatever age', async () => {
+  it('keeps an old reply on list while its session exists', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc')
@@ -122,7 +122,7 @@ describe('what a crash leaves', () => {
     expect(await store.loadReply(session)).toMatchObject({ size: 7 })
   })
 
-  it('hides no other session: one record that cannot be read fails the list, behind all others', async () => {
+  it('lists all readable sessions before list fails for an unreadable journal', async () => {
     const root = await temporaryDirectory()
     const ids = [
       await complete(fileStore(root), 'a', { name: 'a' }),
@@ -140,7 +140,7 @@ describe('what a crash leaves', () => {
     expect(seen).toEqual([well])
   })
 
-  it('knows no session that is removed while it is asked for', async () => {
+  it('returns undefined from load when the session is removed meanwhile', async () => {
     const root = await temporaryDirectory()
     const session = newSession()
     await fileStore(root).create(session)
@@ -152,7 +152,7 @@ describe('what a crash leaves', () => {
     expect(await fileStore(root, { fileSystem: withCalls({ readFile }) }).load(session.id)).toBeUndefined()
   })
 
-  it('loses a torn fact only', async () => {
+  it('ignores a torn journal entry, and continues the session', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = newSession()
@@ -164,7 +164,7 @@ describe('what a crash leaves', () => {
     expect(await loaded(store, session.id)).toMatchObject({ received: 2, total: 5 })
   })
 
-  it('knows bytes that vanished, and takes the file anew', async () => {
+  it('reports the state gone when the part is missing, and accepts the file again', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc')
@@ -177,14 +177,14 @@ describe('what a crash leaves', () => {
   })
 })
 
-describe('a loss of power', () => {
+describe('fileStore after a power loss', () => {
   /** Rewrites a session's record as if it stemmed from before the last start of the machine. */
   const reboot = async (root: string, id: string): Promise<void> => {
     const record = join(root, '.bits-sessions', `${id}.json`)
     await writeFile(record, (await readFile(record, 'utf8')).replaceAll(currentBoot(), 'another-boot'))
   }
 
-  it('takes back what was not synced, and goes on behind what was', async () => {
+  it('truncates the part to the last checkpoint, and resumes there', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = newSession({ maxSize: 2 ** 30 })
@@ -208,7 +208,7 @@ describe('a loss of power', () => {
     expect(part.subarray(-5)).toEqual(Buffer.from('\x04tail'))
   })
 
-  it('takes back nothing that was accepted or published', async () => {
+  it('keeps the bytes of accepted and published sessions', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const accepted = await complete(store, 'abc')
@@ -221,7 +221,7 @@ describe('a loss of power', () => {
     expect(await loaded(store, published.id)).toMatchObject({ state: 'published', received: 3 })
   })
 
-  it('what was accepted and is not surely there any more has to come again', async () => {
+  it('requires the bytes of an accepted session again (durability: none)', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root, { durability: 'none' })
     const session = await complete(store, 'abc')
@@ -233,7 +233,7 @@ describe('a loss of power', () => {
     expect(await loaded(store, session.id)).toMatchObject({ state: 'receiving', received: 3 })
   })
 
-  it('never writes to a file that stands under its name, though nobody remembers that it was published', async () => {
+  it('keeps the bytes of a published file when its journal entry was lost', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc')

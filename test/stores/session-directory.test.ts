@@ -45,13 +45,13 @@ async function ask(directory: SessionDirectory): Promise<void> {
   await soon()
 }
 
-it('names its files, also at the root of a drive', () => {
+it('Session directory: builds file paths, also at the root of a drive', () => {
   expect(new SessionDirectory(nodeFileSystem, `${sep}a`).pathOf('b', 'json')).toBe(`${sep}a${sep}b.json`)
   expect(new SessionDirectory(nodeFileSystem, sep).pathOf('b', 'json')).toBe(`${sep}b.json`)
 })
 
-describe.runIf(onLinux)('closes quick files in this thread', () => {
-  it.each(['ext2', 'ext3', 'ext4', 'tmpfs'])('on %s, once that is known', async (kind) => {
+describe.runIf(onLinux)('Session directory, synchronous close on Linux', () => {
+  it.each(['ext2', 'ext3', 'ext4', 'tmpfs'])('is used on %s once the file system is known', async (kind) => {
     const { heard, directory } = directoryWith(on(kind))
     await ask(directory)
     directory.close(2, true)
@@ -59,7 +59,7 @@ describe.runIf(onLinux)('closes quick files in this thread', () => {
     expect(heard).toEqual(['1 elsewhere', '2 here', '3 elsewhere'])
   })
 
-  it('until another file system has been mounted there, and does not answer', async () => {
+  it('stops after 10 s while the file system check hangs, and checks only once', async () => {
     const now = vi.spyOn(performance, 'now').mockReturnValue(1000)
     const { heard, fileSystem, directory } = directoryWith(on('ext4'))
     await ask(directory)
@@ -74,7 +74,7 @@ describe.runIf(onLinux)('closes quick files in this thread', () => {
     expect(hung).toHaveBeenCalledTimes(1)
   })
 
-  it('and asks again after a while, for what it is on by then', async () => {
+  it('follows a change of the file system type at the next check', async () => {
     const now = vi.spyOn(performance, 'now').mockReturnValue(1000)
     const { heard, fileSystem, directory } = directoryWith(on('ext4'))
     await ask(directory)
@@ -89,26 +89,26 @@ describe.runIf(onLinux)('closes quick files in this thread', () => {
     expect(heard).toEqual(['1 elsewhere', '1 elsewhere', '2 elsewhere', '1 elsewhere', '3 here'])
   })
 
-  it('which takes effect before anything else is done', async () => {
+  it('closes the descriptor before it returns', async () => {
     const fd = fs.openSync(await temporaryDirectory(), 'r')
     nodeFileSystem.closeSync?.(fd)
     expect(() => fs.fstatSync(fd)).toThrow('EBADF')
   })
 })
 
-describe('closes no file in this thread', () => {
+describe('Session directory, asynchronous close', () => {
   it.each<[string, Partial<FileSystem>]>([
-    ['on XFS, which waits for the end of a snapshot', on('xfs')],
-    ['on NFS, which asks its server', on('nfs4')],
-    ['where nobody can tell on what', { stat: async () => failing('EIO') }],
-  ])('%s', async (_, calls) => {
+    ['on XFS, where close waits for the end of a snapshot', on('xfs')],
+    ['on NFS, where close sends a request to the server', on('nfs4')],
+    ['when the file system type is unknown (stat fails with EIO)', { stat: async () => failing('EIO') }],
+  ])('is used %s', async (_, calls) => {
     const { heard, directory } = directoryWith(calls)
     await ask(directory)
     directory.close(2, true)
     expect(heard).toEqual(['1 elsewhere', '2 elsewhere'])
   })
 
-  it('with calls of your own that have no way to do so', async () => {
+  it('is used when a custom fileSystem has no closeSync', async () => {
     const { heard, fileSystem, directory } = directoryWith(on('ext4'))
     delete fileSystem.closeSync
     await ask(directory)
@@ -120,12 +120,12 @@ describe('closes no file in this thread', () => {
 it.each<[string, Partial<FileSystem>]>([
   ['rejects', { close: async () => failing('EIO') }],
   ['throws', { close: () => failing('EIO') }],
-])('takes a close that %s for one that is done', async (_, calls) => {
+])('Session directory: ignores a close that %s', async (_, calls) => {
   const { directory } = directoryWith(calls)
   await ask(directory)
 })
 
-it.runIf(onLinux)('takes a close that throws in this thread for one that is done', async () => {
+it.runIf(onLinux)('Session directory: ignores a synchronous close that throws', async () => {
   const closeSync = vi.fn(() => failing('EIO'))
   const { directory } = directoryWith({ ...on('ext4'), closeSync })
   await ask(directory)
@@ -133,7 +133,7 @@ it.runIf(onLinux)('takes a close that throws in this thread for one that is done
   expect(closeSync).toHaveBeenCalledTimes(1)
 })
 
-describe.runIf(onLinux)('a file store', () => {
+describe.runIf(onLinux)('fileStore on ext4', () => {
   /** Heard is what becomes of files, `close part here` for example. */
   async function heardDirectory() {
     const kinds = new Map<number, string>()
@@ -183,7 +183,7 @@ describe.runIf(onLinux)('a file store', () => {
     return heard
   }
 
-  it('closes its small files in this thread, before they lose their names', async () => {
+  it('closes small files synchronously before it unlinks them', async () => {
     expect(await endsOf(64 * 1024)).toEqual([
       'close part here',
       'unlink part',
@@ -192,12 +192,12 @@ describe.runIf(onLinux)('a file store', () => {
     ])
   })
 
-  it('closes larger parts and records elsewhere', async () => {
+  it('closes parts and journals above 64 KiB asynchronously', async () => {
     expect(await endsOf(64 * 1024 + 1)).toContain('close part elsewhere')
     expect(await endsOf(1, { title: 'x'.repeat(64 * 1024) })).toContain('close json elsewhere')
   })
 
-  it('closes elsewhere what was cut off: it is written back then', async () => {
+  it('closes a truncated part asynchronously, because it is written back', async () => {
     const { heard, begin } = await heardDirectory()
     const options = { total: 4, durable: false }
     const before = await begin('a boot')
@@ -209,7 +209,7 @@ describe.runIf(onLinux)('a file store', () => {
   })
 })
 
-it('leaves nothing of an upload open', async () => {
+it('fileStore: closes every file of an upload exactly once', async () => {
   const { fileSystem, open, closed, strays } = watchedFileSystem()
   const calls = { ...fileSystem, ...on('ext4') }
   const store = fileStore(await temporaryDirectory(), { fileSystem: calls, durability: 'none' })

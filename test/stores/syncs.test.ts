@@ -7,8 +7,8 @@ import { temporaryDirectory } from '../support/directory.ts'
 import { failing, withCalls } from '../support/file-system.ts'
 import { body, complete, loaded, newSession, refusal } from '../support/store.ts'
 
-describe('what is synced, and when', () => {
-  it('finds nothing that an Ack promised unsynced, and syncs no fragment before the last', async () => {
+describe('fileStore durability', () => {
+  it('syncs no fragment before the last, then the bytes, the link and the directory in order', async () => {
     const calls: string[] = []
     const counted =
       (name: 'fdatasync' | 'fsync' | 'link') =>
@@ -74,7 +74,7 @@ describe('what is synced, and when', () => {
     return calls
   }
 
-  it.runIf(process.platform === 'linux')('has the one write of a file sync what it writes', async () => {
+  it.runIf(process.platform === 'linux')('uses O_DSYNC for a file written by a single write', async () => {
     expect(await syncsOf(['a'])).toEqual(['dsync'])
     // Else a client that sends a byte at a time would have each of them synced.
     expect(await syncsOf(['a', 'b', 'c'])).toEqual(['fdatasync'])
@@ -87,7 +87,7 @@ describe('what is synced, and when', () => {
   })
 
   it.runIf(process.platform === 'linux')(
-    'notes the size of a file with its publication, if that follows',
+    'appends total and published as one journal entry when publication follows',
     async () => {
       const root = await temporaryDirectory()
       const store = fileStore(root)
@@ -116,7 +116,7 @@ describe('what is synced, and when', () => {
     },
   )
 
-  it('knows the size of a file whose publisher died before it noted that', async () => {
+  it('recovers the total of a linked file when the process died before the journal entry', async () => {
     const root = await temporaryDirectory()
     const options = { total: 3, durable: true, publishes: true }
     const store = fileStore(root)
@@ -125,7 +125,7 @@ describe('what is synced, and when', () => {
     expect(await loaded(fileStore(root), id)).toMatchObject({ state: 'receiving', received: 3, total: 3 })
   })
 
-  it('makes no part anew of a file that was to be published at once, and no file of a session that is gone', async () => {
+  it('rejects an append with ENOENT when the part or the session was removed', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const options = { total: 3, durable: true, publishes: true }
@@ -140,7 +140,7 @@ describe('what is synced, and when', () => {
     await expect(store.append(late, body('abc'), options)).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
-  it('syncs what came before the last write', async () => {
+  it('uses fdatasync when an earlier append wrote bytes', async () => {
     const { calls, fileSystem } = heardSyncs()
     const store = fileStore(await temporaryDirectory(), { fileSystem })
     const session = await store.create(newSession())
@@ -152,7 +152,7 @@ describe('what is synced, and when', () => {
     expect(calls).toEqual(['fdatasync'])
   })
 
-  it('syncs what is written through a descriptor that was open before', async () => {
+  it('uses fdatasync when the descriptor was opened by an earlier append', async () => {
     const { calls, fileSystem } = heardSyncs()
     const store = fileStore(await temporaryDirectory(), { fileSystem })
     const empty = await store.append(await store.create(newSession()), body(), { total: 4, durable: false })
@@ -160,7 +160,7 @@ describe('what is synced, and when', () => {
     expect(calls).toEqual(['fdatasync'])
   })
 
-  it('closes nothing under an append, also behind one that never came to open it', async () => {
+  it('keeps the part open when release is called during an append after a failed one', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await store.create(newSession())
@@ -175,8 +175,8 @@ describe('what is synced, and when', () => {
   })
 })
 
-describe('a sync that fails', () => {
-  it('undoes the decision that it was to make durable, though the next one says that all is well', async () => {
+describe('fileStore with a failed sync', () => {
+  it('reverts the decision of accept, and syncs again for the next accept', async () => {
     let isSick = false
     let syncs = 0
     const fdatasync: FileSystem['fdatasync'] = async (fd) => {
@@ -197,7 +197,7 @@ describe('a sync that fails', () => {
     expect(await loaded(store, session.id)).toMatchObject({ state: 'accepted', received: 3 })
   })
 
-  it('is made again for the names of a session: without them its bytes are lost', async () => {
+  it('repeats the directory sync with the next append: unsynced names would lose the bytes', async () => {
     const syncs: boolean[] = []
     let isSick = false
     const fileSystem = withCalls({

@@ -10,14 +10,14 @@ export interface Record {
 interface RecordOptions {
   /** The one test to run, by its whole name. Default: all. */
   readonly only?: string
-  /** Milliseconds after which a test that has not ended counts as failed. Default: it may take for ever. */
-  readonly deadline?: number
+  /** Turns of the event loop after which a test that has not ended counts as failed. Default: no limit. */
+  readonly maxTurns?: number
 }
 
 /** Runs a suite, all tests at once, and records what becomes of each. */
 export async function record(
   define: (runner: Runner) => void,
-  { only, deadline }: RecordOptions = {},
+  { only, maxTurns }: RecordOptions = {},
 ): Promise<Record> {
   const path: string[] = []
   const tests: [name: string, run: () => Promise<void>][] = []
@@ -40,7 +40,7 @@ export async function record(
   const failed: string[] = []
   await Promise.all(
     tests.map(([name, run]) =>
-      inTime(run(), deadline).then(
+      withinTurns(run(), maxTurns).then(
         () => passed.push(name),
         () => failed.push(name),
       ),
@@ -49,10 +49,18 @@ export async function record(
   return { passed, failed, skipped }
 }
 
-function inTime(work: Promise<void>, deadline: number | undefined): Promise<void> {
-  if (deadline === undefined) return work
+/** Rejects when the work takes more turns of the event loop: work in memory that has not ended then waits for nothing. */
+function withinTurns(work: Promise<void>, maxTurns = Number.POSITIVE_INFINITY): Promise<void> {
+  if (maxTurns === Number.POSITIVE_INFINITY) return work
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('It does not end')), deadline)
-    work.then(resolve, reject).finally(() => clearTimeout(timer))
+    let hasEnded = false
+    work.then(resolve, reject).finally(() => {
+      hasEnded = true
+    })
+    const turn = (left: number): void => {
+      if (left === 0) reject(new Error(`The test did not end within ${maxTurns} turns of the event loop`))
+      else if (!hasEnded) setImmediate(turn, left - 1)
+    }
+    turn(maxTurns)
   })
 }

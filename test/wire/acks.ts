@@ -1,4 +1,4 @@
-/** What every Ack must be, in one place: a test names only what is special about its own. */
+/** Assertions that hold for every Ack, in one place: a test states only what is specific to its own Ack. */
 
 import { expect } from 'vitest'
 import type { Answer } from '../support/client.ts'

@@ -1,4 +1,4 @@
-/** A server application, as those that the BITS extension of IIS notifies: a real HTTP server that keeps what it was told. */
+/** A server application that is notified as by the BITS extension of IIS: it records each notification. */
 
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { serve } from '../support/server.ts'

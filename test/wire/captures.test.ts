@@ -1,7 +1,7 @@
 /**
- * Conversations in literal text. First the two that [MC-BUP] prints as hex dumps, Microsoft BITS/6.7 talking to IIS 6.0
- * in June 2007: what the client said goes out again header for header, in its order and spelling, and what IIS said is
- * what must come back. Then the worked exchanges of our own reference.
+ * Exchanges as literal text. The first two are printed in [MC-BUP] as hex dumps: Microsoft BITS/6.7 and IIS
+ * 6.0 in June 2007. The test sends the requests of the client header for header, in the same order and
+ * spelling, and expects the answers of IIS. The others are the worked exchanges of our own reference.
  */
 
 import { readFile, truncate, writeFile } from 'node:fs/promises'
@@ -38,10 +38,10 @@ function expectOrder(answer: RawAnswer, ...names: string[]): void {
   expect(found.filter((name) => wanted.includes(name))).toEqual(wanted)
 }
 
-describe('what was captured between Microsoft BITS/6.7 and IIS 6.0', () => {
+describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
   const file = noise(4892)
 
-  it('4.1: a plain upload', async () => {
+  it('4.1: completes a plain upload with the answers of IIS', async () => {
     const { wire, directory } = await connection('/upload')
     const created = await wire.say(`
       BITS_POST /upload/2000mb-rfc2119.txt HTTP/1.1
@@ -146,8 +146,8 @@ describe('what was captured between Microsoft BITS/6.7 and IIS 6.0', () => {
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  // The file's name is ours. The reply's URL is whole, where IIS had a relative one: see `replyUrl`.
-  it('4.2: an upload-reply by way of a Host-Id, with an application that is notified by reference', async () => {
+  // The name of the file is ours. The reply URL is absolute, that of IIS was relative: see `replyUrl`.
+  it('4.2: completes an upload-reply with Host-Id and notification by reference', async () => {
     const reply = noise(10_240, 2)
     const app = await application(async (response, { headers }) => {
       await writeFile(String(headers['bits-response-datafile-name']), reply)
@@ -287,7 +287,7 @@ describe('what was captured between Microsoft BITS/6.7 and IIS 6.0', () => {
 const replyPath = (id: string): string =>
   `/upload-ref-isapi-WebFarm/BITS-Sessions/Replies/${encodeURIComponent(id)}/responsefile.bin`
 
-describe('the worked exchanges of section 15', () => {
+describe('Worked exchange of section 15', () => {
   const Unknown = '{11111111-2222-3333-4444-555555555555}'
 
   /** A client of Windows 10, in its own order of headers, uploading to `/upload/a.bin`. */
@@ -385,7 +385,7 @@ describe('the worked exchanges of section 15', () => {
       Content-Length: 0`,
     )
 
-  it('15.1: the happy path, 12,000 bytes in three fragments', async () => {
+  it('15.1: completes an upload of 12,000 bytes in three fragments', async () => {
     const { wire, directory } = await connection('/upload')
     const client = windows(wire)
     const file = noise(12_000)
@@ -399,7 +399,7 @@ describe('the worked exchanges of section 15', () => {
     expect(await wire.end()).toBe('')
   })
 
-  it('15.2: resume after a lost Ack', async () => {
+  it('15.2: accepts a fragment that repeats received bytes after a lost Ack', async () => {
     const { wire, directory } = await connection('/upload')
     const client = windows(wire)
     const file = noise(12_000)
@@ -414,7 +414,7 @@ describe('the worked exchanges of section 15', () => {
     expect(await wire.end()).toBe('')
   })
 
-  it('15.3: a gap, after the server was restored from a backup', async () => {
+  it('15.3: returns 416 and the current offset after the server was restored from a backup', async () => {
     const { wire, directory } = await connection('/upload')
     const client = windows(wire)
     const file = noise(20_000)
@@ -430,7 +430,7 @@ describe('the worked exchanges of section 15', () => {
     expect(await wire.end()).toBe('')
   })
 
-  it('15.4: an unknown session, and the client starts over', async () => {
+  it('15.4: returns 500 for an unknown session and accepts a new one', async () => {
     const { wire, directory } = await connection('/upload')
     const client = windows(wire)
     const file = noise(20_000)
@@ -443,7 +443,7 @@ describe('the worked exchanges of section 15', () => {
     expect(await wire.end()).toBe('')
   })
 
-  it('15.6: Cancel', async () => {
+  it('15.6: deletes the session at Cancel-Session', async () => {
     const { wire, directory } = await connection('/upload')
     const client = windows(wire)
     const id = expectCreated(await client.create())
@@ -458,7 +458,7 @@ describe('the worked exchanges of section 15', () => {
   })
 
   for (const range of ['0-0/0', '*/0']) {
-    it(`15.7: a file of no bytes, as ${range}`, async () => {
+    it(`15.7: publishes an empty file for Content-Range: bytes ${range}`, async () => {
       const { wire, directory } = await connection('/upload')
       const client = windows(wire)
       const id = expectCreated(await client.create())

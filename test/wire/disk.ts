@@ -1,4 +1,4 @@
-/** What lies in a file store's directory, and a disk that can be watched, and be full. */
+/** Reads the directory of a file store; a file system that counts written bytes and can be full. */
 
 import { readdir, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'

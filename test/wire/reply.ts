@@ -1,4 +1,4 @@
-/** Downloads of replies, as a BITS client makes them. */
+/** Downloads replies in the same way as a BITS client. */
 
 import { type OutgoingHttpHeaders, request } from 'node:http'
 import type { Answer, TestClient } from '../support/client.ts'

@@ -1,4 +1,4 @@
-/** The scenes that the tests of the wire begin with. */
+/** Fixtures of the wire tests: servers, sessions, events and signals. */
 
 import type { EventEmitter } from 'node:events'
 import type { OutgoingHttpHeaders } from 'node:http'

@@ -1,6 +1,6 @@
 /**
- * Conversations over one raw connection: the request is literal text, byte for byte what goes out, and the answer is
- * what came back, before any HTTP client made sense of it.
+ * Exchanges over one raw connection: the text of a request is sent byte for byte, and an answer is what the
+ * server sent, not processed by an HTTP client.
  */
 
 import { once } from 'node:events'

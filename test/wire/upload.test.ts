@@ -6,7 +6,7 @@ import { noise } from '../support/bytes.ts'
 import { hresult, received, send, TestClient } from '../support/client.ts'
 import { uploadServer } from '../support/server.ts'
 
-it('takes a file in three fragments and publishes it whole', async () => {
+it('Upload: publishes a file that is sent in three fragments', async () => {
   const { url, directory } = await uploadServer()
   const file = noise(12_000)
   const client = new TestClient(new URL('a.bin', url))
@@ -20,7 +20,7 @@ it('takes a file in three fragments and publishes it whole', async () => {
 })
 
 it.each(['x', '../../a.bin', '{../../a.bin}', '{11111111-2222-3333-4444-55555555555}'])(
-  'knows no session %j, asks no store for it, and echoes it as it came',
+  'Session id %j: returns 500 0x8020001F with the same id, without calling store.load',
   async (id) => {
     const asked: string[] = []
     const store = memoryStore()

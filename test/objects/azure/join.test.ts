@@ -41,8 +41,8 @@ async function sourcesIn(space: ObjectSpace, count = 20): Promise<Source[]> {
 const count = (requests: readonly string[], request: string): number =>
   requests.filter((one) => one === request).length
 
-describe('a join that the service copies', () => {
-  it('lets no byte through this process', async () => {
+describe('Azure join() with server-side copy', () => {
+  it('passes no bytes through this process', async () => {
     const { space, other, service } = await setting()
     const sources = await sourcesIn(other)
     await space.join(sources, 'joined')
@@ -52,7 +52,7 @@ describe('a join that the service copies', () => {
     expect(service.copies.map(({ range }) => range)).toEqual(sources.map(() => 'bytes=0-4999'))
   })
 
-  it('opens each source to reading only, for an hour, and for clocks that are wrong', async () => {
+  it('signs sources read-only, from 15 minutes ago (clock skew) to 60 minutes ahead', async () => {
     const { space, other, service } = await setting()
     await put(other, 'ö%', 'abc')
     const now = Date.now()
@@ -65,7 +65,7 @@ describe('a join that the service copies', () => {
     expect([minutes('st'), minutes('se')]).toEqual([-15, 60])
   })
 
-  it('reads sources by the signature in the URL of the container, if that is what it has', async () => {
+  it('reads sources with the signature of the container URL when it has one', async () => {
     const { container, copies, requests } = await serviceOver(await temporaryContainer())
     const signed = await container.generateSasUrl({
       permissions: ContainerSASPermissions.parse('racwdl'),
@@ -79,7 +79,7 @@ describe('a join that the service copies', () => {
     expect(requests).not.toContain('PUT block')
   })
 
-  it('copies no more than 8 blocks at once', async () => {
+  it('copies at most 8 blocks at once', async () => {
     const eight = withResolvers<void>()
     let atOnce = 0
     let most = 0
@@ -100,8 +100,8 @@ describe('a join that the service copies', () => {
   })
 })
 
-describe('a join whose sources the service may not read', () => {
-  it('passes its bytes through this process, and does not ask again', async () => {
+describe('Azure join() with sources that the service cannot read', () => {
+  it('passes the bytes through this process, and tries no copy for the next join', async () => {
     const { space, other, service } = await setting({ readable: false })
     const sources = await sourcesIn(other)
     await space.join(sources, 'joined')
@@ -114,8 +114,8 @@ describe('a join whose sources the service may not read', () => {
   })
 })
 
-describe('a source that is shorter than was said', () => {
-  it('is an error, and nothing is waited for', async () => {
+describe('Azure join() with a source that is shorter than its given size', () => {
+  it('rejects and creates no object', async () => {
     const space = azureSpace(await temporaryContainer())
     await put(space, 's', 'abc')
     await expect(space.join([{ key: 's', size: 4 }], 'joined')).rejects.toThrow('only 3 of 4 bytes')
@@ -123,7 +123,7 @@ describe('a source that is shorter than was said', () => {
   })
 })
 
-describe('a join that is overtaken', () => {
+describe('Azure join() with a concurrent write', () => {
   /** Something happens whenever a list of blocks is about to be committed. */
   const overtaken = async (meanwhile: (container: ContainerClient, commits: number) => Promise<unknown>) => {
     let container: ContainerClient | undefined
@@ -142,7 +142,7 @@ describe('a join that is overtaken', () => {
   /** Writes the blob, which discards what others staged for it. */
   const overtake = (container: ContainerClient) => container.getBlockBlobClient('joined').commitBlockList([])
 
-  it('begins anew', async () => {
+  it('starts again when the write discards its staged blocks', async () => {
     const { space, other, service } = await overtaken(async (container, commits) => {
       if (commits < 3) await overtake(container)
     })
@@ -152,7 +152,7 @@ describe('a join that is overtaken', () => {
     expect(service.copies).toHaveLength(60)
   })
 
-  it('does not begin anew for another reason', async () => {
+  it('does not start again for another error (LeaseIdMissing)', async () => {
     const { space, other, service } = await overtaken((container) =>
       container.getBlobClient('joined').getBlobLeaseClient().acquireLease(60),
     )
@@ -163,14 +163,14 @@ describe('a join that is overtaken', () => {
     expect(await textOf(other, 'joined')).toBe('old')
   })
 
-  it('gives up in the end', async () => {
+  it('rejects with InvalidBlockList after 5 attempts', async () => {
     const { space, other, commits } = await overtaken(overtake)
     const joining = space.join(await sourcesIn(other), 'joined')
     await expect(joining).rejects.toMatchObject({ code: 'InvalidBlockList' })
     expect(commits()).toBe(5)
   })
 
-  it.each(['absent', 'version'])('has failed, on a condition: %s', async (kind) => {
+  it.each(['absent', 'version'])('rejects with ConditionFailed, no retry (condition: %s)', async (kind) => {
     const { space, other, service } = await overtaken(overtake)
     const condition = kind === 'absent' ? 'absent' : { version: await put(other, 'joined', 'old') }
     const joining = space.join(await sourcesIn(other), 'joined', { condition })
@@ -179,7 +179,7 @@ describe('a join that is overtaken', () => {
     expect(await textOf(other, 'joined')).toBe('')
   })
 
-  it('copies nothing when its condition is not met before', async () => {
+  it('copies nothing when its condition already fails before the copy', async () => {
     const { space, other, service } = await setting()
     const version = await put(other, 'joined', 'old')
     await put(other, 'joined', 'new')
@@ -193,8 +193,8 @@ describe('a join that is overtaken', () => {
   })
 })
 
-describe('a join that died', () => {
-  it('is seen by nobody, and leaves no more when it dies again', async () => {
+describe('Azure join() that is aborted before its commit', () => {
+  it('creates no object, and leaves no additional blocks when it is aborted again', async () => {
     let dying: AbortController | undefined
     const { space, other, container } = await setting({
       async before(request) {

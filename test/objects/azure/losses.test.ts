@@ -34,11 +34,11 @@ const ways = {
 }
 const requests = { put: /^PUT \S+\/a HTTP/, join: /^PUT \S+\/a\?comp=blocklist/ }
 
-describe.each(['put', 'join'] as const)('%s() whose answer was lost', (way) => {
+describe.each(['put', 'join'] as const)('Azure %s() with a lost response', (way) => {
   const write = ways[way]
   const request = requests[way]
 
-  it('has succeeded, on the condition that nothing stood there', async () => {
+  it('resolves when the condition was absent', async () => {
     const { space, other, relay } = await setting()
     relay.lose(request)
     const metadata = { owner: 'ann' }
@@ -49,7 +49,7 @@ describe.each(['put', 'join'] as const)('%s() whose answer was lost', (way) => {
     expect(await other.head('a')).toMatchObject({ version, metadata })
   })
 
-  it('has succeeded, on the condition of a version', async () => {
+  it('resolves when the condition was a version', async () => {
     const { space, other, relay } = await setting()
     const condition = { version: await put(other, 'a', 'old') }
     relay.lose(request)
@@ -59,7 +59,7 @@ describe.each(['put', 'join'] as const)('%s() whose answer was lost', (way) => {
     expect(await other.head('a')).toMatchObject({ version })
   })
 
-  it('has failed, if another stands there, of the same bytes', async () => {
+  it('rejects with ConditionFailed when another write of the same bytes followed', async () => {
     const { space, other, relay } = await setting()
     const meanwhile = () => put(other, 'a', 'new')
     relay.lose(request, { meanwhile })
@@ -70,7 +70,7 @@ describe.each(['put', 'join'] as const)('%s() whose answer was lost', (way) => {
     expect(relay.lost()).toBe(2)
   })
 
-  it('is repeated, on no condition', async () => {
+  it('is repeated when it has no condition', async () => {
     const { space, other, relay } = await setting()
     relay.lose(request)
     await write(space, {})
@@ -79,8 +79,8 @@ describe.each(['put', 'join'] as const)('%s() whose answer was lost', (way) => {
   })
 })
 
-describe('removeIf() whose answer was lost', () => {
-  it('has succeeded', async () => {
+describe('Azure removeIf() with a lost response', () => {
+  it('resolves, and the object is removed', async () => {
     const { space, other, relay } = await setting()
     const version = await put(other, 'a')
     relay.lose(/^DELETE/)
@@ -90,11 +90,11 @@ describe('removeIf() whose answer was lost', () => {
   })
 })
 
-describe('bytes that stop in the middle', () => {
+describe('Azure transfer that breaks in the middle', () => {
   const bytes = noise(3_000_000)
   const get = /^GET/
 
-  it('go on where they stopped, for read() and get()', async () => {
+  it('is resumed by read() and get()', async () => {
     const { space, other, relay } = await setting()
     await other.put('a', [bytes])
     relay.lose(get, { after: 1_000_000 })
@@ -104,14 +104,14 @@ describe('bytes that stop in the middle', () => {
     expect(relay.lost()).toBe(2)
   })
 
-  it('are never gone on with by those of another object', async () => {
+  it('rejects with ConditionNotMet when the object was replaced meanwhile', async () => {
     const { space, other, relay } = await setting()
     await other.put('a', [bytes])
     relay.lose(get, { after: 1_000_000, meanwhile: () => other.put('a', [noise(3_000_000, 2)]) })
     await expect(bytesOf(space.read('a', 0, 2_999_999))).rejects.toMatchObject({ code: 'ConditionNotMet' })
   })
 
-  it('go on for those of a join, which pass through this process', async () => {
+  it('is resumed for a join() source that passes through this process', async () => {
     const { space, other, relay } = await setting()
     await other.put('s', [bytes])
     relay.lose(/^GET \S+\/s /, { after: 1_000_000 })
@@ -120,7 +120,7 @@ describe('bytes that stop in the middle', () => {
     assertBytes((await other.get('a'))?.bytes, bytes)
   })
 
-  it('are sent again from the beginning, when it was the join that lost the answer to a block', async () => {
+  it('is sent again when join() loses the response to a block', async () => {
     const { space, other, relay } = await setting()
     await other.put('s', [bytes])
     // The service closes before all has come to it.
@@ -130,7 +130,7 @@ describe('bytes that stop in the middle', () => {
     assertBytes((await other.get('a'))?.bytes, bytes)
   })
 
-  it('are not waited for when the stream is destroyed', async () => {
+  it('ends without an error when the stream is destroyed', async () => {
     const { space, other, relay } = await setting()
     await put(other, 'a')
     const asked = withResolvers<void>()

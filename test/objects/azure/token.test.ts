@@ -60,9 +60,9 @@ async function startService() {
 }
 
 it.each([
-  ['kept as long as it is good', 3600, 1],
-  ['asked for anew before it ends', 240, 20],
-])('sources of a join are read with a token of the credential, which is %s', async (_, lifetime, times) => {
+  ['reused while it is valid', 3600, 1],
+  ['requested again before it expires', 240, 20],
+])('Azure join(): reads sources with a token of the credential, which is %s', async (_, lifetime, times) => {
   const service = await startService()
   const asked: unknown[] = []
   let given = ''

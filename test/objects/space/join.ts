@@ -36,14 +36,14 @@ export const joining: Chapter = {
   name: 'join() and abandon()',
   cases: [
     {
-      title: 'has limits',
+      title: 'minSource is at most 8 MiB, and maxSources at least 1000',
       async run({ space }) {
         assert.ok(space.minSource >= 0 && space.minSource <= 8 * 2 ** 20)
         assert.ok(space.maxSources >= 1000)
       },
     },
     {
-      title: 'makes one object of several, and leaves them',
+      title: 'join() creates one object from several, and keeps the sources',
       async run({ space, contentType }) {
         const { sources, bytes } = await sourcesIn(space, 's', 3)
         const description = { contentType: 'text/plain', metadata: { owner: 'Zoë' } }
@@ -57,7 +57,7 @@ export const joining: Chapter = {
       },
     },
     {
-      title: 'makes an object of one, with a description of its own',
+      title: 'join() of one source uses the given description, or none',
       async run({ space, contentType }) {
         const old = { contentType: 'text/html', metadata: { old: '1' } }
         await space.put('s', [Buffer.from('abc')], { description: old })
@@ -71,7 +71,7 @@ export const joining: Chapter = {
       },
     },
     {
-      title: 'joins under odd keys',
+      title: 'join() and abandon() accept special characters in keys',
       async run({ space, below, keeps }) {
         const odd = below(keeps.percent ? 'ö+%2F &/' : 'ö+2F &/')
         const folder = keeps.percent ? oddKey : oddKey.replaceAll('%', '')
@@ -86,7 +86,7 @@ export const joining: Chapter = {
       },
     },
     {
-      title: 'replaces what stands there, if nothing is said',
+      title: 'join() replaces an existing object when it has no condition',
       async run({ space }) {
         const { sources, bytes } = await sourcesIn(space, 's', 2)
         await put(space, 'joined', 'old')
@@ -97,7 +97,7 @@ export const joining: Chapter = {
       },
     },
     {
-      title: 'absent: writes where nothing stands, and nowhere else',
+      title: 'join() with condition absent: writes only when no object exists',
       async run({ space }) {
         const { sources } = await sourcesIn(space, 's', 2)
         for (const some of [sources, sources.slice(1)]) {
@@ -111,7 +111,7 @@ export const joining: Chapter = {
       },
     },
     {
-      title: 'a version: writes where it stands, and nowhere else',
+      title: 'join() with a version: writes only over that version',
       async run({ space }) {
         const { sources, bytes } = await sourcesIn(space, 's', 2)
         for (const some of [sources, sources.slice(1)]) {
@@ -127,7 +127,7 @@ export const joining: Chapter = {
       },
     },
     {
-      title: 'absent: of many at once one succeeds, where the service can see to it',
+      title: 'join() with condition absent: one of 5 concurrent calls succeeds, where supported',
       async run({ space, keeps }) {
         const { sources, bytes } = await sourcesIn(space, 's', 2)
         const join = (): Promise<void> => space.join(sources, 'joined', { condition: 'absent' })
@@ -137,7 +137,7 @@ export const joining: Chapter = {
       },
     },
     {
-      title: 'appears at once, whole',
+      title: 'join() makes the object visible only when it is complete',
       async run({ space }) {
         const { sources, bytes } = await sourcesIn(space, 's', 3)
         const seen: (FoundObject | undefined)[] = []
@@ -154,7 +154,7 @@ export const joining: Chapter = {
       },
     },
     {
-      title: 'fails when a source is not there, and makes nothing',
+      title: 'join() rejects with ObjectMissing when a source is missing, and writes nothing',
       async run({ space }) {
         const { sources } = await sourcesIn(space, 's', 2)
         const [first, last] = sources as [Source, Source]
@@ -166,7 +166,7 @@ export const joining: Chapter = {
       },
     },
     {
-      title: 'makes nothing when the signal was given before',
+      title: 'join() and abandon() reject when the signal is already aborted',
       async run({ space }) {
         const { sources } = await sourcesIn(space, 's', 2)
         for (const some of [sources, sources.slice(1)]) {
@@ -177,7 +177,7 @@ export const joining: Chapter = {
       },
     },
     {
-      title: 'abandon() leaves what was joined, and what was put',
+      title: 'abandon() keeps the joined object and its sources',
       async run({ space }) {
         const { sources, bytes } = await sourcesIn(space, 's', 2)
         await space.join(sources, 'joined')

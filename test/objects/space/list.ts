@@ -18,7 +18,7 @@ export const listing: Chapter = {
   name: 'list() and folders()',
   cases: [
     {
-      title: 'list() gives the objects whose keys begin so, in the order of their keys',
+      title: 'list() returns the objects whose keys begin with the prefix, in key order',
       async run({ space }) {
         await putMany(space, ['b', 'a/c', 'ab', 'a', 'a/b/c', 'a/b', 'Ab'])
         assert.deepEqual(await keysOf(space, 'a'), ['a', 'a/b', 'a/b/c', 'a/c', 'ab'])
@@ -29,7 +29,7 @@ export const listing: Chapter = {
       },
     },
     {
-      title: 'list() tells size and time',
+      title: 'list() returns size and modification time',
       async run({ space }) {
         await put(space, 'a', 'abc')
         const found = await space.head('a')
@@ -39,7 +39,7 @@ export const listing: Chapter = {
       },
     },
     {
-      title: 'odd keys are listed as they are, and so are folders',
+      title: 'list() and folders() return special characters unchanged',
       async run({ space, below }) {
         const odd = below('ö+%2F &/')
         await put(odd, `deep/${oddKey}/end`)
@@ -51,7 +51,7 @@ export const listing: Chapter = {
       },
     },
     {
-      title: 'folders() gives what follows up to the next slash, each once, and no objects',
+      title: 'folders() returns each name up to the next slash once, and no objects',
       async run({ space }) {
         await putMany(space, ['a/1/x', 'a/1/y/z', 'a/2/x', 'a/3', 'ab/4/x', 'b/5/x'])
         assert.deepEqual((await all(space.folders('a/'))).sort(), ['1', '2'])
@@ -60,7 +60,7 @@ export const listing: Chapter = {
       },
     },
     {
-      title: 'more than a page: list(), folders(), and remove()',
+      title: 'list(), folders() and remove() handle more than one page',
       async run({ space }) {
         const name = (i: number): string => String(i).padStart(5, '0')
         const names = Array.from({ length: many }, (_, i) => name(i))
@@ -73,7 +73,7 @@ export const listing: Chapter = {
       },
     },
     {
-      title: 'a signal that was given before',
+      title: 'list() and folders() reject when the signal is already aborted',
       async run({ space }) {
         await put(space, 'a/b/c')
         await assert.rejects(all(space.list('', { signal: aborted() })))

@@ -7,7 +7,7 @@ export const reading: Chapter = {
   name: 'get(), head() and read()',
   cases: [
     {
-      title: 'get() and head() know nothing of what is not there',
+      title: 'get() and head() return undefined when the object is missing',
       async run({ space }) {
         await put(space, 'a/b')
         for (const key of ['a', 'a/', 'a/b/', 'a/bc', oddKey]) {
@@ -17,7 +17,7 @@ export const reading: Chapter = {
       },
     },
     {
-      title: 'head() tells size, time by the service’s clock, and no metadata where none were given',
+      title: 'head() returns the size, the time by the service clock, and empty metadata by default',
       async run({ space }) {
         const before = Date.now()
         await put(space, 'a', 'abc')
@@ -29,7 +29,7 @@ export const reading: Chapter = {
       },
     },
     {
-      title: 'read() gives the bytes from first to last, inclusive',
+      title: 'read() returns the bytes from first to last, inclusive',
       async run({ space }) {
         const bytes = noise(3_000_000)
         await space.put(oddKey, [bytes])
@@ -46,7 +46,7 @@ export const reading: Chapter = {
       },
     },
     {
-      title: 'read() asks when the stream is read, not before',
+      title: 'read() sends its request when the stream is read, not before',
       async run({ space }) {
         const stream = space.read('a', 1, 2)
         await put(space, 'a', 'abc')
@@ -54,7 +54,7 @@ export const reading: Chapter = {
       },
     },
     {
-      title: 'read() of what is not there fails when it is read, and only then',
+      title: 'read() of a missing object fails when the stream is read, not before',
       async run({ space }) {
         const failed: unknown[] = []
         const stream = space.read('a', 0, 9).on('error', (error) => failed.push(error))
@@ -64,7 +64,7 @@ export const reading: Chapter = {
       },
     },
     {
-      title: 'read() may be left before it began, and in the middle',
+      title: 'read() can be destroyed before it starts and in the middle',
       async run({ space }) {
         await space.put('a', [noise(5_000_000)])
         const unread = space.read('a', 0, 4_999_999)
@@ -78,7 +78,7 @@ export const reading: Chapter = {
       },
     },
     {
-      title: 'many may read at once',
+      title: 'read() supports 20 concurrent streams of one object',
       async run({ space }) {
         const bytes = noise(1_000_000)
         await space.put('a', [bytes])
@@ -88,7 +88,7 @@ export const reading: Chapter = {
       },
     },
     {
-      title: 'a signal that was given before',
+      title: 'get() and head() reject when the signal is already aborted',
       async run({ space }) {
         await put(space, 'a')
         await assert.rejects(space.get('a', { signal: aborted() }))

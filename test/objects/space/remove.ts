@@ -5,7 +5,7 @@ export const removing: Chapter = {
   name: 'remove() and removeIf()',
   cases: [
     {
-      title: 'remove() takes away what is named, and nothing else',
+      title: 'remove() removes the given keys and nothing else',
       async run({ space }) {
         for (const key of ['a', 'a/b', 'ab', oddKey, 'c']) await put(space, key)
         await space.remove(['a'])
@@ -15,7 +15,7 @@ export const removing: Chapter = {
       },
     },
     {
-      title: 'remove() of one odd key',
+      title: 'remove() accepts special characters in a single key',
       async run({ space }) {
         await put(space, oddKey)
         await space.remove([oddKey])
@@ -23,7 +23,7 @@ export const removing: Chapter = {
       },
     },
     {
-      title: 'remove() does not mind what is not there',
+      title: 'remove() ignores missing objects',
       async run({ space }) {
         await put(space, 'a')
         await space.remove([])
@@ -34,7 +34,7 @@ export const removing: Chapter = {
       },
     },
     {
-      title: 'removeIf() takes away the version that is meant',
+      title: 'removeIf() removes the given version',
       async run({ space }) {
         const version = await put(space, oddKey)
         await space.removeIf(oddKey, version)
@@ -42,7 +42,7 @@ export const removing: Chapter = {
       },
     },
     {
-      title: 'removeIf() leaves another version, where the service can tell',
+      title: 'removeIf() keeps another version, where the service supports the condition',
       async run({ space, keeps }) {
         const version = await put(space, 'a', 'old')
         await put(space, 'a', 'new')
@@ -51,7 +51,7 @@ export const removing: Chapter = {
       },
     },
     {
-      title: 'removeIf() does not mind what is not there',
+      title: 'removeIf() ignores a missing object',
       async run({ space }) {
         const version = await put(space, 'a')
         await space.removeIf('a', version)
@@ -60,7 +60,7 @@ export const removing: Chapter = {
       },
     },
     {
-      title: 'nothing is removed when the signal was given before',
+      title: 'remove() and removeIf() remove nothing when the signal is already aborted',
       async run({ space }) {
         const version = await put(space, 'a')
         await put(space, 'b')

@@ -16,7 +16,7 @@ export const writing: Chapter = {
   name: 'put()',
   cases: [
     {
-      title: 'writes chunks behind one another',
+      title: 'writes chunks in order',
       async run({ space }) {
         const bytes = noise(100_000)
         const chunks: Uint8Array[] = [bytes.subarray(0, 1), new Uint8Array(0), bytes.subarray(1, 70_000)]
@@ -27,7 +27,7 @@ export const writing: Chapter = {
       },
     },
     {
-      title: 'writes nothing as an object of no bytes',
+      title: 'writes an empty object when there are no bytes',
       async run({ space }) {
         await space.put('none', [])
         await space.put('empty', [new Uint8Array(0)])
@@ -38,7 +38,7 @@ export const writing: Chapter = {
       },
     },
     {
-      title: 'writes the largest unit in one go',
+      title: 'writes 8 MiB in one call',
       async run({ space }) {
         const bytes = noise(8 * 2 ** 20)
         await space.put('a', [bytes.subarray(0, 3_000_000), bytes.subarray(3_000_000)])
@@ -46,7 +46,7 @@ export const writing: Chapter = {
       },
     },
     {
-      title: 'resolves to the version that get() and head() tell, another for other bytes',
+      title: 'resolves to the version that get() and head() return, which changes with the bytes',
       async run({ space }) {
         const versions = new Set<string>()
         for (const text of ['one', 'two', '']) {
@@ -59,7 +59,7 @@ export const writing: Chapter = {
       },
     },
     {
-      title: 'replaces what stands there, its description too',
+      title: 'replaces an existing object and its description',
       async run({ space, contentType }) {
         const description = { contentType: 'text/html', metadata: { owner: 'ann' } }
         await space.put('a', [Buffer.from('longer')], { description })
@@ -70,7 +70,7 @@ export const writing: Chapter = {
       },
     },
     {
-      title: 'describes an object, in any characters',
+      title: 'stores content type and metadata with any characters',
       async run({ space, contentType }) {
         const metadata = { owner: 'ann', shop: 'Käse & ☃ 100%', path: 'a%20b', lines: 'a\r\nb', blank: ' x ' }
         const description = { contentType: 'text/plain; charset=utf-8', metadata }
@@ -80,7 +80,7 @@ export const writing: Chapter = {
       },
     },
     {
-      title: 'is found at once by others, under any key',
+      title: 'makes the object visible at once to another client, under any key',
       async run({ space, below }) {
         await put(below(''), oddKey, 'abc')
         assert.equal(await textOf(space, oddKey), 'abc')
@@ -89,7 +89,7 @@ export const writing: Chapter = {
       },
     },
     {
-      title: 'writes below its prefix, and nowhere else',
+      title: 'writes only below its prefix',
       async run({ space, below }) {
         const [one, other] = [below('one/'), below('ünï %20/')]
         await put(one, 'a', '1')
@@ -102,7 +102,7 @@ export const writing: Chapter = {
       },
     },
     {
-      title: 'writes whole objects: whoever reads finds one or the other',
+      title: 'replaces an object atomically: a concurrent get() returns one of the versions',
       async run({ space }) {
         const size = 2_000_000
         await space.put('a', [Buffer.alloc(size, 0)])
@@ -113,7 +113,7 @@ export const writing: Chapter = {
       },
     },
     {
-      title: 'writes nothing when the signal was given before',
+      title: 'writes nothing when the signal is already aborted',
       async run({ space }) {
         await assert.rejects(space.put('a', [Buffer.from('abc')], { signal: aborted() }))
         assert.equal(await space.head('a'), undefined)
@@ -123,10 +123,10 @@ export const writing: Chapter = {
 }
 
 export const conditions: Chapter = {
-  name: 'put() on a condition',
+  name: 'put() with a condition',
   cases: [
     {
-      title: 'absent: writes where nothing stands, and nowhere else',
+      title: 'absent: writes only when no object exists',
       async run({ space }) {
         const version = await space.put('a', [Buffer.from('first')], { condition: 'absent' })
         assert.equal((await space.head('a'))?.version, version)
@@ -136,7 +136,7 @@ export const conditions: Chapter = {
       },
     },
     {
-      title: 'absent: writes where something stood',
+      title: 'absent: writes after the object was removed',
       async run({ space }) {
         await put(space, 'a', 'first')
         await space.remove(['a'])
@@ -145,7 +145,7 @@ export const conditions: Chapter = {
       },
     },
     {
-      title: 'absent: of many at once one succeeds',
+      title: 'absent: one of 20 concurrent calls succeeds',
       async run({ space }) {
         const winner = await winnerOf(20, (i) =>
           space.put('a', [Buffer.from(`I am ${i}`)], { condition: 'absent' }),
@@ -154,7 +154,7 @@ export const conditions: Chapter = {
       },
     },
     {
-      title: 'a version: writes where it stands, and nowhere else',
+      title: 'version: writes only over that version',
       async run({ space }) {
         const first = await put(space, 'a', 'first')
         const second = await space.put('a', [Buffer.from('second')], { condition: { version: first } })
@@ -165,7 +165,7 @@ export const conditions: Chapter = {
       },
     },
     {
-      title: 'a version: it may come from get() and from head()',
+      title: 'version: accepts the version of get() and of head()',
       async run({ space }) {
         await put(space, 'a', 'first')
         for (const look of ['get', 'head'] as const) {
@@ -176,7 +176,7 @@ export const conditions: Chapter = {
       },
     },
     {
-      title: 'a version: writes nothing where nothing stands any more',
+      title: 'version: rejects with ConditionFailed after the object was removed',
       async run({ space }) {
         const version = await put(space, 'a', 'first')
         await space.remove(['a'])
@@ -185,7 +185,7 @@ export const conditions: Chapter = {
       },
     },
     {
-      title: 'a version: of many at once one succeeds',
+      title: 'version: one of 20 concurrent calls succeeds',
       async run({ space }) {
         const version = await put(space, 'a', 'first')
         const winner = await winnerOf(20, (i) =>
@@ -195,7 +195,7 @@ export const conditions: Chapter = {
       },
     },
     {
-      title: 'holds under odd keys, and with a description',
+      title: 'accepts special characters in keys, and a description',
       async run({ space }) {
         const description = { contentType: 'application/json', metadata: { owner: 'Zoë' } }
         const version = await space.put(oddKey, [Buffer.from('1')], { condition: 'absent', description })

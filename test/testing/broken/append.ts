@@ -5,15 +5,15 @@ import { type Broken, gather, inFiles, inMemory, mapped, once, onDisk, telling }
 
 export const bytes: Broken[] = [
   inMemory(
-    'bytes are lost when the body breaks',
-    'append() > a body that breaks behind its first batch: what came is held, and its error passed on',
+    'a failing body loses all its batches',
+    'append() > keeps the bytes and rejects with the error of a body that fails after the first batch',
     (good) => ({
       append: async (session, body, options) => good.append(session, once(await gather(body)), options),
     }),
   ),
   inMemory(
-    'the last batch before a break is lost',
-    'append() > a body that breaks behind its last: what came is held, and its error passed on',
+    'a failing body loses its last batch',
+    'append() > keeps the bytes and rejects with the error of a body that fails after the last batch',
     (good) => {
       async function* late(body: Body) {
         let held: readonly Uint8Array[] = []
@@ -27,16 +27,16 @@ export const bytes: Broken[] = [
     },
   ),
   inMemory(
-    'a break is taken for the end',
-    'append() > a body that breaks before its first batch: what came is held, and its error passed on',
+    'append() resolves when the body fails',
+    'append() > keeps the bytes and rejects with the error of a body that fails before the first batch',
     (good) => ({
       append: (session, body, options) =>
         good.append(session, body, options).catch(async () => (await good.load(session.id)) as Session),
     }),
   ),
   inMemory(
-    'the error of the body is another',
-    'append() > a body that breaks behind its second: what came is held, and its error passed on',
+    'append() replaces the body error',
+    'append() > keeps the bytes and rejects with the error of a body that fails after the second batch',
     (good) => ({
       append: (session, body, options) =>
         good.append(session, body, options).catch((cause) => {
@@ -45,8 +45,8 @@ export const bytes: Broken[] = [
     }),
   ),
   inMemory(
-    'bytes are counted that were not written',
-    'append() > fragment after fragment is held, counted, and in order',
+    'received counts unwritten bytes',
+    'append() > stores consecutive fragments in order and adds each to received',
     (good) => {
       const lost = new Map<string, number>()
       const told = (session: Session): Session => ({
@@ -67,27 +67,31 @@ export const bytes: Broken[] = [
       }
     },
   ),
-  inMemory('append() tells what was held before', 'append() > it resolves to what load() tells', (good) => ({
-    async append(session, body, options) {
-      await good.append(session, body, options)
-      return session
-    },
-  })),
   inMemory(
-    'the size of the file is known only with its first byte',
-    'append() > the size of the whole file is known from the first one on',
+    'append() returns the previous session',
+    'append() > returns the same session fields as load()',
+    (good) => ({
+      async append(session, body, options) {
+        await good.append(session, body, options)
+        return session
+      },
+    }),
+  ),
+  inMemory(
+    'total is unset before the first byte',
+    'append() > sets total with the first fragment, even an empty one',
     telling(({ total, ...session }) =>
       total === undefined || session.received === 0 ? session : { ...session, total },
     ),
   ),
   inMemory(
-    'progress is when the session began',
-    'append() > an empty body marks progress, and nothing else',
+    'progressed stays at the creation time',
+    'append() > updates progressed and changes no bytes for an empty body',
     telling((session) => ({ ...session, progressed: session.created })),
   ),
   inMemory(
-    'the memory of a batch is used after the next was asked for',
-    'append() > a batch is written before the next is asked for',
+    'append() reads a batch too late',
+    'append() > writes each batch before requesting the next one',
     (good) => ({
       async append(session, body, options) {
         const gathered: Uint8Array[][] = []
@@ -104,8 +108,8 @@ export const bytes: Broken[] = [
     }),
   ),
   inMemory(
-    'two batches are asked for at once',
-    'append() > a batch is written before the next is asked for',
+    'append() requests two batches at once',
+    'append() > writes each batch before requesting the next one',
     (good) => {
       async function* ahead(body: Body) {
         const batches = body[Symbol.asyncIterator]()
@@ -124,17 +128,21 @@ export const bytes: Broken[] = [
       return { append: (session, body, options) => good.append(session, ahead(body), options) }
     },
   ),
-  inMemory('the memory around a view is written', 'append() > batches may have any shape', (good) => ({
-    append: (session, body, options) =>
-      good.append(
-        session,
-        mapped(body, (chunks) => chunks.map((chunk) => new Uint8Array(chunk.buffer, 0, chunk.length))),
-        options,
-      ),
-  })),
   inMemory(
-    'an append that was given up resolves, and drops the rest',
-    'append() > an append that is given up behind its first batch: what is counted is there',
+    'append() ignores the offset of a view',
+    'append() > accepts empty batches, plain Uint8Array views and a batch of 3000 chunks',
+    (good) => ({
+      append: (session, body, options) =>
+        good.append(
+          session,
+          mapped(body, (chunks) => chunks.map((chunk) => new Uint8Array(chunk.buffer, 0, chunk.length))),
+          options,
+        ),
+    }),
+  ),
+  inMemory(
+    'an aborted append() resolves early',
+    'append() > holds every byte that load() counts when aborted after the first batch',
     (good) => ({
       append(session, body, options) {
         async function* untilAborted() {
@@ -148,8 +156,8 @@ export const bytes: Broken[] = [
     }),
   ),
   inMemory(
-    'an append that was given up takes all of it back',
-    'append() > an append that is given up behind its second: what is counted is there',
+    'an aborted append() loses the session',
+    'append() > holds every byte that load() counts when aborted after the second batch',
     (good) => ({
       async append(session, body, options) {
         const result = await good.append(session, body, options)
@@ -159,27 +167,35 @@ export const bytes: Broken[] = [
       },
     }),
   ),
-  inMemory('read() works once', 'append() > read() may be asked again, and given up', (good) => {
-    const streams = new Map<string, Readable>()
-    return {
-      read(session) {
-        const stream = streams.get(session.id) ?? good.read(session)
-        streams.set(session.id, stream)
-        return stream
-      },
-    }
-  }),
+  inMemory(
+    'read() always returns the same stream',
+    'append() > stores bytes that read() returns in full after an earlier stream was destroyed',
+    (good) => {
+      const streams = new Map<string, Readable>()
+      return {
+        read(session) {
+          const stream = streams.get(session.id) ?? good.read(session)
+          streams.set(session.id, stream)
+          return stream
+        },
+      }
+    },
+  ),
   onDisk(
-    'a fragment is written one byte too far to the front',
-    'append() > fragment after fragment is held, counted, and in order',
+    'fragments start one byte too early',
+    'append() > stores consecutive fragments in order and adds each to received',
     { writev: (fd, chunks, at) => nodeFileSystem.writev(fd, chunks, Math.max(0, at - 1)) },
   ),
-  onDisk('offsets have 32 bits', 'append() > offsets beyond 4 GiB are like all others', {
-    writev: (fd, chunks, at) => nodeFileSystem.writev(fd, chunks, at % 2 ** 32),
-  }),
+  onDisk(
+    'offsets are truncated to 32 bits',
+    'append() > writes at offsets above 4 GiB, and the file can be published',
+    {
+      writev: (fd, chunks, at) => nodeFileSystem.writev(fd, chunks, at % 2 ** 32),
+    },
+  ),
   inFiles(
-    'what was held before a restart is not counted',
-    'append() > what is held is held over a restart, at every fragment',
+    'received is 0 after a restart',
+    'append() > keeps bytes, received and total across a restart after every fragment',
     (good) => {
       const mine = new Set<string>()
       return {
@@ -194,10 +210,14 @@ export const bytes: Broken[] = [
       }
     },
   ),
-  inFiles('paths are of the file before last', 'append() > paths() names where the bytes are', (good) => ({
-    paths: (session) => {
-      const paths = good.paths?.(session) ?? { upload: '', reply: '' }
-      return { ...paths, upload: `${paths.upload}.old` }
-    },
-  })),
+  inFiles(
+    'paths().upload names another file',
+    'append() > stores the bytes in the file at paths().upload',
+    (good) => ({
+      paths: (session) => {
+        const paths = good.paths?.(session) ?? { upload: '', reply: '' }
+        return { ...paths, upload: `${paths.upload}.old` }
+      },
+    }),
+  ),
 ]

@@ -2,15 +2,15 @@ import { type Broken, inFiles, inMemory, telling } from './kit.ts'
 
 export const decisions: Broken[] = [
   inMemory(
-    'the acceptance is forgotten when the file is published',
-    'accept() and refuse() > what was accepted is known when it is published',
+    'the acceptance is lost after publish()',
+    'accept() and refuse() > load() returns the acceptance after publish()',
     telling(({ acceptance, ...session }) =>
       session.state === 'published' || !acceptance ? session : { ...session, acceptance },
     ),
   ),
   inFiles(
-    'the acceptance is forgotten with the process',
-    'accept() and refuse() > an upload was accepted with a reply elsewhere, also after a restart',
+    'the acceptance is lost in a restart',
+    'accept() and refuse() > accept() with a reply URL keeps the acceptance across a restart',
     (good) => {
       const mine = new Set<string>()
       return {
@@ -28,8 +28,8 @@ export const decisions: Broken[] = [
     },
   ),
   inMemory(
-    'what was accepted is published at once',
-    'accept() and refuse() > an upload was accepted without a reply',
+    'accept() publishes the file',
+    'accept() and refuse() > accept() with no reply saves the acceptance and leaves the file unpublished',
     (good) => ({
       async accept(session, acceptance) {
         await good.accept(session, acceptance)
@@ -38,8 +38,8 @@ export const decisions: Broken[] = [
     }),
   ),
   inMemory(
-    'the bytes are dropped with the acceptance',
-    'accept() and refuse() > an accepted upload still has its bytes, and is published with them',
+    'accept() drops the bytes',
+    'accept() and refuse() > accept() keeps the bytes, and publish() publishes them',
     (good) => ({
       async accept(session, acceptance) {
         await good.refuse(session, '')
@@ -48,20 +48,20 @@ export const decisions: Broken[] = [
     }),
   ),
   inMemory(
-    'the reason of a refusal is kept in ASCII',
-    'accept() and refuse() > an upload was refused, and why',
+    'refuse() saves the reason in ASCII',
+    'accept() and refuse() > refuse() saves the reason and keeps the session, unpublished',
     (good) => ({
       refuse: (session, reason) => good.refuse(session, Buffer.from(reason, 'ascii').toString()),
     }),
   ),
   inMemory(
-    'a refused session is removed',
-    'accept() and refuse() > an upload was refused, and why',
+    'refuse() removes the session',
+    'accept() and refuse() > refuse() saves the reason and keeps the session, unpublished',
     (good) => ({ refuse: (session) => good.remove(session) }),
   ),
   inMemory(
-    'the session has to be loaded anew after each step',
-    'accept() and refuse() > the last packet does all with the session that append() gave it',
+    'publish() requires a reloaded session',
+    'accept() and refuse() > keepReply(), accept(), publish() and remove() take the session from append()',
     (good) => ({
       async publish(session) {
         const now = await good.load(session.id)

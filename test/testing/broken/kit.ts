@@ -9,6 +9,8 @@ export interface Broken {
   readonly bug: string
   /** The test that is there to find it. */
   readonly caughtBy: string
+  /** The bug may keep the test from ending. Everything is in memory then. */
+  readonly mayHang?: boolean
   suite(runner: Runner): void
 }
 

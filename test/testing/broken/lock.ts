@@ -2,8 +2,8 @@ import type { Leaving, Lock, Locker } from '../../../lib/index.ts'
 import { memoryLocker } from '../../../lib/locks/memory.ts'
 import { type Broken, inFiles, inMemory } from './kit.ts'
 
-const withLocker = (bug: string, caughtBy: string, locker: (good: Locker) => Partial<Locker>): Broken =>
-  inMemory(
+const withLocker = (bug: string, caughtBy: string, locker: (good: Locker) => Partial<Locker>): Broken => ({
+  ...inMemory(
     bug,
     caughtBy,
     () => {
@@ -11,12 +11,14 @@ const withLocker = (bug: string, caughtBy: string, locker: (good: Locker) => Par
       return { locker: { ...good, ...locker(good) } }
     },
     { locker: true },
-  )
+  ),
+  mayHang: true,
+})
 
-const comesOnce = 'locker > what is left with a lock comes to its next holder, and is dropped once'
-const makesRoom = 'locker > what is left with a lock is dropped for what is left in its place, and by letGo()'
+const comesOnce = 'locker > passes the value of leave() to the next holder and calls drop() once'
+const makesRoom = 'locker > calls drop() when another leave() replaces the value, and on letGo()'
 
-const isOnePlace = 'locker > a mark is six hexadecimal digits, which are of no other locker'
+const isOnePlace = 'locker > mark() returns six hexadecimal digits that no other locker returns'
 
 /** A locker whose locks are left in another way. */
 const leaving = (good: Locker, change: (lock: Lock, id: string) => Partial<Lock>): Partial<Locker> => ({
@@ -47,10 +49,10 @@ function leavingWithNames(good: Locker): Partial<Locker> {
 }
 
 export const locks: Broken[] = [
-  withLocker('what is left is lost', comesOnce, (good) =>
+  withLocker('leave() discards the value', comesOnce, (good) =>
     leaving(good, (lock) => ({ leave: () => void lock.release() })),
   ),
-  withLocker('what is left is dropped twice', comesOnce, (good) => ({
+  withLocker('drop() is called twice', comesOnce, (good) => ({
     async tryAcquire(id) {
       const lock = await good.tryAcquire(id)
       const release = async (): Promise<void> => {
@@ -60,7 +62,7 @@ export const locks: Broken[] = [
       return lock && { ...lock, release }
     },
   })),
-  withLocker('what is left is for all sessions', comesOnce, (good) => {
+  withLocker('leave() passes values to any session', comesOnce, (good) => {
     let last: Leaving | undefined
     return leaving(good, ({ leave }) => ({
       left: last,
@@ -70,40 +72,52 @@ export const locks: Broken[] = [
       },
     }))
   }),
-  withLocker('what is left does not drop what was left before', makesRoom, (good) => leavingWithNames(good)),
-  withLocker('letGo() lets nothing go', makesRoom, () => ({ letGo: () => {} })),
+  withLocker('a replaced value is not dropped', makesRoom, (good) => leavingWithNames(good)),
+  withLocker('letGo() does nothing', makesRoom, () => ({ letGo: () => {} })),
   inFiles(
-    'what is left stays when another comes',
-    'locker > what is left with a lock is dropped before another has it',
+    'drop() is not called for other lockers',
+    'locker > calls drop() before another locker acquires the lock',
     ({ locker }) => ({ ...(locker && { locker: { ...locker, ...leavingWithNames(locker) } }) }),
   ),
   withLocker(
-    'a session that begins is held by nobody',
-    'locker > a session that begins is held by one at a time, and so it is when it was left',
+    'a lock of begin() is not exclusive',
+    'locker > grants the lock of begin() exclusively, also after leave()',
     () => ({ begin: async () => ({ release: async () => {} }) }),
   ),
-  withLocker('every session has a mark of its own', isOnePlace, () => {
+  withLocker('mark() changes with every call', isOnePlace, () => {
     let last = 0xa00000
     return { mark: async () => (last++).toString(16).toUpperCase() }
   }),
-  inFiles('all lockers have one mark', isOnePlace, ({ locker }) => ({
+  inFiles('all lockers return the same mark()', isOnePlace, ({ locker }) => ({
     ...(locker && { locker: { ...locker, mark: async () => 'ABCDEF' } }),
   })),
-  withLocker('a lock is everybody’s', 'locker > a session is held by one at a time', () => ({
-    acquire: async () => ({ release: async () => {} }),
-  })),
-  withLocker('tryAcquire() takes what is held', 'locker > tryAcquire() does not wait', () => ({
-    tryAcquire: async () => ({ release: async () => {} }),
-  })),
-  withLocker('one lock is for all sessions', 'locker > sessions do not wait for each other', (good) => ({
+  withLocker(
+    'acquire() grants a held lock',
+    'locker > grants the lock to the next request only after the holder released it',
+    () => ({
+      acquire: async () => ({ release: async () => {} }),
+    }),
+  ),
+  withLocker(
+    'tryAcquire() grants a held lock',
+    'locker > tryAcquire() returns undefined while the lock is held, and the lock when it is free',
+    () => ({
+      tryAcquire: async () => ({ release: async () => {} }),
+    }),
+  ),
+  withLocker('all sessions share one lock', 'locker > locks different sessions independently', (good) => ({
     acquire: (_, request) => good.acquire('all', request),
   })),
-  withLocker('the holder is not told', 'locker > a session is held by one at a time', (good) => ({
-    acquire: (id, { signal } = {}) => good.acquire(id, signal && { signal }),
-  })),
   withLocker(
-    'a holder that was waited for is not told',
-    'locker > a holder that was waited for when its turn came is told',
+    'onWanted is never called',
+    'locker > grants the lock to the next request only after the holder released it',
+    (good) => ({
+      acquire: (id, { signal } = {}) => good.acquire(id, signal && { signal }),
+    }),
+  ),
+  withLocker(
+    'onWanted misses earlier requests',
+    'locker > calls onWanted of a new holder when another request already waits',
     (good) => ({
       async acquire(id, { signal, onWanted } = {}) {
         let isHeld = false
@@ -117,8 +131,8 @@ export const locks: Broken[] = [
     }),
   ),
   withLocker(
-    'the holder is told of everybody who waits',
-    'locker > the holder is told when it is wanted, once, and not before',
+    'onWanted is called for every request',
+    'locker > calls onWanted of the holder once, and only when another request waits',
     (good) => {
       const holders = new Map<string, (() => void) | undefined>()
       return {
@@ -137,8 +151,8 @@ export const locks: Broken[] = [
     },
   ),
   withLocker(
-    'who gives up waiting holds it',
-    'locker > who waits may give up, and holds nothing',
+    'an aborted acquire() keeps the lock',
+    'locker > rejects a waiting acquire() with the abort reason and leaves no lock held',
     (good) => ({
       acquire(id, { signal, onWanted } = {}) {
         const lock = good.acquire(id, onWanted && { onWanted })
@@ -151,7 +165,7 @@ export const locks: Broken[] = [
       },
     }),
   ),
-  withLocker('a second release is another’s', 'locker > a second release does nothing', (good) => {
+  withLocker('a second release() frees another lock', 'locker > ignores a second release()', (good) => {
     const held = new Map<string, Lock>()
     return {
       async acquire(id, request) {
@@ -160,25 +174,33 @@ export const locks: Broken[] = [
       },
     }
   }),
-  withLocker('who came last is served first', 'locker > who came first is served first', () => {
-    const waiting = new Map<string, (() => void)[]>()
-    const hold = (id: string): Lock => ({
-      async release() {
-        const next = waiting.get(id)?.pop()
-        if (next) next()
-        else waiting.delete(id)
-      },
-    })
-    return {
-      async acquire(id) {
-        const others = waiting.get(id)
-        if (others) await new Promise<void>((resolve) => others.push(resolve))
-        else waiting.set(id, [])
-        return hold(id)
-      },
-    }
-  }),
-  inMemory('a locker is there, and said not to be', 'locker > what is not supported is not there', () => ({
-    locker: memoryLocker(),
-  })),
+  withLocker(
+    'the last request is granted first',
+    'locker > grants a lock in request order within one process',
+    () => {
+      const waiting = new Map<string, (() => void)[]>()
+      const hold = (id: string): Lock => ({
+        async release() {
+          const next = waiting.get(id)?.pop()
+          if (next) next()
+          else waiting.delete(id)
+        },
+      })
+      return {
+        async acquire(id) {
+          const others = waiting.get(id)
+          if (others) await new Promise<void>((resolve) => others.push(resolve))
+          else waiting.set(id, [])
+          return hold(id)
+        },
+      }
+    },
+  ),
+  inMemory(
+    'a locker exists though unsupported',
+    'locker > is present exactly if supports.locker is true, and paths() if supports.paths is true',
+    () => ({
+      locker: memoryLocker(),
+    }),
+  ),
 ]

@@ -42,23 +42,23 @@ const atOnce =
 
 export const publications: Broken[] = [
   inMemory(
-    'what is published at once has no size',
-    'publish() > what was said to be published at once is known to be whole',
+    'publishes: true loses the total',
+    'publish() > sets state, received and total after append() with publishes: true',
     atOnce(({ total: _, ...session }) => session),
   ),
   inMemory(
-    'what is to be published at once is not held before',
-    'publish() > what was said to be published at once, and was not, is gone on with',
+    'publishes: true sets received to 0',
+    'publish() > can follow another append() after one with publishes: true, without losing bytes',
     atOnce((session) => (session.state === 'published' ? session : { ...session, received: 0 })),
   ),
   inMemory(
-    'a taken name is replaced',
-    'publish() > a name that was taken meanwhile is refused, and no byte is lost',
+    'publish() ignores overwrite: false',
+    'publish() > rejects with destination-exists and keeps the bytes if the name was taken meanwhile',
     publishing((_files, _session, place) => place()),
   ),
   inMemory(
-    'a name is looked at before it is taken',
-    'publish() > of many at once one has the name, and the others are refused',
+    'publish() checks and writes separately',
+    'publish() > publishes one of ten concurrent sessions, others get destination-exists',
     publishing(async (files, session, place) => {
       if (files.has(session.name) && !session.overwrite && session.state !== 'published') {
         throw new BitsError('destination-exists')
@@ -68,8 +68,8 @@ export const publications: Broken[] = [
     }),
   ),
   inMemory(
-    'the bytes are lost when the name is taken',
-    'publish() > a name that was taken meanwhile is refused, and no byte is lost',
+    'publish() drops bytes on a taken name',
+    'publish() > rejects with destination-exists and keeps the bytes if the name was taken meanwhile',
     (good) => ({
       publish: (session) =>
         good.publish(session).catch(async (error) => {
@@ -79,8 +79,8 @@ export const publications: Broken[] = [
     }),
   ),
   inMemory(
-    'a part is seen while it is published',
-    'publish() > at no moment a part stands there, nor nothing in the place of a file',
+    'publish() exposes a partial file',
+    'publish() > never exposes a partial or missing file while it replaces one',
     (good) => ({
       async publish(session) {
         if (session.state !== 'published') {
@@ -99,8 +99,8 @@ export const publications: Broken[] = [
     }),
   ),
   inMemory(
-    'the old file is away before the new one is there',
-    'publish() > at no moment a part stands there, nor nothing in the place of a file',
+    'publish() deletes the old file first',
+    'publish() > never exposes a partial or missing file while it replaces one',
     (good) => ({
       async publish(session) {
         if (session.overwrite && session.state !== 'published') good.files.delete(session.name)
@@ -110,8 +110,8 @@ export const publications: Broken[] = [
     }),
   ),
   inMemory(
-    'a second time brings back what was replaced',
-    'publish() > a second time does not bring back what was replaced meanwhile',
+    'a second publish() restores old bytes',
+    'publish() > does not restore a replaced file when called a second time',
     (good) => {
       const published = new Map<string, Buffer>()
       return {
@@ -125,21 +125,21 @@ export const publications: Broken[] = [
       }
     },
   ),
-  inMemory('a second time is an error', 'publish() > a second time does nothing', (good) => ({
+  inMemory('a second publish() rejects', 'publish() > does nothing when called a second time', (good) => ({
     async publish(session) {
       if (session.state === 'published') throw new BitsError('destination-exists')
       await good.publish(session)
     },
   })),
-  inMemory('an empty file is not published', 'publish() > an empty file stands under its name', (good) => ({
+  inMemory('publish() skips an empty file', 'publish() > publishes an empty file', (good) => ({
     async publish(session) {
       await good.publish(session)
       if (session.received === 0) good.files.delete(session.name)
     },
   })),
   inMemory(
-    'a publication that was given up resolves without a file',
-    'publish() > a publication that was given up was made whole, or not',
+    'an aborted publish() resolves wrongly',
+    'publish() > publishes the complete file or none when aborted, and succeeds when called again',
     (good) => ({
       async publish(session, options) {
         await soon()
@@ -148,8 +148,8 @@ export const publications: Broken[] = [
     }),
   ),
   inFiles(
-    'that a file was published is forgotten with the process',
-    'publish() > what was published is known to be after a restart, and a second time does nothing',
+    'a restart loses the state published',
+    'publish() > keeps the state published across a restart, where a second call does nothing',
     (good) => {
       const mine = new Set<string>()
       return {
@@ -167,13 +167,13 @@ export const publications: Broken[] = [
     },
   ),
   onDisk(
-    'a file takes the place of another by rename()',
-    'two stores on the same ground > of many that both publish at once one has the name',
+    'publish() copies instead of linking',
+    'two stores on the same storage > publish one of ten concurrent sessions, others get destination-exists',
     { link: async (path, newPath) => nodeFileSystem.copyFile(path, newPath) },
   ),
   onDisk(
-    'a folder is replaced with all that it holds',
-    'publish() > a folder that took the name meanwhile is not replaced',
+    'publish() replaces a folder',
+    'publish() > rejects with invalid-destination and keeps the bytes if a folder took the name meanwhile',
     {
       async rename(path, newPath) {
         await rm(newPath, { recursive: true, force: true })

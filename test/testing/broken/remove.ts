@@ -3,8 +3,8 @@ import { type Broken, inFiles, inMemory, soon } from './kit.ts'
 
 export const ends: Broken[] = [
   inMemory(
-    'the published file goes with its session',
-    'remove() and list() > what was published stays',
+    'remove() deletes the published file',
+    'remove() and list() > remove() keeps the published file',
     (good) => ({
       async remove(session) {
         await good.remove(session)
@@ -13,8 +13,8 @@ export const ends: Broken[] = [
     }),
   ),
   inMemory(
-    'what stands under the name goes with an unpublished session',
-    'remove() and list() > what others published under the name stays',
+    'remove() deletes the file of another',
+    'remove() and list() > remove() keeps a file that another session published under the same name',
     (good) => ({
       async remove(session) {
         await good.remove(session)
@@ -22,15 +22,19 @@ export const ends: Broken[] = [
       },
     }),
   ),
-  inMemory('to remove twice is an error', 'remove() and list() > a second time is no error', (good) => ({
-    async remove(session) {
-      if (!(await good.load(session.id))) throw new BitsError('session-not-found')
-      await good.remove(session)
-    },
-  })),
   inMemory(
-    'all sessions of a name are removed with one',
-    'remove() and list() > only the one is forgotten',
+    'a second remove() rejects',
+    'remove() and list() > remove() succeeds when called a second time',
+    (good) => ({
+      async remove(session) {
+        if (!(await good.load(session.id))) throw new BitsError('session-not-found')
+        await good.remove(session)
+      },
+    }),
+  ),
+  inMemory(
+    'remove() deletes same-named sessions',
+    'remove() and list() > remove() keeps another session of the same name and its reply',
     (good) => ({
       async remove({ name }) {
         for await (const session of good.list()) if (session.name === name) await good.remove(session)
@@ -38,8 +42,8 @@ export const ends: Broken[] = [
     }),
   ),
   inMemory(
-    'a removed session comes back with its next fragment',
-    'remove() and list() > a session that was removed takes nothing, and does not come back',
+    'append() recreates a removed session',
+    'remove() and list() > append() rejects after remove(), and the session stays deleted',
     (good) => ({
       async append(session, body, options) {
         if (!(await good.load(session.id))) await good.create(session)
@@ -48,8 +52,8 @@ export const ends: Broken[] = [
     }),
   ),
   inMemory(
-    'a removal that is given up resolves all the same',
-    'remove() and list() > a removal that was given up was made, or can be',
+    'an aborted remove() resolves wrongly',
+    'remove() and list() > an aborted remove() resolves only if the session is deleted, and can be repeated',
     (good) => ({
       async remove(session, options) {
         await soon()
@@ -58,8 +62,8 @@ export const ends: Broken[] = [
     }),
   ),
   inMemory(
-    'the list forgets the first',
-    'remove() and list() > all sessions are listed, in whatever state, as load() tells them',
+    'list() omits the first session',
+    'remove() and list() > list() yields sessions in every state, with the same fields as load()',
     (good) => ({
       async *list() {
         let isFirst = true
@@ -70,18 +74,22 @@ export const ends: Broken[] = [
       },
     }),
   ),
-  inMemory('the list has one page', 'remove() and list() > many sessions are listed, each once', (good) => ({
-    async *list() {
-      let count = 0
-      for await (const session of good.list()) {
-        count += 1
-        if (count <= 1000) yield session
-      }
-    },
-  })),
   inMemory(
-    'pages of the list overlap',
-    'remove() and list() > many sessions are listed, each once',
+    'list() stops after 1000 sessions',
+    'remove() and list() > list() yields each of 1100 sessions once',
+    (good) => ({
+      async *list() {
+        let count = 0
+        for await (const session of good.list()) {
+          count += 1
+          if (count <= 1000) yield session
+        }
+      },
+    }),
+  ),
+  inMemory(
+    'list() repeats every 1000th session',
+    'remove() and list() > list() yields each of 1100 sessions once',
     (good) => ({
       async *list() {
         let count = 0
@@ -94,8 +102,8 @@ export const ends: Broken[] = [
     }),
   ),
   inMemory(
-    'the list goes by place, so that who leaves hides another',
-    'remove() and list() > sessions that come and go meanwhile hide none of the others',
+    'list() skips sessions after a removal',
+    'remove() and list() > list() omits no session while others are created and removed',
     (good) => ({
       async *list() {
         for (let place = 0; ; place += 1) {
@@ -109,8 +117,8 @@ export const ends: Broken[] = [
     }),
   ),
   inMemory(
-    'refused sessions are not listed',
-    'remove() and list() > all sessions are listed, in whatever state, as load() tells them',
+    'list() omits refused sessions',
+    'remove() and list() > list() yields sessions in every state, with the same fields as load()',
     (good) => ({
       async *list() {
         for await (const session of good.list()) if (session.state !== 'refused') yield session
@@ -118,8 +126,8 @@ export const ends: Broken[] = [
     }),
   ),
   inMemory(
-    'a list can be walked once',
-    'remove() and list() > a list may be given up, and begun again',
+    'list() always returns one iterator',
+    'remove() and list() > list() can be stopped early and called again',
     (good) => {
       let list: AsyncIterable<Session> | undefined
       return {
@@ -131,8 +139,8 @@ export const ends: Broken[] = [
     },
   ),
   inFiles(
-    'a removal is remembered in the process only',
-    'remove() and list() > what was removed stays so over a restart',
+    'a removal is lost in a restart',
+    'remove() and list() > a removed session stays deleted across a restart',
     (good) => {
       const gone = new Set<string>()
       return {
@@ -145,8 +153,8 @@ export const ends: Broken[] = [
     },
   ),
   inFiles(
-    'the list is of what this process began',
-    'remove() and list() > all sessions are listed after a restart',
+    'list() omits sessions of other stores',
+    'remove() and list() > list() yields all sessions after a restart',
     (good) => {
       const mine = new Set<string>()
       return {
@@ -161,8 +169,8 @@ export const ends: Broken[] = [
     },
   ),
   inMemory(
-    'there is no list before the first session',
-    'remove() and list() > a store that nobody used has no sessions',
+    'list() throws when there is no session',
+    'remove() and list() > list() yields nothing for a new store',
     (good) => ({
       async *list() {
         let isEmpty = true

@@ -4,8 +4,8 @@ import { type Broken, batchesOf, gather, inFiles, inMemory, once } from './kit.t
 
 export const replies: Broken[] = [
   inMemory(
-    'a reply is added to an earlier one',
-    'keepReply() and loadReply() > a reply takes the place of an earlier one',
+    'keepReply() appends to an old reply',
+    'keepReply() and loadReply() > keepReply() replaces an earlier, longer reply',
     (good) => ({
       async keepReply(session, body) {
         const earlier = await good.loadReply(session)
@@ -14,15 +14,19 @@ export const replies: Broken[] = [
       },
     }),
   ),
-  inMemory('an empty reply is none', 'keepReply() and loadReply() > an empty reply is one', (good) => ({
-    async loadReply(session) {
-      const reply = await good.loadReply(session)
-      return reply?.size ? reply : undefined
-    },
-  })),
   inMemory(
-    'the last byte of a range is left out',
-    'keepReply() and loadReply() > a reply is read in ranges, the last byte included, in any order and at once',
+    'loadReply() ignores an empty reply',
+    'keepReply() and loadReply() > loadReply() returns an empty reply with size 0',
+    (good) => ({
+      async loadReply(session) {
+        const reply = await good.loadReply(session)
+        return reply?.size ? reply : undefined
+      },
+    }),
+  ),
+  inMemory(
+    'read() omits the last byte of a range',
+    'keepReply() and loadReply() > read() returns inclusive byte ranges, in any order and concurrently',
     (good) => ({
       async loadReply(session) {
         const reply = await good.loadReply(session)
@@ -31,8 +35,8 @@ export const replies: Broken[] = [
     }),
   ),
   inMemory(
-    'a reply was written when it is asked for',
-    'keepReply() and loadReply() > it stays as it is while the upload is accepted and published',
+    'modified is the time of loadReply()',
+    'keepReply() and loadReply() > loadReply() returns the same reply after accept() and publish()',
     (good) => ({
       async loadReply(session) {
         const reply = await good.loadReply(session)
@@ -41,13 +45,13 @@ export const replies: Broken[] = [
     }),
   ),
   inMemory(
-    'a reply that breaks is kept',
-    'keepReply() and loadReply() > a body that breaks: its error is passed on, and the next reply is whole',
+    'keepReply() resolves if the body fails',
+    'keepReply() and loadReply() > keepReply() rejects with the body error, and the next reply is complete',
     (good) => ({ keepReply: (session, body) => good.keepReply(session, body).catch(() => {}) }),
   ),
   inMemory(
-    'a reply that is given up resolves with a part',
-    'keepReply() and loadReply() > one that is given up resolves only if it is kept',
+    'an aborted keepReply() stores a part',
+    'keepReply() and loadReply() > an aborted keepReply() resolves only if the complete reply is stored',
     (good) => ({
       async keepReply(session, body, options) {
         const chunks: Uint8Array[] = []
@@ -59,32 +63,28 @@ export const replies: Broken[] = [
       },
     }),
   ),
-  inMemory(
-    'a reply outlives its session',
-    'keepReply() and loadReply() > it goes with its session',
-    (good) => {
-      const kept = new Map<string, Awaited<ReturnType<Store['loadReply']>>>()
-      return {
-        async loadReply(session) {
-          const reply = await good.loadReply(session)
-          if (reply) kept.set(session.id, reply)
-          return kept.get(session.id)
-        },
-        async remove(session) {
-          await good.loadReply(session).then((reply) => reply && kept.set(session.id, reply))
-          await good.remove(session)
-        },
-      }
-    },
-  ),
+  inMemory('remove() keeps the reply', 'keepReply() and loadReply() > remove() deletes the reply', (good) => {
+    const kept = new Map<string, Awaited<ReturnType<Store['loadReply']>>>()
+    return {
+      async loadReply(session) {
+        const reply = await good.loadReply(session)
+        if (reply) kept.set(session.id, reply)
+        return kept.get(session.id)
+      },
+      async remove(session) {
+        await good.loadReply(session).then((reply) => reply && kept.set(session.id, reply))
+        await good.remove(session)
+      },
+    }
+  }),
   inFiles(
-    'what stands at its path already is written over',
-    'keepReply() and loadReply() > it may stand where paths() says already',
+    'keepReply() without a body overwrites',
+    'keepReply() and loadReply() > keepReply() without a body uses the file at paths().reply',
     (good) => ({ keepReply: (session, body, options) => good.keepReply(session, body ?? once([]), options) }),
   ),
   inMemory(
-    'there is always a reply, an empty one',
-    'keepReply() and loadReply() > there is none before one is kept',
+    'loadReply() never returns undefined',
+    'keepReply() and loadReply() > loadReply() returns undefined before keepReply()',
     (good) => ({
       async loadReply(session) {
         const empty = { size: 0, modified: 0, read: () => Readable.from([]) }
@@ -93,8 +93,8 @@ export const replies: Broken[] = [
     }),
   ),
   inFiles(
-    'nothing that was written is no reply',
-    'keepReply() and loadReply() > nothing that stands where paths() says is an empty one',
+    'keepReply() ignores a missing body',
+    'keepReply() and loadReply() > keepReply() without a body or a file stores an empty reply',
     (good) => ({
       keepReply: async (session, body, options) => body && good.keepReply(session, body, options),
     }),

@@ -11,15 +11,15 @@ const begun = (session: NewSession): Session => ({
 
 export const sessions: Broken[] = [
   inMemory(
-    'create() tells another size',
-    'create() and load() > create() tells what load() tells',
+    'create() returns another maxSize',
+    'create() and load() > create() returns the same session fields as load()',
     (good) => ({
       create: async (session) => ({ ...(await good.create(session)), maxSize: 1 }),
     }),
   ),
   inMemory(
-    'create() forgets what the store needs to know',
-    'create() and load() > a session may be worked on from its beginning to its end, and never be asked for',
+    'append() needs a session from load()',
+    'create() and load() > create() returns a session that needs no load() until remove()',
     (good) => {
       const known = new WeakSet<Session>()
       return {
@@ -36,8 +36,8 @@ export const sessions: Broken[] = [
     },
   ),
   inFiles(
-    'release() is the end of a session',
-    'create() and load() > a session that was released may still be used, and released again',
+    'release() makes the session unusable',
+    'create() and load() > release() leaves the session usable and can be called twice',
     (good) => {
       const released = new WeakSet<Session>()
       return {
@@ -50,13 +50,13 @@ export const sessions: Broken[] = [
     },
   ),
   inMemory(
-    'the offset is one too far',
-    'append() > fragment after fragment is held, counted, and in order',
+    'received is one byte too high',
+    'append() > stores consecutive fragments in order and adds each to received',
     telling((session) => ({ ...session, received: session.received + (session.received > 0 ? 1 : 0) })),
   ),
   inMemory(
-    'metadata is kept in lower case, as header fields are',
-    'create() and load() > ids, paths, owners and metadata are kept to the letter',
+    'metadata names become lower case',
+    'create() and load() > load() returns unusual ids, paths, owners and metadata unchanged',
     telling(({ metadata, ...session }) =>
       metadata
         ? {
@@ -69,20 +69,20 @@ export const sessions: Broken[] = [
     ),
   ),
   inMemory(
-    'names differ by their letters only, not by their case',
-    'create() and load() > names with odd characters are published as they are',
+    'file names become lower case',
+    'create() and load() > publish() uses names with unusual characters unchanged',
     (good) => ({ create: (session) => good.create({ ...session, name: session.name.toLowerCase() }) }),
   ),
   inMemory(
-    'names lose their folders',
-    'create() and load() > names with folders are published as they are',
+    'file names lose their folders',
+    'create() and load() > publish() uses names with folders unchanged',
     (good) => ({
       create: (session) => good.create({ ...session, name: session.name.split('/').at(-1) ?? '' }),
     }),
   ),
   inMemory(
-    'a session stays behind when it was refused',
-    'create() and load() > a name that is taken is refused, and nothing of the session is left',
+    'a rejected create() keeps the session',
+    'create() and load() > create() rejects a taken name with destination-exists and adds no session',
     (good) => ({
       async create(session) {
         const isTaken = good.files.has(session.name) && !session.overwrite
@@ -93,8 +93,8 @@ export const sessions: Broken[] = [
     }),
   ),
   inMemory(
-    'a taken name is no error of the protocol',
-    'create() and load() > a name that is taken is refused, and nothing of the session is left',
+    'a taken name causes a plain Error',
+    'create() and load() > create() rejects a taken name with destination-exists and adds no session',
     (good) => ({
       create: (session) =>
         good.create(session).catch(() => {
@@ -103,8 +103,8 @@ export const sessions: Broken[] = [
     }),
   ),
   inMemory(
-    'sessions are known by their names',
-    'create() and load() > sessions of one name may be open side by side',
+    'create() removes same-named sessions',
+    'create() and load() > create() allows several open sessions for the same name',
     (good) => {
       const byName = new Map<string, string>()
       return {
@@ -120,8 +120,8 @@ export const sessions: Broken[] = [
     },
   ),
   inMemory(
-    'load() gives the record itself',
-    'create() and load() > what load() told does not change any more',
+    'load() returns the same mutable object',
+    'create() and load() > load() returns a snapshot that a later append() does not change',
     (good) => {
       const records = new Map<string, Session>()
       return {
@@ -136,8 +136,8 @@ export const sessions: Broken[] = [
     },
   ),
   inMemory(
-    'a beginning that was given up resolves without a session',
-    'create() and load() > a session whose beginning was given up is there whole, or not at all',
+    'an aborted create() resolves wrongly',
+    'create() and load() > an aborted create() leaves a complete session or none',
     (good) => ({
       async create(session, options) {
         await soon()
@@ -146,15 +146,15 @@ export const sessions: Broken[] = [
     }),
   ),
   inFiles(
-    'bytes that vanished are still counted',
-    'create() and load() > bytes that vanished are known to be gone, and may come again',
+    'load() still counts lost bytes',
+    'create() and load() > load() returns state gone when the bytes are lost, and append() starts again at 0',
     telling((session) =>
       session.state === 'gone' ? { ...session, state: 'accepted', received: session.total ?? 0 } : session,
     ),
   ),
   inFiles(
-    'what began is found only by whoever began it',
-    'two stores on the same ground > what one begins the other finds',
+    'load() finds only its own sessions',
+    'two stores on the same storage > find sessions that the other one created',
     (good) => {
       const mine = new Set<string>()
       return {
@@ -167,8 +167,8 @@ export const sessions: Broken[] = [
     },
   ),
   inFiles(
-    'the owner is known only to whoever began',
-    'create() and load() > ids, paths, owners and metadata are kept to the letter over a restart',
+    'other stores load no owner',
+    'create() and load() > load() returns unusual ids, paths, owners and metadata unchanged after a restart',
     (good) => {
       const owners = new Map<string, string | undefined>()
       return {
@@ -186,20 +186,24 @@ export const sessions: Broken[] = [
     },
   ),
   inMemory(
-    'progress is told in seconds',
-    'create() and load() > a session that began is told whole, and holds nothing',
+    'progressed is in seconds',
+    'create() and load() > load() returns every field of a new session, with state receiving and received 0',
     telling((session) => ({ ...session, progressed: session.progressed / 1000 })),
   ),
-  inMemory('an unknown id is an error', 'create() and load() > an id that is not known is none', (good) => ({
-    async load(id) {
-      const session = await good.load(id)
-      if (!session) throw new BitsError('session-not-found')
-      return session
-    },
-  })),
+  inMemory(
+    'load() rejects an unknown id',
+    'create() and load() > load() returns undefined for an unknown id',
+    (good) => ({
+      async load(id) {
+        const session = await good.load(id)
+        if (!session) throw new BitsError('session-not-found')
+        return session
+      },
+    }),
+  ),
   inFiles(
-    'a folder in the way is no error of the protocol',
-    'create() and load() > a name that is a folder is refused, and nothing of the session is left',
+    'a folder name causes a plain Error',
+    'create() and load() > create() rejects a folder name with invalid-destination and adds no session',
     (good) => ({
       create: (session) =>
         good.create(session).catch((error) => {
@@ -208,10 +212,10 @@ export const sessions: Broken[] = [
     }),
   ),
   ...[
-    'create() and load() > a name in a folder that is not there is refused, and nothing of the session is left',
-    'create() and load() > a name below a file is refused, and nothing of the session is left',
+    'create() and load() > create() rejects a missing folder with destination-not-found and adds no session',
+    'create() and load() > create() rejects names below files with destination-not-found and adds no session',
   ].map((caughtBy) =>
-    inFiles('a missing folder is not missed', caughtBy, (good) => ({
+    inFiles('create() accepts a missing folder', caughtBy, (good) => ({
       create: (session) =>
         good.create(session).catch((error) => {
           if (error.code !== 'destination-not-found') throw error
@@ -220,8 +224,8 @@ export const sessions: Broken[] = [
     })),
   ),
   inFiles(
-    'a session without its bytes cannot be removed',
-    'create() and load() > a session whose bytes vanished may be removed',
+    'remove() rejects after lost bytes',
+    'create() and load() > remove() deletes a session with lost bytes',
     (good) => ({
       async remove(session) {
         if (session.state === 'gone') throw new Error('ENOENT')

@@ -3,12 +3,16 @@ import { memoryLocker } from '../../../lib/locks/memory.ts'
 import { type Broken, inFiles } from './kit.ts'
 
 export const shared: Broken[] = [
-  inFiles('locks hold in one store only', 'locker > tryAcquire() does not wait', () => ({
-    locker: memoryLocker(),
-  })),
   inFiles(
-    'progress is remembered instead of asked for',
-    'two stores on the same ground > they take turns with the fragments of one upload',
+    'locks exclude the same store only',
+    'locker > tryAcquire() returns undefined while the lock is held, and the lock when it is free',
+    () => ({
+      locker: memoryLocker(),
+    }),
+  ),
+  inFiles(
+    'load() returns a cached session',
+    'two stores on the same storage > append the fragments of one upload alternately',
     (good) => {
       const seen = new Map<string, Session>()
       return {
@@ -29,8 +33,8 @@ export const shared: Broken[] = [
     },
   ),
   inFiles(
-    'what another has removed is still there',
-    'two stores on the same ground > what one removes the other does not know',
+    'load() returns removed sessions',
+    'two stores on the same storage > do not find sessions that the other one removed',
     (good) => {
       const seen = new Map<string, Session>()
       return {

@@ -45,8 +45,8 @@ async function expectForgotten({ client, id, directory }: Upload): Promise<void>
   expect(await sessionFiles(directory)).toEqual([])
 }
 
-describe('Completion', () => {
-  it('75: the destination has the full content before the Ack of the last fragment is sent', async () => {
+describe('Upload completion', () => {
+  it('75: publishes the full content before the Ack of the last fragment is sent', async () => {
     const directory = await temporaryDirectory()
     const path = join(directory, 'a.bin')
     const seen: (Buffer | undefined)[] = []
@@ -65,7 +65,7 @@ describe('Completion', () => {
     expect(seen).toEqual([undefined, undefined, file])
   })
 
-  it('76: in commit-on-close mode the destination appears only after Close', async () => {
+  it("76: publishes the file only at Close-Session with commitOn: 'close'", async () => {
     const { upload, client, directory, id } = await session({ commitOn: 'close' })
     const uploaded = all(upload, 'uploaded')
     expectAck(await client.fragment(0, file.subarray(0, 100), 300), 200, { received: 100 })
@@ -83,14 +83,14 @@ describe('Completion', () => {
     expect(uploaded).toHaveLength(1)
   })
 
-  it('76: in commit-on-close mode a session that is cancelled leaves no file', async () => {
+  it("76: publishes no file after Cancel-Session with commitOn: 'close'", async () => {
     const upload = await complete({ commitOn: 'close' })
     expectAck(await upload.client.cancel(), 200, { sessionId: upload.id })
     expect(await published(upload.directory)).toEqual([])
     await expectForgotten(upload)
   })
 
-  it('77: while the upload is incomplete, GET of the destination never shows partial data', async () => {
+  it('77: shows no partial data to a GET of the destination before the upload is complete', async () => {
     for (const old of [undefined, Buffer.from('old')]) {
       const disk = new MeteredDisk()
       const directory = await temporaryDirectory()
@@ -119,10 +119,10 @@ describe('Completion', () => {
     }
   })
 
-  describe('78: the last fragment again, after its Ack was lost', () => {
+  describe('78: repeated last fragment', () => {
     const last = (client: TestClient): Promise<Answer> => client.fragment(200, file.subarray(200), 300)
 
-    it('78: it gets the same success answer, and no second copy is made', async () => {
+    it('78: returns the same 200 and does not publish again', async () => {
       let asked = 0
       const server = await session({ onUpload: () => void asked++ })
       const { upload, client, directory, id } = server
@@ -143,7 +143,7 @@ describe('Completion', () => {
       expectAck(await client.close(), 200, { sessionId: id })
     })
 
-    it('78: a file that was taken away meanwhile does not come back, and one in its place stays', async () => {
+    it('78: does not restore a file that was moved away, and keeps another file in its place', async () => {
       const { client, directory, id } = await complete({ overwrite: true })
       const path = join(directory, 'a.bin')
       await rename(path, join(directory, 'taken.bin'))
@@ -155,7 +155,7 @@ describe('Completion', () => {
       expect(await readFile(path, 'utf8')).toBe('another')
     })
 
-    it('78: it is the same after a restart of the server', async () => {
+    it('78: returns 200 and does not publish again after a server restart', async () => {
       const { upload, directory, id } = await complete()
       await upload.close()
       const after = await start({ directory })
@@ -169,7 +169,7 @@ describe('Completion', () => {
     })
   })
 
-  it('79: a destination created meanwhile, overwrite off: the last fragment fails 403, the file is untouched', async () => {
+  it('79: returns 403 to the last fragment and keeps the file when it was created meanwhile', async () => {
     const { client, directory, id } = await midUpload()
     const path = join(directory, 'a.bin')
     await writeFile(path, 'theirs')
@@ -184,7 +184,7 @@ describe('Completion', () => {
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  it('79: a destination created meanwhile, overwrite off, commit on close: Close fails 403', async () => {
+  it("79: returns 403 to Close-Session when the file exists with commitOn: 'close'", async () => {
     const { client, directory, id } = await complete({ commitOn: 'close' })
     await writeFile(join(directory, 'a.bin'), 'theirs')
     expectAck(await client.close(), 403, { error: E_ACCESSDENIED, sessionId: id })
@@ -192,7 +192,7 @@ describe('Completion', () => {
     expect(await published(directory)).toEqual(['a.bin'])
   })
 
-  it('79: of two uploads to one destination the second to finish fails 403', async () => {
+  it('79: returns 403 to the second of two uploads to one destination', async () => {
     const server = await start()
     const [one, other] = [await sessionOn(server), await sessionOn(server)]
     expectAck(await one.fragment(0, file, 300), 200, { received: 300 })
@@ -201,7 +201,7 @@ describe('Completion', () => {
     expect(await fileIn(server.directory)).toEqual(file)
   })
 
-  it('80: Close on a complete session is answered 200, the temp deleted, the id unknown afterwards', async () => {
+  it('80: returns 200 to Close-Session of a complete session and deletes the session', async () => {
     const upload = await complete()
     expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
     expect(await fileIn(upload.directory)).toEqual(file)
@@ -210,7 +210,7 @@ describe('Completion', () => {
     expect(await fileIn(upload.directory)).toEqual(file)
   })
 
-  it('81: Close before completion: 200, no file, the temp deleted, the id unknown afterwards', async () => {
+  it('81: returns 200 to an early Close-Session, deletes the session and publishes no file', async () => {
     for (const commitOn of ['last-fragment', 'close'] as const) {
       const upload = await midUpload({ commitOn })
       expect(existsSync(partOf(upload.directory, upload.id))).toBe(true)
@@ -220,7 +220,7 @@ describe('Completion', () => {
     }
   })
 
-  it('82: Close when the temp entity was removed behind the server’s back is answered 404', async () => {
+  it('82: returns 404 to Close-Session after the data file was deleted externally', async () => {
     for (const upload of [await midUpload(), await complete({ commitOn: 'close' })]) {
       await rm(partOf(upload.directory, upload.id))
       expectAck(await upload.client.close(), 404, { sessionId: upload.id })
@@ -229,7 +229,7 @@ describe('Completion', () => {
     }
   })
 
-  it('82: a Fragment then is answered 416 with 0, and the client can begin again', async () => {
+  it('82: returns 416 and offset 0 to a fragment after the data file was deleted externally', async () => {
     const { client, directory, id } = await midUpload()
     await rm(partOf(directory, id))
     later()
@@ -240,7 +240,7 @@ describe('Completion', () => {
     expectAck(await client.close(), 200, { sessionId: id })
   })
 
-  it('83: Close with an unknown id is answered 500, 0x8020001F', async () => {
+  it('83: returns 500 0x8020001F to Close-Session with an unknown id', async () => {
     const { client, directory, id } = await midUpload()
     client.sessionId = Unknown
     const answer = await client.close()
@@ -248,14 +248,14 @@ describe('Completion', () => {
     expect(await sessionFiles(directory)).toEqual([`${id}.json`, `${id}.part`])
   })
 
-  it('84: Cancel mid-upload: 200, the temp deleted, the id unknown afterwards', async () => {
+  it('84: returns 200 to Cancel-Session during an upload and deletes the session', async () => {
     const upload = await midUpload()
     expectAck(await upload.client.cancel(), 200, { sessionId: upload.id, received: null })
     expect(await published(upload.directory)).toEqual([])
     await expectForgotten(upload)
   })
 
-  it('84: Cancel while a fragment is still arriving: 200, the temp deleted, the id unknown afterwards', async () => {
+  it('84: interrupts a fragment with 416 at Cancel-Session and deletes the session', async () => {
     const disk = new MeteredDisk()
     const upload = await midUpload({ fileSystem: disk.fileSystem })
     const { client } = upload
@@ -271,7 +271,7 @@ describe('Completion', () => {
     await expectForgotten(upload)
   })
 
-  it('85: Cancel after the last fragment: 200, the destination file stays', async () => {
+  it('85: returns 200 to Cancel-Session after the last fragment and keeps the file', async () => {
     const upload = await complete()
     expectAck(await upload.client.cancel(), 200, { sessionId: upload.id, received: null })
     await expectForgotten(upload)
@@ -279,7 +279,7 @@ describe('Completion', () => {
     expect(await fileIn(upload.directory)).toEqual(file)
   })
 
-  it('86: Cancel with an unknown id is answered 500, 0x8020001F', async () => {
+  it('86: returns 500 0x8020001F to Cancel-Session with an unknown id', async () => {
     const { client, directory, id } = await midUpload()
     client.sessionId = Unknown
     const answer = await client.cancel()
@@ -287,7 +287,7 @@ describe('Completion', () => {
     expect(await sessionFiles(directory)).toEqual([`${id}.json`, `${id}.part`])
   })
 
-  it('87: a Fragment after Close is answered 500, 0x8020001F', async () => {
+  it('87: returns 500 0x8020001F to a fragment after Close-Session', async () => {
     const { client, directory, id } = await complete()
     expectAck(await client.close(), 200)
     for (const answer of [
@@ -300,7 +300,7 @@ describe('Completion', () => {
     expect(await fileIn(directory)).toEqual(file)
   })
 
-  it('88: Create and then Close with no fragment: 200 and no file', async () => {
+  it('88: returns 200 to Close-Session without a fragment and publishes nothing', async () => {
     for (const commitOn of ['last-fragment', 'close'] as const) {
       const upload = await session({ commitOn })
       expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
@@ -309,14 +309,14 @@ describe('Completion', () => {
     }
   })
 
-  describe('89: empty-file fragment forms', () => {
+  describe('89: empty file', () => {
     const forms = ['bytes */0', 'bytes 0-0/0', 'bytes 0--1/0', undefined]
 
     for (const form of forms) {
       const empty = (client: TestClient): Promise<Answer> =>
         oddFragment(client, form === undefined ? {} : { 'Content-Range': form }, new Uint8Array())
 
-      it(`89: ${form ?? 'no Content-Range'} is answered 200 with 0, and an empty file is published`, async () => {
+      it(`89: publishes an empty file and returns 200 for ${form ?? 'no Content-Range'}`, async () => {
         const { client, directory, id } = await session()
         expectAck(await empty(client), 200, { sessionId: id, received: 0 })
         expect((await fileIn(directory)).length).toBe(0)
@@ -327,7 +327,7 @@ describe('Completion', () => {
         expect(await sessionFiles(directory)).toEqual([])
       })
 
-      it(`89: ${form ?? 'no Content-Range'} is answered 400 once bytes were received`, async () => {
+      it(`89: returns 400 for ${form ?? 'no Content-Range'} after bytes were received`, async () => {
         const { client, directory, id } = await midUpload()
         expectAck(await empty(client), 400, { error: E_INVALIDARG })
         expect(await published(directory)).toEqual([])
@@ -336,7 +336,7 @@ describe('Completion', () => {
       })
     }
 
-    it('89: none of them may have a body', async () => {
+    it('89: returns 400 for each form with a body', async () => {
       for (const form of forms) {
         const { client, directory, id } = await session()
         const headers = form === undefined ? {} : { 'Content-Range': form }
@@ -346,7 +346,7 @@ describe('Completion', () => {
       }
     })
 
-    it('89: with commit on close the empty file appears at Close', async () => {
+    it("89: publishes the empty file at Close-Session with commitOn: 'close'", async () => {
       const { client, directory, id } = await session({ commitOn: 'close' })
       expectAck(await oddFragment(client, { 'Content-Range': 'bytes */0' }, new Uint8Array()), 200, {
         received: 0,

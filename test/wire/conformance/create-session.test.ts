@@ -30,7 +30,7 @@ async function offering() {
 }
 
 describe('Create-Session', () => {
-  it('24: the known GUID gets 200, BITS-Protocol, a unique BITS-Session-Id, Accept-Encoding: identity', async () => {
+  it('24: returns 200, BITS-Protocol, a unique BITS-Session-Id and Accept-Encoding: identity', async () => {
     const { url, directory } = await start()
     const client = new TestClient(new URL('a.bin', url))
     const one = await client.create()
@@ -47,21 +47,21 @@ describe('Create-Session', () => {
     expect(await published(directory)).toEqual([])
   })
 
-  it('25: the GUID in upper case is accepted', async () => {
+  it('25: accepts the known GUID in upper case', async () => {
     const { offer } = await offering()
     const answer = await offer(Protocol.toUpperCase())
     expectAck(answer, 200)
     expect(String(answer.headers['bits-protocol']).toLowerCase()).toBe(Protocol)
   })
 
-  it('26: three GUIDs separated by spaces, the known one last, are accepted', async () => {
+  it('26: accepts three GUIDs separated by spaces, the known one last', async () => {
     const { offer } = await offering()
     const answer = await offer([...unknownGuids(2), Protocol].join(' '))
     expectAck(answer, 200)
     expect(answer.headers['bits-protocol']).toBe(Protocol)
   })
 
-  it('27: GUIDs separated by commas, with and without spaces, are accepted', async () => {
+  it('27: accepts GUIDs separated by commas, with and without spaces', async () => {
     const { offer } = await offering()
     for (const comma of [',', ', ', ' , ', ' ,']) {
       const answer = await offer([...unknownGuids(2), Protocol].join(comma))
@@ -70,7 +70,7 @@ describe('Create-Session', () => {
     }
   })
 
-  it('28: the known GUID is accepted at position 100 and refused at position 101', async () => {
+  it('28: accepts the known GUID at position 100 and rejects it at position 101', async () => {
     const { offer, directory } = await offering()
     const late = await offer([...unknownGuids(100), Protocol].join(' '))
     expectAck(late, 400, { error: E_INVALIDARG, sessionId: null })
@@ -78,7 +78,7 @@ describe('Create-Session', () => {
     expectAck(await offer([...unknownGuids(99), Protocol].join(' ')), 200)
   })
 
-  it('29: only unknown GUIDs are answered 400, 0x80070057, 0x5, no BITS-Protocol, no session', async () => {
+  it('29: returns 400 0x80070057, context 0x5, no BITS-Protocol for unknown GUIDs only', async () => {
     const { offer, directory } = await offering()
     for (const list of [unknownGuids(1), unknownGuids(3)]) {
       const answer = await offer(list.join(' '))
@@ -89,7 +89,7 @@ describe('Create-Session', () => {
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  it('30: no BITS-Supported-Protocols is answered 400, 0x80070057', async () => {
+  it('30: returns 400 0x80070057 without BITS-Supported-Protocols', async () => {
     const { url, offer, directory } = await offering()
     const none = await new TestClient(new URL('a.bin', url)).send('Create-Session')
     for (const answer of [none, await offer(''), await offer(' , ')]) {
@@ -99,7 +99,7 @@ describe('Create-Session', () => {
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  it('31: a non-empty body is answered 400', async () => {
+  it('31: returns 400 for a non-empty body', async () => {
     const { url, directory } = await start()
     const client = new TestClient(new URL('a.bin', url))
     // The second is more than is read away before the answer.
@@ -113,7 +113,7 @@ describe('Create-Session', () => {
     expectAck(await client.create(), 200)
   })
 
-  it('32: of 10,000 creates all ids differ', async () => {
+  it('32: returns 10,000 different ids for 10,000 sessions', async () => {
     const upload = bitsUpload({ store: memoryStore(), maxSessions: 20_000, sweepEvery: 0 })
     const url = await serve((request, response) => upload(request, response, () => response.end()))
     const ids = new Set<string>()
@@ -133,7 +133,7 @@ describe('Create-Session', () => {
     expect([...ids].filter((id) => !guid.test(id))).toEqual([])
   })
 
-  it('33: a destination that is a directory is answered 400, 0x80070057', async () => {
+  it('33: returns 400 0x80070057 when the destination is a directory', async () => {
     const { url, directory } = await start()
     await mkdir(join(directory, 'sub'))
     for (const path of ['sub', 'sub/', '.', '/upload']) {
@@ -145,7 +145,7 @@ describe('Create-Session', () => {
     expect(await published(directory)).toEqual(['sub'])
   })
 
-  it('34: a destination that exists is answered 403, 0x80070005 (never 409) when overwrite is off', async () => {
+  it('34: returns 403 0x80070005 (never 409) when the file exists and overwrite is off', async () => {
     const { url, directory } = await start()
     await writeFile(join(directory, 'a.bin'), 'old')
     const answer = await new TestClient(new URL('a.bin', url)).create()
@@ -155,7 +155,7 @@ describe('Create-Session', () => {
     expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('old')
   })
 
-  it('35: with overwrite on it is answered 200, and the old file stays until the upload is complete', async () => {
+  it('35: returns 200 with overwrite on, and keeps the old file until the upload is complete', async () => {
     const { url, directory } = await start({ overwrite: true })
     const path = join(directory, 'a.bin')
     await writeFile(path, 'old')
@@ -171,8 +171,8 @@ describe('Create-Session', () => {
     expect(await published(directory)).toEqual(['a.bin'])
   })
 
-  describe('36: the parent folder does not exist', () => {
-    it('36: it is answered 404, and no folder is made', async () => {
+  describe('36: missing parent folder', () => {
+    it('36: returns 404 and creates no folder', async () => {
       const { url, directory } = await start()
       for (const path of ['sub/a.bin', 'sub/deeper/a.bin']) {
         const answer = await new TestClient(new URL(path, url)).create()
@@ -185,7 +185,7 @@ describe('Create-Session', () => {
       expectAck(await new TestClient(new URL('sub/a.bin', url)).create(), 200)
     })
 
-    it('36: a file in the place of the folder is answered 404, not only when all bytes have come', async () => {
+    it('36: returns 404 when the parent is a file, not only after the last fragment', async () => {
       const { url, directory } = await start()
       await writeFile(join(directory, 'sub'), 'a file')
       const answer = await new TestClient(new URL('sub/a.bin', url)).create()
@@ -195,7 +195,7 @@ describe('Create-Session', () => {
   })
 
   describe('37: Host-Id', () => {
-    it('37: with a host id set, both headers are in the Ack as configured', async () => {
+    it('37: sends the configured BITS-Host-Id and fallback timeout, in this Ack only', async () => {
       const { url } = await start({ hostId: { host: 'node3.example', fallbackTimeout: 110 } })
       const client = new TestClient(new URL('a.bin', url))
       const { headers } = await client.create()
@@ -212,14 +212,14 @@ describe('Create-Session', () => {
       }
     })
 
-    it('37: the timeout left out is that of IIS, a day', async () => {
+    it('37: sends a fallback timeout of one day by default, like IIS', async () => {
       const { url } = await start({ hostId: 'node3.example' })
       const { headers } = await new TestClient(new URL('a.bin', url)).create()
       expect(headers['bits-host-id']).toBe('node3.example')
       expect(headers['bits-host-id-fallback-timeout']).toBe('86400')
     })
 
-    it('37: with none set there is neither header', async () => {
+    it('37: sends neither header without hostId', async () => {
       const { url } = await start()
       const answer = await new TestClient(new URL('a.bin', url)).create()
       expectAck(answer, 200)
@@ -227,7 +227,7 @@ describe('Create-Session', () => {
     })
   })
 
-  it('38: Content-Name with 300 characters, or a backslash, is ignored and no error', async () => {
+  it('38: ignores Content-Name, also with 300 characters or a backslash', async () => {
     const { url, directory } = await start()
     const file = noise(300)
     for (const [i, name] of ['n'.repeat(300), '..\\..\\evil.bin', 'a<b>:c|d?.bin', ''].entries()) {
@@ -241,7 +241,7 @@ describe('Create-Session', () => {
   })
 
   describe('39: path traversal', () => {
-    it('39: dot segments and hidden separators are refused with 400, 403 or 404, and nothing is created', async () => {
+    it('39: returns 400, 403 or 404 for dot segments and encoded separators', async () => {
       const outside = await temporaryDirectory()
       const directory = join(outside, 'root')
       await mkdir(join(directory, 'sub'), { recursive: true })
@@ -289,7 +289,7 @@ describe('Create-Session', () => {
       expect(await published(outside)).toEqual(['root', 'root/sub'])
     })
 
-    it('39: links that lead out, and the sessions’ own directory, are no destinations', async () => {
+    it('39: rejects links out of the store and the session directory as destinations', async () => {
       const outside = await temporaryDirectory()
       const server = await session()
       const { url, directory } = server
@@ -304,7 +304,7 @@ describe('Create-Session', () => {
       expect(await published(outside)).toEqual([])
     })
 
-    it('39: the sessions’ own directory is no destination of the very first session either', async () => {
+    it('39: rejects the session directory as the destination of the first session', async () => {
       const { url, directory } = await start()
       const answer = await new TestClient(new URL('.bits-sessions', url)).create()
       expect(answer.status).toBeOneOf([400, 403, 404])
@@ -312,7 +312,7 @@ describe('Create-Session', () => {
     })
   })
 
-  it('40: the same URL twice makes two independent sessions', async () => {
+  it('40: creates two independent sessions for one URL', async () => {
     const server = await start()
     const { directory } = server
     const [one, other] = [await sessionOn(server), await sessionOn(server)]

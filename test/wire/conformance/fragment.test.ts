@@ -43,8 +43,8 @@ async function expectRefused(range: string | undefined, body: Uint8Array): Promi
   }
 }
 
-describe('Fragment – ranges', () => {
-  it('41: a new session answers 0-99/300 with 200 and Received-Content-Range 100', async () => {
+describe('Fragment', () => {
+  it('41: returns 200 and offset 100 for 0-99/300 in a new session', async () => {
     const upload = await session()
     const answer = await upload.client.fragment(0, bytes(0, 99), 300)
     expectAck(answer, 200, { sessionId: upload.id, received: 100 })
@@ -52,7 +52,7 @@ describe('Fragment – ranges', () => {
     expect(await published(upload.directory)).toEqual([])
   })
 
-  it('42: next=100 answers 100-299/300 with 200 and 300, and the file is complete', async () => {
+  it('42: returns 200 and offset 300 for 100-299/300 at offset 100, and publishes the file', async () => {
     const upload = await holding(100)
     const answer = await upload.client.fragment(100, bytes(100, 299), 300)
     expectAck(answer, 200, { sessionId: upload.id, received: 300 })
@@ -61,7 +61,7 @@ describe('Fragment – ranges', () => {
     expect(await held(upload)).toBeUndefined()
   })
 
-  it('43: next=100 answers 150-299/300 with 416 and 100, and nothing is written', async () => {
+  it('43: returns 416 and offset 100 for 150-299/300 at offset 100, and writes nothing', async () => {
     const upload = await holding(100)
     const answer = await upload.client.fragment(150, bytes(150, 299), 300)
     expectAck(answer, 416, { sessionId: upload.id, received: 100 })
@@ -70,7 +70,7 @@ describe('Fragment – ranges', () => {
     await expectToEndWell(upload, 100)
   })
 
-  it('44: a new session answers 1-9/10 with 416 and 0', async () => {
+  it('44: returns 416 and offset 0 for 1-9/10 in a new session', async () => {
     const upload = await session()
     expectAck(await upload.client.fragment(1, bytes(1, 9), 10), 416, { sessionId: upload.id, received: 0 })
     expect(await held(upload)).toBeUndefined()
@@ -78,7 +78,7 @@ describe('Fragment – ranges', () => {
     expect(await readFile(join(upload.directory, 'a.bin'))).toEqual(bytes(0, 9))
   })
 
-  it('45: next=101 answers 50-150/300 with 200 and 151, and keeps the old bytes 50-100', async () => {
+  it('45: returns 200 and offset 151 for 50-150/300 at offset 101, and keeps bytes 50-100', async () => {
     const upload = await holding(101)
     const other = Buffer.concat([noise(51, 9), bytes(101, 150)])
     expectAck(await upload.client.fragment(50, other, 300), 200, { sessionId: upload.id, received: 151 })
@@ -86,7 +86,7 @@ describe('Fragment – ranges', () => {
     await expectToEndWell(upload, 151)
   })
 
-  it('46: next=200 answers 0-99/300 with 200 and 200, and nothing changes', async () => {
+  it('46: returns 200 and offset 200 for 0-99/300 at offset 200, and changes nothing', async () => {
     const upload = await holding(200)
     const answer = await upload.client.fragment(0, noise(100, 9), 300)
     expectAck(answer, 200, { sessionId: upload.id, received: 200 })
@@ -94,7 +94,7 @@ describe('Fragment – ranges', () => {
     await expectToEndWell(upload, 200)
   })
 
-  it('47: total 300 and then 301 is answered 400, 0x80070057; the session is still usable with 300', async () => {
+  it('47: returns 400 0x80070057 for total 301 after 300, and keeps the session usable', async () => {
     const upload = await holding(100)
     for (const total of [301, 299, 150]) {
       const answer = await upload.client.fragment(100, bytes(100, 149), total)
@@ -104,47 +104,47 @@ describe('Fragment – ranges', () => {
     await expectToEndWell(upload, 100)
   })
 
-  it('48: Content-Length 99 and range 0-99 is answered 400, 0x80070057', async () => {
+  it('48: returns 400 0x80070057 for Content-Length 99 and range 0-99', async () => {
     await expectRefused('bytes 0-99/300', bytes(0, 98))
     await expectRefused('bytes 0-99/300', bytes(0, 100))
   })
 
-  it('49: range 10-5/300 is answered 400', async () => {
+  it('49: returns 400 for range 10-5/300', async () => {
     await expectRefused('bytes 10-5/300', bytes(5, 10))
     await expectRefused('bytes 10-5/300', new Uint8Array())
     await expectRefused('bytes 10-9/300', new Uint8Array())
   })
 
-  it('50: range 0-300/300 is answered 400', async () => {
+  it('50: returns 400 for range 0-300/300', async () => {
     await expectRefused('bytes 0-300/300', noise(301))
   })
 
-  it('51: range 0-99/* is answered 400', async () => {
+  it('51: returns 400 for range 0-99/*', async () => {
     await expectRefused('bytes 0-99/*', bytes(0, 99))
   })
 
-  it('52: bytes */300 is answered 400', async () => {
+  it('52: returns 400 for bytes */300', async () => {
     await expectRefused('bytes */300', bytes(0, 99))
     await expectRefused('bytes */300', new Uint8Array())
   })
 
-  it('53: Bytes 0-99/300 is accepted', async () => {
+  it('53: accepts Bytes 0-99/300', async () => {
     const upload = await session()
     const answer = await oddFragment(upload.client, { 'Content-Range': 'Bytes 0-99/300' }, bytes(0, 99))
     expectAck(answer, 200, { sessionId: upload.id, received: 100 })
     expect(await held(upload)).toEqual(bytes(0, 99))
   })
 
-  it('54: items 0-99/300 is answered 400', async () => {
+  it('54: returns 400 for items 0-99/300', async () => {
     await expectRefused('items 0-99/300', bytes(0, 99))
     await expectRefused('0-99/300', bytes(0, 99))
   })
 
-  it('55: no Content-Range is answered 400', async () => {
+  it('55: returns 400 without Content-Range', async () => {
     await expectRefused(undefined, bytes(0, 99))
   })
 
-  it('56: numbers above 2^63, or of 30 digits, are answered 400 without overflow', async () => {
+  it('56: returns 400 for numbers above 2^63 or of 30 digits, without overflow', async () => {
     const long = '1'.repeat(30)
     for (const range of [
       'bytes 0-9/9223372036854775808',
@@ -165,7 +165,7 @@ describe('Fragment – ranges', () => {
     }
   })
 
-  it('57: offsets above 4 GiB on a 5 GiB file are correct', async () => {
+  it('57: returns correct offsets above 4 GiB for a file of 5 GiB', async () => {
     const upload = await session()
     const { client, id, directory } = upload
     const total = 5 * 1024 ** 3
@@ -203,7 +203,7 @@ describe('Fragment – ranges', () => {
     await reader.close()
   })
 
-  it('58: a 13 MB fragment is accepted', async () => {
+  it('58: accepts a fragment of 13 MB', async () => {
     const upload = await session()
     const large = noise(13 * 1024 * 1024)
     const total = large.length + 1
@@ -215,13 +215,13 @@ describe('Fragment – ranges', () => {
     expect(expected.equals(await readFile(join(upload.directory, 'a.bin')))).toBe(true)
   })
 
-  it('59: a 1-byte last fragment is accepted', async () => {
+  it('59: accepts a last fragment of 1 byte', async () => {
     const upload = await holding(299)
     expect(await published(upload.directory)).toEqual([])
     await expectToEndWell(upload, 299)
   })
 
-  it('60: a total above the maximum is answered 500, 0x80200020, 0x5, and no data is kept', async () => {
+  it('60: returns 500 0x80200020 with context 0x5 for a total above maxSize, and keeps no data', async () => {
     const upload = await session({ maxSize: 300 })
     const { client, id, directory } = upload
     for (const [length, total] of [
@@ -239,7 +239,7 @@ describe('Fragment – ranges', () => {
     await expectToEndWell(upload, 0)
   })
 
-  it('61: a fragment above the configured cap is answered 413 without BITS error', async () => {
+  it('61: returns 413 without a BITS error for a fragment above maxFragmentSize', async () => {
     const upload = await session({ maxFragmentSize: 200 })
     const answer = await upload.client.fragment(0, bytes(0, 200), 300)
     expectAck(answer, 413, { sessionId: upload.id, received: 0 })
@@ -249,8 +249,8 @@ describe('Fragment – ranges', () => {
     await expectToEndWell(upload, 200)
   })
 
-  describe('62: no disk space', () => {
-    it('62: 500, 0x80070070, next unchanged, and a retry works after space returns', async () => {
+  describe('62: full disk', () => {
+    it('62: returns 500 0x80070070 and the old offset, and accepts a retry when there is space', async () => {
       const disk = new MeteredDisk()
       const upload = await holding(100, { fileSystem: disk.fileSystem })
       const { client, id, directory } = upload
@@ -273,7 +273,7 @@ describe('Fragment – ranges', () => {
       expect(await sessionFiles(directory)).toEqual([])
     })
 
-    it('62: a disk that takes a part of it: next is what it took, from there or from the old offset', async () => {
+    it('62: returns the offset of a partial write, and accepts a retry from there or earlier', async () => {
       for (const retryFrom of [100, 150]) {
         const disk = new MeteredDisk()
         const upload = await holding(100, { fileSystem: disk.fileSystem })
@@ -287,7 +287,7 @@ describe('Fragment – ranges', () => {
       }
     })
 
-    it('62: no space for a session: 500, 0x80070070, no session', async () => {
+    it('62: returns 500 0x80070070 to Create-Session and creates no session', async () => {
       const disk = new MeteredDisk()
       const { url, directory } = await start({ fileSystem: disk.fileSystem })
       const client = new TestClient(new URL('a.bin', url))
@@ -300,7 +300,7 @@ describe('Fragment – ranges', () => {
       expectAck(await client.create(), 200)
     })
 
-    it('62: no space for what the first, or the last, fragment makes known: truthful, and a retry works', async () => {
+    it('62: returns the true offset without space for a journal entry, and accepts a retry', async () => {
       const disk = new MeteredDisk()
       const upload = await session({ fileSystem: disk.fileSystem })
       disk.space = 0
@@ -314,7 +314,7 @@ describe('Fragment – ranges', () => {
     })
   })
 
-  it('63: Content-Encoding: gzip is answered 400; identity is accepted', async () => {
+  it('63: returns 400 for Content-Encoding: gzip, and accepts identity', async () => {
     const upload = await session()
     const range = { 'Content-Range': 'bytes 0-99/300' }
     const send = (coding: string) =>
@@ -325,7 +325,7 @@ describe('Fragment – ranges', () => {
     await expectToEndWell(upload, 100)
   })
 
-  it('64: the connection drops mid-body: next is what is kept, and a retry from the old offset succeeds', async () => {
+  it('64: keeps received bytes when the connection breaks, and accepts them again', async () => {
     const disk = new MeteredDisk()
     const upload = await holding(100, { fileSystem: disk.fileSystem })
     const { client } = upload
@@ -344,7 +344,7 @@ describe('Fragment – ranges', () => {
     await expectToEndWell(upload, 100)
   })
 
-  it('65: every 416 has BITS-Received-Content-Range', async () => {
+  it('65: sends BITS-Received-Content-Range in every 416', async () => {
     const upload = await session()
     const gap = (first: number) => upload.client.fragment(first, file.subarray(first), 300)
     expectAck(await gap(1), 416, { received: 0 })
@@ -354,7 +354,7 @@ describe('Fragment – ranges', () => {
     expectAck(await gap(299), 416, { sessionId: upload.id, received: 100 })
   })
 
-  it('66: a non-final Ack has no BITS-Reply-URL', async () => {
+  it('66: sends no BITS-Reply-URL in a non-final Ack', async () => {
     const { client } = await session()
     const answers = [
       await client.fragment(0, bytes(0, 99), 300),
@@ -367,7 +367,7 @@ describe('Fragment – ranges', () => {
     for (const { headers } of answers) expect(headers['bits-reply-url']).toBeUndefined()
   })
 
-  it('67: a session id in other letter case is found', async () => {
+  it('67: accepts a session id in another letter case', async () => {
     const upload = await session()
     const { client, id } = upload
     const mixed = id.replace(/[A-F]/, (letter) => letter.toLowerCase())
@@ -383,7 +383,7 @@ describe('Fragment – ranges', () => {
     await expectToEndWell(upload, 200)
   })
 
-  it('68: an unknown session id is answered 500, 0x8020001F, 0x5', async () => {
+  it('68: returns 500 0x8020001F with context 0x5 for an unknown session id', async () => {
     const { client, directory, id } = await session()
     for (const unknown of [
       '{11111111-2222-3333-4444-555555555555}',
@@ -400,7 +400,7 @@ describe('Fragment – ranges', () => {
     expect(await published(directory)).toEqual([])
   })
 
-  it('69: a missing session id is answered 400, 0x80070057', async () => {
+  it('69: returns 400 0x80070057 without a session id', async () => {
     const { client, directory, id } = await session()
     const range = { 'Content-Range': 'bytes 0-99/300' }
     for (const answer of [
@@ -433,12 +433,12 @@ describe('Fragment – ranges', () => {
     expect(await published(upload.directory)).toEqual(['a.bin'])
   }
 
-  it('70: the right id on a different URL path is refused', async () => {
+  it('70: returns 500 0x8020001F for the right id on another URL path', async () => {
     const upload = await holding(100)
     await expectStranger(upload, new TestClient(new URL('b.bin', upload.url)))
   })
 
-  it('71: the right id from another authenticated user is refused', async () => {
+  it('71: returns 500 0x8020001F for the right id from another authenticated user', async () => {
     const { url, ...server } = await start({ authorize: ({ headers }) => String(headers['x-user']) })
     const client = await sessionOn({ url }, 'a.bin', { 'X-User': 'alice' })
     const upload: Upload = { ...server, url, client, id: client.sessionId }
@@ -446,7 +446,7 @@ describe('Fragment – ranges', () => {
     await expectStranger(upload, new TestClient(client.url, { 'X-User': 'mallory' }))
   })
 
-  it('72: the right id with Host = origin host instead of the Host-Id is accepted on the same server', async () => {
+  it('72: accepts the right id with the origin host instead of the Host-Id on the same server', async () => {
     const server = await start({ hostId: 'node3.example' })
     const client = new TestClient(new URL('a.bin', server.url))
     const created = await client.create({ Host: 'farm.example' })
@@ -464,8 +464,8 @@ describe('Fragment – ranges', () => {
     expect(await readFile(join(server.directory, 'a.bin'))).toEqual(file)
   })
 
-  describe('73: two simultaneous copies of one fragment', () => {
-    it('73: the newer one wins, the older is answered 416 with the offset; data is written once', async () => {
+  describe('73: concurrent copies of one fragment', () => {
+    it('73: returns 200 to the newer copy, 416 to the older one, and writes the data once', async () => {
       const disk = new MeteredDisk()
       const upload = await holding(100, { fileSystem: disk.fileSystem })
       const { client } = upload
@@ -488,7 +488,7 @@ describe('Fragment – ranges', () => {
       expect(uploaded).toHaveLength(1)
     })
 
-    it('73: copies sent whole at the same time are answered consistently; data is written once', async () => {
+    it('73: answers complete copies sent at once consistently, and writes the data once', async () => {
       const disk = new MeteredDisk()
       const upload = await holding(100, { fileSystem: disk.fileSystem })
       const uploaded = all(upload.upload, 'uploaded')
@@ -513,7 +513,7 @@ describe('Fragment – ranges', () => {
     })
   })
 
-  it('74: after a server restart between fragments the session continues at the right offset', async () => {
+  it('74: continues at the right offset after a server restart between fragments', async () => {
     const directory = await temporaryDirectory()
     const before = await start({ directory })
     const client = await sessionOn(before)

@@ -22,8 +22,8 @@ async function expectUnknown(client: TestClient): Promise<void> {
   }
 }
 
-describe('Timeouts & limits', () => {
-  it('90: idle beyond the session timeout: files gone and id unknown', async () => {
+describe('Timeouts and limits', () => {
+  it('90: deletes the files of expired sessions and returns 0x8020001F for their ids', async () => {
     const server = await start(expiring)
     const { upload, directory } = server
     const expired = all(upload, 'expired')
@@ -52,7 +52,7 @@ describe('Timeouts & limits', () => {
     expectAck(await fresh.fragment(100, file.subarray(100), 300), 200, { received: 300 })
   })
 
-  it('91: a successful fragment just before expiry restarts the timer', async () => {
+  it('91: restarts the expiry timer at a successful fragment just before expiry', async () => {
     const server = await start(expiring)
     const { upload, directory } = server
     const [active, doubled, idle] = [
@@ -76,19 +76,19 @@ describe('Timeouts & limits', () => {
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  describe('92: a failed packet', () => {
+  describe('92: expiry timer', () => {
     const failures: [what: string, status: number, scene: Scene, packet: (client: TestClient) => unknown][] =
       [
         ['gap', 416, {}, (client) => client.fragment(200, file.subarray(200), 300)],
-        ['other total', 400, {}, (client) => client.fragment(100, file.subarray(100), 301)],
+        ['different total', 400, {}, (client) => client.fragment(100, file.subarray(100), 301)],
         [
-          'bad range',
+          'invalid range',
           400,
           {},
           (client) => oddFragment(client, { 'Content-Range': 'bytes 9-0/300' }, file.subarray(0, 10)),
         ],
         [
-          'too large a fragment',
+          'fragment too large',
           413,
           { maxFragmentSize: 150 },
           (client) => client.fragment(100, file.subarray(100), 300),
@@ -96,7 +96,7 @@ describe('Timeouts & limits', () => {
       ]
 
     for (const [what, status, scene, packet] of failures) {
-      it(`92: a failed packet (${status}, ${what}) does not restart the timer`, async () => {
+      it(`92: is not restarted by a failed packet (${status}, ${what})`, async () => {
         const { upload, client, directory, id } = await session({ ...expiring, ...scene })
         await client.fragment(0, file.subarray(0, 100), 300)
         await age(directory, id, Hour - Minute)
@@ -112,7 +112,7 @@ describe('Timeouts & limits', () => {
       })
     }
 
-    it('90: by itself, too: the sweep runs on its schedule, without a call', async () => {
+    it('90: expires a session at a scheduled sweep, without a call of sweep()', async () => {
       const { upload, client, directory, id } = await session({ expireAfter: Hour, sweepEvery: 20 })
       await client.fragment(0, file.subarray(0, 100), 300)
       const expired = next(upload, 'expired')
@@ -122,7 +122,7 @@ describe('Timeouts & limits', () => {
       expect(await sessionFiles(directory)).toEqual([])
     })
 
-    it('92: nor does one before the first byte', async () => {
+    it('92: is not restarted by a failed packet before the first byte', async () => {
       const { upload, client, directory, id } = await session({ ...expiring, maxSize: 300 })
       await age(directory, id, Hour - Minute)
       expectAck(await client.fragment(100, file.subarray(100), 300), 416, { received: 0 })
@@ -134,7 +134,7 @@ describe('Timeouts & limits', () => {
     })
   })
 
-  it('93: of more sessions than the per-user limit the cleaner removes the newest, until below', async () => {
+  it('93: removes the newest sessions above maxSessionsPerOwner at a sweep', async () => {
     const directory = await temporaryDirectory()
     const authorize: Scene['authorize'] = ({ headers }) => {
       const user = headers['x-user']
@@ -179,7 +179,7 @@ describe('Timeouts & limits', () => {
     expect(await strict.upload.sweep()).toEqual({ expired: 0, open: 7 })
   })
 
-  it('93: above the limit no further session begins: 503, until one of them ends', async () => {
+  it('93: returns 503 above maxSessionsPerOwner or maxSessions until a session ends', async () => {
     const authorize: Scene['authorize'] = ({ headers }) => String(headers['x-user'])
     const server = await start({ authorize, maxSessionsPerOwner: 2, maxSessions: 3, sweepEvery: 0 })
     const { url, directory } = server
@@ -199,7 +199,7 @@ describe('Timeouts & limits', () => {
     expectAck(await refused.create(), 200)
   })
 
-  it('93: the limit holds for sessions that begin at the same time, too', async () => {
+  it('93: enforces maxSessionsPerOwner for concurrent Create-Session packets', async () => {
     // Five clients; each is either refused, or waits at the gate until all are one or the other.
     let decided = 0
     const gate = signal()
@@ -223,7 +223,7 @@ describe('Timeouts & limits', () => {
     expect(await sessionFiles(directory)).toHaveLength(2)
   })
 
-  describe('93: sessions that come and go while the cleaner counts', () => {
+  describe('93: session quota during a sweep', () => {
     /** A server with room for one session, whose sweep stops behind the last session that it saw. */
     async function slowlyCounted() {
       const store = memoryStore()
@@ -238,7 +238,7 @@ describe('Timeouts & limits', () => {
       return { ...server, counted, gate, another }
     }
 
-    it('93: one that ended meanwhile does not count', async () => {
+    it('93: does not count a session that ended during the sweep', async () => {
       const server = await slowlyCounted()
       const { upload, counted, gate, another } = server
       const client = await sessionOn(server)
@@ -250,7 +250,7 @@ describe('Timeouts & limits', () => {
       expectAck(await another(), 200)
     })
 
-    it('93: one that was about to begin when the count did counts', async () => {
+    it('93: counts a session that was being created before the sweep', async () => {
       const [beginning, gate] = [signal(), signal()]
       const onCreate = (): Promise<void> => {
         beginning.give()
@@ -265,7 +265,7 @@ describe('Timeouts & limits', () => {
       expectAck(await new TestClient(new URL('b.bin', server.url)).create(), 503, { sessionId: null })
     })
 
-    it('93: one that began meanwhile counts', async () => {
+    it('93: counts a session that was created during the sweep', async () => {
       const server = await slowlyCounted()
       const { upload, counted, gate, another } = server
       const sweep = upload.sweep()
@@ -277,7 +277,7 @@ describe('Timeouts & limits', () => {
     })
   })
 
-  it('94: when uploads get disabled, the sessions are removed', async () => {
+  it('94: removes all sessions at a sweep while uploads are disabled', async () => {
     let enabled = true
     const server = await start({ enabled: () => enabled, sweepEvery: 0 })
     const { upload, directory } = server

@@ -45,8 +45,8 @@ async function oddApplication(react: (socket: Socket) => void): Promise<Pick<App
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` }
 }
 
-describe('Notification of server applications', () => {
-  it('95: by reference: a POST with three BITS headers, Content-Length 0 and no body', async () => {
+describe('Server application notification', () => {
+  it('95: sends a POST with three BITS headers, Content-Length 0 and no body by reference', async () => {
     const app = await application()
     const upload = await notifying(app, { mode: 'reference' })
     expectAck(await lastFragment(upload), 200, { received: 300 })
@@ -68,7 +68,7 @@ describe('Notification of server applications', () => {
     })
   })
 
-  it('95: the application finds the upload in the one file, and writes its reply into the other', async () => {
+  it('95: names a file with the upload and a file into which the application writes its reply', async () => {
     let seen: Buffer | undefined
     const app = await application(async (response, { headers }) => {
       seen = await readFile(String(headers['bits-request-datafile-name']))
@@ -85,7 +85,7 @@ describe('Notification of server applications', () => {
     expect(await sessionFiles(upload.directory)).toEqual([])
   })
 
-  it('95: paths are bytes, whatever letters they have', async () => {
+  it('95: sends paths with non-ASCII characters as UTF-8 bytes', async () => {
     const seen: string[] = []
     const app = await application(async (response, { headers }) => {
       const path = Buffer.from(String(headers['bits-request-datafile-name']), 'latin1').toString()
@@ -98,7 +98,7 @@ describe('Notification of server applications', () => {
     expect(seen).toEqual([partOf(directory, upload.id), file.toString('latin1')])
   })
 
-  it('95: a reply of an attempt that failed is not taken for that of the next', async () => {
+  it('95: discards the reply file of a failed attempt before the next attempt', async () => {
     const app = await application(async (response, { headers }) => {
       if (app.told.length > 1) return void response.end()
       await writeFile(String(headers['bits-response-datafile-name']), 'half a re')
@@ -110,7 +110,7 @@ describe('Notification of server applications', () => {
     expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('')
   })
 
-  it('95: by reference needs a store that has files', async () => {
+  it('95: returns 500 with context 0x7 by reference when the store has no files', async () => {
     const app = await application()
     const scene = { store: memoryStore() }
     const upload = await notifying(app, { mode: 'reference' }, scene)
@@ -120,7 +120,7 @@ describe('Notification of server applications', () => {
     expect(app.told).toHaveLength(0)
   })
 
-  it('96: by value: a POST with BITS-Original-Request-URL only, and the file as body', async () => {
+  it('96: sends a POST with only BITS-Original-Request-URL and the file as body by value', async () => {
     const app = await application()
     const upload = await notifying(app, { mode: 'value' })
     expectAck(await lastFragment(upload), 200, { received: 300 })
@@ -136,7 +136,7 @@ describe('Notification of server applications', () => {
     })
   })
 
-  it('96: the file is not held in memory: it is sent as the application reads it', async () => {
+  it('96: sends a file of 8 MiB by value', async () => {
     const big = noise(8 * 1024 * 1024)
     const app = await application()
     const upload = await notifying(app, { mode: 'value' })
@@ -144,33 +144,28 @@ describe('Notification of server applications', () => {
     expect(app.told[0]?.body.equals(big)).toBe(true)
   })
 
-  it('97: without an application nobody is told, and there is no BITS-Reply-URL', async () => {
-    const app = await application()
+  it('97: sends no BITS-Reply-URL without onUpload', async () => {
     const ack = await lastFragment(await session())
     expectAck(ack, 200, { received: 300 })
     expect(ack.headers['bits-reply-url']).toBeUndefined()
-    expect(app.told).toHaveLength(0)
   })
 
   it.each([
     ['?A=1', '', '/svc/handle?A=1'],
     ['?A=1&B=%20', '?C=3', '/svc/handle?C=3&A=1&B=%20'],
     ['', '?C=3', '/svc/handle?C=3'],
-  ])(
-    '98: the query %j of the destination is added to that of the application, %j',
-    async (query, own, target) => {
-      const app = await application()
-      const upload = await notifying({ url: app.url + own }, { mode: 'value' })
-      // What Create-Session asked for counts.
-      upload.client.url.search = query
-      await upload.client.create()
-      expectAck(await lastFragment(upload), 200)
-      expect(app.told[0]?.target).toBe(target)
-      expect(app.told[0]?.headers['bits-original-request-url']).toBe(upload.client.url.href)
-    },
-  )
+  ])('98: adds the query %j of the upload to the query %j of the application', async (query, own, target) => {
+    const app = await application()
+    const upload = await notifying({ url: app.url + own }, { mode: 'value' })
+    // What Create-Session asked for counts.
+    upload.client.url.search = query
+    await upload.client.create()
+    expectAck(await lastFragment(upload), 200)
+    expect(app.told[0]?.target).toBe(target)
+    expect(app.told[0]?.headers['bits-original-request-url']).toBe(upload.client.url.href)
+  })
 
-  it('98: a relative URL is resolved against the folder of the upload, on this server', async () => {
+  it('98: resolves a relative URL against the folder of the upload, on this server', async () => {
     const told: string[] = []
     const scene: Scene = {
       before: [
@@ -188,7 +183,7 @@ describe('Notification of server applications', () => {
     expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('a reply')
   })
 
-  it("98: a relative URL never leads to the host that a client's header names", async () => {
+  it('98: requests a relative URL from this server, not from the host in the Host header', async () => {
     const stranger = await application()
     const { host } = new URL(stranger.url)
     const told: string[] = []
@@ -218,7 +213,7 @@ describe('Notification of server applications', () => {
     'a b',
     '[zz',
     'x:99999',
-  ])('98: nor to the path that it names: %j is no host', async (host) => {
+  ])('98: requests a relative URL with Host: localhost for the invalid host %j', async (host) => {
     const told: string[] = []
     const scene: Scene = {
       before: [
@@ -240,28 +235,31 @@ describe('Notification of server applications', () => {
     ['http://farm.example:81/upload/a.bin?A=1', 'http://farm.example:81/upload/a.bin?A=1', '?A=1'],
     ['HTTP://x:99999/upload/a.bin', 'http://localhost/upload/a.bin', ''],
     ['/upload/a.bin?A=1#B', 'http://own.example/upload/a.bin?A=1#B', '?A=1'],
-  ])('98: of the target %s the host counts, if it is one', async (target, original, query) => {
-    const app = await application()
-    const upload = await notifying(app, { mode: 'value' })
-    const { hostname, port } = upload.url
-    const outgoing = request({
-      ...{ hostname, port, method: 'BITS_POST', path: target, agent: false },
-      headers: {
-        'BITS-Packet-Type': 'Create-Session',
-        'BITS-Supported-Protocols': UploadProtocol,
-        'Content-Length': 0,
-        Host: 'own.example',
-      },
-    })
-    const created = answerTo(outgoing)
-    outgoing.end()
-    upload.client.sessionId = String((await created).headers['bits-session-id'])
-    expectAck(await lastFragment(upload), 200, { received: 300 })
-    expect(app.told[0]?.headers['bits-original-request-url']).toBe(original)
-    expect(app.told[0]?.target).toBe(`/svc/handle${query}`)
-  })
+  ])(
+    '98: converts the request target %s to BITS-Original-Request-URL %s',
+    async (target, original, query) => {
+      const app = await application()
+      const upload = await notifying(app, { mode: 'value' })
+      const { hostname, port } = upload.url
+      const outgoing = request({
+        ...{ hostname, port, method: 'BITS_POST', path: target, agent: false },
+        headers: {
+          'BITS-Packet-Type': 'Create-Session',
+          'BITS-Supported-Protocols': UploadProtocol,
+          'Content-Length': 0,
+          Host: 'own.example',
+        },
+      })
+      const created = answerTo(outgoing)
+      outgoing.end()
+      upload.client.sessionId = String((await created).headers['bits-session-id'])
+      expectAck(await lastFragment(upload), 200, { received: 300 })
+      expect(app.told[0]?.headers['bits-original-request-url']).toBe(original)
+      expect(app.told[0]?.target).toBe(`/svc/handle${query}`)
+    },
+  )
 
-  it('98: a relative URL is asked of this server by TLS, whoever has signed its certificate', async () => {
+  it('98: requests a relative URL over TLS without verifying the certificate of this server', async () => {
     const told: string[] = []
     const onUpload = notifyApplication({ url: 'handle', mode: 'value' })
     const receive = bitsUpload({ store: memoryStore(), onUpload })
@@ -299,7 +297,7 @@ describe('Notification of server applications', () => {
     expect(names).toEqual(['farm.example', false, 'farm.example'])
   })
 
-  it('98: a server without an address has to be told the whole URL', async () => {
+  it('98: returns 500 with context 0x7 for a relative URL on a Unix domain socket', async () => {
     const onUpload = notifyApplication({ url: 'handle', mode: 'value' })
     const receive = bitsUpload({ store: memoryStore(), onUpload })
     const failed = all(receive, 'failed')
@@ -324,7 +322,7 @@ describe('Notification of server applications', () => {
     expect(String(failed[0]?.error.cause)).toContain('write the whole URL')
   })
 
-  it('98: where the client has left, the server knows no address of its own', async () => {
+  it("98: emits 'failed' for a relative URL after the client disconnected", async () => {
     const notify = notifyApplication({ url: 'handle', mode: 'value' })
     const upload = await session({
       onUpload: async (complete, caller) => {
@@ -338,7 +336,7 @@ describe('Notification of server applications', () => {
     expect(String((await failed).error.cause)).toContain('the client has left')
   })
 
-  it('99: BITS-Static-Response-URL becomes BITS-Reply-URL as it is', async () => {
+  it('99: copies BITS-Static-Response-URL unchanged to BITS-Reply-URL', async () => {
     const url = 'http://Replies.Example:80/a/../%7Eready?x={1}'
     const app = await application((response) => {
       response.setHeader('BITS-Static-Response-URL', url).end('not this')
@@ -352,7 +350,7 @@ describe('Notification of server applications', () => {
     }
   })
 
-  it('99: an empty one is none', async () => {
+  it('99: ignores an empty BITS-Static-Response-URL', async () => {
     const app = await application((response) => {
       response.setHeader('BITS-Static-Response-URL', '').end('a reply')
     })
@@ -361,7 +359,7 @@ describe('Notification of server applications', () => {
     expect((await download(url)).body.toString()).toBe('a reply')
   })
 
-  it('99: a ready reply is never deleted', async () => {
+  it('99: leaves the static reply of the application available after Close-Session', async () => {
     const app = await application((response) => {
       response.setHeader('BITS-Static-Response-URL', app.url).end('still here')
     })
@@ -371,19 +369,16 @@ describe('Notification of server applications', () => {
     expect((await download(url)).body.toString()).toBe('still here')
   })
 
-  it.each(['1', ''])(
-    '100: BITS-Copy-File-To-Destination: %j puts the file at its destination',
-    async (value) => {
-      const app = await application((response) => {
-        response.setHeader('BITS-Copy-File-To-Destination', value).end()
-      })
-      const upload = await notifying(app, { mode: 'reference' })
-      expectAck(await lastFragment(upload), 200)
-      expect(await readFile(join(upload.directory, 'a.bin'))).toEqual(file)
-    },
-  )
+  it.each(['1', ''])('100: publishes the file for BITS-Copy-File-To-Destination: %j', async (value) => {
+    const app = await application((response) => {
+      response.setHeader('BITS-Copy-File-To-Destination', value).end()
+    })
+    const upload = await notifying(app, { mode: 'reference' })
+    expectAck(await lastFragment(upload), 200)
+    expect(await readFile(join(upload.directory, 'a.bin'))).toEqual(file)
+  })
 
-  it('100: without it nothing appears there, and nothing is left in the end', async () => {
+  it('100: publishes nothing and leaves no session files without BITS-Copy-File-To-Destination', async () => {
     const app = await application()
     const upload = await notifying(app, { mode: 'reference' })
     const uploaded = all(upload.upload, 'uploaded')
@@ -395,7 +390,7 @@ describe('Notification of server applications', () => {
     expect(uploaded).toEqual([])
   })
 
-  it('100: with commit on close neither', async () => {
+  it("100: publishes nothing without BITS-Copy-File-To-Destination and with commitOn: 'close'", async () => {
     const app = await application()
     const upload = await notifying(app, { mode: 'value' }, { commitOn: 'close' })
     expectAck(await lastFragment(upload), 200)
@@ -403,7 +398,7 @@ describe('Notification of server applications', () => {
     expect(await published(upload.directory)).toEqual([])
   })
 
-  it('100: an application by reference may take the file away', async () => {
+  it('100: returns 200 after an application notified by reference moved the file', async () => {
     const app = await application(async (response, { headers }) => {
       const { rename } = await import('node:fs/promises')
       await rename(String(headers['bits-request-datafile-name']), join(upload.directory, 'taken'))
@@ -418,7 +413,7 @@ describe('Notification of server applications', () => {
   })
 
   it.each(['reference', 'value'] as const)(
-    '101: the body of the answer is the reply, by %s',
+    '101: uses the body of the response as the reply, by %s',
     async (mode) => {
       const reply = noise(100_000, 2)
       const app = await application((response) => void response.end(reply))
@@ -432,14 +427,17 @@ describe('Notification of server applications', () => {
     ['reference', 200],
     ['value', 200],
     ['value', 204],
-  ] as const)('101: an empty answer is an empty reply, by %s, with %i', async (mode, status) => {
-    const app = await application((response) => void response.writeHead(status).end())
-    const upload = await notifying(app, { mode })
-    const answer = await download(replyUrlOf(await lastFragment(upload), upload.client))
-    expect([answer.status, answer.headers['content-length']]).toEqual([200, '0'])
-  })
+  ] as const)(
+    '101: creates an empty reply from an empty response, by %s, with status %i',
+    async (mode, status) => {
+      const app = await application((response) => void response.writeHead(status).end())
+      const upload = await notifying(app, { mode })
+      const answer = await download(replyUrlOf(await lastFragment(upload), upload.client))
+      expect([answer.status, answer.headers['content-length']]).toEqual([200, '0'])
+    },
+  )
 
-  it('102: after 500 the client is told 0x7, and the last fragment again notifies again', async () => {
+  it('102: returns 500 with context 0x7 after a 500, and notifies again on retry', async () => {
     const app = await application((response) => {
       response.writeHead(app.told.length === 1 ? 500 : 200).end('sorry')
     })
@@ -474,7 +472,7 @@ describe('Notification of server applications', () => {
     [305, 400, '0x80190131'],
     [307, 400, '0x80190133'],
     [308, 500, '0x80190134'],
-  ])('102: the application’s %i is answered %i, %s', async (said, status, error) => {
+  ])('102: maps the application status %i to %i %s', async (said, status, error) => {
     const app = await application((response) => void response.writeHead(said, { Location: '/' }).end('no'))
     const upload = await notifying(app, { mode: 'value' })
     expectAck(await lastFragment(upload), status, { error, context: '0x7', received: 300 })
@@ -483,13 +481,16 @@ describe('Notification of server applications', () => {
     expect(app.told).toHaveLength(2)
   })
 
-  it.each(['BITS-Error-Code', 'BITS-Error'])('102: the HRESULT in its %s is passed on', async (name) => {
-    const app = await application((response) => void response.writeHead(500, { [name]: 'xA0000001' }).end())
-    const upload = await notifying(app, { mode: 'value' })
-    expectAck(await lastFragment(upload), 500, { error: '0xA0000001', context: '0x7', received: 300 })
-  })
+  it.each(['BITS-Error-Code', 'BITS-Error'])(
+    '102: passes on the HRESULT in %s of the response',
+    async (name) => {
+      const app = await application((response) => void response.writeHead(500, { [name]: 'xA0000001' }).end())
+      const upload = await notifying(app, { mode: 'value' })
+      expectAck(await lastFragment(upload), 500, { error: '0xA0000001', context: '0x7', received: 300 })
+    },
+  )
 
-  it('102: an HRESULT that is none of an error is not', async () => {
+  it('102: ignores a success HRESULT in BITS-Error of the response', async () => {
     const app = await application((response) => {
       response.writeHead(503, { 'BITS-Error': '0x00000001' }).end()
     })
@@ -497,7 +498,7 @@ describe('Notification of server applications', () => {
     expectAck(await lastFragment(upload), 503, { error: '0x801901F7', context: '0x7', received: 300 })
   })
 
-  it('102: nobody listening is a failure like another', async () => {
+  it('102: returns 500 with context 0x7 when the connection is refused', async () => {
     const nobody = createServer()
     await new Promise<void>((resolve) => nobody.listen(0, '127.0.0.1', resolve))
     const { port } = nobody.address() as { port: number }
@@ -506,7 +507,7 @@ describe('Notification of server applications', () => {
     expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
   })
 
-  it('102: an answer that breaks off, or is none, is a failure like another', async () => {
+  it('102: returns 500 with context 0x7 for a truncated, malformed or missing response', async () => {
     for (const text of ['HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf', 'Good morning\r\n\r\n', '']) {
       const odd = await oddApplication((socket) => socket.once('data', () => socket.end(text)))
       const upload = await notifying(odd, { mode: 'value' })
@@ -515,7 +516,7 @@ describe('Notification of server applications', () => {
   })
 
   it.each(['reference', 'value'] as const)(
-    '102: so is an upgrade that nobody asked for, by %s',
+    '102: returns 500 with context 0x7 for an unrequested upgrade, by %s',
     async (mode) => {
       const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'
       const app = await oddApplication((socket) => socket.once('data', () => socket.write(switching)))
@@ -524,7 +525,7 @@ describe('Notification of server applications', () => {
     },
   )
 
-  it('102: an application that answers before it has read all is not sent the rest', async () => {
+  it('102: stops sending the file when the application answers before it has read all', async () => {
     const app = await oddApplication((socket) => {
       socket.once('data', () => {
         socket.pause()
@@ -541,7 +542,7 @@ describe('Notification of server applications', () => {
     expect(read.map(({ destroyed }) => destroyed)).toEqual([true])
   })
 
-  it('103: 403 is 403, even if the rest of the answer does not come', async () => {
+  it('103: returns 403 for a 403 with an incomplete body', async () => {
     const half = 'HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nhalf'
     for (const end of [(socket: Socket) => socket.end(half), (socket: Socket) => socket.write(half)]) {
       const app = await oddApplication((socket) => socket.once('data', () => end(socket)))
@@ -550,7 +551,7 @@ describe('Notification of server applications', () => {
     }
   })
 
-  it('103: after 403 the last fragment again is refused, and nobody is told again', async () => {
+  it('103: returns 403 again after a 403, without another notification', async () => {
     const app = await application((response) => void response.writeHead(403).end())
     const upload = await notifying(app, { mode: 'value' })
     for (let i = 0; i < 3; i += 1) {
@@ -564,18 +565,21 @@ describe('Notification of server applications', () => {
     expect(await sessionFiles(upload.directory)).toEqual([])
   })
 
-  it.each(['head', 'body'])('104: no %s in time: 408 with context 0x7', async (missing) => {
-    const app = await application((response) => {
-      if (missing === 'body') response.writeHead(200, { 'Content-Length': 10 }).write('half')
-    })
-    const upload = await notifying(app, { mode: 'value', timeout: 50 })
-    const failed = all(upload.upload, 'failed')
-    expectAck(await lastFragment(upload), 408, { error: '0x800705B4', context: '0x7', received: 300 })
-    expect(failed.map(({ error }) => error.code)).toEqual(['application-timeout'])
-    expect(await published(upload.directory)).toEqual([])
-  })
+  it.each(['head', 'body'])(
+    '104: returns 408 with context 0x7 when no response %s arrives in time',
+    async (missing) => {
+      const app = await application((response) => {
+        if (missing === 'body') response.writeHead(200, { 'Content-Length': 10 }).write('half')
+      })
+      const upload = await notifying(app, { mode: 'value', timeout: 50 })
+      const failed = all(upload.upload, 'failed')
+      expectAck(await lastFragment(upload), 408, { error: '0x800705B4', context: '0x7', received: 300 })
+      expect(failed.map(({ error }) => error.code)).toEqual(['application-timeout'])
+      expect(await published(upload.directory)).toEqual([])
+    },
+  )
 
-  it('104: an application that does not read what it is sent runs out of time, too', async () => {
+  it('104: returns 408 with context 0x7 when the application does not read the file', async () => {
     const deaf = await oddApplication((socket) => socket.pause())
     const big = noise(16 * 1024 * 1024)
     const upload = await notifying(deaf, { mode: 'value', timeout: 100 })
@@ -584,10 +588,10 @@ describe('Notification of server applications', () => {
   })
 
   it.each([
-    ['above 2200 characters', `http://replies.example/${'x'.repeat(2200)}`],
+    ['of more than 2200 characters', `http://replies.example/${'x'.repeat(2200)}`],
     ['that is relative', '/ready'],
-    ['of another scheme', 'ftp://replies.example/ready'],
-  ])('105: a reply URL %s is answered 400', async (_, url) => {
+    ['with the scheme ftp:', 'ftp://replies.example/ready'],
+  ])('105: returns 400 for a reply URL %s', async (_, url) => {
     const app = await application((response) => {
       response.setHeader('BITS-Static-Response-URL', url).end()
     })
@@ -595,7 +599,7 @@ describe('Notification of server applications', () => {
     expectAck(await lastFragment(upload), 400, { error: E_INVALIDARG, received: 300 })
   })
 
-  it('105: one of 2200 characters is passed on', async () => {
+  it('105: passes on a reply URL of 2200 characters', async () => {
     const url = 'http://replies.example/'.padEnd(2200, 'x')
     const app = await application((response) => {
       response.setHeader('BITS-Static-Response-URL', url).end()
@@ -604,7 +608,7 @@ describe('Notification of server applications', () => {
     expect(ack.headers['bits-reply-url']).toBe(url)
   })
 
-  it('106: an answer without Content-Length and with Connection: close is taken', async () => {
+  it('106: accepts a response without Content-Length and with Connection: close', async () => {
     // As the application of the capture answered.
     const answer = 'HTTP/1.1 200 OK\r\nServer: Microsoft-IIS/6.0\r\nConnection: close\r\n\r\nthe reply'
     const captured = await oddApplication((socket) => socket.once('data', () => socket.end(answer)))
@@ -614,7 +618,7 @@ describe('Notification of server applications', () => {
     expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('the reply')
   })
 
-  it('the application is told once, however often the last fragment comes', async () => {
+  it('notifies the application once when the last fragment is repeated', async () => {
     const app = await application()
     const upload = await notifying(app, { mode: 'value' })
     const acks = [await lastFragment(upload), await lastFragment(upload), await lastFragment(upload)]
@@ -622,7 +626,7 @@ describe('Notification of server applications', () => {
     expect(app.told).toHaveLength(1)
   })
 
-  it('signs in with the name and password of its URL', async () => {
+  it('sends Basic credentials with the name and password in the URL', async () => {
     const app = await application()
     const url = app.url.replace('http://', 'http://a%40b:c%3Ad@')
     expectAck(await lastFragment(await notifying({ url }, { mode: 'value' })), 200)
@@ -631,30 +635,30 @@ describe('Notification of server applications', () => {
   })
 
   it.each<[string, unknown, RegExp]>([
-    ['nothing', undefined, /pass options, at least \{ url, mode \}/],
-    ['a timeout in words', { url: '/', mode: 'value', timeout: '5000' }, /timeout is a number/],
-    ['no timeout at all', { url: '/', mode: 'value', timeout: Number.NaN }, /timeout is a number/],
-    ['too long a timeout', { url: '/', mode: 'value', timeout: 2 ** 31 }, /timeout is a number/],
-    ['a timeout of nothing', { url: '/', mode: 'value', timeout: 0 }, /timeout is a number/],
+    ['no options', undefined, /pass options, at least \{ url, mode \}/],
+    ['a timeout that is a string', { url: '/', mode: 'value', timeout: '5000' }, /timeout is a number/],
+    ['a timeout of NaN', { url: '/', mode: 'value', timeout: Number.NaN }, /timeout is a number/],
+    ['a timeout of 2 ** 31', { url: '/', mode: 'value', timeout: 2 ** 31 }, /timeout is a number/],
+    ['a timeout of 0', { url: '/', mode: 'value', timeout: 0 }, /timeout is a number/],
     ['no url', { mode: 'value' }, /url is a URL/],
     ['an empty url', { url: '', mode: 'value' }, /url is a URL/],
-    ['another scheme', { url: 'ftp://x/', mode: 'value' }, /url is a URL/],
-    ['another host without a scheme', { url: '//x/', mode: 'value' }, /url is a URL/],
-    ['the same with backslashes', { url: '\\\\x\\', mode: 'value' }, /url is a URL/],
-    ['too long a url', { url: 'http://x/'.padEnd(2201, 'y'), mode: 'value' }, /url is longer/],
+    ['a url with the scheme ftp:', { url: 'ftp://x/', mode: 'value' }, /url is a URL/],
+    ['a protocol-relative url', { url: '//x/', mode: 'value' }, /url is a URL/],
+    ['a protocol-relative url with backslashes', { url: '\\\\x\\', mode: 'value' }, /url is a URL/],
+    ['a url of 2201 characters', { url: 'http://x/'.padEnd(2201, 'y'), mode: 'value' }, /url is longer/],
     ['no mode', { url: '/' }, /mode is 'reference' or 'value'/],
     ['a misspelt option', { url: '/', mode: 'value', timout: 1 }, /did you mean 'timeout'/],
-  ])('takes %s for a mistake of the caller', (_, options, message) => {
+  ])('throws a TypeError for %s', (_, options, message) => {
     const notify = () => notifyApplication(options as NotificationOptions)
     expect(notify).toThrow(TypeError)
     expect(notify).toThrow(message)
   })
 
-  it('takes a URL of 2200 characters', () => {
+  it('accepts a url of 2200 characters', () => {
     expect(notifyApplication({ url: 'http://x/'.padEnd(2200, 'y'), mode: 'value' })).toBeTypeOf('function')
   })
 
-  it('is asked over a connection of its own each time', async () => {
+  it('uses a new connection for each notification', async () => {
     let connections = 0
     const answer = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
     const app = await oddApplication((socket) => {
@@ -666,7 +670,7 @@ describe('Notification of server applications', () => {
     expect(connections).toBe(2)
   })
 
-  it('names the host that Create-Session asked for, wherever the fragments went', async () => {
+  it('sends BITS-Original-Request-URL with the host of Create-Session, not of the fragments', async () => {
     const app = await application()
     const upload = await notifying(app, { mode: 'value' })
     await upload.client.create({ Host: 'farm.example' })

@@ -9,13 +9,13 @@ import { session, start } from '../setting.ts'
 import { dial } from '../transcript.ts'
 
 describe('Ping', () => {
-  it('19: a Ping without session id is answered with a 200 Ack', async () => {
+  it('19: returns a 200 Ack without a session id', async () => {
     const { url, directory } = await start()
     expectAck(await new TestClient(new URL('a.bin', url)).ping(), 200, { sessionId: null, received: null })
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  it('20: a Ping with an unknown session id is still answered 200', async () => {
+  it('20: returns 200 with an unknown session id', async () => {
     const { url } = await start()
     for (const id of ['{11111111-2222-3333-4444-555555555555}', 'not even a GUID']) {
       const answer = await send(new URL('a.bin', url), 'Ping', { headers: { 'BITS-Session-Id': id } })
@@ -23,7 +23,7 @@ describe('Ping', () => {
     }
   })
 
-  it('21: a Ping with Content-Length 5 and body is answered 400, 0x80070057', async () => {
+  it('21: returns 400 0x80070057 with Content-Length 5 and a body', async () => {
     const { url } = await start()
     const wire = await dial(url)
     const ping = (length: number) =>
@@ -40,7 +40,7 @@ describe('Ping', () => {
     expect(await wire.end()).toBe('')
   })
 
-  it('22: a Ping on the host named by BITS-Host-Id is answered 200', async () => {
+  it('22: returns 200 on the host named by BITS-Host-Id', async () => {
     const { client } = await session({ hostId: 'node3.example' })
     const created = await client.create()
     const Host = String(created.headers['bits-host-id'])
@@ -48,7 +48,7 @@ describe('Ping', () => {
     expectAck(await client.send('Ping', { headers: { Host } }), 200)
   })
 
-  it('23: a Ping between last Fragment and Close is answered 200 and leaves the session untouched', async () => {
+  it('23: returns 200 between the last fragment and Close-Session, and changes nothing', async () => {
     const { client, id, directory } = await session({ commitOn: 'close' })
     const file = noise(300)
     await client.fragment(0, file, 300)

@@ -32,7 +32,7 @@ async function replied(
 const withText = (scene?: Scene) => replied(() => text, scene)
 
 describe('Upload-reply', () => {
-  it('107: HEAD and GET give Content-Length and Last-Modified', async () => {
+  it('107: sends Content-Length and Last-Modified for GET and HEAD', async () => {
     const { reply } = await withText()
     const get = await download(reply)
     const head = await download(reply, {}, 'HEAD')
@@ -49,7 +49,7 @@ describe('Upload-reply', () => {
     expect(head.headers).toMatchObject(same)
   })
 
-  it('107: Range gives 206 and Content-Range', async () => {
+  it('107: returns 206 and Content-Range for a range', async () => {
     const { reply } = await withText()
     const answer = await download(reply, { Range: 'bytes=0-9976' })
     expect(answer.status).toBe(206)
@@ -62,7 +62,7 @@ describe('Upload-reply', () => {
     expect([head.status, head.headers['content-range']]).toEqual([206, 'bytes 0-9976/10240'])
   })
 
-  it('107: Last-Modified and ETag stay the same, whoever asks when; a resumed download goes on', async () => {
+  it('107: keeps ETag and Last-Modified across servers, and honours If-Range and If-None-Match', async () => {
     const { reply, directory } = await withText()
     const first = await download(reply)
     const { etag, 'last-modified': modified } = first.headers
@@ -79,7 +79,7 @@ describe('Upload-reply', () => {
     expect((await download(reply, { 'If-None-Match': etag })).status).toBe(304)
   })
 
-  it('107: ETag is another for another reply, and for the same that was written later', async () => {
+  it('107: uses a different ETag for another session and for another modification time', async () => {
     const [one, other] = [await withText(), await withText()]
     for (const { directory, id } of [one, other]) {
       await utimes(join(directory, '.bits-sessions', `${id}.reply`), 1e9, 1e9)
@@ -91,20 +91,20 @@ describe('Upload-reply', () => {
     expect([changed.status, changed.body.length]).toEqual([200, 10_240])
   })
 
-  it('107: what is not asked for in bytes is given whole, of two ranges that which exists', async () => {
+  it('107: ignores range units other than bytes, and returns the satisfiable one of two ranges', async () => {
     const { reply } = await withText()
     expect((await download(reply, { Range: 'items=0-1,4-5' })).body.length).toBe(10_240)
     const one = await download(reply, { Range: 'bytes=0-9,20000-' })
     expect([one.status, one.headers['content-range']]).toEqual([206, 'bytes 0-9/10240'])
   })
 
-  it('107: a range beyond the end is answered 416', async () => {
+  it('107: returns 416 for a range beyond the end', async () => {
     const { reply } = await withText()
     const answer = await download(reply, { Range: 'bytes=10240-' })
     expect([answer.status, answer.headers['content-range']]).toEqual([416, 'bytes */10240'])
   })
 
-  it('108: two ranges in one GET come in the order of the request, unmerged', async () => {
+  it('108: returns several ranges in the order of the request, without merging them', async () => {
     const { reply } = await withText()
     const range = 'bytes=5000-5999,0-99,50-149,-10'
     const { status, headers, body } = await download(reply, { Range: range })
@@ -122,7 +122,7 @@ describe('Upload-reply', () => {
     expect([head.status, head.headers['content-length']]).toEqual([206, String(body.length)])
   })
 
-  it('108: If-Range is heeded there, too, and a stranger asks for too much in vain', async () => {
+  it('108: honours If-Range for two ranges, and returns the reply once for excessive ranges', async () => {
     const { reply } = await withText()
     const { etag, 'last-modified': modified } = (await download(reply)).headers
     const two = { Range: 'bytes=0-0,2-2' }
@@ -139,7 +139,7 @@ describe('Upload-reply', () => {
     expect(whole.body.length).toBe(10_240)
   })
 
-  it('109: the reply is never compressed nor chunked', async () => {
+  it('109: sends the reply neither compressed nor chunked', async () => {
     const { reply } = await withText({ before: [compression({ threshold: 0 })] })
     for (const coding of ['identity', 'gzip, deflate, br']) {
       for (const headers of [{}, { Range: 'bytes=0-99' }, { Range: 'bytes=0-99,200-299' }]) {
@@ -151,7 +151,7 @@ describe('Upload-reply', () => {
     }
   })
 
-  it('110: after Close the reply URL is 404', async () => {
+  it('110: returns 404 for the reply after Close-Session', async () => {
     const { reply, client, directory } = await withText()
     expectAck(await client.close(), 200)
     expect((await download(reply)).status).toBe(404)
@@ -161,7 +161,7 @@ describe('Upload-reply', () => {
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
   })
 
-  it('110: after Cancel, and after the time-out, too', async () => {
+  it('110: returns 404 for the reply after Cancel-Session and after expiry', async () => {
     const cancelled = await withText()
     expectAck(await cancelled.client.cancel(), 200)
     expect((await download(cancelled.reply)).status).toBe(404)
@@ -174,7 +174,7 @@ describe('Upload-reply', () => {
     expect(await sessionFiles(expired.directory)).toEqual([])
   })
 
-  it('is named in the last Ack and in each repeat of it, and in no other', async () => {
+  it('sends BITS-Reply-URL in the last Ack and its repetitions only', async () => {
     let runs = 0
     const { client } = await session({
       onUpload: () => {
@@ -192,7 +192,7 @@ describe('Upload-reply', () => {
     expect(runs).toBe(1)
   })
 
-  it('survives a restart: Ack and reply come from the store', async () => {
+  it('reads the reply and its URL from the store after a restart', async () => {
     const { client, reply, directory } = await withText()
     const later = await start({ directory, onUpload: () => 'another' })
     const other = new TestClient(new URL('a.bin', later.url))
@@ -208,7 +208,7 @@ describe('Upload-reply', () => {
     ['a Readable of strings', () => Readable.from(['grü', 'ße'])],
     ['a Readable of bytes', () => Readable.from([Buffer.from('grü'), Buffer.from('ße')])],
     ['a web stream', () => new Response('grüße').body as AsyncIterable<Uint8Array>],
-  ])('may be %s', async (_, make) => {
+  ])('sends a reply that onUpload returns as %s', async (_, make) => {
     for (const store of [memoryStore(), fileStore(await temporaryDirectory())]) {
       const { reply } = await replied(make, { store })
       const answer = await download(reply)
@@ -216,7 +216,7 @@ describe('Upload-reply', () => {
     }
   })
 
-  it('may be a file, which stays', async () => {
+  it('sends a reply returned as { file }, and does not delete that file', async () => {
     const path = join(await temporaryDirectory(), 'reply.txt')
     await writeFile(path, text)
     const { reply, client } = await replied(() => ({ file: path }))
@@ -225,7 +225,7 @@ describe('Upload-reply', () => {
     expect(await readFile(path, 'utf8')).toBe(text)
   })
 
-  it('may be written where the store would put it', async () => {
+  it('sends a reply that onUpload wrote to paths.reply', async () => {
     const { reply } = await replied(async ({ paths }) => {
       await writeFile(String(paths?.reply), text)
       return { file: String(paths?.reply) }
@@ -233,7 +233,7 @@ describe('Upload-reply', () => {
     expect((await download(reply)).body.toString()).toBe(text)
   })
 
-  it('may be written there under whatever path leads to it', async () => {
+  it('accepts another spelling of paths.reply', async () => {
     const { reply } = await replied(async ({ paths }) => {
       await writeFile(String(paths?.reply), text)
       return { file: String(paths?.reply).replace('.bits-sessions', './.bits-sessions') }
@@ -241,7 +241,7 @@ describe('Upload-reply', () => {
     expect((await download(reply)).body.toString()).toBe(text)
   })
 
-  it('may stand elsewhere, and belongs to others then', async () => {
+  it('sends a URL that onUpload returns as BITS-Reply-URL', async () => {
     const elsewhere = 'https://replies.example/1?a=b'
     for (const said of [new URL(elsewhere), { url: elsewhere }]) {
       const { ack } = await replied(() => said)
@@ -249,7 +249,7 @@ describe('Upload-reply', () => {
     }
   })
 
-  it('that is a URL which no client may be sent to is the application’s mistake', async () => {
+  it("returns 400 and emits 'failed' for a reply URL with ftp: or a line break", async () => {
     for (const said of [new URL('ftp://replies.example/'), { url: 'http://replies.example/\r\nX: y' }]) {
       const upload = await session({ onUpload: () => said })
       const failed = all(upload.upload, 'failed')
@@ -258,7 +258,7 @@ describe('Upload-reply', () => {
     }
   })
 
-  it('may be empty', async () => {
+  it('returns 200 for an empty reply, also to a range request', async () => {
     const { reply } = await replied(() => '')
     for (const method of ['GET', 'HEAD']) {
       const answer = await download(reply, {}, method)
@@ -273,7 +273,7 @@ describe('Upload-reply', () => {
     }
   })
 
-  it('may be all there is: an upload that is not to be published', async () => {
+  it('sends the reply and publishes no file with publish: false', async () => {
     const { reply, directory, client } = await replied(() => ({ reply: text, publish: false }))
     expect((await download(reply)).body.toString()).toBe(text)
     expect(await published(directory)).toEqual([])
@@ -282,7 +282,7 @@ describe('Upload-reply', () => {
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  it('need not be: an upload that is not to be published has none', async () => {
+  it('sends no BITS-Reply-URL with publish: false and no reply', async () => {
     let runs = 0
     const { client, directory } = await session({
       onUpload: () => {
@@ -300,12 +300,12 @@ describe('Upload-reply', () => {
     expect(await published(directory)).toEqual([])
   })
 
-  it('may be all that is said: the upload is published', async () => {
+  it('publishes the file when onUpload returns only { reply }', async () => {
     const { directory } = await replied(() => ({ reply: text }))
     expect(await published(directory)).toEqual(['a.bin'])
   })
 
-  it('is there with commit on close, before the file is', async () => {
+  it("serves the reply before the file is published with commitOn: 'close'", async () => {
     const { reply, directory, client } = await withText({ commitOn: 'close' })
     expect(await published(directory)).toEqual([])
     expect((await download(reply)).body.toString()).toBe(text)
@@ -313,7 +313,7 @@ describe('Upload-reply', () => {
     expect(await published(directory)).toEqual(['a.bin'])
   })
 
-  it('is made anew, as is the decision, when the bytes vanished and came again', async () => {
+  it('calls onUpload again after the data file was lost and sent again', async () => {
     const replies = ['first', 'second']
     const upload = await replied(() => replies.shift() as string, { commitOn: 'close' })
     await unlink(partOf(upload.directory, upload.id))
@@ -323,7 +323,7 @@ describe('Upload-reply', () => {
     expect(await readFile(join(upload.directory, 'a.bin'))).toEqual(file)
   })
 
-  it('is waited for, however long onUpload takes; the last fragment again waits with it', async () => {
+  it('delays the last Ack and its repetition until onUpload resolves', async () => {
     const [begun, goOn] = [signal(), signal()]
     const upload = await session({
       onUpload: async () => {
@@ -344,7 +344,7 @@ describe('Upload-reply', () => {
     expect(urls[1]).toBe(urls[0])
   })
 
-  it('a stream that ends with an error of the table is answered so, and it is asked again', async () => {
+  it('returns 403 for a stream that fails with access-denied, and calls onUpload again', async () => {
     let runs = 0
     const upload = await session({
       onUpload: () => {
@@ -363,7 +363,7 @@ describe('Upload-reply', () => {
     expect(runs).toBe(2)
   })
 
-  it('a stream that breaks off is the application’s failure, and it is asked again', async () => {
+  it('returns 500 with context 0x7 for a stream that fails, and calls onUpload again', async () => {
     let runs = 0
     const upload = await session({
       onUpload: () => {
@@ -385,7 +385,7 @@ describe('Upload-reply', () => {
     expect((await download(reply)).body.toString()).toBe(text)
   })
 
-  it('what was written of a reply that came to nothing goes with the session', async () => {
+  it('ignores a file at paths.reply that is not returned, and deletes it at Close-Session', async () => {
     const { client, directory } = await session({
       onUpload: ({ paths }) => writeFile(String(paths?.reply), 'half a re'),
     })
@@ -398,7 +398,7 @@ describe('Upload-reply', () => {
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  it('a stream that fails before the store asks for its first byte is nobody’s end', async () => {
+  it('returns 500 with context 0x7 for a stream that fails before the store reads it', async () => {
     const reply = new Readable({ read() {} })
     const upload = await session({
       onUpload: () => reply,
@@ -418,7 +418,7 @@ describe('Upload-reply', () => {
     expect(failed[0]?.error.cause).toMatchObject({ message: 'no first byte' })
   })
 
-  it('a stream is closed, even if the store never asks for its bytes', async () => {
+  it('destroys the stream when store.keepReply fails without reading it', async () => {
     const reply = Readable.from(['a reply'])
     const store = memoryStore()
     const upload = await session({
@@ -429,7 +429,7 @@ describe('Upload-reply', () => {
     expect(reply.destroyed).toBe(true)
   })
 
-  it('a disk that cannot keep it is the server’s own failure', async () => {
+  it('returns 500 0x80070070 with context 0x5 on a full disk, and 200 to a retry', async () => {
     let full = true
     const upload = await session({
       onUpload: () => text,
@@ -447,7 +447,7 @@ describe('Upload-reply', () => {
     expectAck(await lastFragment(upload), 200, { received: 300 })
   })
 
-  it('a refusal for good is remembered, over a restart too; the bytes are dropped', async () => {
+  it('stores application-refused, also across a restart, and deletes the data file', async () => {
     let runs = 0
     const onUpload = () => {
       runs += 1
@@ -469,7 +469,7 @@ describe('Upload-reply', () => {
     expect(await published(upload.directory)).toEqual([])
   })
 
-  it('any 403 that it throws is for good', async () => {
+  it('does not call onUpload again after it threw access-denied', async () => {
     let runs = 0
     const upload = await session({
       onUpload: () => {
@@ -483,22 +483,20 @@ describe('Upload-reply', () => {
     expect(runs).toBe(1)
   })
 
+  // With all bytes received, a client takes a 416 for success.
   it.each([
     new BitsError('out-of-sync'),
     new BitsError('application-failed', 'Like another server', { status: 416 }),
-  ])(
-    'a 416 that it throws is a failure like another: at the file’s end it would mean success',
-    async (thrown) => {
-      const upload = await session({
-        onUpload: () => {
-          throw thrown
-        },
-      })
-      expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
-    },
-  )
+  ])('returns 500 when onUpload throws $code with status 416', async (thrown) => {
+    const upload = await session({
+      onUpload: () => {
+        throw thrown
+      },
+    })
+    expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
+  })
 
-  it('a repeat of the last fragment that another overtakes is answered as the other is', async () => {
+  it('returns the stored 403 to a repeated last fragment that another repetition interrupts', async () => {
     const upload = await session({
       onUpload: () => {
         throw new BitsError('application-refused')
@@ -520,14 +518,14 @@ describe('Upload-reply', () => {
   it.each<[string, unknown]>([
     ['a number', 7],
     ['null', null],
-    ['a list', ['reply']],
+    ['an array', ['reply']],
     ['a misspelt decision', { publsh: false }],
-    ['a publish that is none', { publish: 'no' }],
-    ['a file without a name', { file: '' }],
-    ['two addresses', { file: 'a', url: 'b' }],
+    ['a publish that is no boolean', { publish: 'no' }],
+    ['an empty file name', { file: '' }],
+    ['both file and url', { file: 'a', url: 'b' }],
     ['a stream of objects', Readable.from([{}])],
-    ['a stream of lists', Readable.from([[1, 2]])],
-  ])('%s is no reply: nothing is published', async (_, said) => {
+    ['a stream of arrays', Readable.from([[1, 2]])],
+  ])('returns 500 and publishes nothing when onUpload returns %s', async (_, said) => {
     const upload = await session({ onUpload: () => said as Reply })
     const failed = all(upload.upload, 'failed')
     expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
@@ -535,7 +533,7 @@ describe('Upload-reply', () => {
     expect(await published(upload.directory)).toEqual([])
   })
 
-  it('stands beside the destination, in whatever folder', async () => {
+  it('serves the reply below the folder of the destination only', async () => {
     const { url, directory } = await start({ onUpload: () => text })
     const { mkdir } = await import('node:fs/promises')
     await mkdir(join(directory, 'x y', 'z'), { recursive: true })
@@ -551,7 +549,7 @@ describe('Upload-reply', () => {
     expect((await download(new URL(reply.pathname.replace('x%20y/z/', ''), url))).status).toBe(404)
   })
 
-  it('is fetched from the very node, where a Host-Id keeps sessions on theirs', async () => {
+  it('sends BITS-Reply-URL with the host of hostId', async () => {
     const cases: [Scene['hostId'], string][] = [
       ['node3.example', 'node3.example'],
       ['::1', '[::1]'],
@@ -564,7 +562,7 @@ describe('Upload-reply', () => {
     }
   })
 
-  it('is for its owner only', async () => {
+  it('returns the reply to its owner, 404 to another user and 401 without credentials', async () => {
     const authorize: BitsUploadOptions['authorize'] = ({ headers }, packet) => {
       if (headers.authorization) return headers.authorization
       throw new BitsError('unauthorized', packet.type, { challenge: 'Basic realm="uploads"' })
@@ -587,7 +585,7 @@ describe('Upload-reply', () => {
     expect(told[1]?.error.message).toBe('Get-Reply')
   })
 
-  it('is no page, whatever it is made of', async () => {
+  it('sends HTML as application/octet-stream with nosniff', async () => {
     const { reply } = await replied(() => '<script>alert(1)</script>')
     const { headers } = await download(reply)
     expect(headers).toMatchObject({
@@ -597,7 +595,7 @@ describe('Upload-reply', () => {
     })
   })
 
-  it('of an upload without one there is none', async () => {
+  it('returns 404 for an upload without a reply, and keeps the session', async () => {
     const { client, ...upload } = await session()
     await lastFragment({ client })
     const id = encodeURIComponent(upload.id)
@@ -608,7 +606,7 @@ describe('Upload-reply', () => {
     expect(hresult(await client.close())).toBe(BG_E_SESSION_NOT_FOUND)
   })
 
-  it('leaves everything else to the app', async () => {
+  it('passes other URLs and POST to the next handler', async () => {
     const seen: string[] = []
     const { reply, url } = await withText({
       behind: [
@@ -627,7 +625,7 @@ describe('Upload-reply', () => {
     expect(seen).toHaveLength(6)
   })
 
-  it('that vanished from the disk is 404; one that cannot be read breaks the connection', async () => {
+  it('returns 404 for a deleted reply file, and closes the connection on a read error', async () => {
     const gone = await withText()
     await unlink(join(gone.directory, '.bits-sessions', `${gone.id}.reply`))
     expect((await download(gone.reply)).status).toBe(404)
@@ -647,7 +645,7 @@ describe('Upload-reply', () => {
     await expect(download(broken.reply)).rejects.toThrow()
   })
 
-  it('is not sent where somebody else has answered meanwhile', async () => {
+  it('sends nothing when another handler has already answered', async () => {
     let answer: (() => void) | undefined
     const upload = await replied(() => text, {
       store: memoryStore(),
@@ -671,7 +669,7 @@ describe('Upload-reply', () => {
     expect(failed).toEqual([])
   })
 
-  it('is 503 when the server is stopping', async () => {
+  it('returns 503 after close()', async () => {
     const { reply, upload } = await withText()
     await upload.close()
     expect((await download(reply)).status).toBe(503)

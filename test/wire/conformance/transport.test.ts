@@ -30,8 +30,8 @@ const endings: Record<string, (client: TestClient) => Promise<Answer>> = {
   'Close-Session': (client) => client.close(),
 }
 
-describe('Transport & common', () => {
-  it('1: every known packet type is answered with an Ack, Content-Length: 0 and no body', async () => {
+describe('Transport and common rules', () => {
+  it('1: answers every known packet type with an Ack, Content-Length: 0 and no body', async () => {
     const { url } = await start()
     const wire = await dial(url)
     const packet = async (path: string, type: string, fields: string, body?: Uint8Array) => {
@@ -59,7 +59,7 @@ describe('Transport & common', () => {
     expect(await wire.end()).toBe('')
   })
 
-  it('2: packet type create-SESSION is treated as Create-Session', async () => {
+  it('2: treats packet type create-SESSION as Create-Session', async () => {
     const { url, directory } = await start()
     const headers = { 'BITS-Supported-Protocols': Protocol }
     const answer = await send(new URL('a.bin', url), 'create-SESSION', { headers })
@@ -68,7 +68,7 @@ describe('Transport & common', () => {
     expect(await sessionFiles(directory)).toEqual([`${answer.headers['bits-session-id']}.json`])
   })
 
-  it('3: header names in lower case, and in upper case, give the same result', async () => {
+  it('3: accepts header names in lower case and in upper case', async () => {
     const { url, directory } = await start()
     const wire = await dial(url)
     for (const [name, spell] of [
@@ -108,7 +108,7 @@ describe('Transport & common', () => {
     }
   })
 
-  it('4: unknown packet type Foo is answered 400, 0x80070057, 0x5', async () => {
+  it('4: returns 400 0x80070057 with context 0x5 for the unknown packet type Foo', async () => {
     const { url, directory } = await start()
     const answer = await send(new URL('a.bin', url), 'Foo', {
       headers: { 'BITS-Supported-Protocols': Protocol },
@@ -117,7 +117,7 @@ describe('Transport & common', () => {
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  it('5: no BITS-Packet-Type is answered 400, 0x80070057', async () => {
+  it('5: returns 400 0x80070057 without BITS-Packet-Type', async () => {
     const { url, directory } = await start()
     const headers = { 'BITS-Supported-Protocols': Protocol }
     expectAck(await send(new URL('a.bin', url), undefined, { headers }), 400, { error: E_INVALIDARG })
@@ -125,14 +125,14 @@ describe('Transport & common', () => {
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  it('6: packet type Ack from a client is answered 400', async () => {
+  it('6: returns 400 for packet type Ack from a client', async () => {
     const { client, id, directory } = await session()
     const answer = await client.send('Ack', { headers: { 'BITS-Session-Id': id } })
     expectAck(answer, 400, { error: E_INVALIDARG })
     expect(await sessionFiles(directory)).toEqual([`${id}.json`])
   })
 
-  it('7: a BITS header value of 4097 bytes is answered 400, 0x80070057', async () => {
+  it('7: returns 400 0x80070057 for a BITS header value of 4097 bytes', async () => {
     const { url, directory } = await start()
     const client = new TestClient(new URL('a.bin', url))
     const list = (length: number) => Protocol.padEnd(length, ',')
@@ -143,7 +143,7 @@ describe('Transport & common', () => {
     expectAck(await client.create({ 'BITS-Supported-Protocols': list(4096) }), 200)
   })
 
-  it('8: a value of exactly 4096 bytes in an ignored header is no error', async () => {
+  it('8: accepts a value of exactly 4096 bytes in an ignored header', async () => {
     const { url } = await start()
     const client = new TestClient(new URL('a.bin', url), {
       'BITS-Foo': 'x'.repeat(4096),
@@ -155,7 +155,7 @@ describe('Transport & common', () => {
     expectAck(await client.close(), 200)
   })
 
-  it('9: an unknown header X-Foo is ignored', async () => {
+  it('9: ignores the unknown headers X-Foo and BITS-X-Foo', async () => {
     const { url, directory } = await start()
     const client = new TestClient(new URL('a.bin', url), { 'X-Foo': 'bar', 'BITS-X-Foo': 'bar' })
     expectAck(await client.ping(), 200)
@@ -165,8 +165,8 @@ describe('Transport & common', () => {
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
   })
 
-  describe('10: no Content-Length', () => {
-    it('10: with a chunked body a control packet is answered 400, 0x80070057, and nothing is stored', async () => {
+  describe('10: missing Content-Length', () => {
+    it('10: returns 400 0x80070057 to a control packet with a chunked body, and ignores it', async () => {
       const { url, directory } = await start()
       const client = new TestClient(new URL('a.bin', url))
       const chunked = (type: string, headers = {}): Promise<Answer> => {
@@ -191,7 +191,7 @@ describe('Transport & common', () => {
       expect(await sessionFiles(directory)).toEqual([`${client.sessionId}.json`])
     })
 
-    it('10: without any body a control packet is answered 400, 0x80070057, and nothing is stored', async () => {
+    it('10: returns 400 0x80070057 to Create-Session without a body and creates no session', async () => {
       const { url, directory } = await start()
       const wire = await dial(url)
       const answer = await wire.say(`BITS_POST /upload/a.bin HTTP/1.1
@@ -202,7 +202,7 @@ describe('Transport & common', () => {
       expect(await sessionFiles(directory)).toEqual([])
     })
 
-    it('10: without any body a Fragment is answered 400, 0x80070057, and nothing is stored', async () => {
+    it('10: returns 400 0x80070057 to a fragment without a body and stores nothing', async () => {
       const { url, id, directory, client } = await session()
       const wire = await dial(url)
       const answer = await wire.say(`BITS_POST /upload/a.bin HTTP/1.1
@@ -215,7 +215,7 @@ describe('Transport & common', () => {
       expectAck(await client.fragment(0, file, 300), 200, { received: 300 })
     })
 
-    it('10: a chunked Fragment is accepted, its length being the Content-Range’s', async () => {
+    it('10: accepts a chunked fragment, and returns 400 when it exceeds its Content-Range', async () => {
       const { client, id, directory } = await session()
       const chunked = (first: number, last: number, ...chunks: Uint8Array[]) => {
         const outgoing = begin(client.url, 'Fragment', {
@@ -241,7 +241,7 @@ describe('Transport & common', () => {
       expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
     })
 
-    it('10: a chunked Fragment that ends too early is answered 400 and the true offset', async () => {
+    it('10: returns 400 and the current offset for a chunked fragment that is too short', async () => {
       const { client, id, directory } = await session()
       const outgoing = begin(client.url, 'Fragment', {
         headers: {
@@ -258,7 +258,7 @@ describe('Transport & common', () => {
     })
   })
 
-  it('11: on success there is neither BITS-Error, BITS-Error-Code nor BITS-Error-Context', async () => {
+  it('11: sends no BITS-Error, BITS-Error-Code or BITS-Error-Context on success', async () => {
     const server = await session()
     const { client } = server
     const answers = [
@@ -275,7 +275,7 @@ describe('Transport & common', () => {
     }
   })
 
-  describe('errors', () => {
+  describe('error Ack', () => {
     /** Every way to get an error header, with the packet that gets it. */
     async function errors(): Promise<[what: string, answer: Answer, error: string, context: string][]> {
       const server = await start({
@@ -304,13 +304,13 @@ describe('Transport & common', () => {
       ]
     }
 
-    it('12: an error Ack with an error header has BITS-Error-Context 0x5, or 0x7 from the application', async () => {
+    it('12: has BITS-Error-Context 0x5, or 0x7 for an error of the application', async () => {
       for (const [what, { headers }, , context] of await errors()) {
         expect([what, headers['bits-error-context']]).toEqual([what, context])
       }
     })
 
-    it('13: an error Ack has BITS-Error and BITS-Error-Code, both present and equal', async () => {
+    it('13: has BITS-Error and BITS-Error-Code with the same value', async () => {
       for (const [what, { status, headers }, error] of await errors()) {
         expect([what, headers['bits-error'], headers['bits-error-code']]).toEqual([what, error, error])
         expect(status).toBeGreaterThanOrEqual(400)
@@ -321,7 +321,7 @@ describe('Transport & common', () => {
   describe('14: missing credentials', () => {
     const credentials = `Basic ${Buffer.from('eve:secret').toString('base64')}`
 
-    it('14: Basic authentication in front of us: 401 with WWW-Authenticate and no session side effects', async () => {
+    it('14: returns 401 with WWW-Authenticate from a preceding handler, without side effects', async () => {
       const basic: RequestHandler = (request, response, next) => {
         if (request.headers.authorization === credentials) next()
         else response.status(401).set('WWW-Authenticate', 'Basic realm="uploads"').end()
@@ -350,7 +350,7 @@ describe('Transport & common', () => {
       expectAck(await known.fragment(0, file, 300), 200, { received: 300 })
     })
 
-    it('14: authorize() that challenges: 401 with WWW-Authenticate and no session side effects', async () => {
+    it('14: returns 401 with WWW-Authenticate from authorize(), without side effects', async () => {
       const { url, upload, directory } = await start({
         authorize: ({ headers }) => {
           if (headers.authorization === credentials) return 'eve'
@@ -384,7 +384,7 @@ describe('Transport & common', () => {
     })
   })
 
-  it('15: a user without write access is answered 403, 0x80070005, 0x5', async () => {
+  it('15: returns 403 0x80070005 with context 0x5 to a user without write access', async () => {
     const server = await start({ authorize: ({ headers }) => headers['x-user'] === 'writer' })
     const { url, directory } = server
     const writer = await sessionOn(server, 'a.bin', { 'X-User': 'writer' })
@@ -406,7 +406,7 @@ describe('Transport & common', () => {
     expectAck(await writer.fragment(100, file.subarray(100), 300), 200, { received: 300 })
   })
 
-  it('16: while uploads are disabled every packet is answered 501, 0x80070005, 0x5', async () => {
+  it('16: returns 501 0x80070005 with context 0x5 to every packet while uploads are disabled', async () => {
     let enabled = true
     const { client, id, directory } = await session({ enabled: () => enabled })
     await client.fragment(0, file.subarray(0, 100), 300)
@@ -427,7 +427,7 @@ describe('Transport & common', () => {
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
   })
 
-  it('17: BITS_POST is never answered 3xx, whatever redirects on the URL', async () => {
+  it('17: never returns 3xx for BITS_POST on a URL that redirects', async () => {
     const root = await start()
     await mkdir(join(root.directory, 'sub'))
     const server = await start({
@@ -455,7 +455,7 @@ describe('Transport & common', () => {
     }
   })
 
-  it('18: ten packets over one connection are all answered on it', async () => {
+  it('18: answers ten packets over one connection', async () => {
     const { url, directory } = await start()
     const wire = await dial(url)
     const packet = (fields: string, body?: Uint8Array) =>
