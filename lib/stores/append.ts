@@ -93,7 +93,6 @@ class Appending {
   /** @param count bytes that are here */
   async #enter(count: number): Promise<void> {
     const session = this.#session
-    const since = performance.now()
     const isKept = session.part.file.isOpen
     // What is open was opened without it.
     this.#isWrittenThrough = !isKept && comesInOneWrite(this.#disk, this.#options, count)
@@ -108,17 +107,16 @@ class Appending {
     if (!isKept) session.part.file.closesQuickly = closesQuickly(total)
     this.#fd = await open(session, this.#isWrittenThrough)
     if (isKept) await session.part.check(this.#fd, session.received)
-    this.#checkPatience(since)
+    this.#throwIfTimedOut()
     const { facts } = session.record
     const isSure = sameBoot(facts.boot, this.#disk.boot)
     this.#synced = isSure ? (facts.synced ?? 0) : await settle(this.#disk, this.#fd, session)
-    this.#checkPatience(since)
+    this.#throwIfTimedOut()
   }
 
-  /** If it was given up since then, another packet may have the session: nothing is to be cut off, nor written. */
-  #checkPatience(since: number): void {
-    // A signal is made when it is asked for, and nobody gives up within a millisecond.
-    if (performance.now() - since >= 1) this.#options.signal?.throwIfAborted()
+  /** After its timeout an append must not truncate or write: another packet may have acquired the session. */
+  #throwIfTimedOut(): void {
+    this.#options.signal?.throwIfAborted()
   }
 
   async #mark(): Promise<void> {

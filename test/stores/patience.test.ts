@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { type FileSystem, fileStore, memoryStore, type Store } from '../../lib/index.ts'
 import { nodeFileSystem } from '../../lib/stores/file-system.ts'
 import { patientStore } from '../../lib/stores/patience.ts'
@@ -11,6 +11,14 @@ import { withResolvers } from '../support/promise.ts'
 import { uploadServer } from '../support/server.ts'
 import { body, complete, listed, loaded, newSession } from '../support/store.ts'
 
+// A call reaches its time limit when the test says so, not when the machine is slow.
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }))
+afterEach(() => void vi.useRealTimers())
+
+/** Lets the time pass after which a call of the store counts as failed. */
+const reachTimeout = (): Promise<unknown> => vi.advanceTimersByTimeAsync(Timeout)
+const Timeout = 1000
+
 const never = new Promise<never>(() => {})
 const hello = Buffer.from('hello')
 
@@ -18,24 +26,31 @@ it.each(['create', 'load', 'append', 'keepReply', 'accept', 'publish'] as const)
   'Store timeout: returns 500 when store.%s hangs, and completes the upload once it works again',
   async (verb) => {
     const store = memoryStore()
+    const called = withResolvers<void>()
     let hung = true
     const hanging = {
       ...store,
-      [verb]: (...args: never[]) => (hung ? never : (store[verb] as (...args: never[]) => unknown)(...args)),
+      [verb](...args: never[]) {
+        called.resolve()
+        return hung ? never : (store[verb] as (...args: never[]) => unknown)(...args)
+      },
     }
     const { upload, url } = await uploadServer({
       store: hanging as Store,
-      storeTimeout: 40,
+      storeTimeout: Timeout,
       sweepEvery: 0,
       onUpload: () => 'a reply',
     })
     const errors: string[] = []
     upload.events.on('failed', ({ error }) => errors.push(error.message))
     const client = new TestClient(new URL('a.bin', url))
-    let answer = await client.create()
-    if (verb !== 'create') answer = await client.fragment(0, hello, 5)
+    if (verb !== 'create') await client.create()
+    const hanged = verb === 'create' ? client.create() : client.fragment(0, hello, 5)
+    await called.promise
+    await reachTimeout()
+    let answer = await hanged
     expect(answer.status).toBe(500)
-    expect(errors[0]).toMatch(`store.${verb}() did not settle within 40 ms`)
+    expect(errors[0]).toMatch(`store.${verb}() did not settle within ${Timeout} ms`)
     hung = false
     if (verb === 'create') await client.create()
     answer = await client.fragment(0, hello, 5)
@@ -45,12 +60,12 @@ it.each(['create', 'load', 'append', 'keepReply', 'accept', 'publish'] as const)
 )
 
 it('Store timeout: excludes the time that the client takes for the body', async () => {
-  const store = patientStore(memoryStore(), 30)
+  const store = patientStore(memoryStore(), Timeout)
   const session = newSession()
   await store.create(session)
   async function* slow() {
     for (const text of ['a', 'b', 'c']) {
-      await new Promise((resolve) => setTimeout(resolve, 60))
+      await vi.advanceTimersByTimeAsync(2 * Timeout)
       yield [Buffer.from(text)]
     }
   }
@@ -80,10 +95,11 @@ it('Store timeout: stops writing a reply after the timeout', async () => {
     await nodeFileSystem.close(fd)
     closed.resolve()
   }
-  // Long enough for the file to be opened: what is given up before that writes nothing at all.
-  const kept = patientStore(files, 500).keepReply(session, body('c', 'd', 'e'))
-  await expect(kept).rejects.toMatchObject({ code: 'store-failed' })
+  const kept = patientStore(files, Timeout).keepReply(session, body('c', 'd', 'e'))
+  const failed = expect(kept).rejects.toMatchObject({ code: 'store-failed' })
   await hung.promise
+  await reachTimeout()
+  await failed
   gate.resolve()
   await closed.promise
   expect(written).toBe(3)
@@ -94,16 +110,16 @@ it('Store timeout: aborts the signal of append on timeout, and passes on an erro
   const memory = memoryStore()
   const append: Store['append'] = (_, bytes, { signal }) => {
     signal?.addEventListener('abort', () => told.resolve(signal.reason))
-    void bytes[Symbol.asyncIterator]().next()
+    bytes[Symbol.asyncIterator]().next().then(reachTimeout)
     return never
   }
   const session = newSession()
   await memory.create(session)
-  const hung = patientStore({ ...memory, append }, 20)
+  const hung = patientStore({ ...memory, append }, Timeout)
   const given = hung.append(await loaded(memory, session.id), body('a'), { total: 1, durable: true })
   await expect(given).rejects.toMatchObject({ code: 'store-failed' })
   expect(await told.promise).toMatchObject({ code: 'store-failed' })
-  const store = patientStore(memory, 1000)
+  const store = patientStore(memory, Timeout)
   const broken = store.append(await loaded(memory, session.id), body(new Error('cut')), {
     total: 1,
     durable: true,
@@ -118,13 +134,14 @@ it('Store timeout: gives no more bytes to an append after the timeout', async ()
   const append: Store['append'] = async (_, bytes) => {
     const batches = bytes[Symbol.asyncIterator]()
     await batches.next()
+    void reachTimeout()
     await gate.promise
     batches.next().then(asked.resolve, asked.resolve)
     return never
   }
   const session = newSession()
   await memory.create(session)
-  const hung = patientStore({ ...memory, append }, 20)
+  const hung = patientStore({ ...memory, append }, Timeout)
   const given = hung.append(await loaded(memory, session.id), body('a', 'b'), { total: 2, durable: true })
   await expect(given).rejects.toMatchObject({ code: 'store-failed' })
   gate.resolve()
@@ -147,15 +164,15 @@ it('Store timeout: starts the body only when the store reads it', async () => {
   }
   const asked = await loaded(memory, session.id)
   const options = { total: 1, durable: true }
-  await expect(patientStore({ ...memory, append }, 1000).append(asked, bytes, options)).rejects.toThrow(
+  await expect(patientStore({ ...memory, append }, Timeout).append(asked, bytes, options)).rejects.toThrow(
     'broken',
   )
   expect(isBegun).toBe(false)
-  expect(await patientStore(memory, 1000).append(asked, bytes, options)).toMatchObject({ received: 1 })
+  expect(await patientStore(memory, Timeout).append(asked, bytes, options)).toMatchObject({ received: 1 })
 })
 
 it('Store timeout: lists, ends a list early, and rejects with store-failed when the list hangs', async () => {
-  const store = patientStore(memoryStore(), 1000)
+  const store = patientStore(memoryStore(), Timeout)
   await complete(store, 'a', { name: 'a' })
   await complete(store, 'b', { name: 'b' })
   expect(await listed(store)).toHaveLength(2)
@@ -164,19 +181,24 @@ it('Store timeout: lists, ends a list early, and rejects with store-failed when 
     break
   }
   const hung: Store['list'] = () => ({ [Symbol.asyncIterator]: () => ({ next: () => never }) })
-  const list = patientStore({ ...memoryStore(), list: hung }, 20).list()
-  await expect(listed({ ...memoryStore(), list: () => list })).rejects.toMatchObject({ code: 'store-failed' })
+  const list = patientStore({ ...memoryStore(), list: hung }, Timeout).list()
+  const failed = expect(listed({ ...memoryStore(), list: () => list })).rejects.toMatchObject({
+    code: 'store-failed',
+  })
+  await reachTimeout()
+  await failed
 })
 
 /** The real file system, watched, and a way to have one call wait. */
 function hangingFileSystem() {
   const { fileSystem, ...watched } = watchedFileSystem()
-  /** The next call of this kind waits until the gate is opened. */
+  /** The next call of this kind waits until the gate is opened, after the time limit has passed. */
   const hang = (call: 'open' | 'write' | 'fdatasync') => {
     const gate = withResolvers<void>()
     const real = fileSystem[call] as (...args: unknown[]) => Promise<unknown>
     fileSystem[call] = async (...args: never[]): Promise<never> => {
       fileSystem[call] = real as never
+      void reachTimeout()
       await gate.promise
       return (await real(...args)) as never
     }
@@ -192,7 +214,7 @@ it('Store timeout: closes all files when create finishes after the timeout', asy
   await vi.waitUntil(() => open.size === 0)
   const gate = hang('write')
   const session = newSession()
-  await expect(patientStore(files, 20).create(session)).rejects.toMatchObject({ code: 'store-failed' })
+  await expect(patientStore(files, Timeout).create(session)).rejects.toMatchObject({ code: 'store-failed' })
   expect(open.size).toBe(1)
   gate.resolve()
   await vi.waitUntil(() => open.size === 0)
@@ -203,7 +225,7 @@ it('Store timeout: closes all files when an append finishes after the timeout', 
   const { fileSystem, open, hang } = hangingFileSystem()
   const files = fileStore(await temporaryDirectory(), { fileSystem, durability: 'fragment' })
   const session = await files.create(newSession())
-  const store = patientStore(files, 20)
+  const store = patientStore(files, Timeout)
   const gate = hang('fdatasync')
   const given = store.append(session, body('a'), { total: 3, durable: false })
   await expect(given).rejects.toMatchObject({ code: 'store-failed' })
@@ -232,7 +254,7 @@ it.each([
   const late = await loaded(files, session.id)
   expect(late.received).toBe(scene.received)
   const gate = hang('open')
-  const given = patientStore(files, 20).append(late, body('x'), { total: 9, durable: false })
+  const given = patientStore(files, Timeout).append(late, body('x'), { total: 9, durable: false })
   await expect(given).rejects.toMatchObject({ code: 'store-failed' })
   const rest = 'abcdef'.slice(scene.received)
   const after = await files.append(await loaded(files, session.id), body(rest), { total: 9, durable: false })
