@@ -3,6 +3,7 @@ import type { ObjectSpace, SpaceOptions } from '../objects/space.ts'
 import type { Lock, Locker } from './locker.ts'
 import { memoryLocker } from './memory.ts'
 import { clearDead } from './objects/clear.ts'
+import { type Clock, systemClock } from './objects/clock.ts'
 import { Contender } from './objects/contender.ts'
 import { lockKey } from './objects/keys.ts'
 import { type LockObject, readLock } from './objects/lock-object.ts'
@@ -26,12 +27,17 @@ export interface ObjectLocker extends Locker {
  * A process that was paused for long has lost its locks, and who works under one of them learns it late. So what is written
  * under a lock has to be written on conditions, too.
  *
- * @param timing for tests that cannot wait
+ * @param timing shorter intervals, for tests over a real service
+ * @param clock a clock that is advanced by hand, for tests
  */
-export function objectLocker(space: ObjectSpace, timing: Timing = usual): ObjectLocker {
+export function objectLocker(
+  space: ObjectSpace,
+  timing: Timing = usual,
+  clock: Clock = systemClock,
+): ObjectLocker {
   /** Those of this process line up here: only the first in a line asks the service. */
   const local = memoryLocker()
-  const witness = new Witness(space, timing)
+  const witness = new Witness(space, timing, clock)
 
   /** Lets a lock go that the node has without knowing: a request came late, or a release did not get through. */
   const letGo = async ({ hash, nonce }: Want): Promise<void> => {
@@ -46,8 +52,8 @@ export function objectLocker(space: ObjectSpace, timing: Timing = usual): Object
     }
   }
 
-  const node = new Node(space, timing, letGo)
-  const contender = new Contender(space, timing, node, witness)
+  const node = new Node(space, timing, clock, letGo)
+  const contender = new Contender(space, timing, clock, node, witness)
 
   const leave = (lock: Lock): Promise<void> => {
     node.leave()

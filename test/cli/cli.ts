@@ -1,4 +1,4 @@
-/** The command line, as it is run: the built program in a process of its own. */
+/** Runs the built command-line program in a separate process. */
 
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'

@@ -13,7 +13,7 @@ function terminal(rows: number): { readonly stream: NodeJS.WriteStream; output()
 
 const transfer = { name: 'a.bin', done: 512 * 1024, total: 1024 * 1024, note: '1MB/s' }
 
-it('a terminal shows a line for each transfer, and lines that stay above them', () => {
+it('Terminal display: shows a line for each transfer, and permanent lines', () => {
   const { stream, output } = terminal(24)
   const display = openDisplay(stream)
   display.show('1', transfer)
@@ -27,7 +27,7 @@ it('a terminal shows a line for each transfer, and lines that stay above them', 
   display.close()
 })
 
-it('a terminal never shows more lines than it has', () => {
+it('Terminal display: shows only as many transfers as fit in its rows', () => {
   const { stream, output } = terminal(5)
   const display = openDisplay(stream)
   for (let i = 0; i < 10; i += 1) display.show(String(i), { ...transfer, name: `file-${i}` })
@@ -37,7 +37,7 @@ it('a terminal never shows more lines than it has', () => {
   display.close()
 })
 
-it('what is no terminal gets the lines that stay, nothing else', () => {
+it('Display without a terminal: prints only the permanent lines', () => {
   const stream = new PassThrough()
   const display = openDisplay(stream as unknown as NodeJS.WriteStream)
   display.show('1', transfer)
@@ -47,7 +47,7 @@ it('what is no terminal gets the lines that stay, nothing else', () => {
   expect(String(stream.read())).toBe('a.bin: complete\n')
 })
 
-it('names sizes, rates and times as people do', () => {
+it('formatSize, formatRate and formatTime: return short texts with readable units', () => {
   expect([0, 1023, 1536, 5 * 2 ** 30].map(formatSize)).toEqual(['0B', '1023B', '1.5KB', '5GB'])
   expect(formatRate(3 * 2 ** 20, 2000)).toBe('1.5MB/s')
   expect([300, 42_000, 200_000, 7_500_000, 273_600_000, 86_400_000].map(formatTime)).toEqual([
@@ -60,6 +60,6 @@ it('names sizes, rates and times as people do', () => {
   ])
 })
 
-it('shows nothing that moves the cursor', () => {
+it('printable: replaces control and bidirectional characters by ?', () => {
   expect(printable('a\u001b[2Jb\r\u202egpj.exe')).toBe('a?[2Jb??gpj.exe')
 })

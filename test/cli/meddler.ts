@@ -1,4 +1,4 @@
-/** Something between a client and a server that does what proxies do. */
+/** A proxy between a client and a server that answers requests, changes answers or buffers requests. */
 
 import { connect, createServer, type Socket } from 'node:net'
 import { listenRaw } from '../client/fake-server.ts'

@@ -26,8 +26,8 @@ const rounds = Array.from({ length: 20 }, (_, round) => round)
 const ends = ['Cancel-Session', 'Close-Session'] as const
 const long = new Date(0)
 
-describe('two packets of one session', () => {
-  it('the same fragment twice at once: both are answered, the bytes are there once', async () => {
+describe('Session with concurrent packets', () => {
+  it('answers two identical fragments sent at once, and publishes the file once', async () => {
     const place = await newPlace()
     const { upload, url } = await server(place)
     const uploaded: string[] = []
@@ -53,7 +53,7 @@ describe('two packets of one session', () => {
     expect(await place.leftovers()).toEqual([])
   })
 
-  it('a retry while the first copy trickles: the newest wins, every older one gets its answer', async () => {
+  it('returns 200 to the newest copy of a fragment, and 416 with an offset to each older copy', async () => {
     const place = await newPlace()
     const { url } = await server(place)
     const client = await newClient(url, 'a.bin')
@@ -76,7 +76,7 @@ describe('two packets of one session', () => {
     for (const { outgoing } of old) outgoing.destroy()
   })
 
-  it.each(ends)('%s during a fragment: both are answered, nothing is left', async (end) => {
+  it.each(ends)('returns 200 to %s and 416 to a running fragment, and leaves no file', async (end) => {
     const place = await newPlace()
     const { url } = await server(place)
     const client = await newClient(url, 'a.bin')
@@ -89,27 +89,30 @@ describe('two packets of one session', () => {
     expect([await place.names(), await place.leftovers()]).toEqual([[], []])
   })
 
-  it.each(ends)('%s and the last fragment at once: the file is whole, or not there', async (end) => {
-    const place = await newPlace()
-    const { url } = await server(place)
-    for (const round of rounds) {
-      const name = `${round}.bin`
-      const client = await newClient(url, name)
-      const fragment = fragmentApart(client, 0, file, file.length)
-      for (let turn = 0; turn < round; turn += 1) await new Promise(setImmediate)
-      const [{ status }, ended] = await Promise.all([fragment, apart(client, end)])
-      expect(ended.status).toBe(200)
-      const isThere = (await place.names()).includes(name)
-      if (status === 200) expect(isThere).toBe(true)
-      if (isThere) expect((await place.published(name)).equals(file)).toBe(true)
-    }
-    expect(await place.leftovers()).toEqual([])
-  })
+  it.each(ends)(
+    'publishes the whole file or none when %s and the last fragment are sent at once',
+    async (end) => {
+      const place = await newPlace()
+      const { url } = await server(place)
+      for (const round of rounds) {
+        const name = `${round}.bin`
+        const client = await newClient(url, name)
+        const fragment = fragmentApart(client, 0, file, file.length)
+        for (let turn = 0; turn < round; turn += 1) await new Promise(setImmediate)
+        const [{ status }, ended] = await Promise.all([fragment, apart(client, end)])
+        expect(ended.status).toBe(200)
+        const isThere = (await place.names()).includes(name)
+        if (status === 200) expect(isThere).toBe(true)
+        if (isThere) expect((await place.published(name)).equals(file)).toBe(true)
+      }
+      expect(await place.leftovers()).toEqual([])
+    },
+  )
 
-  // A fragment whose bytes are all written may be asked to let go before it sees the end of its body. A 416 with all bytes
-  // held means done to a client ([MC-BUP] 3.1.5.1.4), which then closes the session: Close would delete what was never
-  // published.
-  it('an answer that says that all bytes are held means that they are published', async () => {
+  // A fragment with all its bytes written may be asked to release the session before it sees the end of its
+  // body. A client takes a 416 with all bytes held for success ([MC-BUP] 3.1.5.1.4) and closes the session.
+  // Close-Session would then delete a file that was never published.
+  it('publishes the file before an answer reports that all bytes are held', async () => {
     const place = await newPlace()
     const writing = withResolvers<void>()
     const release = withResolvers<void>()
@@ -150,8 +153,8 @@ describe('two packets of one session', () => {
   })
 })
 
-describe('two sessions, one name', () => {
-  it('without overwrite exactly one succeeds, and its file stays', async () => {
+describe('Destination of two sessions', () => {
+  it('gets the file of one without overwrite, and the other receives 403', async () => {
     const place = await newPlace()
     const { url } = await server(place)
     for (const round of rounds) {
@@ -177,7 +180,7 @@ describe('two sessions, one name', () => {
     expect(await place.leftovers()).toEqual([])
   })
 
-  it('with overwrite the last one wins, and the file is whole at every moment', async () => {
+  it('holds the last file with overwrite, and never a partial one', async () => {
     const place = await newPlace()
     const { url } = await server(place, {}, { overwrite: true })
     const first = await newClient(url, 'a.bin')
@@ -212,8 +215,8 @@ describe('two sessions, one name', () => {
   })
 })
 
-describe('a sweep', () => {
-  it('during a fragment leaves its session, however old; without one it takes it', async () => {
+describe('Sweep', () => {
+  it('keeps an expired session during a fragment, and removes it without one', async () => {
     const place = await newPlace()
     const { upload, url } = await server(place)
     const client = await newClient(url, 'a.bin')
@@ -231,7 +234,7 @@ describe('a sweep', () => {
     expect(await place.leftovers()).toEqual([])
   })
 
-  it('without pause does no harm to uploads that come and go', async () => {
+  it('does not affect uploads when it runs without pause', async () => {
     const place = await newPlace()
     const { upload, url } = await server(place)
     let busy = true
@@ -256,7 +259,7 @@ describe('a sweep', () => {
     expect(await place.leftovers()).toEqual([])
   })
 
-  it('does not fail because a session ends while it is looked at', async () => {
+  it('does not fail when a session is deleted while it is read', async () => {
     const place = await newPlace()
     let ending: (() => void) | undefined
     const seam: Seam = {

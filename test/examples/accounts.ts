@@ -1,4 +1,4 @@
-/** Clients that have credentials, and show them when they are asked for them, as Windows does. */
+/** Test clients that send credentials only after a challenge, as Windows does. */
 
 import { Agent, type ClientRequestArgs } from 'node:http'
 import type { Duplex } from 'node:stream'

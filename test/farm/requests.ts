@@ -1,4 +1,4 @@
-/** The requests to an object service, as this process sends them. */
+/** Records and counts the requests that this process sends to an object service. */
 import diagnostics from 'node:diagnostics_channel'
 import type { ClientRequest } from 'node:http'
 import { onTestFinished } from 'vitest'

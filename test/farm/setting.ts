@@ -1,4 +1,4 @@
-/** The scenes of the recipe: the README's nginx, as it is printed or with a line changed, before a real server. */
+/** Fixtures of the recipe tests: nginx with the README's recipe, unchanged or edited, in front of a real server. */
 
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'

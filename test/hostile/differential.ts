@@ -58,14 +58,20 @@ export async function bitsSide(): Promise<Side & { readonly upload: ReturnType<t
   return { upload, port: Number(url.port), seen }
 }
 
-export async function plainSide(): Promise<Side> {
+let plain: Promise<Side> | undefined
+
+/** Plain Node, in a worker whose `node:http` is as Node made it. All tests share it: to start it takes longer than most. */
+export const plainSide = (): Promise<Side> => {
+  plain ??= startPlain()
+  return plain
+}
+
+async function startPlain(): Promise<Side> {
   const { tell, seen } = ledger()
   const worker = new Worker(new URL('plain-server.mjs', import.meta.url))
-  onTestFinished(async () => {
-    await worker.terminate()
-  })
   const [{ port }] = await once(worker, 'message')
   worker.on('message', (message) => tell(message.port, message.seen))
+  worker.unref()
   return { port, seen }
 }
 

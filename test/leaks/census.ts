@@ -1,4 +1,4 @@
-/** What a process holds: everything that could be left behind by an upload. */
+/** The resources of a process that an upload could leak. */
 export interface Census {
   /** Bytes, after a garbage collection. */
   readonly heap: number

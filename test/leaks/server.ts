@@ -1,6 +1,6 @@
 /**
- * An upload server in a process of its own, started with --expose-gc, that tells what it holds: `server.ts DIRECTORY`.
- * What lives in it besides the library is plain Node: the clients are in another process.
+ * An upload server in its own process, started with --expose-gc, that reports its resources:
+ * `server.ts DIRECTORY`. Besides the library it uses only plain Node. The clients run in another process.
  */
 
 import diagnostics from 'node:diagnostics_channel'

@@ -1,4 +1,4 @@
-/** What becomes of uploads: one function for each end that one can come to. */
+/** The possible outcomes of an upload, one function for each. */
 
 import { noise } from '../support/bytes.ts'
 import { answerTo, begin, send, TestClient } from '../support/client.ts'

@@ -1,6 +1,6 @@
 /**
- * An upload server in a process of its own, started with --expose-gc, that tells how many requests V8 has not let go of:
- * `young-server.ts DIRECTORY`.
+ * An upload server in its own process, started with --expose-gc, that reports how many requests V8 has not
+ * collected: `young-server.ts DIRECTORY`.
  */
 
 import { createServer } from 'node:http'

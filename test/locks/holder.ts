@@ -1,7 +1,8 @@
 /**
- * Holds a lock for ever: `holder.ts DIRECTORY NAME`; or, with `leave` behind that, only keeps it, for nobody: its clock
- * stands still. With `begin` or `begin and leave` a session begins, whose name it tells. Says when it has it, when it is
- * wanted, and when it dropped what it had left.
+ * Child process that holds a lock until it is killed or its parent exits: `holder.ts DIRECTORY NAME [MANNER]`. MANNER
+ * `leave` passes a value to `leave()` instead; timers are disabled, so the value does not expire. MANNER `begin` or
+ * `begin and leave` locks a new session. Messages to the parent: the lock name (`begin`) or `held` when the lock is
+ * acquired, `wanted` when another request waits, `dropped` when the value is dropped.
  */
 import { lockName } from '../../lib/locks/name.ts'
 import { processLocker } from '../../lib/locks/processes.ts'

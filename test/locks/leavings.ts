@@ -1,6 +1,6 @@
 import type { Leaving } from '../../lib/locks/locker.ts'
 
-/** What is left with a session, and how often it was dropped. */
+/** A value for `leave()` that counts the calls of its `drop()`. */
 export function leaving(): Leaving & { readonly drops: number } {
   const left = {
     drops: 0,

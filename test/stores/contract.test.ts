@@ -1,9 +1,6 @@
-import { statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { describe, expect, it } from 'vitest'
-import { type Durability, memoryStore } from '../../lib/index.ts'
+import { memoryStore } from '../../lib/index.ts'
 import { storeSuite } from '../../lib/testing/index.ts'
-import { temporaryDirectory } from '../support/directory.ts'
 import { body, complete, loaded, newSession } from '../support/store.ts'
 import { memorySupports, testedFileStore, testedMemoryStore } from '../testing/tested.ts'
 
@@ -13,29 +10,8 @@ describe('memoryStore', () => {
   storeSuite(runner, () => testedMemoryStore(), memorySupports)
 })
 
-const durabilities: Durability[] = ['file', 'fragment', 'none']
-
-describe.each(durabilities)('fileStore, durability: %s', (durability) => {
-  storeSuite(runner, () => testedFileStore({ durability }))
-})
-
-describe('fileStore with createFolders', () => {
-  storeSuite(runner, () => testedFileStore({ createFolders: true }), { missingFolders: false })
-})
-
-describe('fileStore with a separate sessionDirectory', () => {
-  storeSuite(runner, async () => testedFileStore({ sessionDirectory: await temporaryDirectory() }))
-})
-
-/** Linux has a second file system everywhere. */
-const memory = '/dev/shm'
-const device = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.dev
-const isApart = ![undefined, device(tmpdir())].includes(device(memory))
-
-describe.runIf(isApart)('fileStore with a sessionDirectory on another file system', () => {
-  const open = async () => testedFileStore({ sessionDirectory: await temporaryDirectory(memory) })
-  // Publishing would have to copy all 4 GiB.
-  storeSuite(runner, open, { bigOffsets: false })
+describe('fileStore with default options', () => {
+  storeSuite(runner, () => testedFileStore())
 })
 
 describe('memoryStore capacity', () => {

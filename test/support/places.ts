@@ -45,6 +45,8 @@ export interface Place {
 /** The services that there are stores for. */
 export interface Engine {
   readonly name: string
+  /** The program that stands for the service in tests. */
+  readonly program: 'azurite' | 'ceph'
   /** A suite that needs the service: skipped where there is none, and says so. */
   readonly describe: (name: string, suite: () => void) => void
   open(): Promise<Place>
@@ -52,6 +54,7 @@ export interface Engine {
 
 const azure: Engine = {
   name: 'Azure Blob Storage',
+  program: 'azurite',
   describe,
   async open() {
     const container = await temporaryContainer()
@@ -109,6 +112,7 @@ interface Service {
 
 const s3: Engine = {
   name: 'S3',
+  program: 'ceph',
   describe: describeS3,
   async open() {
     const { client, bucket } = await temporaryBucket()
@@ -162,4 +166,8 @@ const s3: Engine = {
   },
 }
 
-export const engines: readonly Engine[] = [azure, s3]
+/** All object services. */
+export const allEngines: readonly Engine[] = [azure, s3]
+
+/** The object service of this vitest project, for `*.services.test.ts`: see vitest.config.ts. */
+export const engines = allEngines.filter(({ program }) => program === process.env.OBJECT_SERVICE)

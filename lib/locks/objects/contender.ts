@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Condition, ObjectSpace, SpaceOptions } from '../../objects/space.ts'
+import type { Clock } from './clock.ts'
 import { lockKey } from './keys.ts'
 import { type LockObject, readLock, writeLock } from './lock-object.ts'
 import type { Node } from './node.ts'
@@ -15,12 +15,14 @@ type Standing = LockObject | undefined
 export class Contender {
   readonly #space: ObjectSpace
   readonly #timing: Timing
+  readonly #clock: Clock
   readonly #node: Node
   readonly #witness: Witness
 
-  constructor(space: ObjectSpace, timing: Timing, node: Node, witness: Witness) {
+  constructor(space: ObjectSpace, timing: Timing, clock: Clock, node: Node, witness: Witness) {
     this.#space = space
     this.#timing = timing
+    this.#clock = clock
     this.#node = node
     this.#witness = witness
   }
@@ -52,7 +54,7 @@ export class Contender {
         told = lock.nonce
         pause = shortest
       }
-      await delay(pause, undefined, options)
+      await this.#clock.delay(pause, options)
       pause = Math.min(1.5 * pause, longest)
       lock = await this.#tryTake(hash, await readLock(this.#space, hash, options))
     }
@@ -60,7 +62,7 @@ export class Contender {
 
   /** Removes the node's lock. */
   async giveBack(hash: string, lock: LockObject): Promise<void> {
-    const options = { signal: AbortSignal.timeout(this.#timing.death / 2) }
+    const options = { signal: this.#clock.timeout(this.#timing.death / 2) }
     // In doubt it is taken once more: where another node has it by now, that fails, and it stays the other's. A service
     // without conditional removals would remove it.
     const isSure = this.#node.isSafe(lock.node)

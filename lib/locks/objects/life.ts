@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { ObjectSpace } from '../../objects/space.ts'
-import { atMostSince, type Moment, now } from './clock.ts'
+import { atMostSince, type Clock, type Moment, now } from './clock.ts'
 import { nodeKey } from './keys.ts'
 import type { Timing } from './timing.ts'
 
@@ -12,19 +12,21 @@ export class Life {
   readonly id: string = randomUUID()
   readonly #space: ObjectSpace
   readonly #timing: Timing
+  readonly #clock: Clock
   /** When the last heartbeat that was answered was sent. */
   #beaten: Moment | undefined
   /** Those that were sent and not answered yet. */
   readonly #beats = new Set<Promise<unknown>>()
 
-  constructor(space: ObjectSpace, timing: Timing) {
+  constructor(space: ObjectSpace, timing: Timing, clock: Clock) {
     this.#space = space
     this.#timing = timing
+    this.#clock = clock
   }
 
   /** Others may have taken it for dead. It stays so. The clocks of two machines do not run quite at the same speed. */
   get isLate(): boolean {
-    return this.#beaten !== undefined && atMostSince(this.#beaten) >= 0.9 * this.#timing.death
+    return this.#beaten !== undefined && atMostSince(this.#clock, this.#beaten) >= 0.9 * this.#timing.death
   }
 
   /** Nobody can have taken it for dead so far. */
@@ -34,21 +36,22 @@ export class Life {
 
   /** Nor will anybody before what is asked of the service now has been done, or was given up. */
   get isSafe(): boolean {
-    return this.#beaten !== undefined && atMostSince(this.#beaten) < this.#timing.death / 2
+    return this.#beaten !== undefined && atMostSince(this.#clock, this.#beaten) < this.#timing.death / 2
   }
 
   /** Resolves when others can see that it lives, or that it did too late. */
   async beat(): Promise<void> {
-    const begun = now()
+    const begun = now(this.#clock)
     // Something new each time: on S3 the same bytes are the same version.
     const beat = this.#space.put(nodeKey(this.id), [Buffer.from(randomUUID())], {
-      signal: AbortSignal.timeout(this.#timing.death),
+      signal: this.#clock.timeout(this.#timing.death),
     })
     this.#beats.add(beat)
     try {
       await beat
       // Answers do not come in the order in which the heartbeats were sent.
-      if (!this.isLate && begun.monotonic > (this.#beaten?.monotonic ?? 0)) this.#beaten = begun
+      if (this.isLate) return
+      if (!this.#beaten || begun.monotonic > this.#beaten.monotonic) this.#beaten = begun
     } finally {
       this.#beats.delete(beat)
     }

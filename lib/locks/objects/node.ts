@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { ObjectSpace } from '../../objects/space.ts'
+import type { Clock } from './clock.ts'
 import { Life } from './life.ts'
 import type { Timing } from './timing.ts'
 import { listWants, removeWants, type Want } from './wants.ts'
@@ -11,6 +11,7 @@ import { listWants, removeWants, type Want } from './wants.ts'
 export class Node {
   readonly #space: ObjectSpace
   readonly #timing: Timing
+  readonly #clock: Clock
   readonly #letGo: (want: Want) => Promise<void>
   /** By nonce: how to tell the holder of a lock that it is wanted, or that it is being asked for. */
   readonly #locks = new Map<string, 'asked' | (() => void)>()
@@ -20,42 +21,41 @@ export class Node {
   #interested = 0
   /** Ends the rounds that are made while somebody is interested. */
   #rounds: AbortController | undefined
-  #lingering: NodeJS.Timeout | undefined
+  /** Cancels the end of a node that is idle. */
+  #lingering: AbortController | undefined
 
   /** @param letGo sees to it that the node does not have a lock that it knows nothing of */
-  constructor(space: ObjectSpace, timing: Timing, letGo: (want: Want) => Promise<void>) {
+  constructor(space: ObjectSpace, timing: Timing, clock: Clock, letGo: (want: Want) => Promise<void>) {
     this.#space = space
     this.#timing = timing
+    this.#clock = clock
     this.#letGo = letGo
   }
 
   /** Somebody holds or wants a lock. */
   enter(): void {
     this.#interested += 1
-    clearTimeout(this.#lingering)
+    this.#lingering?.abort()
     if (this.#rounds) return
     this.#rounds = new AbortController()
     const { signal } = this.#rounds
     // One that hangs holds up no other, and none loses its place among requests that wait for a connection.
-    void repeat(this.#timing.beat, signal, async () => void this.#beat().catch(() => {}))
-    void repeat(this.#timing.wants, signal, () => this.#hear())
+    void repeat(this.#clock, this.#timing.beat, signal, async () => void this.#beat().catch(() => {}))
+    void repeat(this.#clock, this.#timing.wants, signal, () => this.#hear())
   }
 
   /** And does so no more. */
   leave(): void {
     this.#interested -= 1
     if (this.#interested > 0) return
-    this.#lingering = setTimeout(() => {
-      this.#rounds?.abort()
-      this.#rounds = undefined
-      this.#end()
-    }, this.#timing.linger).unref()
+    this.#lingering = new AbortController()
+    void this.#endLater(this.#lingering.signal)
   }
 
   /** Resolves when others can see that the node lives: to what it has to be called in locks. */
   async alive(): Promise<Life> {
     for (;;) {
-      this.#life ??= new Life(this.#space, this.#timing)
+      this.#life ??= new Life(this.#space, this.#timing, this.#clock)
       if (this.#life.isTimely) return this.#life
       this.#beating ??= this.#beat().finally(() => {
         this.#beating = undefined
@@ -105,6 +105,15 @@ export class Node {
     }
   }
 
+  /** Ends the node after the linger time, unless the signal is aborted before. */
+  async #endLater(signal: AbortSignal): Promise<void> {
+    await this.#clock.delay(this.#timing.linger, { ref: false, signal }).catch(() => {})
+    if (signal.aborted) return
+    this.#rounds?.abort()
+    this.#rounds = undefined
+    this.#end()
+  }
+
   /** Ends a life. What bears its id is void as soon as its heartbeat is gone. */
   #end(): void {
     const life = this.#life
@@ -142,16 +151,22 @@ export class Node {
 
   async #wantsOf(id: string): Promise<Want[]> {
     const wants: Want[] = []
-    const signal = AbortSignal.timeout(this.#timing.death)
+    const signal = this.#clock.timeout(this.#timing.death)
     for await (const want of listWants(this.#space, id, { signal })) wants.push(want)
     return wants
   }
 }
 
 /** Does something every so many milliseconds, well or not. */
-async function repeat(every: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+async function repeat(
+  clock: Clock,
+  every: number,
+  signal: AbortSignal,
+  work: () => Promise<void>,
+): Promise<void> {
   while (!signal.aborted) {
-    await delay(every, undefined, { ref: false, signal })
+    await clock
+      .delay(every, { ref: false, signal })
       .then(work)
       .catch(() => {})
   }

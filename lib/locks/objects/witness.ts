@@ -1,4 +1,5 @@
 import type { ObjectSpace } from '../../objects/space.ts'
+import type { Clock } from './clock.ts'
 import { nodeKey } from './keys.ts'
 import type { Timing } from './timing.ts'
 
@@ -15,16 +16,18 @@ interface Watched {
 export class Witness {
   readonly #space: ObjectSpace
   readonly #timing: Timing
+  readonly #clock: Clock
   readonly #nodes = new Map<string, Watched>()
 
-  constructor(space: ObjectSpace, timing: Timing) {
+  constructor(space: ObjectSpace, timing: Timing, clock: Clock) {
     this.#space = space
     this.#timing = timing
+    this.#clock = clock
   }
 
   /** Whether a node is no more. To be asked again and again: what was seen earlier counts. */
   isDead(node: string): Promise<boolean> {
-    const looked = performance.now()
+    const looked = this.#clock.monotonic()
     const known = this.#nodes.get(node)
     // All who wait for locks of one node share their looks at it.
     if (known && looked - known.looked < this.#timing.beat / 2) return known.isDead
@@ -41,7 +44,7 @@ export class Witness {
   }
 
   async #look(node: string, watched: Watched): Promise<boolean> {
-    const begun = performance.now()
+    const begun = this.#clock.monotonic()
     try {
       const found = await this.#space.get(nodeKey(node))
       if (!found) {
@@ -52,7 +55,7 @@ export class Witness {
       const { heartbeat } = watched
       // It stood from when it was seen first, at the latest, until it was asked for last, at least.
       if (version === heartbeat?.version) return begun - heartbeat.since >= this.#timing.death
-      watched.heartbeat = { version, since: performance.now() }
+      watched.heartbeat = { version, since: this.#clock.monotonic() }
       return false
     } catch (error) {
       // The next one who asks looks again.

@@ -1,179 +1,230 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import { expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Lock } from '../../../lib/locks/locker.ts'
 import { usual } from '../../../lib/locks/objects/timing.ts'
+import { ManualClock } from '../../support/manual-clock.ts'
 import { withResolvers } from '../../support/promise.ts'
-import { holderProcess } from './process.ts'
-import { onEachService } from './services.ts'
-import { findHolder, holderAt, keysAt, kindsAt, nodeAt, quick, undying, until } from './setting.ts'
+import {
+  count,
+  findHolder,
+  foldersIn,
+  holderIn,
+  keysIn,
+  kill,
+  newFarm,
+  services,
+  type TestedNode,
+} from './setting.ts'
 import { unreachable } from './watched-space.ts'
 
-/** Gets a lock without telling its holder. */
-async function acquireSilently(locker: {
-  tryAcquire(name: string): Promise<Lock | undefined>
-}): Promise<Lock> {
-  const lock = await until(() => locker.tryAcquire('a'))
-  return lock as Lock
+const [, longestPoll] = usual.poll
+/** The most time that a waiting request needs to see a change: the interval of its polls and of heartbeat checks. */
+const lookTime = longestPoll + usual.beat / 2
+
+/** Polls with tryAcquire(), which sends no release request, until it returns the lock. Returns how long that took, too. */
+async function acquireSilently({ locker, clock }: TestedNode): Promise<{ lock: Lock; elapsed: number }> {
+  for (let elapsed = 0; elapsed <= 2 * usual.death; elapsed += usual.beat / 2) {
+    const lock = await locker.tryAcquire('a')
+    if (lock) return { lock, elapsed }
+    await clock.advance(usual.beat / 2)
+  }
+  throw new Error('tryAcquire() did not return the lock in twice the failure timeout')
 }
 
-onEachService('nodes that die', (newPlace) => {
-  it('a lock of a process that was killed is free when its heartbeat has stood still', async () => {
-    const place = await newPlace()
-    const holder = await holderProcess(place, quick, 'a')
-    const { locker } = nodeAt(place, quick)
-    const waiting = locker.acquire('a')
-    await holder.says('wanted')
-    holder.signal('SIGKILL')
-    await holder.ended
-    const killed = performance.now()
-    await (await waiting).release()
-    expect(performance.now() - killed).toBeGreaterThan(quick.death / 2)
+describe.each(services)('Object locker after node failures (%s semantics)', (semantics) => {
+  it('acquires the lock of a killed process when its heartbeat stood still for the failure timeout', async () => {
+    const { clock, node } = newFarm(semantics)
+    const [holder, other] = [node(new ManualClock()), node()]
+    const onWanted = vi.fn()
+    await holder.locker.acquire('a', { onWanted })
+    const waiting = other.locker.acquire('a')
+    await clock.advance(0)
+    await holder.clock.advance(usual.wants)
+    expect(onWanted).toHaveBeenCalledTimes(1)
+    kill(holder)
+    await (await clock.settle(waiting, usual.death + lookTime)).release()
+    expect(clock.monotonic()).toBeGreaterThanOrEqual(usual.death)
   })
 
-  it('tryAcquire() finds out over time, too', async () => {
-    const place = await newPlace()
-    const holder = await holderProcess(place, quick, 'a')
-    const { locker } = nodeAt(place, quick)
-    expect(await locker.tryAcquire('a')).toBeUndefined()
-    holder.signal('SIGKILL')
-    await (await acquireSilently(locker)).release()
+  it('grants the lock of a killed process to one node when two take it over at the same time', async () => {
+    const { space, clock, node } = newFarm(semantics)
+    const [holder, fast, slow] = [node(new ManualClock()), node(), node()]
+    await holder.locker.acquire('a')
+    kill(holder)
+    const acquired = vi.fn()
+    const waiting = slow.locker.acquire('a').then(acquired)
+    await clock.advance(0)
+    const asked = withResolvers<void>()
+    const late = withResolvers<void>()
+    slow.space.intercept(/^put locks/, async (run) => {
+      asked.resolve()
+      await late.promise
+      return run()
+    })
+    await clock.settle(asked.promise, usual.death + lookTime)
+    // The other node looks at the heartbeat for the first time, and writes its lock before the delayed request.
+    const lock = await clock.settle(fast.locker.acquire('a'), usual.death + lookTime)
+    const taken = await holderIn(space, 'a')
+    late.resolve()
+    await clock.advance(longestPoll)
+    expect(acquired).not.toHaveBeenCalled()
+    expect(await holderIn(space, 'a')).toEqual(taken)
+    await lock.release()
+    await clock.settle(waiting, longestPoll)
   })
 
-  it('a lock of a process that lives is not taken, however long it is held', async () => {
-    const place = await newPlace()
-    const [one, other] = [nodeAt(place, quick), nodeAt(place, quick)]
+  it('returns the lock of a killed process from tryAcquire() after the failure timeout', async () => {
+    const { node } = newFarm(semantics)
+    const [holder, other] = [node(new ManualClock()), node()]
+    await holder.locker.acquire('a')
+    kill(holder)
+    const { lock, elapsed } = await acquireSilently(other)
+    expect(elapsed).toBe(usual.death)
+    await lock.release()
+  })
+
+  it('does not acquire the lock of a running process, however long it is held', async () => {
+    const { clock, node } = newFarm(semantics)
+    const [one, other] = [node(), node()]
     const lock = await one.locker.acquire('a')
     const acquired = vi.fn()
     const waiting = other.locker.acquire('a').then((next) => {
       acquired()
       return next
     })
-    const beats = () => one.space.requests.filter((request) => request.startsWith('put nodes/')).length
-    await until(() => beats() > (2 * quick.death) / quick.beat)
+    await clock.advance(3 * usual.death)
     expect(acquired).not.toHaveBeenCalled()
     await lock.release()
-    await (await waiting).release()
+    await (await clock.settle(waiting, lookTime)).release()
   })
 
-  it('a lock whose node has no heartbeat is free at once', async () => {
-    const place = await newPlace()
-    // None comes after the first one.
-    const [one, other] = [nodeAt(place, { ...undying, beat: 1e6 }), nodeAt(place, undying)]
+  it('acquires a lock without a release request when its node has no heartbeat object', async () => {
+    const { space, clock, node } = newFarm(semantics)
+    const [one, other] = [node(new ManualClock()), node()]
     await one.locker.acquire('a')
     await one.locker.acquire('b')
-    const { node } = await holderAt(place, 'a')
-    await one.space.remove([`.bits-sessions/nodes/${node}`])
+    await space.remove([`.bits-sessions/nodes/${(await holderIn(space, 'a')).node}`])
     expect(await other.locker.tryAcquire('a')).toBeDefined()
-    await (await other.locker.acquire('b')).release()
+    await (await clock.settle(other.locker.acquire('b'), usual.poll[0])).release()
+    expect(count(other, /^put wants/)).toBe(0)
   })
 
-  it('a process that was stopped for long does not take back what it lost', async () => {
-    const place = await newPlace()
-    const holder = await holderProcess(place, quick, 'a')
-    holder.signal('SIGSTOP')
-    const { locker } = nodeAt(place, quick)
-    const lock = await locker.acquire('a')
-    const taken = await holderAt(place, 'a')
-    holder.signal('SIGCONT')
-    await holder.says('wanted')
-    holder.tell('release')
-    await holder.says('released')
-    expect(await holderAt(place, 'a')).toEqual(taken)
-    expect(await nodeAt(place, quick).locker.tryAcquire('a')).toBeUndefined()
+  it('keeps a lock that was taken over when the stopped holder continues and releases it', async () => {
+    const { space, clock, node } = newFarm(semantics)
+    const [holder, other] = [node(new ManualClock()), node()]
+    const onWanted = vi.fn()
+    const lost = await holder.locker.acquire('a', { onWanted })
+    const lock = await clock.settle(other.locker.acquire('a'), usual.death + lookTime)
+    const taken = await holderIn(space, 'a')
+    holder.clock.jump(clock.monotonic())
+    await holder.clock.advance(0)
+    expect(onWanted).toHaveBeenCalledTimes(1)
+    await lost.release()
+    expect(await holderIn(space, 'a')).toEqual(taken)
+    expect(await node().locker.tryAcquire('a')).toBeUndefined()
     await lock.release()
   })
 
-  it('a process whose lock nobody took meanwhile gives it back', async () => {
-    const place = await newPlace()
-    const holder = await holderProcess(place, quick, 'a')
-    holder.signal('SIGSTOP')
-    // All that another would see.
-    await delay(1.2 * quick.death)
-    holder.signal('SIGCONT')
-    holder.tell('release')
-    await holder.says('released')
-    expect(await kindsAt(place)).not.toContain('locks')
-    expect(await nodeAt(place, undying).locker.tryAcquire('a')).toBeDefined()
+  it('keeps a lock that was taken over when the stopped holder releases it before its timers fire', async () => {
+    const { space, clock, node } = newFarm(semantics)
+    const [holder, other] = [node(new ManualClock()), node()]
+    const lost = await holder.locker.acquire('a')
+    await clock.settle(other.locker.acquire('a'), usual.death + lookTime)
+    const taken = await holderIn(space, 'a')
+    holder.clock.jump(clock.monotonic())
+    await lost.release()
+    expect(await holderIn(space, 'a')).toEqual(taken)
   })
 
-  it.each(['fail', 'come too late'])(
-    'a holder whose heartbeats %s is told, and goes on under another id',
+  it('removes the lock of a stopped process that continues and releases it when no other acquired it', async () => {
+    const { space, node } = newFarm(semantics)
+    const holder = node(new ManualClock())
+    const lock = await holder.locker.acquire('a')
+    holder.clock.jump(1.2 * usual.death)
+    await holder.clock.advance(0)
+    await lock.release()
+    expect(await foldersIn(space)).not.toContain('locks')
+    expect(await node().locker.tryAcquire('a')).toBeDefined()
+  })
+
+  it.each(['fail', 'are sent too late'])(
+    'calls onWanted and gives the holder a new id when its heartbeats %s',
     async (fault) => {
-      const place = await newPlace()
-      const timing = fault === 'fail' ? quick : { ...quick, beat: 2 * quick.death }
-      const [one, other] = [nodeAt(place, timing), nodeAt(place, quick)]
+      const { space, node } = newFarm(semantics)
+      const one = fault === 'fail' ? node() : node(new ManualClock())
+      const other = node()
       const onWanted = vi.fn()
       const lock = await one.locker.acquire('a', { onWanted })
-      const before = await holderAt(place, 'a')
-      if (fault === 'fail') one.space.meddle(/^put nodes/, unreachable)
-      const next = await acquireSilently(other.locker)
-      const taken = await holderAt(place, 'a')
-      one.space.leaveAlone()
-      await until(() => onWanted.mock.calls.length > 0)
-      // It lives again, but not with what it had.
+      const before = await holderIn(space, 'a')
+      if (fault === 'fail') one.space.intercept(/^put nodes/, unreachable)
+      const { lock: next, elapsed } = await acquireSilently(other)
+      const taken = await holderIn(space, 'a')
+      one.space.restore()
+      if (fault !== 'fail') one.clock.jump(elapsed)
+      await one.clock.advance(0)
+      expect(onWanted).toHaveBeenCalledTimes(1)
+      // The node acquires locks again, but not the one that it lost.
       await one.locker.acquire('b')
       await lock.release()
-      expect(await holderAt(place, 'a')).toEqual(taken)
+      expect(await holderIn(space, 'a')).toEqual(taken)
       await next.release()
       await one.locker.acquire('a')
-      const after = await holderAt(place, 'a')
+      const after = await holderIn(space, 'a')
       expect([before.node, taken.node]).not.toContain(after.node)
-      expect(await keysAt(place)).not.toContain(`nodes/${before.node}`)
+      expect(await keysIn(space)).not.toContain(`nodes/${before.node}`)
       expect(onWanted).toHaveBeenCalledTimes(1)
     },
   )
 
-  it('a lock that took too long to get is taken anew', async () => {
-    const place = await newPlace()
-    const { locker, space } = nodeAt(place, quick)
+  it('acquires a lock again under a new id when the request took longer than the failure timeout', async () => {
+    const { space: service, clock, node } = newFarm(semantics)
+    const { locker, space } = node()
     const answered = withResolvers<void>()
-    space.meddle(/^put nodes/, unreachable)
-    space.meddle(/^put nodes/, (run) => {
-      space.meddle(/^put nodes/, unreachable)
+    space.intercept(/^put nodes/, (run) => {
+      space.intercept(/^put nodes/, unreachable)
       return run()
     })
     let slow = true
-    space.meddle(/^put locks/, async (run) => {
+    space.intercept(/^put locks/, async (run) => {
       const result = await run()
       if (slow) await answered.promise
       slow = false
       return result
     })
     const acquiring = locker.acquire('a')
-    const first = await until(() => findHolder(place, 'a'))
-    await delay(quick.death)
-    space.leaveAlone()
+    await clock.advance(0)
+    const first = await holderIn(service, 'a')
+    await clock.advance(usual.death)
+    space.restore()
     answered.resolve()
-    await acquiring
-    const second = await holderAt(place, 'a')
+    await clock.settle(acquiring, 0)
+    const second = await holderIn(service, 'a')
     expect(second.node).not.toBe(first.node)
-    expect(await keysAt(place)).toContain(`nodes/${second.node}`)
-    expect(await nodeAt(place, undying).locker.tryAcquire('a')).toBeUndefined()
+    expect(await keysIn(service)).toContain(`nodes/${second.node}`)
+    expect(await node().locker.tryAcquire('a')).toBeUndefined()
   })
 
-  it('locks keep no process alive', async () => {
-    const place = await newPlace()
-    const holder = await holderProcess(place, usual, 'a')
-    holder.tell('end')
-    expect(await holder.ended).toBe(0)
-  })
-
-  it('what dead nodes left is cleared away, and nothing of those that live', async () => {
-    const place = await newPlace()
-    const [alive, dead] = [nodeAt(place, quick), await holderProcess(place, quick, 'a')]
+  it('removes the objects of dead nodes on clear(), and none of live nodes', async () => {
+    const { space, clock, node } = newFarm(semantics)
+    const [alive, dead, other] = [node(), node(new ManualClock()), node()]
+    await dead.locker.acquire('a')
     await alive.locker.acquire('b')
-    dead.signal('SIGKILL')
+    const live = await holderIn(space, 'b')
+    kill(dead)
     const controller = new AbortController()
-    const { locker, space } = nodeAt(place, quick)
-    const waiting = locker.acquire('a', { signal: controller.signal })
-    await until(() => space.requests.some((request) => request.startsWith('put wants/')))
+    const waiting = other.locker.acquire('a', { signal: controller.signal })
+    await clock.advance(0)
+    expect(await foldersIn(space)).toContain('wants')
     controller.abort(new Error('gone'))
     await expect(waiting).rejects.toThrow('gone')
-    await until(async () => {
-      await locker.clear()
-      return (await keysAt(place)).length === 2
-    })
-    expect(await kindsAt(place)).toEqual(['locks', 'nodes'])
-    expect(await locker.tryAcquire('b')).toBeUndefined()
+    await clock.advance(usual.death / 2)
+    await other.locker.clear()
+    expect(await findHolder(space, 'a')).toBeDefined()
+    await clock.advance(usual.death / 2)
+    await other.locker.clear()
+    expect(await keysIn(space)).toContain(`nodes/${live.node}`)
+    await clock.advance(usual.linger)
+    expect(await foldersIn(space)).toEqual(['locks', 'nodes'])
+    expect(await findHolder(space, 'b')).toEqual(live)
+    expect(await other.locker.tryAcquire('b')).toBeUndefined()
   })
 })

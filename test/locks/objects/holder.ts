@@ -1,13 +1,22 @@
 /**
- * Holds a lock: `holder.ts PLACE TIMING NAME`. Says when it has it, and when it is wanted; does what it is told: `release`
- * the lock, or stop listening, which is to be its end.
+ * Child process that holds a lock: `holder.ts TIMING NAME`, with the environment of a `Place`. Messages to the parent:
+ * `held`, `wanted` when another request waits, `released`. On the message `release` it releases the lock; on any other
+ * message it disconnects from the parent, after which the process must exit by itself.
  */
+import { S3Client } from '@aws-sdk/client-s3'
+import { ContainerClient } from '@azure/storage-blob'
 import { objectLocker } from '../../../lib/locks/objects.ts'
-import { spaceAt } from './places.ts'
+import { azureSpace } from '../../../lib/objects/azure.ts'
+import { s3Space } from '../../../lib/objects/s3.ts'
 
-const [place = '', timing = '', name = ''] = process.argv.slice(2)
-const locker = objectLocker(spaceAt(JSON.parse(place)), JSON.parse(timing))
-const lock = await locker.acquire(name, { onWanted: () => process.send?.('wanted') })
+const { STORE, BUCKET: bucket = '', AZURE_STORAGE_CONNECTION_STRING: connection = '' } = process.env
+const space =
+  STORE === 's3' ? s3Space(new S3Client({}), { bucket }) : azureSpace(new ContainerClient(connection, bucket))
+
+const [timing = '', name = ''] = process.argv.slice(2)
+const lock = await objectLocker(space, JSON.parse(timing)).acquire(name, {
+  onWanted: () => process.send?.('wanted'),
+})
 process.on('message', async (message) => {
   if (message !== 'release') return process.disconnect()
   await lock.release()

@@ -1,116 +1,122 @@
-import { expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
+import { usual } from '../../../lib/locks/objects/timing.ts'
 import { withResolvers } from '../../support/promise.ts'
-import type { Place } from './places.ts'
-import { onEachService } from './services.ts'
-import { findHolder, holderAt, keysAt, kindsAt, nodeAt, quick, undying, until } from './setting.ts'
+import { count, findHolder, foldersIn, holderIn, keysIn, newFarm, services } from './setting.ts'
 import { answerLost, hanging, unreachable } from './watched-space.ts'
 
-const isEmpty = (place: Place): Promise<boolean> => until(async () => (await keysAt(place)).length === 0)
+/** The most time from a release to the end of a wait for the lock. */
+const [, longestPoll] = usual.poll
+/** The most time until a node that is asked to release a lock has done so, and the other node has it. */
+const releaseTime = usual.wants + longestPoll
 
-onEachService('requests that fail', (newPlace) => {
-  /** Two nodes, the first of which lives on as it has another lock. */
+describe.each(services)('Object locker after failed requests (%s semantics)', (semantics) => {
+  /** Two nodes, the first of which holds lock `b`. */
   const two = async () => {
-    const place = await newPlace()
-    const [one, other] = [nodeAt(place, undying), nodeAt(place, undying)]
+    const { space, clock, node } = newFarm(semantics)
+    const [one, other] = [node(), node()]
     const b = await one.locker.acquire('b')
-    return { place, one, other, b }
+    return { space, clock, one, other, b }
   }
 
-  it('a lock is there although the answer got lost', async () => {
-    const { place, one, other } = await two()
-    one.space.meddle(/^put locks/, answerLost)
+  it('acquires a lock that was written although the answer was lost', async () => {
+    const { space, one, other } = await two()
+    one.space.intercept(/^put locks/, answerLost)
     const lock = await one.locker.acquire('a')
     expect(await other.locker.tryAcquire('a')).toBeUndefined()
     await lock.release()
-    expect(await findHolder(place, 'a')).toBeUndefined()
+    expect(await findHolder(space, 'a')).toBeUndefined()
   })
 
-  it('acquire() fails if nobody knows whether the lock is there, and whoever wants it gets it', async () => {
-    const { place, one, other } = await two()
-    one.space.meddle(/^put locks/, answerLost)
-    one.space.meddle(/^get locks/, unreachable)
+  it('rejects acquire() and tryAcquire() when the lock may exist, and acquires it on the next request', async () => {
+    const { space, clock, one, other } = await two()
+    one.space.intercept(/^put locks/, answerLost)
+    one.space.intercept(/^get locks/, unreachable)
     await expect(one.locker.acquire('a')).rejects.toThrow('socket hang up')
     await expect(one.locker.tryAcquire('c')).rejects.toThrow('socket hang up')
-    one.space.leaveAlone()
-    await holderAt(place, 'a')
-    await (await other.locker.acquire('a')).release()
-    await holderAt(place, 'c')
-    await (await one.locker.acquire('c')).release()
+    one.space.restore()
+    await holderIn(space, 'a')
+    await (await clock.settle(other.locker.acquire('a'), releaseTime)).release()
+    await holderIn(space, 'c')
+    await (await clock.settle(one.locker.acquire('c'), longestPoll)).release()
   })
 
-  it('a lock that comes late, unknown to its node, is let go when it is wanted', async () => {
-    const { place, one, other } = await two()
+  it('releases a lock that was written after acquire() rejected when another node requests it', async () => {
+    const { space, clock, one, other } = await two()
     const late = withResolvers<() => Promise<unknown>>()
-    one.space.meddle(/^put locks/, async (run) => {
+    one.space.intercept(/^put locks/, async (run) => {
       late.resolve(run)
       throw new Error('timeout')
     })
     await expect(one.locker.acquire('a')).rejects.toThrow('timeout')
     await (await late.promise)()
-    await holderAt(place, 'a')
-    await (await other.locker.acquire('a')).release()
+    await holderIn(space, 'a')
+    await (await clock.settle(other.locker.acquire('a'), releaseTime)).release()
   })
 
-  it('a lock that could not be removed is let go when it is wanted, here or elsewhere', async () => {
-    const { place, one, other } = await two()
+  it('releases a lock whose removal failed when the same or another node requests it', async () => {
+    const { space, clock, one, other } = await two()
     for (const next of [one, other]) {
       const lock = await one.locker.acquire('a')
-      one.space.meddle(/^remove locks/, unreachable)
+      one.space.intercept(/^remove locks/, unreachable)
       await lock.release()
-      const left = await holderAt(place, 'a')
-      one.space.leaveAlone()
-      const again = await next.locker.acquire('a')
-      expect(await holderAt(place, 'a')).not.toEqual(left)
+      const left = await holderIn(space, 'a')
+      one.space.restore()
+      const again = await clock.settle(next.locker.acquire('a'), releaseTime)
+      expect(await holderIn(space, 'a')).not.toEqual(left)
       await again.release()
     }
   })
 
-  it('a lock that could not be removed is let go by clear()', async () => {
-    const { place, one, other } = await two()
+  it('removes a lock whose removal failed on clear() of the same node', async () => {
+    const { space, one, other } = await two()
     const lock = await one.locker.acquire('a')
-    one.space.meddle(/^remove locks/, unreachable)
+    one.space.intercept(/^remove locks/, unreachable)
     await lock.release()
-    one.space.leaveAlone()
+    one.space.restore()
     await other.locker.clear()
-    await holderAt(place, 'a')
+    await holderIn(space, 'a')
     await one.locker.clear()
-    expect(await findHolder(place, 'a')).toBeUndefined()
-    await holderAt(place, 'b')
+    expect(await findHolder(space, 'a')).toBeUndefined()
+    await holderIn(space, 'b')
   })
 
-  it('a lock that could not be removed is free when its node has nothing else to do', async () => {
-    const place = await newPlace()
-    const [one, other] = [nodeAt(place, undying), nodeAt(place, undying)]
+  it('frees a lock whose removal failed when its node has been idle for the linger time', async () => {
+    const { space, clock, node } = newFarm(semantics)
+    const [one, other] = [node(), node()]
     const lock = await one.locker.acquire('a')
-    one.space.meddle(/^remove locks/, unreachable)
+    one.space.intercept(/^remove locks/, unreachable)
     await lock.release()
-    const next = await until(() => other.locker.tryAcquire('a'))
+    expect(await other.locker.tryAcquire('a')).toBeUndefined()
+    await clock.advance(usual.linger)
+    const next = await other.locker.tryAcquire('a')
+    expect(next).toBeDefined()
     await next?.release()
-    await isEmpty(place)
+    await clock.advance(usual.linger)
+    expect(await keysIn(space)).toEqual([])
   })
 
-  it('a service that hangs does not hold up a release for ever', async () => {
-    const place = await newPlace()
-    const { locker, space } = nodeAt(place, quick)
-    const lock = await locker.acquire('a')
-    space.meddle(/^remove locks/, hanging)
-    await lock.release()
-    await holderAt(place, 'a')
-    space.leaveAlone()
-    await (await locker.acquire('a')).release()
-    expect(await findHolder(place, 'a')).toBeUndefined()
+  it('resolves release() within half the failure timeout when the service does not answer', async () => {
+    const { space, clock, node } = newFarm(semantics)
+    const one = node()
+    const lock = await one.locker.acquire('a')
+    one.space.intercept(/^remove locks/, hanging)
+    await clock.settle(lock.release(), usual.death / 2)
+    await holderIn(space, 'a')
+    one.space.restore()
+    await (await clock.settle(one.locker.acquire('a'), longestPoll)).release()
+    expect(await findHolder(space, 'a')).toBeUndefined()
   })
 
-  it.each(['is not answered', 'is answered late'])(
-    'a heartbeat that %s is made up for by others',
+  it.each(['is not answered', 'is answered after the failure timeout'])(
+    'keeps the lease of the node by later heartbeats when one %s',
     async (fault) => {
-      const place = await newPlace()
-      const [one, other] = [nodeAt(place, quick), nodeAt(place, quick)]
+      const { space, clock, node } = newFarm(semantics)
+      const [one, other] = [node(), node()]
       const lock = await one.locker.acquire('a')
-      const { node } = await holderAt(place, 'a')
+      const { node: id } = await holderIn(space, 'a')
       const late = withResolvers<void>()
-      one.space.meddle(/^put nodes/, async (run, signal) => {
-        one.space.leaveAlone()
+      one.space.intercept(/^put nodes/, async (run, signal) => {
+        one.space.restore()
         if (fault === 'is not answered') return hanging(run, signal)
         const version = await run()
         await late.promise
@@ -121,59 +127,97 @@ onEachService('requests that fail', (newPlace) => {
         acquired()
         return next
       })
-      const beats = (): number =>
-        one.space.requests.filter((request) => request.startsWith('put nodes/')).length
-      const inTime = quick.death / quick.beat
-      await until(() => beats() > inTime)
+      await clock.advance(usual.beat + usual.death)
       late.resolve()
-      await until(() => beats() > 1.5 * inTime)
+      await clock.advance(usual.death)
+      expect(count(one, /^put nodes/)).toBe(1 + (usual.beat + 2 * usual.death) / usual.beat)
       expect(acquired).not.toHaveBeenCalled()
-      expect((await holderAt(place, 'a')).node).toBe(node)
-      expect(await keysAt(place)).toContain(`nodes/${node}`)
+      expect((await holderIn(space, 'a')).node).toBe(id)
+      expect(await keysIn(space)).toContain(`nodes/${id}`)
       await lock.release()
-      await (await waiting).release()
+      await (await clock.settle(waiting, longestPoll)).release()
+      await clock.advance(usual.linger)
+      expect(await keysIn(space)).toEqual([])
     },
   )
 
-  it('errors of the service are those of acquire(), and nothing is held after them', async () => {
-    const place = await newPlace()
-    const { locker, space } = nodeAt(place, undying)
+  it('removes the heartbeat object when a heartbeat is carried out after the end of the linger time', async () => {
+    const { space, clock, node } = newFarm(semantics)
+    const one = node()
+    const lock = await one.locker.acquire('a')
+    const late = withResolvers<void>()
+    one.space.intercept(/^put nodes/, async (run) => {
+      await late.promise
+      return run()
+    })
+    await clock.advance(usual.beat)
+    await lock.release()
+    await clock.advance(usual.linger)
+    late.resolve()
+    await clock.advance(0)
+    expect(await keysIn(space)).toEqual([])
+  })
+
+  it('releases a lock that was acquired again to release it, when its removal failed', async () => {
+    const { space, clock, node } = newFarm(semantics)
+    const [one, other] = [node(), node()]
+    const lock = await one.locker.acquire('a')
+    await one.locker.acquire('b')
+    const before = await holderIn(space, 'a')
+    // The lease is valid, but too old to remove the lock without a check.
+    clock.jump(usual.death / 2)
+    one.space.intercept(/^remove locks/, unreachable)
+    await lock.release()
+    one.space.restore()
+    expect((await holderIn(space, 'a')).nonce).not.toBe(before.nonce)
+    await (await clock.settle(other.locker.acquire('a'), releaseTime)).release()
+  })
+
+  it('rejects acquire() and tryAcquire() with the error of the service, and holds no lock afterwards', async () => {
+    const { space, clock, node } = newFarm(semantics)
+    const one = node()
     for (const request of [/^put nodes/, /^put locks/, /^get locks/]) {
-      space.meddle(request, unreachable)
-      if (request.test('get locks')) space.meddle(/^put locks/, unreachable)
-      await expect(locker.acquire('a')).rejects.toThrow('ECONNREFUSED')
-      await expect(locker.tryAcquire('a')).rejects.toThrow('ECONNREFUSED')
-      space.leaveAlone()
-      await (await locker.acquire('a')).release()
+      one.space.intercept(request, unreachable)
+      if (request.test('get locks')) one.space.intercept(/^put locks/, unreachable)
+      await expect(one.locker.acquire('a')).rejects.toThrow('ECONNREFUSED')
+      await expect(one.locker.tryAcquire('a')).rejects.toThrow('ECONNREFUSED')
+      one.space.restore()
+      await (await one.locker.acquire('a')).release()
     }
-    await isEmpty(place)
+    await clock.advance(usual.linger)
+    expect(await keysIn(space)).toEqual([])
   })
 
-  it.each(['get locks', 'get nodes', 'put wants'])('errors end a wait: %s', async (request) => {
-    const { one, other, b } = await two()
-    other.space.meddle(new RegExp(request), unreachable)
-    await expect(other.locker.acquire('b')).rejects.toThrow('ECONNREFUSED')
-    other.space.leaveAlone()
-    const waiting = other.locker.acquire('b')
-    await b.release()
-    await (await waiting).release()
-    await (await one.locker.acquire('b')).release()
-  })
+  it.each(['get locks', 'get nodes', 'put wants'])(
+    'rejects a waiting acquire() when the request "%s" fails, and acquires the lock later',
+    async (request) => {
+      const { clock, one, other, b } = await two()
+      other.space.intercept(new RegExp(request), unreachable)
+      const failing = clock.settle(other.locker.acquire('b'), longestPoll)
+      await expect(failing).rejects.toThrow('ECONNREFUSED')
+      other.space.restore()
+      const waiting = other.locker.acquire('b')
+      await clock.advance(0)
+      await b.release()
+      await (await clock.settle(waiting, longestPoll)).release()
+      await (await one.locker.acquire('b')).release()
+    },
+  )
 
-  it('a want that could not be read is read later', async () => {
-    const { place, one, other } = await two()
+  it('calls onWanted when a release request is read after failed polls', async () => {
+    const { space, clock, one, other } = await two()
     const onWanted = vi.fn()
     const lock = await one.locker.acquire('a', { onWanted })
-    one.space.meddle(/^list wants/, unreachable)
+    one.space.intercept(/^list wants/, unreachable)
     const waiting = other.locker.acquire('a')
-    await until(async () => (await kindsAt(place)).includes('wants'))
-    const lists = (): number => one.space.requests.filter((request) => request.startsWith('list')).length
-    const before = lists()
-    await until(() => lists() > before + 2)
+    await clock.advance(3 * usual.wants)
+    expect(await foldersIn(space)).toContain('wants')
+    expect(count(one, /^list wants/)).toBe(3)
     expect(onWanted).not.toHaveBeenCalled()
-    one.space.leaveAlone()
-    await until(() => onWanted.mock.calls.length > 0)
+    one.space.restore()
+    await clock.advance(usual.wants)
+    expect(onWanted).toHaveBeenCalledTimes(1)
     await lock.release()
-    await (await waiting).release()
+    await (await clock.settle(waiting, longestPoll)).release()
   })
 })

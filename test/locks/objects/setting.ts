@@ -1,74 +1,70 @@
 import { createHash } from 'node:crypto'
-import { onTestFinished, vi } from 'vitest'
-import type { Lock } from '../../../lib/locks/locker.ts'
 import { type Holder, readLock } from '../../../lib/locks/objects/lock-object.ts'
-import { type Timing, usual } from '../../../lib/locks/objects/timing.ts'
+import { usual } from '../../../lib/locks/objects/timing.ts'
 import { type ObjectLocker, objectLocker } from '../../../lib/locks/objects.ts'
-import { type Place, spaceAt } from './places.ts'
+import type { ObjectSpace } from '../../../lib/objects/space.ts'
+import { ManualClock } from '../../support/manual-clock.ts'
+import { memoryObjectSpace, type Semantics } from '../../support/memory-object-space.ts'
 import { unreachable, type WatchedSpace, watchedSpace } from './watched-space.ts'
 
-/** Nobody can wait for a death of ten seconds. */
-export const quick: Timing = { beat: 200, death: 2000, linger: 200, wants: 50, poll: [20, 100] }
+/** The locker tests run once with the semantics of each service. */
+export const services = ['Azure', 'S3'] as const
 
-/** Nobody dies: what happens does not happen for that. */
-export const undying: Timing = { ...quick, death: 1e6 }
-
+/** A locker as in its own process, with production timing. */
 export interface TestedNode {
   readonly locker: ObjectLocker
   readonly space: WatchedSpace
+  readonly clock: ManualClock
 }
 
-/** A node of its own, as in a process of its own. It holds nothing after the test. */
-export function nodeAt(place: Place, timing: Timing = usual): TestedNode {
-  const space = watchedSpace(spaceAt(place))
-  const locker = objectLocker(space, timing)
-  const locks: Lock[] = []
-  onTestFinished(async () => {
-    space.leaveAlone()
-    space.meddle(/./, unreachable)
-    await Promise.all(locks.map((lock) => lock.release()))
-  })
+/** An object service, and nodes that share it. */
+export interface Farm {
+  /** The service as the test sees it. */
+  readonly space: ObjectSpace
+  /** The clock of all nodes that do not have their own. */
+  readonly clock: ManualClock
+  node(clock?: ManualClock): TestedNode
+}
+
+export function newFarm(semantics: Semantics): Farm {
+  const space = memoryObjectSpace({ semantics })
+  const shared = new ManualClock()
   return {
     space,
-    locker: {
-      async acquire(name, request) {
-        const lock = await locker.acquire(name, request)
-        locks.push(lock)
-        return lock
-      },
-      async tryAcquire(name) {
-        const lock = await locker.tryAcquire(name)
-        if (lock) locks.push(lock)
-        return lock
-      },
-      clear: (options) => locker.clear(options),
+    clock: shared,
+    node(clock = shared) {
+      const watched = watchedSpace(space)
+      return { locker: objectLocker(watched, usual, clock), space: watched, clock }
     },
   }
 }
 
-/** All that lockers keep at a place. */
-export async function keysAt(place: Place): Promise<string[]> {
+/** Kills a process: none of its requests reaches the service. Its clock must not be advanced any more. */
+export const kill = ({ space }: TestedNode): void => space.intercept(/./, unreachable)
+
+/** How many of the node's requests match. */
+export const count = ({ space }: TestedNode, request: RegExp): number =>
+  space.requests.filter((one) => request.test(one)).length
+
+/** The keys of all objects of the lockers, without `.bits-sessions/`. */
+export async function keysIn(space: ObjectSpace): Promise<string[]> {
   const keys: string[] = []
-  for await (const { key } of spaceAt(place).list('')) keys.push(key.replace('.bits-sessions/', ''))
+  for await (const { key } of space.list('')) keys.push(key.replace('.bits-sessions/', ''))
   return keys
 }
 
-/** The folders in which {@link keysAt} finds something. */
-export const kindsAt = async (place: Place): Promise<string[]> =>
-  (await keysAt(place)).map((key) => key.replace(/\/.*/, ''))
+/** The first folder of each key of {@link keysIn}. */
+export const foldersIn = async (space: ObjectSpace): Promise<string[]> =>
+  (await keysIn(space)).map((key) => key.replace(/\/.*/, ''))
 
-/** Who has a lock, as the service tells it; undefined: nobody. */
-export async function findHolder(place: Place, name: string): Promise<Holder | undefined> {
-  return readLock(spaceAt(place), createHash('sha256').update(name).digest('hex'))
+/** The holder that the lock object names; undefined if there is no lock object. */
+export async function findHolder(space: ObjectSpace, name: string): Promise<Holder | undefined> {
+  return readLock(space, createHash('sha256').update(name).digest('hex'))
 }
 
-/** Who has a lock that somebody must have. */
-export async function holderAt(place: Place, name: string): Promise<Holder> {
-  const holder = await findHolder(place, name)
-  if (!holder) throw new Error(`Nobody has ${name}`)
+/** The holder of a lock that must be held. */
+export async function holderIn(space: ObjectSpace, name: string): Promise<Holder> {
+  const holder = await findHolder(space, name)
+  if (!holder) throw new Error(`There is no lock ${name}`)
   return holder
 }
-
-/** Resolves to what a check finds as soon as it finds something. */
-export const until = <Found>(check: () => Found | Promise<Found>) =>
-  vi.waitUntil(check, { timeout: 20_000, interval: 20 })

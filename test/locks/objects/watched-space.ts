@@ -1,26 +1,23 @@
 import type { ObjectSpace, SpaceOptions } from '../../../lib/objects/space.ts'
 
-/** A request to the service: what it is, and for what, below `.bits-sessions/`: `put locks/…`. */
-export type Request = string
+/** Runs a request, or does something else in its place. */
+type Interceptor = <T>(run: () => Promise<T>, signal?: AbortSignal) => Promise<T>
 
-/** Does what a call asks for, or something else. */
-type Meddler = <T>(run: () => Promise<T>, signal?: AbortSignal) => Promise<T>
-
-/** A space that tells what is asked of it, and may be meddled with. */
+/** An object space that records its requests, and can intercept them. */
 export interface WatchedSpace extends ObjectSpace {
-  /** All requests so far, in the order in which they began. */
-  readonly requests: Request[]
-  /** From now on calls whose requests match go through this. Of several the last one counts. */
-  meddle(request: RegExp, meddler: Meddler): void
-  /** Calls are carried out again. */
-  leaveAlone(): void
+  /** All requests so far, in the order in which they began: call and key below `.bits-sessions/`, as in `put locks/…`. */
+  readonly requests: string[]
+  /** From now on requests that match are passed to the interceptor. If several match, the last one is used. */
+  intercept(request: RegExp, interceptor: Interceptor): void
+  /** Removes all interceptors. */
+  restore(): void
 }
 
 export function watchedSpace(space: ObjectSpace): WatchedSpace {
-  const requests: Request[] = []
-  let meddlers: { request: RegExp; meddler: Meddler }[] = []
+  const requests: string[] = []
+  let interceptors: { request: RegExp; interceptor: Interceptor }[] = []
 
-  const ask = <T>(
+  const send = <T>(
     call: string,
     key: string,
     options: SpaceOptions | undefined,
@@ -28,50 +25,50 @@ export function watchedSpace(space: ObjectSpace): WatchedSpace {
   ): Promise<T> => {
     const request = `${call} ${key.replace('.bits-sessions/', '')}`
     requests.push(request)
-    const found = meddlers.findLast((one) => one.request.test(request))
-    return found ? found.meddler(run, options?.signal) : run()
+    const found = interceptors.findLast((one) => one.request.test(request))
+    return found ? found.interceptor(run, options?.signal) : run()
   }
 
   return {
     minSource: space.minSource,
     maxSources: space.maxSources,
     requests,
-    meddle: (request, meddler) => meddlers.push({ request, meddler }),
-    leaveAlone: () => {
-      meddlers = []
+    intercept: (request, interceptor) => interceptors.push({ request, interceptor }),
+    restore: () => {
+      interceptors = []
     },
     prepare: () => space.prepare(),
-    put: (key, chunks, options) => ask('put', key, options, () => space.put(key, chunks, options)),
-    get: (key, options) => ask('get', key, options, () => space.get(key, options)),
-    head: (key, options) => ask('head', key, options, () => space.head(key, options)),
+    put: (key, chunks, options) => send('put', key, options, () => space.put(key, chunks, options)),
+    get: (key, options) => send('get', key, options, () => space.get(key, options)),
+    head: (key, options) => send('head', key, options, () => space.head(key, options)),
     read: (...args) => space.read(...args),
     async *list(prefix, options) {
-      await ask('list', prefix, options, async () => {})
+      await send('list', prefix, options, async () => {})
       yield* space.list(prefix, options)
     },
     async *folders(prefix, options) {
-      await ask('list', prefix, options, async () => {})
+      await send('list', prefix, options, async () => {})
       yield* space.folders(prefix, options)
     },
-    remove: (keys, options) => ask('remove', keys.join(), options, () => space.remove(keys, options)),
+    remove: (keys, options) => send('remove', keys.join(), options, () => space.remove(keys, options)),
     removeIf: (key, version, options) =>
-      ask('remove', key, options, () => space.removeIf(key, version, options)),
+      send('remove', key, options, () => space.removeIf(key, version, options)),
     join: (...args) => space.join(...args),
     abandon: (...args) => space.abandon(...args),
   }
 }
 
-/** Is carried out, but the answer gets lost. */
-export const answerLost: Meddler = async (run) => {
+/** The request is carried out, but its answer is lost. */
+export const answerLost: Interceptor = async (run) => {
   await run()
   throw new Error('socket hang up')
 }
 
-/** Does not get through. */
-export const unreachable: Meddler = async () => {
+/** The request does not reach the service. */
+export const unreachable: Interceptor = async () => {
   throw new Error('connect ECONNREFUSED')
 }
 
-/** Is not answered until somebody gives up. */
-export const hanging: Meddler = (_run, signal) =>
+/** The request is not answered until its signal is aborted. */
+export const hanging: Interceptor = (_run, signal) =>
   new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))

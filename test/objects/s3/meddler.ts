@@ -1,4 +1,4 @@
-/** A line to the gateway on which answers get lost, or are those of other services. */
+/** A proxy to the S3 gateway that can lose responses, or replace them by those of other services. */
 
 import { createServer, type IncomingHttpHeaders, request } from 'node:http'
 import { withResolvers } from '../../support/promise.ts'

@@ -1,40 +1,33 @@
+/** The contract of stores for the object store, over a service in memory; contract.system.test.ts has it over real ones. */
 import { describe, it } from 'vitest'
-import { type Supports, storeSuite, type TestedStore } from '../../../lib/testing/index.ts'
-import { type Engine, engines, type PlaceOptions } from '../../support/places.ts'
+import { usual } from '../../../lib/locks/objects/timing.ts'
+import { objectLocker } from '../../../lib/locks/objects.ts'
+import { objectStore, readOptions } from '../../../lib/stores/objects/options.ts'
+import { storeSuite, type TestedStore } from '../../../lib/testing/index.ts'
+import { memoryObjectSpace } from '../../support/memory-object-space.ts'
+import { supports } from './tested.ts'
 
-/** Names of object services have no folders, and 4 GiB would have to be sent (`npm run test:large` does). */
-const supports: Partial<Supports> = { folders: false, missingFolders: false, paths: false, bigOffsets: false }
+/** Release requests are looked for more often, because some tests wait for one. */
+const timing = { ...usual, wants: 10, poll: [5, 20] } as const
 
-async function tested(engine: Engine, options: PlaceOptions = {}): Promise<TestedStore> {
-  const { prefix = '' } = options
-  const place = await engine.open()
-  const reopen = () => place.store(options)
+function tested(semantics: 'Azure' | 'S3'): TestedStore {
+  const space = memoryObjectSpace({ semantics })
+  const options = readOptions('the test', {}, [])
+  const reopen = () => objectStore(space, options, { locker: objectLocker(space, timing), isShared: true })
   return {
     store: reopen(),
     reopen,
-    published: async (name, first) => (await place.see(prefix + name, first))?.bytes,
+    async published(name, first = 0) {
+      return (await space.get(name))?.bytes.subarray(first)
+    },
     async loseBytes({ id }) {
-      const uploaded = `${prefix}.bits-sessions/uploads/${id}/bytes/`
-      await place.space().remove((await place.keys()).filter((key) => key.startsWith(uploaded)))
+      const keys: string[] = []
+      for await (const { key } of space.list(`.bits-sessions/uploads/${id}/bytes/`)) keys.push(key)
+      await space.remove(keys)
     },
   }
 }
 
-describe.each(engines)('the store on $name', (engine) => {
-  engine.describe('', () => {
-    storeSuite({ describe, it }, () => tested(engine), supports)
-  })
-})
-
-const [azure, s3] = engines
-
-// Many writes where there was one: whatever a fragment's memory has room for.
-azure?.describe('the store on Azure Blob Storage with a prefix, and little memory', () => {
-  const options = { prefix: 'in/', memory: '1mb', partSize: '5mb' }
-  storeSuite({ describe, it }, () => tested(azure, options), supports)
-})
-
-s3?.describe('the store on S3 for one process, without conditions', () => {
-  const alone = { ...supports, sharing: false, locker: false }
-  storeSuite({ describe, it }, () => tested(s3, { conditionalWrites: false }), alone)
+describe.each(['Azure', 'S3'] as const)('Object store on a service in memory (%s semantics)', (semantics) => {
+  storeSuite({ describe, it }, () => tested(semantics), supports)
 })

@@ -27,7 +27,7 @@ function filled(total: number): Held {
   return withPiece(held, { name: 'last', size: total - receivedOf(held), level: 0 })
 }
 
-describe('what is held of an upload', () => {
+describe('Upload layout', () => {
   it.each([
     ['1 byte', 1],
     ['8 MiB', 8 * MiB],
@@ -35,7 +35,7 @@ describe('what is held of an upload', () => {
     ['70 GiB', 70 * 2 ** 30],
     ['1 TiB', TiB],
     ['5 TiB', 5 * TiB],
-  ])('a file of %s is never more objects than one join takes, each within its limits', (_, total) => {
+  ])('keeps a file of %s within the object count and the size limits of one join', (_, total) => {
     const held = filled(total - 1)
     const objects = objectsOf(held)
     expect(objects.length).toBeLessThanOrEqual(maxSources)
@@ -48,17 +48,17 @@ describe('what is held of an upload', () => {
     expect(held.group).toBeLessThanOrEqual(maxSources)
   })
 
-  it('what is told of it does not grow with the file', () => {
+  it('serializes to less than 200 characters for a file of 5 TiB', () => {
     expect(JSON.stringify(filled(5 * TiB)).length).toBeLessThan(200)
   })
 
-  it('names come in the order of the bytes', () => {
+  it('names its objects in the order of their bytes', () => {
     const names = objectsOf({ ...filled(TiB), pieces: [] }).map(({ key }) => key)
     expect(names).toEqual([...names].sort())
     expect(new Set(names).size).toBe(names.length)
   })
 
-  it('parts become a group when there are enough, and the numbers go on', () => {
+  it('groups parts when there are enough, and continues their numbers', () => {
     let held: Held = { ...nothingHeld(TiB, beginning), group: 3 }
     for (let i = 0; i < 3; i += 1) {
       expect(nextGroup(held)).toBeUndefined()
@@ -72,7 +72,7 @@ describe('what is held of an upload', () => {
     expect(objectsOf(group?.after as Held)).toEqual([{ key: 'e/group-00000000', size: 24 * MiB }])
   })
 
-  it('of a hundred thousand small fragments a few pieces are left, each byte gathered a few times', () => {
+  it('holds 100,000 fragments in under 130 pieces, and rewrites each byte under 4 times on average', () => {
     const size = 80
     let held = nothingHeld(8 * MiB, beginning)
     let most = 0

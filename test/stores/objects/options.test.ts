@@ -13,41 +13,41 @@ const s3 = (options: object) => s3Store({ client, bucket: 'a-bucket', ...options
 describe.each([
   ['azureStore', azure],
   ['s3Store', s3],
-])('the options of %s', (name, open) => {
+])('%s options', (name, open) => {
   it.each<[string, object, RegExp]>([
-    ['an unknown one', { partsize: 1 }, /did you mean 'partSize'/],
-    ['a prefix with a slash in front', { prefix: '/in' }, /prefix is/],
-    ['a prefix that leaves no room', { prefix: 'ü'.repeat(257) }, /prefix is/],
-    ['a part below what S3 joins', { partSize: '4mb' }, /partSize is .* '8mb', not 4mb/],
-    ['a part that memory has no room for', { partSize: '1gb' }, /partSize is/],
-    ['no memory', { memory: 0 }, /memory is/],
-    ['a locker that is none', { locker: {} }, /locker is/],
-  ])('%s is refused', (_, options, message) => {
+    ['an unknown option', { partsize: 1 }, /did you mean 'partSize'/],
+    ['a prefix with a leading slash', { prefix: '/in' }, /prefix is/],
+    ['a prefix that is too long', { prefix: 'ü'.repeat(257) }, /prefix is/],
+    ['a partSize below the minimum of an S3 part', { partSize: '4mb' }, /partSize is .* '8mb', not 4mb/],
+    ['a partSize above its maximum', { partSize: '1gb' }, /partSize is/],
+    ['a memory of 0', { memory: 0 }, /memory is/],
+    ['an invalid locker', { locker: {} }, /locker is/],
+  ])('reject %s with a TypeError', (_, options, message) => {
     expect(() => open(options)).toThrow(TypeError)
     expect(() => open(options)).toThrow(message)
     expect(() => open(options)).toThrow(name)
   })
 
-  it('has locks that hold among all who share it, or those that it is given', () => {
+  it('use a default locker unless locker is given', () => {
     expect(open({}).locker).toBeDefined()
     const locker = memoryLocker()
     expect(open({ locker }).locker).toBe(locker)
   })
 })
 
-it('a container is required', () => {
+it('azureStore: throws when container is no ContainerClient', () => {
   for (const wrong of [undefined, 'incoming', {}]) {
     expect(() => azure({ container: wrong })).toThrow(/container is a ContainerClient/)
   }
 })
 
-it('a client and a bucket are required', () => {
+it('s3Store: throws for an invalid client, bucket, conditionalWrites or locker', () => {
   expect(() => s3({ client: {} })).toThrow(/client is an S3Client/)
   expect(() => s3({ bucket: '' })).toThrow(/bucket is/)
   expect(() => s3({ conditionalWrites: 'no' })).toThrow(/conditionalWrites is true or false/)
   expect(() => s3({ conditionalWrites: false, locker: memoryLocker() })).toThrow(/a locker is of no use/)
 })
 
-it('without conditions there are no locks among processes', () => {
+it('s3Store: has no locker when conditionalWrites is false', () => {
   expect(s3({ conditionalWrites: false }).locker).toBeUndefined()
 })

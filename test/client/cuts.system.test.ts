@@ -1,0 +1,3 @@
+import { cutEvery } from './cuts.ts'
+
+cutEvery(1)

@@ -1,0 +1,336 @@
+/** The packed tarball, installed beside each framework and each optional peer, and its types. */
+import { execFile } from 'node:child_process'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { uploadFile } from '../examples/upload.ts'
+import { noise } from '../support/bytes.ts'
+import { TestClient } from '../support/client.ts'
+import { Program } from '../support/program.ts'
+import { uploadServer } from '../support/server.ts'
+import { list, Project, pack, root, sharedDirectory } from './package.ts'
+import { blocks, readme } from './readme.ts'
+
+const run = promisify(execFile)
+
+let tarball = ''
+/** Has the package, its dependencies, and Node's types. */
+let bare: Project
+/** Has the frameworks, the optional peers and their types, too. */
+let full: Project
+sharedDirectory(async (directory) => {
+  const { devDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+  const tested = (name: string): string => `${name}@${devDependencies[name]}`
+  tarball = await pack(directory, { rebuild: true })
+  bare = new Project(join(directory, 'bare'))
+  await bare.install([tarball, '@types/node@20'])
+  full = new Project(join(directory, 'full'))
+  await full.install([
+    tarball,
+    ...['express@5', 'express4@npm:express@4', 'connect@3', '@types/express@5', '@types/node@20'],
+    ...['@azure/identity@4', tested('@azure/storage-blob'), tested('@aws-sdk/client-s3')],
+  ])
+})
+
+const expressServer = (express: string) => `
+import express from '${express}'
+import { bitsUpload } from 'express-bits-upload'
+
+const store = './incoming'
+const app = express()
+app.use('/upload', bitsUpload({ store }))
+const server = app.listen(process.env.PORT, () => {
+  console.log('http://localhost:' + server.address().port + '/upload/')
+})
+`
+const connectServer = `
+import { createServer } from 'node:http'
+import connect from 'connect'
+import { bitsUpload } from 'express-bits-upload'
+
+const store = './incoming'
+const app = connect()
+app.use('/upload', bitsUpload({ store }))
+const server = createServer(app).listen(process.env.PORT, () => {
+  console.log('http://localhost:' + server.address().port + '/upload/')
+})
+`
+const commonServer = `
+const express = require('express')
+const { bitsUpload } = require('express-bits-upload')
+
+const app = express()
+app.use('/upload', bitsUpload({ store: './incoming' }))
+const server = app.listen(process.env.PORT, () => {
+  console.log('http://localhost:' + server.address().port + '/upload/')
+})
+`
+
+describe('the installed package', () => {
+  it.each([
+    ['Express 5', 'server.mjs', expressServer('express')],
+    ['Express 4', 'server.mjs', expressServer('express4')],
+    ['Connect', 'server.mjs', connectServer],
+    ['require() and Express 5', 'server.cjs', commonServer],
+  ])('receives a file with %s', async (_, name, server) => {
+    const directory = await full.folder({ [name]: server })
+    const program = new Program([process.execPath, name], { cwd: directory })
+    const file = noise(30_000)
+    await uploadFile(new TestClient(new URL('a.bin', await program.url())), file)
+    expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
+  })
+
+  it.each([
+    ['azure', 'azureStore', '@azure/storage-blob'],
+    ['s3', 's3Store', '@aws-sdk/client-s3'],
+  ])('imports the SDK of the store on %s from the application', async (path, name, sdk) => {
+    const lines = [
+      `import { ${name} } from 'express-bits-upload/${path}'`,
+      `try { ${name}({}) } catch (error) { console.log(error.message) }`,
+    ]
+    const store = { 'store.mjs': lines.join('\n') }
+    const without = run(process.execPath, ['store.mjs'], { cwd: await bare.folder(store) })
+    await expect(without).rejects.toThrow(`Cannot find package '${sdk}'`)
+    const { stdout } = await run(process.execPath, ['store.mjs'], { cwd: await full.folder(store) })
+    expect(stdout).toContain(`of '${sdk}'`)
+  })
+
+  it('runs with its own dependencies alone', async () => {
+    const script = `import('express-bits-upload').then((all) => console.log(Object.keys(all).sort().join()))`
+    const { stdout, stderr } = await run(process.execPath, ['-e', script], { cwd: bare.directory })
+    expect(stdout.trim()).toBe('BitsError,acceptBitsPost,bitsUpload,fileStore,memoryStore,notifyApplication')
+    expect(stderr).toBe('')
+  })
+
+  it.each([
+    ['import', 'client.mjs', "import { uploadFile } from 'express-bits-upload/client'"],
+    ['require()', 'client.cjs', "const { uploadFile } = require('express-bits-upload/client')"],
+  ])('sends a file by its client, loaded with %s', async (_, name, line) => {
+    const { url, directory } = await uploadServer()
+    const script = `${line}
+uploadFile('a.bin', process.argv[2], { job: 'a.job' }).then(({ size }) => console.log(size))
+`
+    const home = await bare.folder({ [name]: script })
+    const file = noise(30_000)
+    await writeFile(join(home, 'a.bin'), file)
+    const args = [name, new URL('a.bin', url).href]
+    // Node 20 warns of require() on stderr.
+    expect((await run(process.execPath, args, { cwd: home })).stdout).toBe('30000\n')
+    expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
+  })
+})
+
+it('the tarball: holds the library and its pages, nothing else', async () => {
+  const paths = await list(tarball)
+  expect(paths.filter((path) => !path.startsWith('dist/')).sort()).toEqual([
+    'CHANGELOG.md',
+    'LICENSE',
+    'README.md',
+    'package.json',
+  ])
+  expect(paths).toContain('dist/index.js')
+  // For each module its types, and neither maps, nor sources, nor tests.
+  const modules = paths.filter((path) => path.endsWith('.js'))
+  const types = paths.filter((path) => path.endsWith('.d.ts'))
+  expect(types.map((path) => path.replace(/\.d\.ts$/, '.js')).sort()).toEqual(modules.sort())
+  expect(paths.length).toBe(modules.length + types.length + 4)
+})
+
+it('package.json: has the fields that npm and bundlers read', async () => {
+  const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+  expect(manifest).toMatchObject({
+    name: 'express-bits-upload',
+    license: 'MIT',
+    type: 'module',
+    engines: { node: '>=20.19' },
+    sideEffects: false,
+    exports: {
+      '.': { types: './dist/index.d.ts', default: './dist/index.js' },
+      './client': { types: './dist/client/index.d.ts', default: './dist/client/index.js' },
+      './azure': { types: './dist/stores/azure.d.ts', default: './dist/stores/azure.js' },
+      './s3': { types: './dist/stores/s3.d.ts', default: './dist/stores/s3.js' },
+      './testing': { types: './dist/testing/index.d.ts', default: './dist/testing/index.js' },
+    },
+  })
+  // Peers that only some applications need are not installed unasked.
+  const peers = Object.keys(manifest.peerDependencies)
+  expect(Object.keys(manifest.peerDependenciesMeta)).toEqual(peers)
+  for (const peer of peers) expect(manifest.peerDependenciesMeta[peer]).toEqual({ optional: true })
+})
+
+/** Compiles files in a TypeScript project that has the package installed; returns the compiler's output. */
+async function compile(
+  project: Project,
+  files: Record<string, string>,
+  options: Record<string, unknown> = {},
+): Promise<string> {
+  const compilerOptions = {
+    module: 'nodenext',
+    target: 'es2023',
+    types: ['node'],
+    strict: true,
+    noEmit: true,
+    ...options,
+  }
+  const directory = await project.folder({ ...files, 'tsconfig.json': JSON.stringify({ compilerOptions }) })
+  const tsc = join(root, 'node_modules/typescript/bin/tsc')
+  const { stdout } = await run(process.execPath, [tsc, '-p', directory]).catch((error) => error)
+  return stdout
+}
+
+describe("README's TypeScript examples", () => {
+  it('compile', async () => {
+    const prelude = `
+import { createHash } from 'node:crypto'
+import { createServer } from 'node:http'
+import { hostname } from 'node:os'
+import type { Server } from 'node:net'
+import type { Readable } from 'node:stream'
+import type { Express, Request, RequestHandler } from 'express'
+import type { Acceptance, AppendOptions, Body, KeptReply, NewSession, Session } from 'express-bits-upload'
+import { acceptBitsPost, BitsError, bitsUpload, fileStore, memoryStore, notifyApplication } from 'express-bits-upload'
+
+declare const app: Express
+declare const authenticate: RequestHandler
+declare const gateway: Server
+declare const blocked: Set<string>
+declare function inspect(bytes: Readable): Promise<object>
+declare function signIn(authorization: string | undefined): Promise<{ name: string } | undefined>
+`
+    // The interface that the page prints must be that of the stores, and be accepted as the option `store`.
+    const outline = `
+memoryStore() satisfies Store
+declare const store: Store
+bitsUpload({ store })
+`
+    const sources = blocks(readme, 'ts').map((source) => {
+      // A block with imports is a whole program.
+      if (source.startsWith('import ')) return source
+      return prelude + source + (source.startsWith('interface Store') ? outline : '')
+    })
+    expect(sources.length).toBeGreaterThan(5)
+    expect(sources.filter((source) => source.endsWith(outline))).toHaveLength(1)
+    const files = Object.fromEntries(sources.map((source, i) => [`${i}.mts`, source]))
+    expect(await compile(full, files)).toBe('')
+  })
+})
+
+describe('the type declarations', () => {
+  /** Compiles a file with the strictest options; the declarations of dependencies are checked, too. */
+  const check = (project: Project, source: string): Promise<string> =>
+    compile(project, { 'app.mts': source }, { exactOptionalPropertyTypes: true, skipLibCheck: false })
+
+  it('give hooks the Request of Express', async () => {
+    const source = `
+import express, { type Request } from 'express'
+import { BitsError, bitsUpload } from 'express-bits-upload'
+
+const upload = bitsUpload<Request>({
+  store: './incoming',
+  authorize: (request, packet) => packet.type === 'Ping' || request.ip,
+  onCreate: ({ name }, request) => {
+    if (request.query.check) throw new BitsError('access-denied', 'Not ' + name)
+    return { name: 'logs/' + name, metadata: { agent: request.get('user-agent') ?? '' } }
+  },
+  async onUpload(upload, request) {
+    for await (const chunk of upload.read()) console.log(chunk, request.hostname)
+  },
+})
+upload.events.on('uploaded', ({ name, received }) => console.log(name.toUpperCase(), received.toFixed()))
+express().use('/upload', upload)
+
+// The type is also found out from a hook.
+express().use(bitsUpload({ store: 'a', authorize: (request: Request) => request.ip }))
+
+// @ts-expect-error: there is no such option
+bitsUpload({ store: 'a', maxsize: 1 })
+// @ts-expect-error: nor such an event
+upload.events.on('done', () => {})
+`
+    expect(await check(full, source)).toBe('')
+  })
+
+  it('need no types but those of Node', async () => {
+    const source = `
+import { createServer } from 'node:http'
+import { acceptBitsPost, bitsUpload, fileStore, memoryStore, type Store } from 'express-bits-upload'
+
+const store: Store = Math.random() < 0.5 ? memoryStore({ capacity: 1024 }) : fileStore('./incoming')
+const upload = bitsUpload({ store, maxSize: '1gb', authorize: ({ headers }) => headers.authorization })
+const server = createServer((request, response) => upload(request, response, () => response.end()))
+acceptBitsPost(server)
+const { expired } = await upload.sweep()
+console.log(expired.toFixed())
+await upload.close({ grace: 100 })
+
+// @ts-expect-error: a store is required
+bitsUpload({})
+`
+    expect(await check(bare, source)).toBe('')
+  })
+
+  it('accept the test runner of Node in storeSuite', async () => {
+    const source = `
+import { describe, it } from 'node:test'
+import { memoryStore, type Session } from 'express-bits-upload'
+import { storeSuite, type TestedStore } from 'express-bits-upload/testing'
+
+const open = async (): Promise<TestedStore> => {
+  const store = memoryStore()
+  return {
+    store,
+    published: async (name, first = 0) => store.files.get(name)?.subarray(first),
+    loseBytes: async (session: Session) => console.log(session.received.toFixed()),
+  }
+}
+storeSuite({ describe, it }, open, { restart: false, sharing: false })
+
+// @ts-expect-error: there is no such feature
+storeSuite({ describe, it }, open, { restarts: false })
+// @ts-expect-error: what visitors find is to be told
+storeSuite({ describe, it }, () => ({ store: memoryStore() }))
+`
+    expect(await check(bare, source)).toBe('')
+  })
+
+  it('describe the options and results of the client', async () => {
+    const source = `
+import { createWriteStream } from 'node:fs'
+import { Readable } from 'node:stream'
+import {
+  cancelUpload,
+  type Progress,
+  UploadError,
+  type UploadErrorCode,
+  type UploadOptions,
+  type UploadSource,
+  uploadFile,
+} from 'express-bits-upload/client'
+
+const options: UploadOptions = {
+  auth: { user: 'me', password: 'secret' },
+  tls: { ca: 'x', rejectUnauthorized: true },
+  maxFragmentSize: '1mb',
+  reply: createWriteStream('reply'),
+  signal: AbortSignal.timeout(1000),
+  onProgress: ({ state, timeLeft, error }: Progress) => console.log(state, timeLeft.toFixed(), error?.message),
+}
+const source: UploadSource = { size: 5, version: '1', read: (start, end) => Readable.from([Buffer.alloc(end - start)]) }
+try {
+  const { size, sessionId, reply } = await uploadFile(source, new URL('http://127.0.0.1/'), options)
+  console.log(size.toFixed(), sessionId.length, reply?.data?.byteLength)
+} catch (error) {
+  const code: UploadErrorCode = error instanceof UploadError ? error.code : 'refused'
+  console.log(code)
+}
+await cancelUpload('a.job', { noProgressTimeout: 0 })
+
+// @ts-expect-error: a stream tells no size
+await uploadFile(Readable.from([]), 'http://127.0.0.1/')
+// @ts-expect-error: there is no such option
+await uploadFile('a', 'http://127.0.0.1/', { retrydelay: 1 })
+`
+    expect(await check(bare, source)).toBe('')
+  })
+})

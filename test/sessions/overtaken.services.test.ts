@@ -1,0 +1,34 @@
+import { describe, expect, it } from 'vitest'
+import { TestClient } from '../support/client.ts'
+import { engines } from '../support/places.ts'
+import { uploadServer } from '../support/server.ts'
+import { body, loaded } from '../support/store.ts'
+
+describe.each(engines)('Object store on $name', (engine) => {
+  engine.describe('Fragment at a server that lost its lock', () => {
+    it('returns 500 while the file is not published, and publishes it on the next attempt', async () => {
+      const place = await engine.open()
+      const [store, other] = [place.store(), place.store()]
+      const { url } = await uploadServer({ store })
+      const client = new TestClient(new URL('a.bin', url))
+      await client.create()
+      const append = store.append.bind(store)
+      const steps = [
+        async () => other.append(await found(), body('hello'), { total: 5, durable: true }),
+        async () => other.accept(await found(), { publish: true }),
+      ].values()
+      const found = () => loaded(other, client.sessionId)
+      // Another server is always a step ahead.
+      store.append = async (...args) => {
+        await steps.next().value?.()
+        return append(...args)
+      }
+      const { status } = await client.fragment(0, Buffer.from('hello'), 5)
+      expect(await place.see('a.bin')).toBeUndefined()
+      expect(status).toBe(500)
+      // The client comes again.
+      expect((await client.fragment(0, Buffer.from('hello'), 5)).status).toBe(200)
+      expect((await place.see('a.bin'))?.bytes.toString()).toBe('hello')
+    })
+  })
+})

@@ -1,0 +1,101 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Clock, DelayOptions } from '../../lib/locks/objects/clock.ts'
+
+interface Timer {
+  readonly due: number
+  readonly fire: () => void
+}
+
+/** What the wall clock shows at the start: far from the monotonic clock, so that a mix-up of the two is noticed. */
+const WallStart = Date.UTC(2025, 0, 1)
+
+/**
+ * A clock that a test advances by hand. It starts at 0. Lockers with the same clock are processes that run at the same
+ * time. A locker with its own clock is stopped while that clock is not advanced.
+ */
+export class ManualClock implements Clock {
+  #now = 0
+  /** In the order in which they were started. */
+  readonly #timers = new Set<Timer>()
+
+  monotonic(): number {
+    return this.#now
+  }
+
+  wall(): number {
+    return WallStart + this.#now
+  }
+
+  delay(ms: number, { signal }: DelayOptions = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        this.#timers.delete(timer)
+        reject(signal?.reason)
+      }
+      const timer = this.#start(ms, () => {
+        signal?.removeEventListener('abort', abort)
+        resolve()
+      })
+      signal?.addEventListener('abort', abort, { once: true })
+      if (signal?.aborted) abort()
+    })
+  }
+
+  timeout(ms: number): AbortSignal {
+    const controller = new AbortController()
+    this.#start(ms, () => controller.abort(new DOMException('The time is over', 'TimeoutError')))
+    return controller.signal
+  }
+
+  /** Fires the timers that are due within `ms`, in order of time, and runs all promise callbacks after each. */
+  async advance(ms: number): Promise<void> {
+    if (!(ms >= 0)) throw new RangeError(`A clock cannot be advanced by ${ms} ms`)
+    const end = this.#now + ms
+    await turn()
+    for (let timer = this.#next(); timer && timer.due <= end; timer = this.#next()) {
+      this.#now = Math.max(this.#now, timer.due)
+      this.#timers.delete(timer)
+      timer.fire()
+      await turn()
+    }
+    this.#now = end
+  }
+
+  /** Advances timer by timer until a promise settles. Rejects if that takes longer than `limit` ms. */
+  async settle<T>(promise: Promise<T>, limit: number): Promise<T> {
+    const end = this.#now + limit
+    let isPending = true
+    const settled = (): void => {
+      isPending = false
+    }
+    promise.then(settled, settled)
+    await this.advance(0)
+    while (isPending) {
+      const next = this.#next()
+      if (!next || next.due > end) throw new Error(`A promise was still pending after ${limit} ms`)
+      await this.advance(Math.max(0, next.due - this.#now))
+    }
+    return promise
+  }
+
+  /**
+   * Moves the time on without firing timers, as a process sees it that was stopped and continued: all timers that
+   * became due fire at the new time, at the next `advance`.
+   */
+  jump(ms: number): void {
+    this.#now += ms
+  }
+
+  #start(ms: number, fire: () => void): Timer {
+    const timer = { due: this.#now + ms, fire }
+    this.#timers.add(timer)
+    return timer
+  }
+
+  /** The timer that is due first; of several the one that was started first. */
+  #next(): Timer | undefined {
+    let next: Timer | undefined
+    for (const timer of this.#timers) if (!next || timer.due < next.due) next = timer
+    return next
+  }
+}
