@@ -2,7 +2,7 @@
  * Uploads to our own middleware over connections that break at random and delay bytes, while the server is restarted now
  * and then: each upload ends with the right SHA-256.
  *
- *     LOSSY_UPLOADS=5000 npx vitest run test/client/lossy.test.ts     the long form
+ *     LOSSY_UPLOADS=5000 npx vitest run --project system test/client/lossy     the long form
  *     LOSSY_SEED=…       npx vitest run test/client/lossy.test.ts     repeats a failure with the seed that it printed
  */
 

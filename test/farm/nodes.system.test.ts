@@ -114,7 +114,7 @@ const sha256 = (bytes: Uint8Array | undefined): string =>
     .update(bytes ?? 'nothing')
     .digest('hex')
 
-const uploads = 200
+const uploads = Number(process.env.FARM_UPLOADS ?? 200)
 /** Most are small, as logs are; some are of several parts, and have to be joined. */
 const lengthOf = (i: number): number => (i % 25 === 0 ? 9_000_000 + i * 10_000 : 20_000 + i * 997)
 

@@ -2,8 +2,8 @@
  * Fuzz test over real sockets: the server neither crashes nor hangs, every answer is an Ack, and no file is
  * created outside its place.
  *
- *     FUZZ_CASES=100000 npx vitest run test/hostile        the long run
- *     FUZZ_SEED=…       npx vitest run test/hostile        repeats a failure with the seed that it printed
+ *     FUZZ_CASES=100000 npx vitest run --project system test/hostile        the long run
+ *     FUZZ_SEED=…       npx vitest run --project system test/hostile        repeats a failure with the seed that it printed
  */
 
 import { createServer, type RequestListener, type Server } from 'node:http'

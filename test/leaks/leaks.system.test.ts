@@ -1,7 +1,7 @@
 /**
  * After many uploads with every possible outcome the server holds the same resources as after a few.
  *
- *     LEAK_UPLOADS=10000 npx vitest run test/leaks        the long run
+ *     LEAK_UPLOADS=10000 npx vitest run --project system test/leaks        the long run
  */
 
 import { type ChildProcess, fork } from 'node:child_process'

@@ -1,37 +1,9 @@
-import { HeadObjectCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
-import { onTestFinished } from 'vitest'
-import { s3Space } from '../../lib/objects/s3.ts'
-import { describeS3, s3Service, temporaryBucket } from '../support/ceph.ts'
-import type { TestedSpace } from './space/tested.ts'
+import { describeS3 } from '../support/ceph.ts'
+import { keeps, open } from './s3/tested.ts'
 import { spaceSuite } from './space.ts'
-
-async function open(config: S3ClientConfig, conditionalWrites: boolean): Promise<TestedSpace> {
-  const { bucket } = await temporaryBucket()
-  const client = new S3Client({ ...(await s3Service()), ...config })
-  onTestFinished(() => client.destroy())
-  const prefix = 'files/'
-  const below = (more: string) => s3Space(client, { bucket, prefix: `${prefix}${more}`, conditionalWrites })
-  return {
-    space: below(''),
-    below,
-    async contentType(key) {
-      const found = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: `${prefix}${key}` }))
-      return found.ContentType
-    },
-  }
-}
-
-/** What Ceph's gateway does not. That it decodes the name of a part's source twice is its release 16. */
-const keeps = { removeIf: false, join: false, percent: false }
 
 describeS3('S3 object service with the default checksums of the SDK', () => {
   const checksums = 'WHEN_SUPPORTED'
   const config = { requestChecksumCalculation: checksums, responseChecksumValidation: checksums } as const
   spaceSuite(() => open(config, true), keeps)
-})
-
-describeS3('S3 object service without conditional writes, and with required checksums only', () => {
-  const checksums = 'WHEN_REQUIRED'
-  const config = { requestChecksumCalculation: checksums, responseChecksumValidation: checksums } as const
-  spaceSuite(() => open(config, false), keeps)
 })

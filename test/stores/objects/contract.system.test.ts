@@ -1,36 +1,11 @@
-/** The contract of stores for the object store on each service, with default and with other options. */
+/** The contract of stores for the object store on each service, with default options. */
 import { describe, it } from 'vitest'
-import { type Supports, storeSuite } from '../../../lib/testing/index.ts'
-import { allEngines, type PlaceOptions } from '../../support/places.ts'
+import { storeSuite } from '../../../lib/testing/index.ts'
+import { allEngines } from '../../support/places.ts'
 import { supports, tested } from './tested.ts'
-
-interface Variant {
-  readonly title: string
-  readonly options: PlaceOptions
-  readonly supports: Partial<Supports>
-}
-
-const variants: Readonly<Record<'azurite' | 'ceph', Variant>> = {
-  azurite: {
-    title: 'with a prefix and little memory',
-    // With little memory a fragment needs many writes instead of one, each as large as its memory allows.
-    options: { prefix: 'in/', memory: '1mb', partSize: '5mb' },
-    supports,
-  },
-  ceph: {
-    title: 'without conditional writes, for one process',
-    options: { conditionalWrites: false },
-    supports: { ...supports, sharing: false, locker: false },
-  },
-}
 
 describe.each(allEngines)('Object store on $name', (engine) => {
   engine.describe('with default options', () => {
     storeSuite({ describe, it }, () => tested(engine), supports)
-  })
-
-  const { title, options, supports: variantSupports } = variants[engine.program]
-  engine.describe(title, () => {
-    storeSuite({ describe, it }, () => tested(engine, options), variantSupports)
   })
 })

@@ -1,0 +1,25 @@
+import { HeadObjectCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
+import { onTestFinished } from 'vitest'
+import { s3Space } from '../../../lib/objects/s3.ts'
+import { s3Service, temporaryBucket } from '../../support/ceph.ts'
+import type { TestedSpace } from '../space/tested.ts'
+
+/** What the contract suite of object services takes, for a new bucket. */
+export async function open(config: S3ClientConfig, conditionalWrites: boolean): Promise<TestedSpace> {
+  const { bucket } = await temporaryBucket()
+  const client = new S3Client({ ...(await s3Service()), ...config })
+  onTestFinished(() => client.destroy())
+  const prefix = 'files/'
+  const below = (more: string) => s3Space(client, { bucket, prefix: `${prefix}${more}`, conditionalWrites })
+  return {
+    space: below(''),
+    below,
+    async contentType(key) {
+      const found = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: `${prefix}${key}` }))
+      return found.ContentType
+    },
+  }
+}
+
+/** What Ceph's gateway does not. That it decodes the name of a part's source twice is its release 16. */
+export const keeps = { removeIf: false, join: false, percent: false }

@@ -1,0 +1,32 @@
+/** The contract of stores for the object store on each service, with other than default options. */
+import { describe, it } from 'vitest'
+import { type Supports, storeSuite } from '../../../lib/testing/index.ts'
+import { allEngines, type PlaceOptions } from '../../support/places.ts'
+import { supports, tested } from './tested.ts'
+
+interface Variant {
+  readonly title: string
+  readonly options: PlaceOptions
+  readonly supports: Partial<Supports>
+}
+
+const variants: Readonly<Record<'azurite' | 'ceph', Variant>> = {
+  azurite: {
+    title: 'with a prefix and little memory',
+    // With little memory a fragment needs many writes instead of one, each as large as its memory allows.
+    options: { prefix: 'in/', memory: '1mb', partSize: '5mb' },
+    supports,
+  },
+  ceph: {
+    title: 'without conditional writes, for one process',
+    options: { conditionalWrites: false },
+    supports: { ...supports, sharing: false, locker: false },
+  },
+}
+
+describe.each(allEngines)('Object store on $name', (engine) => {
+  const { title, options, supports } = variants[engine.program]
+  engine.describe(title, () => {
+    storeSuite({ describe, it }, () => tested(engine, options), supports)
+  })
+})
