@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { uploadErrorCodes } from '../../lib/client/errors.ts'
@@ -186,5 +187,42 @@ describe('the tables of README.md', () => {
       const path = name.startsWith('`') ? `examples/${name.replaceAll('`', '')}` : name
       await expect(readFile(join(root, path))).resolves.toBeDefined()
     }
+  })
+})
+
+describe('test/README.md', () => {
+  const guide = readFileSync(join(root, 'test/README.md'), 'utf8')
+
+  it('lists the promises of README.md', () => {
+    const promises = [...section('Promises').matchAll(/^- (.*)$/gm)].map(([, promise]) => promise)
+    expect(promises.length).toBeGreaterThan(10)
+    const [, , , table = ''] = guide.split(/^\| -.*\|$/m).slice(1)
+    const listed = [...table.matchAll(/^\| (.*?) +\| `/gm)].map(([, promise]) => promise)
+    expect(listed).toEqual(promises)
+  })
+
+  it('and README.md name only test files and folders that exist', async () => {
+    const named = [...`${guide}${readme}`.matchAll(/\btest\/[\w./-]*[\w/]/g)].map(([path]) => path)
+    expect(named.length).toBeGreaterThan(30)
+    for (const path of new Set(named)) await expect(stat(join(root, path)), path).resolves.toBeDefined()
+  })
+
+  it('lists every folder of tests that lib does not have', async () => {
+    const foldersOf = async (path: string): Promise<string[]> => {
+      const entries = await readdir(join(root, path), { withFileTypes: true })
+      return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
+    }
+    const lib = await foldersOf('lib')
+    const [, , table = ''] = guide.split(/^\| -.*\|$/m).slice(1)
+    const listed = [...(table.split('\n\n')[0]?.matchAll(/^\| `(\w+)`/gm) ?? [])].map(([, name]) => name)
+    const own = (await foldersOf('test')).filter((name) => !lib.includes(name) || name === 'testing')
+    expect(listed.sort()).toEqual(own.sort())
+  })
+
+  it('names npm scripts and scripts of .ci that exist', async () => {
+    const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+    for (const [, name = ''] of guide.matchAll(/npm run ([\w:]+)/g)) expect(scripts).toHaveProperty([name])
+    const named = new Set([...guide.matchAll(/\.ci\/\w+/g)].map(([path]) => path))
+    for (const path of named) await expect(stat(join(root, path)), path).resolves.toBeDefined()
   })
 })
