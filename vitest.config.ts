@@ -27,6 +27,7 @@ export default defineConfig({
           exclude: [system, isolated],
           // To load everything again for each file takes longer than most files.
           isolate: false,
+          setupFiles: 'test/support/left-clean.ts',
           env: { OBJECT_SERVICE: 'azurite' },
         },
       },

@@ -49,7 +49,7 @@ export const reservations = ({ load, pinned }: Machine): string[] => [
   ...(load > Idle
     ? [`NOT ALONE: load ${load.toFixed(1)} before the first run; what others do shows in all figures`]
     : []),
-  ...(nginx ? [] : ['NOT RUN, for there is no nginx: to get one, run .ci/nginx']),
+  ...(nginx ? [] : ['NOT RUN because nginx is missing (.ci/nginx downloads it): the comparison with nginx']),
 ]
 
 export const machineLine = ({ cpu, cores, kernel, versions }: Machine): string =>

@@ -38,7 +38,7 @@ const results: Result[] = []
 for (const one of wanted) {
   const hindrance = await whyNot(one.place)
   if (hindrance !== undefined) {
-    console.log(`NOT RUN, for ${hindrance}: ${one.name}\n`)
+    console.log(`NOT RUN because ${hindrance}: ${one.name}\n`)
     continue
   }
   const result = await measure(one, given, pool)
@@ -49,7 +49,7 @@ for (const one of wanted) {
 await pool?.empty()
 
 const hindrance = isGrowthWanted ? await whyNot('tmpfs') : undefined
-if (hindrance !== undefined) console.log(`NOT RUN, for ${hindrance}: growth\n`)
+if (hindrance !== undefined) console.log(`NOT RUN because ${hindrance}: growth\n`)
 const growthBegan = performance.now()
 const growth = isGrowthWanted && hindrance === undefined ? await measureGrowth(isQuick, node) : []
 if (growth.length > 0) console.log(`${growthTable(growth)}  took ${duration(secondsSince(growthBegan))}\n`)

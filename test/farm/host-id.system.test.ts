@@ -52,7 +52,7 @@ function at(host: string, client: HoppingClient): HoppingClient {
 const describeHosts = process.platform === 'linux' ? describeNginx : describeNowhere
 
 function describeNowhere(name: string, suite: () => void): void {
-  console.warn(`NOT RUN, for only on Linux there is ${hosts.join(' and ')}: ${name}`)
+  console.warn(`NOT RUN because only Linux has ${hosts.join(' and ')}: ${name}`)
   describe.skip(name, suite)
 }
 

@@ -8,8 +8,8 @@ const require = createRequire(import.meta.url)
 const program = require.resolve('azurite/dist/src/blob/main.js')
 
 /**
- * What runs in Azurite's process before Azurite. It ends with its parent, and never collects garbage: that it does every
- * ten minutes, all at once, and answers nobody meanwhile; with the blobs of all tests it took a minute.
+ * Runs in Azurite's process before Azurite. The process ends with its parent. Azurite's garbage collection, every ten
+ * minutes, is turned off: it answers no request meanwhile, which took a minute with the blobs of all tests.
  */
 const before = `
   process.on('disconnect', () => process.exit())

@@ -17,7 +17,7 @@ export async function startCeph(): Promise<Service> {
       return { access: await start(daemons), end: () => daemons.end() }
     } catch (error) {
       await daemons.end()
-      // Somebody else may have taken a port meanwhile. The gateway ends before it has printed that.
+      // Another process may have taken a port in between. The gateway then ends without printing the reason.
       if (attempts === 3) throw error
     }
   }
@@ -49,7 +49,7 @@ async function start(daemons: Daemons): Promise<S3ClientConfig> {
   await run('ceph-mon', '--mkfs', '--id', 'a', '--osdmap', map)
   await daemon(/is new leader/, 'ceph-mon', '--id', 'a')
   await run('ceph-osd', '--mkfs', '--id', '0')
-  // Whoever makes a pool before there is a disk looks again after five seconds only.
+  // A pool that is created before the disk is active is retried after five seconds only.
   await daemon(/booting -> active/, 'ceph-osd', '--id', '0')
   await run(
     'radosgw-admin',

@@ -47,7 +47,7 @@ export class Daemons {
 
   readonly #clear = (): void => {
     this.#kill()
-    // Whoever is being killed may still make a file.
+    // A process that is being killed may still create a file.
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 })
   }
 }

@@ -24,10 +24,10 @@ export function describeS3(name: string, suite: () => void): void {
     describe(name, suite)
   } else if (process.env.BITS_TEST_SERVERS === 'required') {
     it(name, () => {
-      throw new Error('There is no Ceph; to get one, run .ci/ceph')
+      throw new Error('Ceph is missing; .ci/ceph downloads it')
     })
   } else {
-    console.warn(`NOT RUN, for there is no Ceph: ${name}. To get one, run .ci/ceph`)
+    console.warn(`NOT RUN because Ceph is missing (.ci/ceph downloads it): ${name}`)
     describe.skip(name, suite)
   }
 }
@@ -60,7 +60,7 @@ async function remove(client: S3Client, bucket: string): Promise<void> {
       await client.send(new DeleteBucketCommand({ Bucket: bucket }))
       return
     } catch (error) {
-      // There is another page of them, or what somebody killed had sent arrives only now.
+      // There is another page of objects, or a request of a killed process arrived late.
       if ((error as Error).name !== 'BucketNotEmpty') throw error
     }
   }

@@ -12,9 +12,9 @@ const unpacked = fileURLToPath(new URL('../../.cache/nginx/usr/sbin/nginx', impo
 
 const found = ['nginx', unpacked].find((command) => spawnSync(command, ['-v']).status === 0)
 
-/** What nginx is called here; throws if there is none. */
+/** The command that runs nginx; throws if there is none. */
 function nginx(): string {
-  if (!found) throw new Error('There is no nginx; to get one, run .ci/nginx')
+  if (!found) throw new Error('nginx is missing; .ci/nginx downloads it')
   return found
 }
 
@@ -28,7 +28,7 @@ export function describeNginx(name: string, suite: () => void): void {
   } else if (process.env.BITS_TEST_SERVERS === 'required') {
     it(name, nginx)
   } else {
-    console.warn(`NOT RUN, for there is no nginx: ${name}. To get one, run .ci/nginx`)
+    console.warn(`NOT RUN because nginx is missing (.ci/nginx downloads it): ${name}`)
     describe.skip(name, suite)
   }
 }
@@ -52,7 +52,7 @@ export async function startNginx(http: (port: number) => string): Promise<Nginx>
     const port = await freePort()
     await writeFile(file, configuration(http(port)))
     const program = new Program([nginx(), '-p', directory, '-c', file, '-e', 'stderr'], { cwd: directory })
-    // It says so when it listens. To try the port instead could reach whoever else has taken it meanwhile.
+    // It prints when it listens. A connection to the port could reach another process that took it in between.
     const [line] = await program.says(/using the "\w+" event method|bind\(\) to .* failed/)
     if (line.startsWith('using')) return { url: new URL(`http://127.0.0.1:${port}/`), program }
     await program.end('SIGKILL')

@@ -38,7 +38,7 @@ export interface Place {
   keys(): Promise<string[]>
   /** Begins what makes one object of several, and does no more. */
   beginJoin(key: string): Promise<void>
-  /** Everything that was begun there, and takes space, but that nobody sees. */
+  /** Unfinished uploads, which take space and are not listed. */
   unfinished(): Promise<string[]>
 }
 

@@ -57,7 +57,7 @@ export class Program {
     return url
   }
 
-  /** Nobody reads what it prints from now on: to print more is an error. */
+  /** Closes the pipes of its output: from now on printing is an error for the program. */
   stopReading(): void {
     for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.destroy()
   }
