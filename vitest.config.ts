@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
+import { NotRunReporter } from './test/support/not-run.ts'
 
 /** System tests: they start servers and services, kill processes, or take long. */
 const system = 'test/**/*.system.test.ts'
@@ -10,13 +11,15 @@ const isolated = 'test/**/*.isolated.test.ts'
 
 /**
  * Where a run writes its results and coverage instead of checking the thresholds. CI sets it for several runs and then
- * checks them together: `vitest --merge-reports=DIRECTORY --coverage`.
+ * checks them together: `vitest run --merge-reports=DIRECTORY --coverage`.
  */
 const partialReport = process.env.TEST_REPORT
 
 export default defineConfig({
   test: {
-    reporters: partialReport ? ['default', ['blob', { outputFile: partialReport }]] : ['default'],
+    reporters: partialReport
+      ? ['default', ['blob', { outputFile: partialReport }], new NotRunReporter()]
+      : ['default', new NotRunReporter()],
     maxWorkers: availableParallelism(),
     projects: [
       {
@@ -40,6 +43,8 @@ export default defineConfig({
         test: {
           name: 'system',
           include: [system, services],
+          // Some write a thousand objects to a service that runs for hours.
+          testTimeout: 120_000,
           env: { OBJECT_SERVICE: 'ceph' },
         },
       },

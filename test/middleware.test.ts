@@ -4,7 +4,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import connect from 'connect'
 import express from 'express'
 import express4 from 'express4'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { bitsUpload, memoryStore } from '../lib/index.ts'
 import { noise } from './support/bytes.ts'
 import { type Answer, send, TestClient } from './support/client.ts'
@@ -112,6 +112,7 @@ it("upload.events: emits 'uploaded' to listeners and to the diagnostics channel"
     traced.push(message)
   }
   subscribe('express-bits-upload:uploaded', trace)
+  onTestFinished(() => void unsubscribe('express-bits-upload:uploaded', trace))
   const client = new TestClient(url)
   await client.create()
   const uploaded = once(upload.events, 'uploaded')
@@ -126,7 +127,6 @@ it("upload.events: emits 'uploaded' to listeners and to the diagnostics channel"
   }
   expect(await uploaded).toEqual([report])
   expect(traced).toEqual([report])
-  unsubscribe('express-bits-upload:uploaded', trace)
   await client.close()
 })
 

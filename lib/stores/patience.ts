@@ -101,8 +101,9 @@ class Paced implements AsyncIterableIterator<readonly Uint8Array[]> {
 }
 
 /**
- * The options of an append that may be given up. A class, because its signal is made when somebody asks for it, which most
- * stores need not, and a getter of each object's own would make V8 describe each anew.
+ * The options of an append with a time limit. The signal is created when the store first reads it: the file store, S3 and
+ * Azure do in each append, the memory store never does. A class, because with a getter in an object literal V8 would create
+ * a new hidden class for each object.
  */
 class PacedOptions implements AppendOptions {
   readonly total: number

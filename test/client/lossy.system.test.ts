@@ -3,7 +3,7 @@
  * and then: each upload ends with the right SHA-256.
  *
  *     LOSSY_UPLOADS=5000 npx vitest run --project system test/client/lossy     the long form
- *     LOSSY_SEED=…       npx vitest run test/client/lossy.test.ts     repeats a failure with the seed that it printed
+ *     LOSSY_SEED=…       npx vitest run --project system test/client/lossy     repeats a failure with the printed seed
  */
 
 import { createHash, randomInt } from 'node:crypto'

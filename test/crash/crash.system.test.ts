@@ -71,7 +71,7 @@ it('node:cluster: completes uploads with a connection per packet while workers a
   }
   await Promise.all([0, 1, 2, 3, 4, 5, 6, 7].map(upload))
   expect(kills).toBeGreaterThan(1)
-  // A Create-Session whose Ack was lost leaves a session that nobody knows.
+  // A Create-Session whose Ack was lost leaves a session whose id no client has.
   expect((await place.leftovers()).filter((name) => !name.endsWith('.json'))).toEqual([])
   expect(await place.names()).toHaveLength(8)
 })

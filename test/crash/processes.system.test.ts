@@ -1,20 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { nodeFileSystem } from '../../lib/stores/file-system.ts'
 import { noise } from '../support/bytes.ts'
 import { received, TestClient } from '../support/client.ts'
-import { withResolvers } from '../support/promise.ts'
-import {
-  apart,
-  fragmentApart,
-  newClient,
-  newPlace,
-  type Place,
-  push,
-  type Seam,
-  server,
-  statuses,
-  trickle,
-} from './setting.ts'
+import { apart, fragmentApart, newClient, newPlace, type Place, push, statuses, trickle } from './setting.ts'
 import { Victim } from './victim.ts'
 
 const file = noise(300_000)
@@ -92,73 +79,5 @@ describe('Session used by two processes', () => {
     outgoing.end(wrong.subarray(1000))
     await answer.catch(() => {})
     expect((await place.published('a.bin')).equals(file)).toBe(true)
-  })
-
-  // Processes without a common lock (a store with a custom file system has none; nor have containers that
-  // share a volume but no network namespace), at the most unfavourable moment. The publication of the same
-  // session by the other process must not be taken for the file of another upload, because 403 ends the job
-  // of a client.
-  it('never returns 403 without a lock when both processes get the last fragment at once', async () => {
-    const place = await newPlace()
-    const linked = withResolvers<void>()
-    const looked = withResolvers<void>()
-    const first: Seam = {
-      async link(...args) {
-        await looked.promise
-        await nodeFileSystem.link(...args)
-        linked.resolve()
-      },
-    }
-    const second: Seam = {
-      async link(...args) {
-        looked.resolve()
-        await linked.promise
-        await nodeFileSystem.link(...args)
-      },
-    }
-    const [a, b] = [await server(place, first), await server(place, second)]
-    const client = await newClient(a.url, 'a.bin')
-    expect((await client.fragment(0, file.subarray(0, -1), file.length)).status).toBe(200)
-    const last = (url: URL) => fragmentApart(client, file.length - 1, file.subarray(-1), file.length, url)
-    const earlier = last(client.url)
-    const retry = await last(new URL('a.bin', b.url))
-    expect((await earlier).status).toBe(200)
-    expect(retry.status).not.toBe(403)
-  })
-
-  it('returns 200 to a retry without a lock while the other process publishes', async () => {
-    const place = await newPlace()
-    const publishing = withResolvers<void>()
-    const read = withResolvers<void>()
-    const published = withResolvers<void>()
-    const first: Seam = {
-      async link(...args) {
-        publishing.resolve()
-        await read.promise
-        await nodeFileSystem.link(...args)
-      },
-    }
-    let isLate = false
-    const second: Seam = {
-      async readFile(...args) {
-        const text = await nodeFileSystem.readFile(...args)
-        read.resolve()
-        return text
-      },
-      async stat(path) {
-        if (path.endsWith('.part') && !isLate) await published.promise
-        isLate = true
-        return nodeFileSystem.stat(path)
-      },
-    }
-    const [a, b] = [await server(place, first), await server(place, second)]
-    const client = await newClient(a.url, 'a.bin')
-    const earlier = client.fragment(0, file, file.length)
-    await publishing.promise
-    const retry = fragmentApart(client, 0, file, file.length, new URL('a.bin', b.url))
-    expect((await earlier).status).toBe(200)
-    published.resolve()
-    const answer = await retry
-    expect([answer.status, received(answer)]).toEqual([200, file.length])
   })
 })

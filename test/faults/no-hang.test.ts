@@ -429,6 +429,7 @@ describe('Answer to a client that is still sending', () => {
 
   it('closes the connection after 30 s without bytes, and not while bytes arrive', () => {
     vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
     const destroyed: number[] = []
     const request = Object.assign(new EventEmitter(), {
       destroyed: false,
@@ -446,7 +447,6 @@ describe('Answer to a client that is still sending', () => {
     vi.advanceTimersByTime(30_000)
     expect(destroyed).toEqual([start + 20 * 29_000 + 30_000])
     expect([...request.eventNames(), ...request.socket.eventNames()]).toEqual([])
-    vi.useRealTimers()
   })
 })
 
@@ -532,6 +532,7 @@ it('Upload events: rethrows the error of a listener in the next tick', () => {
     throw new Error('made by the test')
   })
   const nextTick = vi.spyOn(process, 'nextTick').mockImplementation(() => {})
+  onTestFinished(() => nextTick.mockRestore())
   reports.tell('closed', {
     id: '{}',
     name: 'a',
@@ -540,7 +541,6 @@ it('Upload events: rethrows the error of a listener in the next tick', () => {
     total: 0,
   })
   const [heard] = nextTick.mock.calls[0] as [() => void]
-  nextTick.mockRestore()
   expect(heard).toThrow('made by the test')
 })
 

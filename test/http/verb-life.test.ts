@@ -1,4 +1,4 @@
-/** Life cycle of connections with the method translator, and leaks after 10,000 of them. */
+/** Life cycle of connections with the method translator. */
 import type { EventEmitter } from 'node:events'
 import http from 'node:http'
 import net, { type Socket } from 'node:net'

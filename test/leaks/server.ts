@@ -14,12 +14,15 @@ import type { Census, Question } from './census.ts'
 
 const [directory = ''] = process.argv.slice(2)
 
-/** Sessions are over at once, but only when the test sweeps. */
+/**
+ * Sessions are over at once, but only when the test sweeps. `idleTimeout` is longer than a busy machine lets a client wait
+ * between two writes.
+ */
 const upload = bitsUpload({
   store: directory,
   sweepEvery: 0,
   expireAfter: 1,
-  idleTimeout: 40,
+  idleTimeout: 400,
   maxFragmentSize: '1mb',
   authorize: ({ headers }) => headers.user?.toString(),
 })

@@ -29,17 +29,17 @@ const timeout = 120_000
 /**
  * The contract that `ObjectSpace` is, as tests.
  * @param open gives a space in which there is nothing yet, for each test another; it is prepared by the suite
- * @param isLeftOut whether a test of this title is left out, because another run of the suite has it
+ * @param skipLong leaves out the long cases, because another run of the suite has them; default: false
  */
 export function spaceSuite(
   open: () => Promise<TestedSpace>,
   keeps: Partial<Keeps> = {},
-  isLeftOut: (title: string) => boolean = () => false,
+  { skipLong = false }: { readonly skipLong?: boolean } = {},
 ): void {
   for (const { name, cases } of chapters) {
     describe(name, () => {
-      for (const { title, run } of cases) {
-        if (isLeftOut(title)) continue
+      for (const { title, isLong = false, run } of cases) {
+        if (isLong && skipLong) continue
         it(title, { timeout }, async () => {
           const tested = await open()
           await tested.space.prepare()

@@ -192,6 +192,7 @@ describe('the tables of README.md', () => {
 
 describe('test/README.md', () => {
   const guide = readFileSync(join(root, 'test/README.md'), 'utf8')
+  const security = readFileSync(join(root, 'SECURITY.md'), 'utf8')
 
   it('lists the promises of README.md', () => {
     const promises = [...section('Promises').matchAll(/^- (.*)$/gm)].map(([, promise]) => promise)
@@ -201,10 +202,12 @@ describe('test/README.md', () => {
     expect(listed).toEqual(promises)
   })
 
-  it('and README.md name only test files and folders that exist', async () => {
-    const named = [...`${guide}${readme}`.matchAll(/\btest\/[\w./-]*[\w/]/g)].map(([path]) => path)
-    expect(named.length).toBeGreaterThan(30)
-    for (const path of new Set(named)) await expect(stat(join(root, path)), path).resolves.toBeDefined()
+  it('names only test files and folders that exist, as do README.md and SECURITY.md', async () => {
+    const namedIn = (text: string) => [...text.matchAll(/\btest\/[\w./-]*[\w/]/g)].map(([path]) => path)
+    expect(namedIn(`${guide}${readme}`).length).toBeGreaterThan(30)
+    expect(namedIn(security).length).toBeGreaterThan(20)
+    const named = new Set(namedIn(`${guide}${readme}${security}`))
+    for (const path of named) await expect(stat(join(root, path)), path).resolves.toBeDefined()
   })
 
   it('lists every folder of tests that lib does not have', async () => {

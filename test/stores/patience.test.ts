@@ -59,6 +59,25 @@ it.each(['create', 'load', 'append', 'keepReply', 'accept', 'publish'] as const)
   },
 )
 
+it.each(['load', 'append'] as const)(
+  'Store timeout: returns 500 when store.%s hangs (real timers)',
+  async (verb) => {
+    vi.useRealTimers()
+    const storeTimeout = 40
+    const store: Store = { ...memoryStore(), [verb]: () => never }
+    const { upload, url } = await uploadServer({ store, storeTimeout, sweepEvery: 0 })
+    const errors: string[] = []
+    upload.events.on('failed', ({ error }) => errors.push(error.message))
+    const client = new TestClient(new URL('a.bin', url))
+    expect((await client.create()).status).toBe(200)
+    const begun = performance.now()
+    expect((await client.fragment(0, hello, 5)).status).toBe(500)
+    // Timers may fire up to a millisecond early.
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(storeTimeout - 1)
+    expect(errors[0]).toMatch(`store.${verb}() did not settle within ${storeTimeout} ms`)
+  },
+)
+
 it('Store timeout: excludes the time that the client takes for the body', async () => {
   const store = patientStore(memoryStore(), Timeout)
   const session = newSession()

@@ -58,7 +58,7 @@ export class ManualClock implements Clock {
       timer.fire()
       await turn()
     }
-    this.#now = end
+    this.#now = Math.max(this.#now, end)
   }
 
   /** Advances timer by timer until a promise settles. Rejects if that takes longer than `limit` ms. */

@@ -31,6 +31,8 @@ export interface MemoryObjectSpaceOptions {
   readonly prefix?: string
   /** Default: `'Azure'` */
   readonly semantics?: Semantics
+  /** Most sources of one join; a join of more rejects. Default: 50,000, the limit of Azure */
+  readonly maxSources?: number
 }
 
 const defaultDescription: Description = { contentType: 'application/octet-stream', metadata: {} }
@@ -40,6 +42,7 @@ export function memoryObjectSpace({
   bucket = new Map(),
   prefix = '',
   semantics = 'Azure',
+  maxSources = 50_000,
 }: MemoryObjectSpaceOptions = {}): ObjectSpace {
   const find = (key: string): StoredObject | undefined => bucket.get(prefix + key)
 
@@ -74,7 +77,7 @@ export function memoryObjectSpace({
 
   return {
     minSource: 1,
-    maxSources: 50_000,
+    maxSources,
 
     async prepare() {},
 
@@ -128,6 +131,8 @@ export function memoryObjectSpace({
     },
 
     async join(sources, key, options = {}) {
+      if (sources.length > maxSources)
+        throw new Error(`${sources.length} sources are more than ${maxSources}`)
       write(key, Buffer.concat(sources.map((source) => bytesOf(source.key))), options)
     },
 

@@ -21,5 +21,8 @@ export async function open(config: S3ClientConfig, conditionalWrites: boolean): 
   }
 }
 
-/** What Ceph's gateway does not. That it decodes the name of a part's source twice is its release 16. */
+/**
+ * What Ceph's gateway does not support. `percent` is false because its release 16 decodes the key of the object that a
+ * part is copied from twice.
+ */
 export const keeps = { removeIf: false, join: false, percent: false }

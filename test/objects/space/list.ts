@@ -61,6 +61,7 @@ export const listing: Chapter = {
     },
     {
       title: 'list(), folders() and remove() handle more than one page',
+      isLong: true,
       async run({ space }) {
         const name = (i: number): string => String(i).padStart(5, '0')
         const names = Array.from({ length: many }, (_, i) => name(i))

@@ -28,6 +28,8 @@ export interface Setting extends TestedSpace {
 /** A test of one sentence of the contract. */
 export interface Case {
   readonly title: string
+  /** Writes more than 1,000 objects, which takes some services ten seconds. */
+  readonly isLong?: true
   readonly run: (setting: Setting) => Promise<void>
 }
 

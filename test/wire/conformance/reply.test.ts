@@ -122,6 +122,13 @@ describe('Upload-reply', () => {
     expect([head.status, head.headers['content-length']]).toEqual([206, String(body.length)])
   })
 
+  it('108: returns two ranges that together are the whole reply', async () => {
+    const { reply } = await withText()
+    const { status, body } = await download(reply, { Range: 'bytes=5000-,0-4999' })
+    expect(status).toBe(206)
+    expect(body.indexOf(text.slice(5000))).toBeLessThan(body.indexOf(text.slice(0, 5000)))
+  })
+
   it('108: honours If-Range for two ranges, and returns the reply once for excessive ranges', async () => {
     const { reply } = await withText()
     const { etag, 'last-modified': modified } = (await download(reply)).headers

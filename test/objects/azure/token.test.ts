@@ -1,24 +1,19 @@
+import { fork } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { globalAgent } from 'node:https'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { ContainerClient, StorageSharedKeyCredential } from '@azure/storage-blob'
 import { generate } from 'selfsigned'
-import { expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { azureSpace } from '../../../lib/objects/azure.ts'
+import { Daemons } from '../../services/daemons.ts'
 import { noise } from '../../support/bytes.ts'
-import { temporaryDirectory } from '../../support/directory.ts'
-import { environment, Program } from '../../support/program.ts'
 import { assertBytes } from '../space/tested.ts'
 import { serviceOver } from './service.ts'
 
-const { private: key, cert } = await generate([{ name: 'commonName', value: '127.0.0.1' }], {
-  keyType: 'ec',
-  algorithm: 'sha256',
-  extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }],
-})
-
-/** A token that Azurite takes, which looks at what it says and not at its signature. */
+/** A token that Azurite accepts: it checks the claims and not the signature. */
 function token(lifetime: number): string {
   const now = Math.floor(Date.now() / 1000)
   const claims = {
@@ -32,38 +27,60 @@ function token(lifetime: number): string {
   return `${part({ alg: 'RS256', typ: 'JWT' })}.${part(claims)}.${Buffer.from('none').toString('base64url')}`
 }
 
-const azurite = createRequire(import.meta.url).resolve('azurite/dist/src/blob/main.js')
+const program = createRequire(import.meta.url).resolve('azurite/dist/src/blob/main.js')
 
-/** An Azurite that takes tokens, which it does over https only, and so does the SDK. */
-async function startService() {
-  const directory = await temporaryDirectory()
+/** Starts an Azurite that accepts tokens, which it does over https only, as does the SDK. Its start takes over a second. */
+async function startAzurite() {
+  const { private: key, cert } = await generate([{ name: 'commonName', value: '127.0.0.1' }], {
+    keyType: 'ec',
+    algorithm: 'sha256',
+    extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }],
+  })
+  const daemons = new Daemons()
   await Promise.all([
-    writeFile(join(directory, 'key.pem'), key),
-    writeFile(join(directory, 'cert.pem'), cert),
+    writeFile(join(daemons.directory, 'key.pem'), key),
+    writeFile(join(daemons.directory, 'cert.pem'), cert),
   ])
   const options = [
     ...['--inMemoryPersistence', '--blobPort', '0', '--skipApiVersionCheck', '--disableTelemetry'],
     ...['--silent', '--oauth', 'basic', '--key', 'key.pem', '--cert', 'cert.pem'],
   ]
+  const child = fork(program, options, {
+    cwd: daemons.directory,
+    env: { ...process.env, AZURITE_ACCOUNTS: 'tests:a2V5' },
+    // It ends with its parent, even if that is killed.
+    execArgv: ['--import', `data:text/javascript,process.on('disconnect', () => process.exit())`],
+    silent: true,
+  })
+  const [, url] = await daemons.add(child, /successfully listens on (https:\S+)/)
+  return { url, tls: { key, cert }, end: () => daemons.end() }
+}
+
+let azurite: Awaited<ReturnType<typeof startAzurite>>
+
+beforeAll(async () => {
+  azurite = await startAzurite()
+  // The agent of clients without keep-alive.
+  globalAgent.options.ca = azurite.tls.cert
+})
+
+afterAll(async () => {
+  delete globalAgent.options.ca
+  await azurite.end()
+})
+
+/** A service over an empty container of that Azurite. */
+const newService = () => {
   const account = new StorageSharedKeyCredential('tests', 'a2V5')
-  const program = new Program([process.execPath, azurite, ...options], {
-    cwd: directory,
-    env: { ...environment(), AZURITE_ACCOUNTS: 'tests:a2V5' },
-  })
-  const [, url] = await program.says(/successfully listens on (https:\S+)/)
-  // The agent of clients that keep no connection.
-  globalAgent.options.ca = cert
-  onTestFinished(() => {
-    delete globalAgent.options.ca
-  })
-  return serviceOver(new ContainerClient(`${url}/tests/uploads`, account), { tls: { key, cert } })
+  const container = new ContainerClient(`${azurite.url}/tests/test-${randomUUID()}`, account)
+  return serviceOver(container, { tls: azurite.tls })
 }
 
 it.each([
   ['reused while it is valid', 3600, 1],
   ['requested again before it expires', 240, 20],
 ])('Azure join(): reads sources with a token of the credential, which is %s', async (_, lifetime, times) => {
-  const service = await startService()
+  const service = await newService()
   const asked: unknown[] = []
   let given = ''
   const credential = {
@@ -80,9 +97,7 @@ it.each([
   const space = azureSpace(container)
   const bytes = noise(20_000)
   const sources = Array.from({ length: 20 }, (_, i) => ({ key: `s/${i}`, size: 1000 }))
-  for (const [i, source] of sources.entries()) {
-    await space.put(source.key, [bytes.subarray(i * 1000, (i + 1) * 1000)])
-  }
+  await Promise.all(sources.map(({ key }, i) => space.put(key, [bytes.subarray(i * 1000, (i + 1) * 1000)])))
   const before = asked.length
   await space.join(sources, 'joined')
   assertBytes((await space.get('joined'))?.bytes, bytes)
