@@ -53,11 +53,12 @@ const application =
   }
 
 /**
- * Sets timeouts so short that a client that sends half a head or nothing is disconnected at once. An incomplete body ends
- * on one of the servers by Node's `requestTimeout`, on the other by the middleware's `idleTimeout`.
+ * Sets timeouts that are short, because many clients send half a head or nothing, but longer than a busy machine keeps a
+ * well-behaved client waiting. An incomplete body ends on one of the servers by Node's `requestTimeout`, on the other by
+ * the middleware's `idleTimeout`.
  */
 const hasty = (server: Server, requestTimeout: number): Server =>
-  Object.assign(server, { keepAliveTimeout: 40, headersTimeout: 80, requestTimeout })
+  Object.assign(server, { keepAliveTimeout: 250, headersTimeout: 500, requestTimeout })
 
 async function target(mount: string, strays: string[]): Promise<Target> {
   const behind = application(strays)
@@ -66,7 +67,7 @@ async function target(mount: string, strays: string[]): Promise<Target> {
   const upload = bitsUpload({
     store: land.root,
     overwrite: false,
-    idleTimeout: 40,
+    idleTimeout: 250,
     sweepEvery: 0,
     enabled: () => enabled,
   })
@@ -75,7 +76,7 @@ async function target(mount: string, strays: string[]): Promise<Target> {
     upload(request, response, () => behind(request, response))
   const app = mount === '' ? alone : express().use(mount, upload).use(behind)
   const url = await listen(
-    hasty(createServer({ connectionsCheckingInterval: 20 }, app), mount === '' ? 0 : 160),
+    hasty(createServer({ connectionsCheckingInterval: 20 }, app), mount === '' ? 0 : 1000),
   )
   const port = Number(url.port)
 

@@ -26,7 +26,7 @@ export async function pack(directory: string, { rebuild }: { readonly rebuild: b
     const copy = join(directory, 'sources')
     await cp(root, copy, { recursive: true, filter: (source) => isSource(relative(root, source)) })
     await symlink(join(root, 'node_modules'), join(copy, 'node_modules'), 'junction')
-    await npm(copy, 'pack', ...destination)
+    await npm(copy, 'pack', '--ignore-scripts=false', ...destination)
   } else {
     await npm(root, 'pack', '--ignore-scripts', ...destination)
   }
