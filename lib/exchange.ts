@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
-import { IncomingBody } from './http/body.ts'
-import { disconnected, type MountedRequest, targetOf, urlOf } from './http/request.ts'
+import { FragmentBody } from './http/fragment-body.ts'
+import { absoluteUrl, disconnectedError, type MountedRequest, requestTarget } from './http/request.ts'
 import { lengthOf } from './protocol/content-range.ts'
 import { decodePath } from './protocol/name.ts'
 import type { Packet } from './protocol/packet.ts'
@@ -18,7 +18,7 @@ export class Exchange<Caller extends MountedRequest> implements Client<Caller>, 
   readonly #began = Date.now()
   #controller: AbortController | undefined
   #reason: Error | undefined
-  #body: IncomingBody | undefined
+  #body: FragmentBody | undefined
   #owner: string | undefined
   #path = ''
   #length = 0
@@ -40,7 +40,7 @@ export class Exchange<Caller extends MountedRequest> implements Client<Caller>, 
   }
 
   get url(): string {
-    return urlOf(this.caller)
+    return absoluteUrl(this.caller)
   }
 
   get signal(): AbortSignal {
@@ -53,9 +53,9 @@ export class Exchange<Caller extends MountedRequest> implements Client<Caller>, 
     return decodePath(this.caller.url ?? '').slice(1)
   }
 
-  body(): IncomingBody {
+  body(): FragmentBody {
     const length = this.#length
-    const body = new IncomingBody(this.caller, { length, idleTimeout: this.#idleTimeout })
+    const body = new FragmentBody(this.caller, { length, idleTimeout: this.#idleTimeout })
     if (this.#reason) body.interrupt(this.#reason)
     this.#body = body
     return body
@@ -68,7 +68,7 @@ export class Exchange<Caller extends MountedRequest> implements Client<Caller>, 
   identify(packet: Packet, owner: string | undefined): void {
     if (packet.type === 'Fragment') this.#length = lengthOf(packet.range)
     this.#owner = owner
-    this.#path = decodePath(targetOf(this.caller))
+    this.#path = decodePath(requestTarget(this.caller))
   }
 
   /** Nobody waits for the Ack any more, or is to wait: whatever is still being done for it may end. */
@@ -83,5 +83,5 @@ export class Exchange<Caller extends MountedRequest> implements Client<Caller>, 
     this.response.off('close', this.#onClose)
   }
 
-  readonly #onClose = (): void => this.cut(disconnected(this.caller, this.#began))
+  readonly #onClose = (): void => this.cut(disconnectedError(this.caller, this.#began))
 }

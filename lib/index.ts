@@ -1,4 +1,4 @@
-export { acceptBitsPost } from './http/verb.ts'
+export { acceptBitsPost } from './http/bits-post/accept.ts'
 export type { Leaving, Lock, Locker, LockRequest } from './locks/locker.ts'
 export { type BitsUpload, bitsUpload } from './middleware.ts'
 export type { BitsUploadOptions } from './options.ts'

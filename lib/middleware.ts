@@ -2,10 +2,10 @@ import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Exchange } from './exchange.ts'
-import { sendAck } from './http/answer.ts'
-import { drainControlBody, isBitsPost, type MountedRequest, targetOf } from './http/request.ts'
-import { shareRequestShape } from './http/shape.ts'
-import { acceptBitsPostEverywhere } from './http/verb.ts'
+import { acceptBitsPostEverywhere } from './http/bits-post/accept.ts'
+import { normalizeRequest } from './http/node-tuning/hidden-classes.ts'
+import { drainControlBody, isBitsPost, type MountedRequest, requestTarget } from './http/request.ts'
+import { sendAck } from './http/send-ack.ts'
 import { type BitsUploadOptions, readOptions, type Settings } from './options.ts'
 import type { Ack } from './protocol/ack.ts'
 import { asBitsError, BitsError, isFault } from './protocol/errors.ts'
@@ -110,7 +110,7 @@ class Receiver<Caller extends MountedRequest> {
 
   /** Never throws, and never rejects: Express 4 and Connect would wait for ever. */
   receive(request: Caller, response: ServerResponse): void {
-    shareRequestShape(request)
+    normalizeRequest(request)
     const exchange = new Exchange(request, response, this.#settings.idleTimeout)
     const work = new Work(exchange)
     this.#active.add(work)
@@ -128,7 +128,7 @@ class Receiver<Caller extends MountedRequest> {
 
   async #sendReply(request: Caller, response: ServerResponse): Promise<void> {
     if (this.#stopping) throw new BitsError('stopping')
-    const { id, folder } = readReplyTarget(targetOf(request)) ?? {}
+    const { id, folder } = readReplyTarget(requestTarget(request)) ?? {}
     if (id === undefined || folder === undefined) throw new BitsError('session-not-found')
     const { authorize: hook } = this.#settings
     const owner = hook && (await authorize(hook, request, { type: 'Get-Reply', sessionId: id }))
@@ -205,7 +205,7 @@ class Receiver<Caller extends MountedRequest> {
   }
 
   #report(error: BitsError, request: Caller, type: PacketReport['type']): void {
-    const report = { error, type, target: targetOf(request), sessionId: sessionIdOf(request) }
+    const report = { error, type, target: requestTarget(request), sessionId: sessionIdOf(request) }
     this.sessions.reports.tell(isFault(error) ? 'failed' : 'refused', report)
   }
 }

@@ -11,12 +11,12 @@ export type MountedRequest = IncomingMessage & {
 }
 
 /** The request target as it came. */
-export const targetOf = ({ originalUrl, url }: MountedRequest): string => originalUrl ?? url ?? ''
+export const requestTarget = ({ originalUrl, url }: MountedRequest): string => originalUrl ?? url ?? ''
 
 /** The whole URL that a client asked for, as far as can be known here: behind a proxy, as that passes it on. */
-export function urlOf(request: MountedRequest): string {
+export function absoluteUrl(request: MountedRequest): string {
   const { socket, headers } = request
-  const target = targetOf(request)
+  const target = requestTarget(request)
   const [, host = headers.host, path = target] = /^https?:\/\/([^/?#]*)(.*)$/is.exec(target) ?? []
   const scheme = request.protocol ?? ('encrypted' in socket ? 'https' : 'http')
   return `${scheme}://${isHost(host) ? host : 'localhost'}${path}`
@@ -42,13 +42,13 @@ export const isBitsPost = ({ method, headers }: IncomingMessage): boolean =>
   method === BitsPost || (method === 'POST' && headers['x-http-method-override'] === BitsPost)
 
 /** Bytes of a body that a control packet may be forgiven, so that its connection stays usable. */
-const MaxControlBody = 64 * 1024
+const MaxControlBodyBytes = 64 * 1024
 
 /** Reads away the body of a packet that has none by the rules; ends the connection if it does not come. */
 export async function drainControlBody(request: IncomingMessage, idleTimeout: number): Promise<void> {
   const timer = setTimeout(() => request.destroy(), idleTimeout).unref()
   // Too long, cut off, or read by somebody before us: then what is left is dealt with behind the Ack.
-  await getRawBody(request, { limit: MaxControlBody }).catch(() => {})
+  await getRawBody(request, { limit: MaxControlBodyBytes }).catch(() => {})
   clearTimeout(timer)
 }
 
@@ -58,7 +58,7 @@ export async function drainControlBody(request: IncomingMessage, idleTimeout: nu
  * that one, and Node does not say that it was it.
  * @param began when the request came, in milliseconds since 1970
  */
-export function disconnected({ socket }: IncomingMessage, began: number): BitsError {
+export function disconnectedError({ socket }: IncomingMessage, began: number): BitsError {
   const { requestTimeout = 0 } = (socket as { server?: Partial<Server> }).server ?? {}
   const outOfPatience = requestTimeout > 0 && Date.now() - began >= 0.9 * requestTimeout
   const message = outOfPatience

@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { targetOf } from '../http/request.ts'
+import { requestTarget } from '../http/request.ts'
 import type { BitsError } from '../protocol/errors.ts'
 import { readReplyTarget } from '../protocol/reply-url.ts'
 
 /** Whether a request is the download of a reply, below whatever mount path. */
 export const isReplyRequest = (request: IncomingMessage): boolean =>
-  (request.method === 'GET' || request.method === 'HEAD') && readReplyTarget(targetOf(request)) !== undefined
+  (request.method === 'GET' || request.method === 'HEAD') &&
+  readReplyTarget(requestTarget(request)) !== undefined
 
 /** An ordinary answer of HTTP, for a download knows no Acks. */
 export function refuseReply(response: ServerResponse, { code, status, challenge }: BitsError): void {

@@ -7,7 +7,7 @@ import connect from 'connect'
 import express from 'express'
 import express4 from 'express4'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { discardBody } from '../../lib/http/leftover.ts'
+import { drainBody } from '../../lib/http/send-ack.ts'
 import {
   BitsError,
   type BitsUpload,
@@ -438,7 +438,7 @@ describe('Answer to a client that is still sending', () => {
       socket: Object.assign(new EventEmitter(), { destroy: () => destroyed.push(Date.now()) }),
     })
     const start = Date.now()
-    discardBody(request as unknown as IncomingMessage, 120_000)
+    drainBody(request as unknown as IncomingMessage, 120_000)
     for (let i = 0; i < 20; i += 1) {
       vi.advanceTimersByTime(29_000)
       request.emit('data', Buffer.alloc(1000))

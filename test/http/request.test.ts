@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { expect, it } from 'vitest'
-import { urlOf } from '../../lib/http/request.ts'
+import { absoluteUrl } from '../../lib/http/request.ts'
 
 const request = (url: string, host?: string, socket = {}): IncomingMessage =>
   ({ url, headers: { ...(host !== undefined && { host }) }, socket }) as IncomingMessage
@@ -16,5 +16,5 @@ it.each([
   ['uses localhost for an invalid Host header', request('/a', 'exa mple'), 'http://localhost/a'],
   ['uses localhost for the same invalid Host header again', request('/a', 'exa mple'), 'http://localhost/a'],
 ])('Absolute request URL: %s', (_, asked, url) => {
-  expect(urlOf(asked)).toBe(url)
+  expect(absoluteUrl(asked)).toBe(url)
 })

@@ -7,8 +7,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { acceptBitsPostEverywhere } from '../../lib/http/verb.ts'
-import { closeAll, Host, plain } from '../http/verb-wire.ts'
+import { acceptBitsPostEverywhere } from '../../lib/http/bits-post/accept.ts'
+import { closeAll, Host, plain } from '../http/bits-post/raw-connection.ts'
 
 beforeAll(acceptBitsPostEverywhere)
 afterEach(closeAll)

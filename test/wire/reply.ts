@@ -1,8 +1,7 @@
 /** Downloads replies in the same way as a BITS client. */
 
 import { type OutgoingHttpHeaders, request } from 'node:http'
-import type { Answer, TestClient } from '../support/client.ts'
-import { answerTo } from '../support/client.ts'
+import { type Answer, answerTo, type TestClient } from '../support/client.ts'
 
 /** Where the reply stands, by the Ack for the last fragment: resolved as Windows does, against the destination. */
 export function replyUrlOf({ headers }: Answer, { url }: Pick<TestClient, 'url'>): URL {

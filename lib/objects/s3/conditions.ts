@@ -1,7 +1,6 @@
 import { type Condition, ConditionFailed } from '../space.ts'
 import type { Bucket } from './bucket.ts'
-import type { EtagForm } from './etag.ts'
-import { versionOf } from './etag.ts'
+import { type EtagForm, versionOf } from './etag.ts'
 import { look } from './read.ts'
 
 /** The fields of a request that have the service see to a condition. */

@@ -1,6 +1,5 @@
 import type { ObjectSpace, SpaceOptions } from '../../objects/space.ts'
-import type { Held } from './held.ts'
-import { objectsOf } from './held.ts'
+import { type Held, objectsOf } from './held.ts'
 import { bytesPlace } from './places.ts'
 
 /** What one request lists. */

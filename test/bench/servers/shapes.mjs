@@ -1,6 +1,6 @@
 /**
  * Limits that are made by hand are none if Express costs them more than it costs this package: here their requests and responses
- * get the properties beforehand that Express adds, so that they share their hidden classes as packets do (lib/http/shape.ts).
+ * get the properties beforehand that Express adds, so that they share their hidden classes as packets do (lib/http/node-tuning/hidden-classes.ts).
  */
 import { subscribe } from 'node:diagnostics_channel'
 

@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest'
-import type { Timing } from '../../../lib/locks/objects/timing.ts'
-import { usual } from '../../../lib/locks/objects/timing.ts'
+import { type Timing, usual } from '../../../lib/locks/objects/timing.ts'
 import { objectLocker } from '../../../lib/locks/objects.ts'
 import { allEngines } from '../../support/places.ts'
 import { holderProcess } from './process.ts'

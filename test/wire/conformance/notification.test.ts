@@ -15,7 +15,7 @@ import {
   type Session,
 } from '../../../lib/index.ts'
 import { UploadProtocol } from '../../../lib/protocol/headers.ts'
-import { certificate } from '../../http/verb-wire.ts'
+import { certificate } from '../../http/bits-post/raw-connection.ts'
 import { noise } from '../../support/bytes.ts'
 import { type Answer, answerTo } from '../../support/client.ts'
 import { temporaryDirectory } from '../../support/directory.ts'

@@ -2,12 +2,12 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { IncomingBody } from '../../lib/http/body.ts'
-import { giveBack } from '../../lib/http/give-back.ts'
-import { acceptBitsPost, type Body, memoryStore, type Store } from '../../lib/index.ts'
-import { noise } from '../support/bytes.ts'
-import { TestClient } from '../support/client.ts'
-import { listen, uploadServer } from '../support/server.ts'
+import { FragmentBody } from '../../../lib/http/fragment-body.ts'
+import { freeBuffers } from '../../../lib/http/node-tuning/free-buffers.ts'
+import { acceptBitsPost, type Body, memoryStore, type Store } from '../../../lib/index.ts'
+import { noise } from '../../support/bytes.ts'
+import { TestClient } from '../../support/client.ts'
+import { listen, uploadServer } from '../../support/server.ts'
 
 const KiB = 1024
 const file = noise(300 * KiB)
@@ -36,9 +36,9 @@ async function upload(client: TestClient): Promise<void> {
 describe('freeBuffers', () => {
   it('detaches chunks that own their ArrayBuffer', () => {
     const chunks = [Buffer.from(new ArrayBuffer(64 * KiB)), new Uint8Array(16 * KiB)]
-    giveBack(chunks)
+    freeBuffers(chunks)
     expect(chunks.map(({ length }) => length)).toEqual([0, 0])
-    giveBack(chunks)
+    freeBuffers(chunks)
   })
 
   it('keeps chunks that are small, shared or part of a larger buffer', () => {
@@ -46,7 +46,7 @@ describe('freeBuffers', () => {
     const part = whole.subarray(0, 32 * KiB)
     const small = new Uint8Array(16 * KiB - 1)
     const shared = new Uint8Array(new SharedArrayBuffer(64 * KiB))
-    giveBack([part, small, shared, Buffer.from('abc')])
+    freeBuffers([part, small, shared, Buffer.from('abc')])
     expect([part, small, shared, whole].map(({ length }) => length)).toEqual([
       32 * KiB,
       16 * KiB - 1,
@@ -91,7 +91,7 @@ describe('Fragment memory', () => {
     const server = createServer((request, response) => {
       // A middleware that replaces bodies, decoded ones for example.
       const other = Object.assign(Object.create(request), { socket: request.socket }) as IncomingMessage
-      const body = new IncomingBody(other, { length: chunk.length, idleTimeout: 1000 })
+      const body = new FragmentBody(other, { length: chunk.length, idleTimeout: 1000 })
       const reading = (async () => {
         const sizes: number[] = []
         for await (const chunks of body.read()) sizes.push(...chunks.map(({ length }) => length))

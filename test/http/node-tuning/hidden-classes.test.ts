@@ -3,9 +3,9 @@ import { setFlagsFromString } from 'node:v8'
 import express from 'express'
 import express4 from 'express4'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { bitsUpload, memoryStore } from '../../lib/index.ts'
-import { type PacketOptions, send } from '../support/client.ts'
-import { listen, serve } from '../support/server.ts'
+import { bitsUpload, memoryStore } from '../../../lib/index.ts'
+import { type PacketOptions, send } from '../../support/client.ts'
+import { listen, serve } from '../../support/server.ts'
 
 /** Since Node 24 there is nothing to be done. */
 const isMended = Number.parseInt(process.versions.v8, 10) >= 13

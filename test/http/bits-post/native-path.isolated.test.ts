@@ -10,8 +10,8 @@ import { Duplex, PassThrough } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
-import { acceptBitsPost } from '../../lib/http/verb.ts'
-import { Program } from '../support/program.ts'
+import { acceptBitsPost } from '../../../lib/http/bits-post/accept.ts'
+import { Program } from '../../support/program.ts'
 import {
   BITS,
   chunked,
@@ -23,7 +23,7 @@ import {
   SEEN,
   type Transport,
   transports,
-} from './verb-wire.ts'
+} from './raw-connection.ts'
 
 afterEach(closeAll)
 
@@ -497,8 +497,8 @@ describe('BITS_POST parsing', () => {
     { by: 'NODE_OPTIONS', args: [], env: { NODE_OPTIONS: '--insecure-http-parser' } },
   ])('follows --insecure-http-parser set by $by', async ({ args, env }) => {
     const program = new Program([process.execPath, ...args, '--import', 'tsx'], {
-      cwd: fileURLToPath(new URL('../..', import.meta.url)),
-      args: ['test/http/verb-server.mjs'],
+      cwd: fileURLToPath(new URL('../../..', import.meta.url)),
+      args: ['test/http/bits-post/bits-post-server.mjs'],
       env: { ...process.env, ...env },
     })
     const [, port] = await program.says(/port: (\d+)/)

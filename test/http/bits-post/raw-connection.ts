@@ -1,5 +1,5 @@
 /**
- * Test servers, and a client that controls which bytes go into which segment, for the tests of lib/http/verb.ts.
+ * Test servers, and a client that controls which bytes go into which segment, for the tests of lib/http/bits-post/accept.ts.
  */
 
 import { once } from 'node:events'

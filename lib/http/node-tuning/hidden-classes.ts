@@ -13,33 +13,33 @@
 
 import { subscribe } from 'node:diagnostics_channel'
 import { IncomingMessage, ServerResponse } from 'node:http'
-import { isBitsPost } from './request.ts'
+import { isBitsPost } from '../request.ts'
 
 /** V8 of Node 24 and later shares those classes, too. */
-const isMended = !(Number.parseInt(process.versions.v8, 10) < 13)
+const isFixedInV8 = !(Number.parseInt(process.versions.v8, 10) < 13)
 
 /** A property that nothing else has. */
-const Passing = Symbol('passing')
+const TemporaryKey = Symbol('passing')
 
 /**
  * Each so-manieth object is looked at closely, and all behind one that had more properties than it was given: all keys take three
  * microseconds, the names alone, which symbols and hidden properties are not among, a hundredth of that.
  */
-const Closely = 16
+const SampleEvery = 16
 
 /** What becomes of the objects of one kind. */
-class Shape<Kind extends object> {
+class HiddenClassFix<Kind extends object> {
   readonly #prototype: Kind
-  readonly #give: (object: Kind) => void
+  readonly #predefine: (object: Kind) => void
   /** By its description: a symbol that each copy of Express' router has for itself, and that is known once it was seen. */
-  readonly #sought: string | undefined
-  readonly #found: symbol[] = []
+  readonly #symbolName: string | undefined
+  readonly #symbols: symbol[] = []
   /** Own properties of an object that was prepared: with symbols, and those that `Object.keys` lists; 0: not counted yet. */
-  #count = 0
-  #listed = 0
+  #ownKeyCount = 0
+  #enumerableCount = 0
   /** Objects that were to share their class, and whether the last of them that was looked at closely had more properties. */
-  #shared = 0
-  #hadMore = true
+  #normalized = 0
+  #hadExtraProperties = true
 
   /**
    * @param give gives an object that Node has just made what it is to get later. Each property by a name in the code: names
@@ -47,48 +47,49 @@ class Shape<Kind extends object> {
    */
   constructor(kind: { readonly prototype: Kind }, give: (object: Kind) => void, sought?: string) {
     this.#prototype = kind.prototype
-    this.#give = give
-    this.#sought = sought
+    this.#predefine = give
+    this.#symbolName = sought
   }
 
   prepare(object: Kind): void {
     try {
-      this.#give(object)
-      for (const symbol of this.#found) Reflect.set(object, symbol, undefined)
+      this.#predefine(object)
+      for (const symbol of this.#symbols) Reflect.set(object, symbol, undefined)
     } catch {
       // A class of the application's own may not let itself be given anything; it is slower then.
     }
-    if (this.#count > 0) return
-    this.#count = Reflect.ownKeys(object).length
-    this.#listed = Object.keys(object).length
+    if (this.#ownKeyCount > 0) return
+    this.#ownKeyCount = Reflect.ownKeys(object).length
+    this.#enumerableCount = Object.keys(object).length
   }
 
   /** Gives it a hidden class that it shares with others, if it has one of its own. */
-  share(object: Kind): void {
+  normalize(object: Kind): void {
     if (Object.getPrototypeOf(object) === this.#prototype) return
-    this.#shared += 1
-    const isClose = this.#hadMore || this.#shared % Closely === 0
-    if (!isClose && Object.keys(object).length === this.#listed) return
+    this.#normalized += 1
+    const isClose = this.#hadExtraProperties || this.#normalized % SampleEvery === 0
+    if (!isClose && Object.keys(object).length === this.#enumerableCount) return
     const keys = Reflect.ownKeys(object)
-    this.#hadMore = keys.length !== this.#count
-    if (!this.#hadMore) return
-    this.#learn(keys)
-    Reflect.set(object, Passing, undefined)
-    Reflect.deleteProperty(object, Passing)
+    this.#hadExtraProperties = keys.length !== this.#ownKeyCount
+    if (!this.#hadExtraProperties) return
+    this.#addSymbols(keys)
+    Reflect.set(object, TemporaryKey, undefined)
+    Reflect.deleteProperty(object, TemporaryKey)
   }
 
-  #learn(keys: readonly (string | symbol)[]): void {
-    if (this.#sought === undefined) return
+  #addSymbols(keys: readonly (string | symbol)[]): void {
+    if (this.#symbolName === undefined) return
     for (const key of keys) {
-      if (typeof key !== 'symbol' || key.description !== this.#sought || this.#found.includes(key)) continue
-      this.#found.push(key)
-      this.#count = 0
+      if (typeof key !== 'symbol' || key.description !== this.#symbolName || this.#symbols.includes(key))
+        continue
+      this.#symbols.push(key)
+      this.#ownKeyCount = 0
     }
   }
 }
 
 /** What Express gives to requests and responses, and what Node sets over a value that the prototype has. */
-interface Prepared {
+interface PredefinedProperties {
   res?: undefined
   next?: undefined
   baseUrl?: undefined
@@ -101,7 +102,7 @@ interface Prepared {
 
 // Where nothing is: a property that is undefined, and enumerable, is all that can be seen of that.
 
-function giveToRequest(request: IncomingMessage & Prepared): void {
+function predefineRequestProperties(request: IncomingMessage & PredefinedProperties): void {
   if (!('res' in request)) request.res = undefined
   if (!('next' in request)) request.next = undefined
   if (!('baseUrl' in request)) request.baseUrl = undefined
@@ -112,15 +113,19 @@ function giveToRequest(request: IncomingMessage & Prepared): void {
   request._eventsCount = _eventsCount
 }
 
-function giveToResponse(response: ServerResponse & Prepared): void {
+function predefineResponseProperties(response: ServerResponse & PredefinedProperties): void {
   if (!('locals' in response)) response.locals = undefined
   const { statusCode, statusMessage } = response
   response.statusCode = statusCode
   response.statusMessage = statusMessage
 }
 
-const requests = new Shape(IncomingMessage, giveToRequest, 'router.tracing.matchedRoute')
-const responses = new Shape(ServerResponse, giveToResponse)
+const requests = new HiddenClassFix(
+  IncomingMessage,
+  predefineRequestProperties,
+  'router.tracing.matchedRoute',
+)
+const responses = new HiddenClassFix(ServerResponse, predefineResponseProperties)
 
 /** Published for every request, before anybody else sees it. */
 function onRequestStart(message: unknown): void {
@@ -131,18 +136,18 @@ function onRequestStart(message: unknown): void {
 }
 
 /** Has the requests of packets share their hidden classes from now on, and their responses; once for a process. */
-export function keepShapes(): void {
-  if (!isMended) subscribe('http.server.request.start', onRequestStart)
+export function installHiddenClassFix(): void {
+  if (!isFixedInV8) subscribe('http.server.request.start', onRequestStart)
 }
 
 /**
  * A dictionary takes one to three kilobytes. The class that it replaces is about as large for a request; a response's
  * is better left alone until it is needed: thousands may wait for their fragment's end.
  */
-export function shareRequestShape(request: IncomingMessage): void {
-  if (!isMended) requests.share(request)
+export function normalizeRequest(request: IncomingMessage): void {
+  if (!isFixedInV8) requests.normalize(request)
 }
 
-export function shareResponseShape(response: ServerResponse): void {
-  if (!isMended) responses.share(response)
+export function normalizeResponse(response: ServerResponse): void {
+  if (!isFixedInV8) responses.normalize(response)
 }

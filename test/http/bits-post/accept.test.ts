@@ -5,7 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import express from 'express'
 import supertest from 'supertest'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { acceptBitsPost, acceptBitsPostEverywhere } from '../../lib/http/verb.ts'
+import { acceptBitsPost, acceptBitsPostEverywhere } from '../../../lib/http/bits-post/accept.ts'
 import {
   apps,
   certificate,
@@ -18,7 +18,7 @@ import {
   secure,
   transports,
   type Wire,
-} from './verb-wire.ts'
+} from './raw-connection.ts'
 
 beforeAll(acceptBitsPostEverywhere)
 afterEach(closeAll)

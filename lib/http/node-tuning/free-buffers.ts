@@ -9,54 +9,54 @@
  */
 
 /** Takes the memory out of buffers, which are empty from then on. */
-type Take = (memory: ArrayBuffer[]) => void
+type Detach = (memory: ArrayBuffer[]) => void
 
 /** Bytes of memory that are worth it. */
-const Least = 16 * 1024
+const MinBytes = 16 * 1024
 
 /** How many chunks wait at most to be given back with others. */
-const Most = 16
+const MaxPending = 16
 
-let take: Take | undefined
-let waiting: Uint8Array[] = []
+let detach: Detach | undefined
+let pending: Uint8Array[] = []
 
-/** As {@link giveBack}, but with others: to give back several costs little more than one. */
-export function giveBackSoon(chunk: Uint8Array): void {
-  waiting.push(chunk)
-  if (waiting.length >= Most) giveBack([])
+/** As {@link freeBuffers}, but with others: to give back several costs little more than one. */
+export function freeBufferLater(chunk: Uint8Array): void {
+  pending.push(chunk)
+  if (pending.length >= MaxPending) freeBuffers([])
 }
 
 /**
  * Gives back the memory of chunks that nobody looks at any more, neither these nor any other view of it: whoever still
  * does finds it empty.
  */
-export function giveBack(chunks: readonly Uint8Array[]): void {
+export function freeBuffers(chunks: readonly Uint8Array[]): void {
   const memory: ArrayBuffer[] = []
-  add(memory, chunks)
-  if (waiting.length > 0) {
-    add(memory, waiting)
-    waiting = []
+  addWholeBuffers(memory, chunks)
+  if (pending.length > 0) {
+    addWholeBuffers(memory, pending)
+    pending = []
   }
   if (memory.length === 0) return
-  take ??= 'transfer' in ArrayBuffer.prototype ? transferred : posted()
-  take(memory)
+  detach ??= 'transfer' in ArrayBuffer.prototype ? detachByTransfer : detachByPostMessage()
+  detach(memory)
 }
 
-function add(memory: ArrayBuffer[], chunks: readonly Uint8Array[]): void {
+function addWholeBuffers(memory: ArrayBuffer[], chunks: readonly Uint8Array[]): void {
   for (const { buffer, length, byteLength } of chunks) {
     // What is only a part of some memory is not ours alone.
-    if (length >= Least && buffer.byteLength === byteLength && buffer instanceof ArrayBuffer)
+    if (length >= MinBytes && buffer.byteLength === byteLength && buffer instanceof ArrayBuffer)
       memory.push(buffer)
   }
 }
 
 /** Of Node 22 and later. */
-const transferred: Take = (memory) => {
+const detachByTransfer: Detach = (memory) => {
   for (const buffer of memory) (buffer as ArrayBuffer & { transfer(length: number): ArrayBuffer }).transfer(0)
 }
 
 /** Before that: whatever is posted into a closed channel leaves its sender, and reaches nobody. */
-function posted(): Take {
+function detachByPostMessage(): Detach {
   const { port1 } = new MessageChannel()
   port1.close()
   return (memory) => port1.postMessage(null, memory)

@@ -5,8 +5,17 @@
 import http, { type RequestListener } from 'node:http'
 import fc from 'fast-check'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { acceptBitsPostEverywhere } from '../../lib/http/verb.ts'
-import { type Asked, chunked, closeAll, everyCut, Host, plain, recorder, transports } from './verb-wire.ts'
+import { acceptBitsPostEverywhere } from '../../../lib/http/bits-post/accept.ts'
+import {
+  type Asked,
+  chunked,
+  closeAll,
+  everyCut,
+  Host,
+  plain,
+  recorder,
+  transports,
+} from './raw-connection.ts'
 
 beforeAll(acceptBitsPostEverywhere)
 afterEach(closeAll)

@@ -7,8 +7,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import tls from 'node:tls'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import { acceptBitsPost, acceptBitsPostEverywhere } from '../../lib/http/verb.ts'
-import { certificate, closeAll, Host, plain, recorder, secure, transports } from './verb-wire.ts'
+import { acceptBitsPost, acceptBitsPostEverywhere } from '../../../lib/http/bits-post/accept.ts'
+import { certificate, closeAll, Host, plain, recorder, secure, transports } from './raw-connection.ts'
 
 beforeAll(acceptBitsPostEverywhere)
 afterEach(closeAll)

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { type BodyOptions, IncomingBody } from '../../lib/http/body.ts'
+import { FragmentBody, type FragmentBodyOptions } from '../../lib/http/fragment-body.ts'
 import { BitsError } from '../../lib/protocol/errors.ts'
 import { noise } from '../support/bytes.ts'
 import { answerTo, begin } from '../support/client.ts'
@@ -23,7 +23,7 @@ const countListeners = (request: IncomingMessage): number =>
 
 /** A server that reads each body, and what it got of the first one. */
 async function reader(
-  options: BodyOptions,
+  options: FragmentBodyOptions,
   use: (request: IncomingMessage, response: ServerResponse) => void = (_, response) => response.end(),
   pace: () => Promise<void> = async () => {},
 ) {
@@ -36,7 +36,7 @@ async function reader(
     const batches: Buffer[] = []
     let error: unknown
     try {
-      for await (const chunks of new IncomingBody(request, options).read()) {
+      for await (const chunks of new FragmentBody(request, options).read()) {
         batches.push(Buffer.concat(chunks))
         await pace()
       }
@@ -86,7 +86,7 @@ describe('Fragment body', () => {
     const reading = withResolvers<void>()
     const batches = withResolvers<string[]>()
     const url = await serve(async (request, response) => {
-      const body = new IncomingBody(request, { length: 12, idleTimeout: 10_000 })
+      const body = new FragmentBody(request, { length: 12, idleTimeout: 10_000 })
         .read()
         [Symbol.asyncIterator]()
       const given: string[] = []
@@ -116,14 +116,14 @@ describe('Fragment body', () => {
       // Behind the packet's last byte, as far as the parser goes.
       await undefined
       const before = countListeners(request)
-      const body = new IncomingBody(request, { length: 6, idleTimeout: 10_000 })
+      const body = new FragmentBody(request, { length: 6, idleTimeout: 10_000 })
         .read()
         [Symbol.asyncIterator]()
       const first = body.next()
       const listeners = countListeners(request) - before
       const batch = String((await first).value)
       const { done } = await body.next()
-      const again = new IncomingBody(request, { length: 6, idleTimeout: 10_000 })
+      const again = new FragmentBody(request, { length: 6, idleTimeout: 10_000 })
         .read()
         [Symbol.asyncIterator]()
       const error = await again.next().catch((thrown) => thrown)
@@ -142,7 +142,7 @@ describe('Fragment body', () => {
       response.writeContinue()
       while (request.readableLength < 6) await new Promise((resolve) => setTimeout(resolve, 1))
       const batches: Buffer[] = []
-      const body = new IncomingBody(request, { length: 6, idleTimeout: 10_000 })
+      const body = new FragmentBody(request, { length: 6, idleTimeout: 10_000 })
       for await (const chunks of body.read()) batches.push(...chunks)
       seen.resolve(Buffer.concat(batches).toString())
       response.end()
@@ -160,7 +160,7 @@ describe('Fragment body', () => {
     const url = await serve(async (request, response) => {
       await undefined
       const before = countListeners(request)
-      const body = new IncomingBody(request, { length: 5, idleTimeout: 10_000 })
+      const body = new FragmentBody(request, { length: 5, idleTimeout: 10_000 })
         .read()
         [Symbol.asyncIterator]()
       const batch = String((await body.next()).value)
@@ -183,7 +183,7 @@ describe('Fragment body', () => {
     const seen = withResolvers<unknown>()
     const url = await serve(async (request, response) => {
       await undefined
-      const whole = new IncomingBody(request, { length: 6, idleTimeout: 10_000 })
+      const whole = new FragmentBody(request, { length: 6, idleTimeout: 10_000 })
       const body = whole.read()[Symbol.asyncIterator]()
       const batch = String((await body.next()).value)
       whole.interrupt(new Error('enough'))
@@ -212,7 +212,7 @@ describe('Fragment body', () => {
     const reading = withResolvers<unknown>()
     const url = await serve(async (request) => {
       await new Promise((resolve) => request.on('close', resolve))
-      const iterator = new IncomingBody(request, { length: 1000, idleTimeout: 10_000 })
+      const iterator = new FragmentBody(request, { length: 1000, idleTimeout: 10_000 })
         .read()
         [Symbol.asyncIterator]()
       iterator.next().then(reading.resolve, reading.reject)
@@ -254,9 +254,9 @@ describe('Fragment body', () => {
     const results = withResolvers<unknown[]>()
     const reason = new Error('enough')
     const url = await serve(async (request, response) => {
-      const early = new IncomingBody(request, { length: 1000, idleTimeout: 10_000 })
+      const early = new FragmentBody(request, { length: 1000, idleTimeout: 10_000 })
       early.interrupt(reason)
-      const late = new IncomingBody(request, { length: 1000, idleTimeout: 10_000 })
+      const late = new FragmentBody(request, { length: 1000, idleTimeout: 10_000 })
       const errors: unknown[] = []
       for (const body of [early, late]) {
         try {
@@ -280,7 +280,7 @@ describe('Fragment body', () => {
     const left = withResolvers<number>()
     const url = await serve(async (request, response) => {
       const before = countListeners(request)
-      for await (const _ of new IncomingBody(request, { length: 1000, idleTimeout: 10_000 }).read()) break
+      for await (const _ of new FragmentBody(request, { length: 1000, idleTimeout: 10_000 }).read()) break
       left.resolve(countListeners(request) - before)
       response.end()
     })
@@ -294,7 +294,7 @@ describe('Fragment body', () => {
   it('clears a batch as soon as the next one is requested, to free its memory', async () => {
     const batches = withResolvers<(readonly Buffer[])[]>()
     const url = await serve(async (request, response) => {
-      const body = new IncomingBody(request, { length: 1000, idleTimeout: 10_000 }).read()
+      const body = new FragmentBody(request, { length: 1000, idleTimeout: 10_000 }).read()
       const { value = [] } = await body[Symbol.asyncIterator]().next()
       const before = [...value]
       body.next().catch(() => {})

@@ -30,13 +30,13 @@ import type { Http2SecureServer } from 'node:http2'
 import { Server as HttpsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { Server as TlsServer } from 'node:tls'
-import { follow } from './follow.ts'
-import { isParser } from './parser.ts'
-import { keepShapes } from './shape.ts'
+import { installHiddenClassFix } from '../node-tuning/hidden-classes.ts'
+import { isParser } from './node-parser.ts'
+import { hookParser } from './parser-hooks.ts'
 
 type Http1Server = HttpServer | HttpsServer | Http2SecureServer
 
-const watched = new WeakSet<Http1Server>()
+const instrumented = new WeakSet<Http1Server>()
 let isEverywhere = false
 let hasWarned = false
 
@@ -47,8 +47,8 @@ function isHttp1Server(server: unknown): server is Http1Server {
 }
 
 /** Follows a connection to which an HTTP/1 server has just attached its parser. */
-function meet(socket: Duplex & { readonly parser?: unknown }): void {
-  if (isParser(socket.parser)) follow(socket.parser)
+function onConnection(socket: Duplex & { readonly parser?: unknown }): void {
+  if (isParser(socket.parser)) hookParser(socket.parser)
   // Those of HTTP/2 have no parser, and no listener for their bytes.
   else if (socket.listenerCount('data') > 0) warnOnce()
 }
@@ -63,19 +63,19 @@ function warnOnce(): void {
 }
 
 /** Follows every later connection of one server. */
-function watch(server: Http1Server): void {
-  if (watched.has(server)) return
-  watched.add(server)
+function instrumentServer(server: Http1Server): void {
+  if (instrumented.has(server)) return
+  instrumented.add(server)
   // The server's own listener for this event, which attaches the parser, was added when the server was made.
-  server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', meet)
+  server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', onConnection)
 }
 
 /** Published for every accepted connection, right after the server's 'connection' event. */
 function onServerSocket(message: unknown): void {
   const { socket } = message as { socket: Duplex & { server?: unknown } }
   if (!isHttp1Server(socket.server)) return
-  if (socket.server instanceof TlsServer) watch(socket.server)
-  else meet(socket)
+  if (socket.server instanceof TlsServer) instrumentServer(socket.server)
+  else onConnection(socket)
 }
 
 /**
@@ -89,7 +89,7 @@ export function acceptBitsPost(server: Http1Server): void {
   if (!isHttp1Server(server)) {
     throw new TypeError('acceptBitsPost: expected an http.Server, https.Server or http2.Http2SecureServer')
   }
-  watch(server)
+  instrumentServer(server)
 }
 
 /**
@@ -100,5 +100,5 @@ export function acceptBitsPostEverywhere(): void {
   if (isEverywhere) return
   isEverywhere = true
   subscribe('net.server.socket', onServerSocket)
-  keepShapes()
+  installHiddenClassFix()
 }

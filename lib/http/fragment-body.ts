@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http'
 import { BitsError } from '../protocol/errors.ts'
-import { giveBack } from './give-back.ts'
+import { freeBuffers } from './node-tuning/free-buffers.ts'
 
 /** Bytes that may wait for the store before the socket is paused; about what one write takes at its best. */
-const HighWater = 1024 * 1024
+const MaxBufferedBytes = 1024 * 1024
 
-export interface BodyOptions {
+export interface FragmentBodyOptions {
   /** Bytes that the body must have: no more, no fewer. */
   readonly length: number
   /** Milliseconds without a byte after which the reading ends with `timeout`. */
@@ -25,28 +25,28 @@ type Batch = IteratorResult<Buffer[], undefined>
  * Nothing is read, and no listener set, before it is iterated, which can be done once; when the iteration ends no
  * listener is left.
  */
-export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buffer[], undefined> {
+export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buffer[], undefined> {
   readonly #request: IncomingMessage
   readonly #idleTimeout: number
   #timer: NodeJS.Timeout | undefined
   /** Bytes that may still come. */
-  #left: number
-  #gathered: Buffer[] = []
+  #remaining: number
+  #pending: Buffer[] = []
   #size = 0
   /** The last batch: it is the taker's until he asks for the next. */
-  #given: Buffer[] = []
+  #lastBatch: Buffer[] = []
   /** Whether nobody else gets the chunks, and may keep them. */
-  #isOurs = true
+  #ownsChunks = true
   #ended = false
   #error: Error | undefined
   /** Whether what has come is given when this turn of the event loop is over. */
-  #isDue = false
+  #flushScheduled = false
   #resolve: ((batch: Batch) => void) | undefined
   #reject: ((error: Error) => void) | undefined
 
-  constructor(request: IncomingMessage, { length, idleTimeout }: BodyOptions) {
+  constructor(request: IncomingMessage, { length, idleTimeout }: FragmentBodyOptions) {
     this.#request = request
-    this.#left = length
+    this.#remaining = length
     this.#idleTimeout = idleTimeout
   }
 
@@ -63,12 +63,12 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   [Symbol.asyncIterator](): this {
     const request = this.#request
     if (this.#ended) return this
-    if (request.readableDidRead) this.#fail(readBefore())
+    if (request.readableDidRead) this.#fail(bodyAlreadyReadError())
     else if (request.readableEnded) this.#onEnd()
     else if (request.destroyed) this.#onClose()
-    else if (this.#isHere) this.#takeWhole()
+    else if (this.#isFullyBuffered) this.#readBuffered()
     else {
-      this.#timer = setTimeout(onIdle, this.#idleTimeout, this).unref()
+      this.#timer = setTimeout(idleCallback, this.#idleTimeout, this).unref()
       request
         .on('data', this.#onData)
         .on('end', this.#onEnd)
@@ -79,45 +79,45 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   }
 
   next(): Promise<Batch> {
-    if (this.#isOurs) giveBack(this.#given)
+    if (this.#ownsChunks) freeBuffers(this.#lastBatch)
     // Who waits for the next batch in a loop still holds the one before, for hours perhaps.
-    this.#given.length = 0
+    this.#lastBatch.length = 0
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-      if (this.#isBeforeItsEnd) {
-        this.#giveSoon()
+      if (this.#isAwaitingCompletion) {
+        this.#scheduleFlush()
         return
       }
       if (this.#ended || this.#isFull) {
-        this.#give()
+        this.#flush()
         return
       }
       this.#timer?.refresh()
       this.#request.resume()
-      if (this.#size > 0) this.#giveSoon()
+      if (this.#size > 0) this.#scheduleFlush()
     })
   }
 
   /** The store has had enough: what is left of the body is the connection's to deal with. */
   async return(): Promise<Batch> {
-    this.#gathered = []
-    this.#given = []
+    this.#pending = []
+    this.#lastBatch = []
     this.#size = 0
     this.#finish()
     return { done: true, value: undefined }
   }
 
   get #isFull(): boolean {
-    return this.#size >= HighWater
+    return this.#size >= MaxBufferedBytes
   }
 
   /** Whether all bytes are here, as those of small bodies are that came in one piece with their head. */
-  get #isHere(): boolean {
+  get #isFullyBuffered(): boolean {
     const { headers, readableLength, readableFlowing } = this.#request
     return (
       readableLength > 0 &&
-      readableLength === this.#left &&
+      readableLength === this.#remaining &&
       !readableFlowing &&
       // A chunked body may be longer than it should be, and that is to be seen.
       Number(headers['content-length']) === readableLength &&
@@ -126,64 +126,64 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   }
 
   /** Then there is nothing to listen for, and nothing that could break off. */
-  #takeWhole(): void {
-    if (!isOnlyOurs(this.#request, 0)) this.#isOurs = false
+  #readBuffered(): void {
+    if (!isSoleConsumer(this.#request, 0)) this.#ownsChunks = false
     // Node 26 gives a piece at a time, those before it all that it has.
-    while (this.#left > 0) {
+    while (this.#remaining > 0) {
       const piece: Buffer = this.#request.read()
-      this.#left -= piece.length
-      this.#keep(piece)
+      this.#remaining -= piece.length
+      this.#buffer(piece)
     }
     this.#ended = true
   }
 
   /** Whether the parser is still at work on the piece that brought the last byte: its packet is not to be answered yet. */
-  get #isBeforeItsEnd(): boolean {
+  get #isAwaitingCompletion(): boolean {
     return this.#ended && this.#size === 0 && !this.#error && !this.#request.complete
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    if (!isOnlyOurs(this.#request, 1)) this.#isOurs = false
-    this.#left -= chunk.length
-    if (this.#left < 0) {
+    if (!isSoleConsumer(this.#request, 1)) this.#ownsChunks = false
+    this.#remaining -= chunk.length
+    if (this.#remaining < 0) {
       // Only a chunked body can: where there is a Content-Length, Node holds it to it.
-      this.#keep(chunk.subarray(0, chunk.length + this.#left))
+      this.#buffer(chunk.subarray(0, chunk.length + this.#remaining))
       this.#fail(new BitsError('invalid-packet', 'The body is longer than Content-Range says'))
       return
     }
-    this.#keep(chunk)
+    this.#buffer(chunk)
     if (this.#isFull) this.#request.pause()
-    if (this.#isFull || this.#left === 0) this.#give()
-    else this.#giveSoon()
+    if (this.#isFull || this.#remaining === 0) this.#flush()
+    else this.#scheduleFlush()
   }
 
   readonly #onEnd = (): void => {
-    if (this.#left === 0) this.#finish()
+    if (this.#remaining === 0) this.#finish()
     else this.#fail(new BitsError('invalid-packet', 'The body is shorter than Content-Range says'))
   }
 
   readonly #onClose = (): void => this.#fail(new BitsError('disconnected'))
 
   /** Nothing has come for a while, as far as the timers know. */
-  wasSilent(): void {
-    const left = this.#left
+  onIdleTimeout(): void {
+    const left = this.#remaining
     // What came while the process was busy is seen behind the timers only: its own silence is not the client's.
     setImmediate(() => {
       // Silence counts only while somebody listens: a slow disk is not the client's fault.
-      if (this.#resolve && this.#left === left) this.#fail(new BitsError('timeout'))
+      if (this.#resolve && this.#remaining === left) this.#fail(new BitsError('timeout'))
       else if (!this.#ended) this.#timer?.refresh()
     })
   }
 
   /** A turn of the event loop is over. */
-  turned(): void {
-    this.#isDue = false
-    if (this.#size > 0 || this.#ended) this.#give()
+  onLoopTurn(): void {
+    this.#flushScheduled = false
+    if (this.#size > 0 || this.#ended) this.#flush()
   }
 
-  #keep(chunk: Buffer): void {
+  #buffer(chunk: Buffer): void {
     if (chunk.length === 0) return
-    this.#gathered.push(chunk)
+    this.#pending.push(chunk)
     this.#size += chunk.length
   }
 
@@ -205,28 +205,28 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
         .off('close', this.#onClose)
       if (!this.#request.readableEnded) this.#request.pause()
     }
-    this.#give()
+    this.#flush()
   }
 
   /**
    * At the end of this turn of the event loop, which first reads all that the kernel has of this connection: 64 KiB a
    * read, and a write for each of them would cost more than the reading.
    */
-  #giveSoon(): void {
-    if (this.#isDue || !this.#resolve) return
-    this.#isDue = true
-    setImmediate(onTurn, this)
+  #scheduleFlush(): void {
+    if (this.#flushScheduled || !this.#resolve) return
+    this.#flushScheduled = true
+    setImmediate(turnCallback, this)
   }
 
   /** Settles the promise of the batch that was asked for, if one was. */
-  #give(): void {
+  #flush(): void {
     const [resolve, reject] = [this.#resolve, this.#reject]
     this.#resolve = this.#reject = undefined
     if (!resolve) return
     if (this.#size > 0) {
-      const value = this.#gathered
-      this.#given = value
-      this.#gathered = []
+      const value = this.#pending
+      this.#lastBatch = value
+      this.#pending = []
       this.#size = 0
       // The next batch gathers while the store writes this one.
       if (!this.#ended) this.#request.resume()
@@ -237,15 +237,15 @@ export class IncomingBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
 }
 
 // One for all, and not a closure for each.
-const onIdle = (body: IncomingBody): void => body.wasSilent()
-const onTurn = (body: IncomingBody): void => body.turned()
+const idleCallback = (body: FragmentBody): void => body.onIdleTimeout()
+const turnCallback = (body: FragmentBody): void => body.onLoopTurn()
 
 /**
  * Whether a chunk of a body is Node's parser's own, which is whose memory we know, and comes to nobody but us: a meter or
  * a checksum in front of us may keep what it gets.
  * @param ours how many of the listeners are ours
  */
-const isOnlyOurs = (
+const isSoleConsumer = (
   request: IncomingMessage & { socket: { parser?: { incoming?: unknown } | null } },
   ours: number,
 ): boolean => request.socket.parser?.incoming === request && request.listenerCount('data') === ours
@@ -254,7 +254,7 @@ const isOnlyOurs = (
  * Bytes that somebody read before us cannot be had twice, and waiting for them would be waiting for ever. A 500, so
  * that the clients come back when the application is mended.
  */
-function readBefore(): BitsError {
+function bodyAlreadyReadError(): BitsError {
   const cause = new Error(
     'A body parser in front of bitsUpload() read the body: mount bitsUpload() before it',
   )

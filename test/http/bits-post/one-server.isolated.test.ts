@@ -6,7 +6,7 @@ import net from 'node:net'
 import { Duplex, PassThrough } from 'node:stream'
 import tls from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
-import { acceptBitsPost } from '../../lib/http/verb.ts'
+import { acceptBitsPost } from '../../../lib/http/bits-post/accept.ts'
 import {
   BITS,
   certificate,
@@ -18,7 +18,7 @@ import {
   secure,
   type Transport,
   transports,
-} from './verb-wire.ts'
+} from './raw-connection.ts'
 
 afterEach(closeAll)
 

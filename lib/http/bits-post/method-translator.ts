@@ -1,14 +1,14 @@
 import type { IncomingMessage } from 'node:http'
-import { BitsPost } from '../protocol/headers.ts'
-import { giveBackSoon } from './give-back.ts'
-import { type ParseError, type Parser, type Result, restart } from './parser.ts'
+import { BitsPost } from '../../protocol/headers.ts'
+import { freeBufferLater } from '../node-tuning/free-buffers.ts'
+import { type ParseError, type Parser, type Result, restart } from './node-parser.ts'
 
-const VERB = Buffer.from(`${BitsPost} `)
-const ALIAS = Buffer.from('BIND      ')
+const Method = Buffer.from(`${BitsPost} `)
+const Alias = Buffer.from('BIND      ')
 /** So many first bytes are the same in both: the parser takes them, and stops at the next. */
-const SHARED = 2
+const SharedPrefix = 2
 /** In place of a number of bytes: the head that has begun is not ours, or we cannot be sure. */
-const OTHER = -1
+const NotOurs = -1
 
 const CR = 0x0d
 const LF = 0x0a
@@ -24,19 +24,19 @@ const LF = 0x0a
  * In any doubt – a head in the same chunk before it, framing of a chunked body – the parser's error stands, and
  * BITS_POST is answered 400 as it always was. A BITS client never gets there: it waits for each answer.
  */
-export class VerbReader {
+export class MethodTranslator {
   /** The parser's error at a verb of which only the beginning has come; nobody has heard of it. */
-  refusal: ParseError | undefined
+  pendingError: ParseError | undefined
   readonly #parser: Parser
   /** The whole chunk, while Node's own code is told what has become of it: it would get it only in part. */
   #chunk: Uint8Array | undefined
   #isShared = false
   /** Whether a message has begun whose head is not over. */
   #isInHead = false
-  /** How many bytes of the verb ended the last chunk; with more than {@link SHARED} the parser has stopped. */
-  #seen = 0
+  /** How many bytes of the verb ended the last chunk; with more than {@link SharedPrefix} the parser has stopped. */
+  #matched = 0
   /** How many bytes of a body were in this chunk. */
-  #body = 0
+  #bodyBytes = 0
   /** Whether the message that has begun is to get its name back. */
   #isRenamed = false
 
@@ -45,20 +45,20 @@ export class VerbReader {
   }
 
   /** The parser has read the first byte of a message. */
-  began(): void {
+  onMessageBegin(): void {
     this.#isInHead = true
   }
 
   /** The parser has read a head, and nobody has seen the request yet. */
-  announced(request: IncomingMessage): void {
+  onHeadComplete(request: IncomingMessage): void {
     this.#isInHead = false
     if (this.#isRenamed) request.method = BitsPost
     this.#isRenamed = false
   }
 
   /** The parser has read a piece of a body. */
-  got({ length }: Uint8Array): void {
-    this.#body += length
+  onBodyBytes({ length }: Uint8Array): void {
+    this.#bodyBytes += length
   }
 
   /**
@@ -66,15 +66,15 @@ export class VerbReader {
    * natively, and is fetched only in need.
    */
   read(result: Result, chunk?: Uint8Array): Result {
-    const body = this.#body
-    this.#body = 0
+    const body = this.#bodyBytes
+    this.#bodyBytes = 0
     if (typeof result === 'number' && !this.#isInHead) {
-      this.#seen = 0
+      this.#matched = 0
       return result
     }
     // Not fetched, for a head may come in many chunks.
-    if (this.#seen === OTHER) return result
-    return this.#spell(result, chunk ?? this.#fetch(), body)
+    if (this.#matched === NotOurs) return result
+    return this.#matchMethod(result, chunk ?? this.#fetch(), body)
   }
 
   /** The chunk, for Node or whoever it tells of an error; from then on it is theirs, too. */
@@ -85,7 +85,7 @@ export class VerbReader {
 
   /** Node's own code has been told. */
   dropChunk(): void {
-    if (this.#chunk && !this.#isShared) giveBackSoon(this.#chunk)
+    if (this.#chunk && !this.#isShared) freeBufferLater(this.#chunk)
     this.#chunk = undefined
     this.#isShared = false
   }
@@ -97,54 +97,54 @@ export class VerbReader {
   }
 
   /** Goes on with the verb in a chunk of whose head the parser has read only a part. */
-  #spell(result: Result, chunk: Uint8Array, body: number): Result {
+  #matchMethod(result: Result, chunk: Uint8Array, body: number): Result {
     let at = body
-    if (this.#seen === 0) while (chunk[at] === CR || chunk[at] === LF) at++
-    if (!this.#isStoppedAt(at, result, chunk)) return this.#leave(result)
+    if (this.#matched === 0) while (chunk[at] === CR || chunk[at] === LF) at++
+    if (!this.#isStoppedAt(at, result, chunk)) return this.#passThrough(result)
 
-    while (at < chunk.length && this.#seen < VERB.length) {
-      if (chunk[at] !== VERB[this.#seen]) return this.#leave(result, at)
+    while (at < chunk.length && this.#matched < Method.length) {
+      if (chunk[at] !== Method[this.#matched]) return this.#passThrough(result, at)
       at++
-      this.#seen++
+      this.#matched++
     }
-    if (this.#seen === VERB.length) return this.#mend(chunk, at)
+    if (this.#matched === Method.length) return this.#resumeWithAlias(chunk, at)
     // To Node, all is well: the rest may come, or its timeout for heads.
-    if (typeof result !== 'number') this.refusal ??= result
+    if (typeof result !== 'number') this.pendingError ??= result
     return chunk.length
   }
 
   /** Whether the parser has stopped at the verb, or at the end of the chunk before it came so far. */
   #isStoppedAt(verb: number, result: Result, { length }: Uint8Array): boolean {
-    if (this.#seen > SHARED) return true
+    if (this.#matched > SharedPrefix) return true
     // A number, too: after an upgrade that nobody granted the parser tells nothing of its errors.
     const stop = typeof result === 'number' ? result : result.bytesParsed
     const isRefused = typeof result === 'number' || result.code === 'HPE_INVALID_METHOD'
-    return isRefused && stop === Math.min(verb + SHARED - this.#seen, length)
+    return isRefused && stop === Math.min(verb + SharedPrefix - this.#matched, length)
   }
 
   /** This head is not ours. */
-  #leave(result: Result, at = 0): Result {
-    const { refusal } = this
-    this.refusal = undefined
-    this.#seen = OTHER
-    if (refusal) refusal.bytesParsed = at
-    return refusal ?? result
+  #passThrough(result: Result, at = 0): Result {
+    const { pendingError } = this
+    this.pendingError = undefined
+    this.#matched = NotOurs
+    if (pendingError) pendingError.bytesParsed = at
+    return pendingError ?? result
   }
 
   /** Has the parser read on behind the verb as if that were one that it knows; returns what became of the chunk. */
-  #mend(chunk: Uint8Array, rest: number): Result {
-    this.refusal = undefined
-    this.#seen = OTHER
+  #resumeWithAlias(chunk: Uint8Array, rest: number): Result {
+    this.pendingError = undefined
+    this.#matched = NotOurs
     restart(this.#parser)
     this.#isRenamed = true
-    this.#execute(ALIAS)
+    this.#execute(Alias)
     const result = this.#execute(chunk.subarray(rest))
-    this.#body = 0
+    this.#bodyBytes = 0
     if (typeof result !== 'number') {
       result.bytesParsed += rest
       return result
     }
-    if (!this.#isInHead) this.#seen = 0
+    if (!this.#isInHead) this.#matched = 0
     return rest + result
   }
 
