@@ -1,12 +1,13 @@
 export { acceptBitsPost } from './http/bits-post/accept.ts'
 export type { Leaving, Lock, Locker, LockRequest } from './locks/locker.ts'
-export { type BitsUpload, bitsUpload } from './middleware.ts'
-export type { BitsUploadOptions } from './options.ts'
+export { type BitsUpload, bitsUpload } from './middleware/bits-upload.ts'
+export type { BitsUploadOptions } from './middleware/options.ts'
 export type { ContentRange } from './protocol/content-range.ts'
 export { BitsError, type BitsErrorCode, type BitsErrorDetails } from './protocol/errors.ts'
 export type { Packet, ReplyRequest } from './protocol/packet.ts'
 export type { Size } from './protocol/size.ts'
 export { type NotificationOptions, notifyApplication } from './reply/notification.ts'
+export type { BitsUploadEvents, InterruptionReport, PacketReport, UploadReport } from './sessions/events.ts'
 export type {
   CompleteUpload,
   CreateDecision,
@@ -15,20 +16,19 @@ export type {
   Reply,
   UploadDecision,
 } from './sessions/hooks.ts'
-export type { BitsUploadEvents, InterruptionReport, PacketReport, UploadReport } from './sessions/reports.ts'
 export type { SweepResult } from './sessions/sweep.ts'
 export { type Durability, type FileStoreOptions, fileStore } from './stores/file.ts'
 export type { FileStatus, FileSystem } from './stores/file-system.ts'
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores/memory.ts'
 export type {
-  Acceptance,
   AppendOptions,
   Body,
-  KeptReply,
+  Decision,
   NewSession,
   Session,
   SessionPaths,
   SessionState,
   Store,
+  StoredReply,
   StoreOptions,
 } from './stores/store.ts'

@@ -1,5 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
-import { checkKeys } from '../checks.ts'
+import { assertKnownKeys } from '../validate.ts'
 
 /** Exit codes, for scripts. */
 export const Done = 0
@@ -45,7 +45,7 @@ export function readArguments(
     })
     for (const token of tokens) {
       if (token.kind !== 'option') continue
-      checkKeys(name, 'option', { [token.name]: true }, Object.keys(all))
+      assertKnownKeys(name, 'option', { [token.name]: true }, Object.keys(all))
       const { type } = all[token.name] ?? {}
       if (type === 'string' && token.value === undefined)
         throw new UsageError(`${token.rawName} needs a value`)

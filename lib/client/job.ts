@@ -1,8 +1,8 @@
 import { open, readFile, rename, unlink } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
-import { isRecord } from '../checks.ts'
 import type { Lock } from '../locks/locker.ts'
 import { processLocker } from '../locks/processes.ts'
+import { isPlainObject } from '../validate.ts'
 import { UploadError } from './errors.ts'
 import type { Session } from './session.ts'
 import { type Identity, isSameIdentity } from './source.ts'
@@ -160,18 +160,18 @@ const isAbsentOr = (value: unknown, is: (value: unknown) => boolean): boolean =>
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 
 function isJobRecord(record: unknown): record is JobRecord {
-  if (!isRecord(record) || record.version !== 1) return false
+  if (!isPlainObject(record) || record.version !== 1) return false
   const { url, source, created, session } = record
   return isText(url) && URL.canParse(url) && isSource(source) && isText(created) && isSession(session)
 }
 
-const isSource = (source: unknown): boolean => isRecord(source) && isCount(source.size)
+const isSource = (source: unknown): boolean => isPlainObject(source) && isCount(source.size)
 
 function isSession(session: unknown): boolean {
-  if (!isRecord(session)) return false
+  if (!isPlainObject(session)) return false
   const { id, hostId, failingSince, held, stage, replyUrl, closeSent } = session
   const isHost = (value: unknown): boolean =>
-    isRecord(value) && isText(value.host) && isAbsentOr(value.fallbackTimeout, isCount)
+    isPlainObject(value) && isText(value.host) && isAbsentOr(value.fallbackTimeout, isCount)
   return (
     isText(id) &&
     isAbsentOr(hostId, isHost) &&

@@ -1,8 +1,8 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { checkKeys, isRecord, MaxDelay } from '../checks.ts'
 import { readSize, type Size } from '../protocol/size.ts'
+import { assertKnownKeys, isPlainObject, MaxTimerMs } from '../validate.ts'
 import type { Credentials } from './auth.ts'
 import type { RetrySettings } from './backoff.ts'
 import { LargestFragment } from './fragment-size.ts'
@@ -164,8 +164,8 @@ function readCommon(
   options: ConnectionSettings,
   timeout: number,
 ): CommonSettings {
-  if (!isRecord(options)) throw new TypeError(`${where}: the options are an object`)
-  checkKeys(where, 'option', options, names)
+  if (!isPlainObject(options)) throw new TypeError(`${where}: the options are an object`)
+  assertKnownKeys(where, 'option', options, names)
   const { auth, headers = {}, tls = {}, signal } = options as ConnectionSettings
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw wrong(where, 'signal', 'an AbortSignal', signal)
@@ -177,8 +177,8 @@ function readCommon(
     least: number,
   ): number => {
     const value: unknown = options[name] ?? standard
-    if (typeof value === 'number' && value >= least && value <= MaxDelay) return value
-    throw wrong(where, name, `a number of milliseconds from ${least} to ${MaxDelay} (24.8 days)`, value)
+    if (typeof value === 'number' && value >= least && value <= MaxTimerMs) return value
+    throw wrong(where, name, `a number of milliseconds from ${least} to ${MaxTimerMs} (24.8 days)`, value)
   }
   const retryDelay = delay('retryDelay', 1000, 1)
   return {
@@ -202,8 +202,8 @@ function readAuth(where: Where, auth: unknown, headers: object): Credentials | u
   const fail = (expected: string): TypeError =>
     // What was passed may well be a password.
     new TypeError(`${where}: option 'auth' takes ${expected}`)
-  if (!isRecord(auth)) throw fail('{ user, password }')
-  checkKeys(where, 'auth option', auth, ['user', 'password'])
+  if (!isPlainObject(auth)) throw fail('{ user, password }')
+  assertKnownKeys(where, 'auth option', auth, ['user', 'password'])
   const { user, password } = auth
   if (typeof user !== 'string' || typeof password !== 'string') throw fail('{ user, password }, both strings')
   if (user.includes(':') || control.test(user + password)) {
@@ -223,7 +223,7 @@ const reserved = new RegExp(
 )
 
 function readHeaders(where: Where, headers: unknown): [string, string][] {
-  if (!isRecord(headers)) throw wrong(where, 'headers', 'an object of strings', headers)
+  if (!isPlainObject(headers)) throw wrong(where, 'headers', 'an object of strings', headers)
   return Object.entries(headers).map(([name, value]) => {
     if (typeof value !== 'string') throw wrong(where, `headers.${name}`, 'a string', value)
     if (reserved.test(name)) throw new TypeError(`${where}: the header field ${name} is the client's own`)

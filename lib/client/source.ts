@@ -3,7 +3,7 @@ import { type BigIntStats, constants } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isRecord } from '../checks.ts'
+import { isPlainObject } from '../validate.ts'
 import { UploadError } from './errors.ts'
 
 /** Bytes of the caller's own, from wherever they come: they are asked for again after a break. */
@@ -169,4 +169,4 @@ function callersSource(source: UploadSource): Source {
 }
 
 export const isSameIdentity = (a: Identity, b: unknown): boolean =>
-  isRecord(b) && Object.keys({ ...a, ...b }).every((name) => a[name] === b[name])
+  isPlainObject(b) && Object.keys({ ...a, ...b }).every((name) => a[name] === b[name])

@@ -23,7 +23,7 @@ export interface LockRequest {
   /** Gives up waiting when aborted; `acquire` then rejects with its reason. Who need not wait may leave it alone. */
   readonly signal?: AbortSignal | undefined
   /** Called, at most once, when another packet waits for the session: whoever only waits for bytes lets go. */
-  readonly onWanted?: () => void
+  readonly onReleaseRequested?: () => void
 }
 
 /**

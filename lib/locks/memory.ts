@@ -10,7 +10,7 @@ export interface MemoryLocker extends Locker {
   acquire(id: string, request?: LockRequest): Promise<MemoryLock>
   tryAcquire(id: string): Promise<MemoryLock | undefined>
   /** As `tryAcquire`, but without a promise. `request` says how its holder is told. */
-  take(id: string, request?: LockRequest): MemoryLock | undefined
+  tryAcquireSync(id: string, request?: LockRequest): MemoryLock | undefined
   letGo(): void
   /** Drops what was left with a session, if nobody holds it. */
   forget(id: string): void
@@ -18,24 +18,24 @@ export interface MemoryLocker extends Locker {
 
 /** A locker for one process. */
 export function memoryLocker(): MemoryLocker {
-  const sessions = new Map<string, Held>()
+  const sessions = new Map<string, LockState>()
   const leavings = new Leavings()
 
-  const takeFree = (id: string, request: LockRequest): MemoryLock => {
-    const held = new Held(id, sessions, leavings, request)
+  const lockFree = (id: string, request: LockRequest): MemoryLock => {
+    const held = new LockState(id, sessions, leavings, request)
     sessions.set(id, held)
-    return new HeldLock(held, leavings.take(id))
+    return new LockHandle(held, leavings.take(id))
   }
-  const take = (id: string, request: LockRequest = {}): MemoryLock | undefined =>
-    sessions.has(id) ? undefined : takeFree(id, request)
+  const tryAcquireSync = (id: string, request: LockRequest = {}): MemoryLock | undefined =>
+    sessions.has(id) ? undefined : lockFree(id, request)
 
   return {
-    take,
-    tryAcquire: async (id) => take(id),
+    tryAcquireSync,
+    tryAcquire: async (id) => tryAcquireSync(id),
 
     async acquire(id, request = {}) {
       const held = sessions.get(id)
-      if (!held) return takeFree(id, request)
+      if (!held) return lockFree(id, request)
       request.signal?.throwIfAborted()
       return held.wait(request)
     },
@@ -49,15 +49,15 @@ export function memoryLocker(): MemoryLocker {
 type Waiter = (left: Leaving | undefined) => void
 
 /** A session that is held: classes and no closures, because thousands may be. */
-class Held {
+class LockState {
   readonly #id: string
-  readonly #sessions: Map<string, Held>
+  readonly #sessions: Map<string, LockState>
   readonly #leavings: Leavings
   /** Of the holder, who has not been told that he is wanted. */
   #request: LockRequest | undefined
   #waiting: Set<Waiter> | undefined
 
-  constructor(id: string, sessions: Map<string, Held>, leavings: Leavings, request: LockRequest) {
+  constructor(id: string, sessions: Map<string, LockState>, leavings: Leavings, request: LockRequest) {
     this.#id = id
     this.#sessions = sessions
     this.#leavings = leavings
@@ -73,8 +73,8 @@ class Held {
         waiting.delete(next)
         signal?.removeEventListener('abort', giveUp)
         this.#request = request
-        resolve(new HeldLock(this, left))
-        if (waiting.size > 0) this.#tell()
+        resolve(new LockHandle(this, left))
+        if (waiting.size > 0) this.#requestRelease()
       }
       const giveUp = (): void => {
         waiting.delete(next)
@@ -82,12 +82,12 @@ class Held {
       }
       signal?.addEventListener('abort', giveUp, { once: true })
       waiting.add(next)
-      this.#tell()
+      this.#requestRelease()
     })
   }
 
   /** The holder ends: the next is who waits longest. */
-  pass(leaving: Leaving | undefined): void {
+  handOver(leaving: Leaving | undefined): void {
     this.#request = undefined
     const [next] = this.#waiting ?? []
     if (next) {
@@ -98,21 +98,21 @@ class Held {
     if (leaving) this.#leavings.put(this.#id, leaving)
   }
 
-  #tell(): void {
+  #requestRelease(): void {
     const request = this.#request
     this.#request = undefined
-    request?.onWanted?.()
+    request?.onReleaseRequested?.()
   }
 }
 
 /** One for all: a promise of its own for each lock tells no more. */
 const released = Promise.resolve()
 
-class HeldLock implements MemoryLock {
+class LockHandle implements MemoryLock {
   readonly left: Leaving | undefined
-  #held: Held | undefined
+  #held: LockState | undefined
 
-  constructor(held: Held, left: Leaving | undefined) {
+  constructor(held: LockState, left: Leaving | undefined) {
     this.#held = held
     this.left = left
   }
@@ -131,6 +131,6 @@ class HeldLock implements MemoryLock {
     if (!held) return
     this.#held = undefined
     if (this.left !== leaving) this.left?.drop()
-    held.pass(leaving)
+    held.handOver(leaving)
   }
 }

@@ -2,7 +2,7 @@
  * What a session is locked under. Its owner and path are part of it, so that a packet that is another's, or goes
  * elsewhere, does not even disturb.
  */
-export const lockName = ({
+export const lockKey = ({
   id,
   owner,
   path,
@@ -13,7 +13,7 @@ export const lockName = ({
 }): string => JSON.stringify([id, owner ?? null, path])
 
 /** The session that a lock's name is of, by its id and the mark that the id bears, see `newGuid`. */
-export function sessionOf(name: string): { readonly id: string; readonly mark: string } | undefined {
+export function parseLockKey(name: string): { readonly id: string; readonly mark: string } | undefined {
   const [, id, mark] = /^\["(\{([0-9A-F]{6})[0-9A-F-]{30}\})"/.exec(name) ?? []
   return id === undefined || mark === undefined ? undefined : { id, mark }
 }

@@ -5,7 +5,7 @@ import { memoryLocker } from './memory.ts'
 import { clearDead } from './objects/clear.ts'
 import { type Clock, systemClock } from './objects/clock.ts'
 import { Contender } from './objects/contender.ts'
-import { lockKey } from './objects/keys.ts'
+import { lockObjectKey } from './objects/keys.ts'
 import { type LockObject, readLock } from './objects/lock-object.ts'
 import { Node } from './objects/node.ts'
 import { type Timing, usual } from './objects/timing.ts'
@@ -46,7 +46,7 @@ export function objectLocker(
     if (!lock) return
     try {
       const stands = await readLock(space, hash)
-      if (stands?.nonce === nonce) await space.removeIf(lockKey(hash), stands.version)
+      if (stands?.nonce === nonce) await space.removeIf(lockObjectKey(hash), stands.version)
     } finally {
       await lock.release()
     }
@@ -104,8 +104,8 @@ export function objectLocker(
     async acquire(name, request = {}) {
       const { signal } = request
       const hash = hashOf(name)
-      const wanted = once(request.onWanted)
-      const lock = await local.acquire(hash, { signal: request.signal, onWanted: wanted })
+      const wanted = once(request.onReleaseRequested)
+      const lock = await local.acquire(hash, { signal: request.signal, onReleaseRequested: wanted })
       const found = find(lock, () => contender.wait(hash, signal))
       return unlessAborted(
         found.then((object) => hold(hash, lock, object, wanted)),

@@ -3,7 +3,7 @@ import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Leaving, Lock, Locker, LockRequest } from './locker.ts'
 import { type MemoryLock, type MemoryLocker, memoryLocker } from './memory.ts'
-import { sessionOf } from './name.ts'
+import { parseLockKey } from './name.ts'
 import { addressOf } from './processes/address.ts'
 import { type Holding, listen, waitFor } from './processes/holding.ts'
 import { Home, isFreeAtHome } from './processes/home.ts'
@@ -70,7 +70,7 @@ export function processLocker(directory: string): Locker {
     let free = false
     try {
       // Nobody of this process has it, for then we had not got its local lock.
-      const isOurs = (await home)?.mark === sessionOf(name)?.mark
+      const isOurs = (await home)?.mark === parseLockKey(name)?.mark
       free = isOurs || (await isFreeAtHome(name, manner === 'waits' ? request : undefined))
       return free
     } finally {
@@ -96,8 +96,8 @@ export function processLocker(directory: string): Locker {
     },
 
     async begin(name) {
-      const lock = local.take(name) ?? (await local.acquire(name))
-      const { id = '', mark } = sessionOf(name) ?? {}
+      const lock = local.tryAcquireSync(name) ?? (await local.acquire(name))
+      const { id = '', mark } = parseLockKey(name) ?? {}
       const here = await home
       const holding = here?.mark === mark ? here?.hold(id, name) : undefined
       if (holding) return new ProcessLock(name, local, lock, new Kept(holding), {})
@@ -106,12 +106,12 @@ export function processLocker(directory: string): Locker {
 
     async acquire(name, request = {}) {
       const asked = new Asked(request)
-      const lock = local.take(name, asked) ?? (await local.acquire(name, asked))
+      const lock = local.tryAcquireSync(name, asked) ?? (await local.acquire(name, asked))
       return goOn(name, lock, asked) ?? (await hold(name, lock, 'waits', asked)) ?? lock
     },
 
     async tryAcquire(name) {
-      const lock = local.take(name)
+      const lock = local.tryAcquireSync(name)
       return lock && (goOn(name, lock, {}) ?? hold(name, lock, 'tries', {}))
     },
 
@@ -143,7 +143,7 @@ class ProcessLock implements Lock {
     const { holding } = kept
     holding.holder = request
     // Somebody may have come between two holders.
-    if (holding.isWanted) request.onWanted?.()
+    if (holding.isWanted) request.onReleaseRequested?.()
   }
 
   release(): Promise<void> {
@@ -165,7 +165,7 @@ class ProcessLock implements Lock {
   }
 
   /** Of what was left with it. */
-  onWanted(): void {
+  onReleaseRequested(): void {
     this.#local.forget(this.#name)
   }
 }
@@ -201,10 +201,10 @@ class Asked implements LockRequest {
     this.#request = request
   }
 
-  onWanted(): void {
+  onReleaseRequested(): void {
     if (this.#isTold) return
     this.#isTold = true
-    this.#request.onWanted?.()
+    this.#request.onReleaseRequested?.()
   }
 
   /** Only who waits looks at it: it may be made when it is asked for. */

@@ -2,11 +2,11 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
-import { checkKeys, MaxDelay } from '../checks.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { CopyFileToDestinationHeader, field, MaxUrl, StaticResponseUrlHeader } from '../protocol/headers.ts'
 import type { CompleteUpload, UploadDecision } from '../sessions/hooks.ts'
 import type { SessionPaths } from '../stores/store.ts'
+import { assertKnownKeys, MaxTimerMs } from '../validate.ts'
 import { post } from './post.ts'
 import { isSuccess, refusalOf } from './verdict.ts'
 
@@ -49,14 +49,14 @@ export function notifyApplication(
   if (typeof options !== 'object' || options === null) {
     throw new TypeError('notifyApplication: pass options, at least { url, mode }')
   }
-  checkKeys('notifyApplication', 'option', options, ['url', 'mode', 'timeout'])
+  assertKnownKeys('notifyApplication', 'option', options, ['url', 'mode', 'timeout'])
   const { url, mode, timeout = 300_000 } = options
   checkUrl(url)
   if (mode !== 'reference' && mode !== 'value') {
     throw new TypeError(`notifyApplication: mode is 'reference' or 'value', not '${mode}'`)
   }
-  if (typeof timeout !== 'number' || !(timeout >= 1 && timeout <= MaxDelay)) {
-    throw new TypeError(`notifyApplication: timeout is a number of milliseconds from 1 to ${MaxDelay}`)
+  if (typeof timeout !== 'number' || !(timeout >= 1 && timeout <= MaxTimerMs)) {
+    throw new TypeError(`notifyApplication: timeout is a number of milliseconds from 1 to ${MaxTimerMs}`)
   }
   return async (upload, caller) => {
     const paths = mode === 'reference' ? await preparePaths(upload) : undefined

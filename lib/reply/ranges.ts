@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import parseRange, { type Range } from 'range-parser'
-import type { KeptReply } from '../stores/store.ts'
+import type { StoredReply } from '../stores/store.ts'
 
 /**
  * More ranges in one request than a downloader asks for. Who asks for more, or for more bytes than there are, is answered
@@ -28,7 +28,7 @@ export interface MultipartBody {
  * 14.6). A part's head has Content-Type and Content-Range only: a BITS client reads 180 bytes of other fields at most.
  */
 export function multipart(
-  reply: KeptReply,
+  reply: StoredReply,
   ranges: readonly Range[],
   { boundary, type }: { readonly boundary: string; readonly type: string },
 ): MultipartBody {

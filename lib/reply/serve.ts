@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline, Readable } from 'node:stream'
 import type { Range } from 'range-parser'
 import send from 'send'
-import type { KeptReply } from '../stores/store.ts'
+import type { StoredReply } from '../stores/store.ts'
 import { multipart, severalRanges } from './ranges.ts'
 
 const Type = 'application/octet-stream'
@@ -25,7 +25,7 @@ const conditions = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodi
 export function serveReply(
   request: IncomingMessage,
   response: ServerResponse,
-  reply: KeptReply,
+  reply: StoredReply,
   tag: string,
 ): void {
   // Somebody else may have answered meanwhile, a time-out's middleware perhaps: one answer is enough.
@@ -60,7 +60,7 @@ export function serveReply(
 function serveRanges(
   request: IncomingMessage,
   response: ServerResponse,
-  reply: KeptReply,
+  reply: StoredReply,
   ranges: readonly Range[],
 ): void {
   // Nobody who wrote the reply could know it.

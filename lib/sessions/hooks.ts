@@ -1,7 +1,9 @@
 import type { Readable } from 'node:stream'
+import type { HostId } from '../protocol/ack.ts'
+import { asBitsError, BitsError } from '../protocol/errors.ts'
 import type { Packet, ReplyRequest } from '../protocol/packet.ts'
 import type { Size } from '../protocol/size.ts'
-import type { SessionPaths } from '../stores/store.ts'
+import type { SessionPaths, Store } from '../stores/store.ts'
 
 /** An upload that is about to begin. */
 export interface NewUpload {
@@ -95,4 +97,43 @@ export interface Hooks<Caller> {
     caller: Caller,
     // biome-ignore lint/suspicious/noConfusingVoidType: a hook without a return statement is one that decides nothing
   ) => UploadDecision | Reply | void | Promise<UploadDecision | Reply | void>
+}
+
+/**
+ * Asks who a client is.
+ * @returns the owner's name; undefined for anybody
+ * @throws {BitsError} what the hook threw, `access-denied` if it said no, `hook-failed` for an answer that is none
+ */
+export async function authorizeRequest<Caller>(
+  hook: NonNullable<Hooks<Caller>['authorize']>,
+  caller: Caller,
+  packet: Packet | ReplyRequest,
+): Promise<string | undefined> {
+  let owner: unknown
+  try {
+    owner = await hook(caller, packet)
+  } catch (error) {
+    throw asBitsError(error, 'hook-failed')
+  }
+  if (owner === false) throw new BitsError('access-denied')
+  if (owner === undefined || owner === null || owner === true) return undefined
+  if (typeof owner === 'string' && owner !== '') return owner
+  // An empty name would make one owner of all who have none.
+  const cause = new TypeError('authorize() returns a name, true, false or undefined')
+  throw new BitsError('hook-failed', cause.message, { cause })
+}
+
+/** What the sessions need of the options: checked, defaulted, frozen. Bytes and milliseconds. */
+export interface SessionSettings<Caller> extends Hooks<Caller> {
+  readonly store: Store
+  readonly maxSize: number
+  readonly maxFragmentSize: number
+  readonly maxSessions: number
+  readonly maxSessionsPerOwner: number
+  readonly overwrite: boolean
+  readonly expireAfter: number
+  readonly commitOn: 'last-fragment' | 'close'
+  readonly createStatus: 200 | 201
+  readonly hostId: HostId | undefined
+  readonly enabled: () => boolean
 }

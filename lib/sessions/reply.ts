@@ -1,71 +1,76 @@
 import { createReadStream } from 'node:fs'
 import { resolve } from 'node:path'
 import { Readable } from 'node:stream'
-import { checkKeys, isRecord } from '../checks.ts'
 import type { HostId } from '../protocol/ack.ts'
 import { asApplicationError } from '../protocol/errors.ts'
 import { checkReplyUrl, replyReference } from '../protocol/reply-url.ts'
-import type { Acceptance, Body, Session, Store } from '../stores/store.ts'
+import type { Body, Decision, Session, Store } from '../stores/store.ts'
+import { assertKnownKeys, isPlainObject } from '../validate.ts'
 import type { Reply, UploadDecision } from './hooks.ts'
 
 /** What the application said of an upload. `reply` may be empty, and is a reply then. */
-export interface ReadDecision {
+export interface ParsedDecision {
   readonly publish: boolean
   readonly reply: Reply | undefined
 }
 
 /** @throws {TypeError} for what is neither a decision nor a reply: to guess could publish what was not to be */
-export function readDecision(said: unknown): ReadDecision {
-  if (said === undefined) return { publish: true, reply: undefined }
-  if (!isRecord(said) || 'file' in said || 'url' in said) return { publish: true, reply: checkReply(said) }
-  checkKeys('onUpload', 'decision', said, ['reply', 'publish'])
-  const { reply, publish = true } = said as UploadDecision
+export function parseDecision(returned: unknown): ParsedDecision {
+  if (returned === undefined) return { publish: true, reply: undefined }
+  if (!isPlainObject(returned) || 'file' in returned || 'url' in returned)
+    return { publish: true, reply: checkReply(returned) }
+  assertKnownKeys('onUpload', 'decision', returned, ['reply', 'publish'])
+  const { reply, publish = true } = returned as UploadDecision
   if (typeof publish !== 'boolean') throw new TypeError("onUpload() returns true or false as 'publish'")
   return { publish, reply: reply === undefined ? undefined : checkReply(reply) }
 }
 
-function checkReply(said: unknown): Reply {
+function checkReply(returned: unknown): Reply {
   const isReply =
-    typeof said === 'string' ||
-    said instanceof URL ||
-    isBytes(said) ||
-    (isRecord(said) && Object.keys(said).length === 1 && isAddress(said))
-  if (isReply) return said as Reply
+    typeof returned === 'string' ||
+    returned instanceof URL ||
+    isBytes(returned) ||
+    (isPlainObject(returned) && Object.keys(returned).length === 1 && isAddress(returned))
+  if (isReply) return returned as Reply
   throw new TypeError('onUpload() returns a string, bytes, a stream, a URL, { file }, { url }, or nothing')
 }
 
-const isBytes = (said: unknown): boolean =>
-  said instanceof Uint8Array || (typeof said === 'object' && said !== null && Symbol.asyncIterator in said)
+const isBytes = (returned: unknown): boolean =>
+  returned instanceof Uint8Array ||
+  (typeof returned === 'object' && returned !== null && Symbol.asyncIterator in returned)
 
 const isAddress = ({ file, url }: Record<string, unknown>): boolean =>
   (typeof file === 'string' && file !== '') || typeof url === 'string'
 
 /** Has the store keep a reply, and tells what is to be remembered of it. */
-export async function keepReply(store: Store, session: Session, reply: Reply): Promise<Acceptance['reply']> {
+export async function saveReply(store: Store, session: Session, reply: Reply): Promise<Decision['reply']> {
   if (reply instanceof URL) return { url: checkReplyUrl(reply.href) }
-  if (isRecord(reply) && 'url' in reply) return { url: checkReplyUrl(reply.url) }
+  if (isPlainObject(reply) && 'url' in reply) return { url: checkReplyUrl(reply.url) }
   // Written by the application where the store would put it.
-  const isInPlace = isRecord(reply) && 'file' in reply && isSame(reply.file, store.paths?.(session).reply)
+  const isInPlace =
+    isPlainObject(reply) && 'file' in reply && isSamePath(reply.file, store.paths?.(session).reply)
   const stream = reply instanceof Readable ? reply : undefined
   // It may fail before the store asks for its first byte: unheard, that would end the process.
   stream?.on('error', () => {})
   try {
-    await store.keepReply(
+    await store.saveReply(
       session,
-      isInPlace ? undefined : bytesOf(reply as Exclude<Reply, URL | { url: string }>),
+      isInPlace ? undefined : replyBatches(reply as Exclude<Reply, URL | { url: string }>),
     )
   } finally {
     // A store that failed before it asked leaves it open.
     stream?.destroy()
   }
-  return 'kept'
+  return 'stored'
 }
 
-const isSame = (path: unknown, other: string | undefined): boolean =>
+const isSamePath = (path: unknown, other: string | undefined): boolean =>
   typeof path === 'string' && resolve(path) === other
 
 /** The batches of a reply. What goes wrong in reading it is the application's failure, not the store's. */
-async function* bytesOf(reply: Exclude<Reply, URL | { url: string }>): Body & AsyncGenerator<Uint8Array[]> {
+async function* replyBatches(
+  reply: Exclude<Reply, URL | { url: string }>,
+): Body & AsyncGenerator<Uint8Array[]> {
   if (typeof reply === 'string') return yield [Buffer.from(reply)]
   if (reply instanceof Uint8Array) return yield [reply]
   try {
@@ -86,12 +91,12 @@ async function* bytesOf(reply: Exclude<Reply, URL | { url: string }>): Body & As
  * @param url of the Fragment, as the client wrote it
  */
 export function replyUrl(
-  { reply }: Acceptance,
+  { reply }: Decision,
   { id }: Session,
   url: string,
   hostId: HostId | undefined,
 ): string | undefined {
-  if (reply !== 'kept') return reply?.url
+  if (reply !== 'stored') return reply?.url
   const reference = replyReference(id)
   if (!hostId) return reference
   const absolute = new URL(reference, url)

@@ -1,6 +1,6 @@
-import { lockName } from '../locks/name.ts'
+import { lockKey } from '../locks/name.ts'
 import type { Session } from '../stores/store.ts'
-import { type Core, forget } from './core.ts'
+import { deleteSession, type SessionDependencies } from './context.ts'
 
 /** What a sweep did. */
 export interface SweepResult {
@@ -15,16 +15,16 @@ export interface SweepResult {
  * what is above an owner's limit, the newest first, as IIS's cleaner does: that is after the limit was lowered, or where
  * several processes share a store, for each counts what it has begun itself. Counts the rest.
  */
-export async function sweep<Caller>(core: Core<Caller>): Promise<SweepResult> {
-  const { settings } = core
-  const isOver = ({ progressed }: Session): boolean =>
-    !settings.enabled() || Date.now() - progressed > settings.expireAfter
+export async function sweep<Caller>(deps: SessionDependencies<Caller>): Promise<SweepResult> {
+  const { settings } = deps
+  const isExpired = ({ updatedAt }: Session): boolean =>
+    !settings.enabled() || Date.now() - updatedAt > settings.expireAfter
   let expired = 0
   let failure: unknown
-  const open = await count(core, async (session) => {
-    if (!isOver(session)) return true
+  const open = await recountSessions(deps, async (session) => {
+    if (!isExpired(session)) return true
     try {
-      if (!(await expire(core, session, isOver))) return true
+      if (!(await expireSession(deps, session, isExpired))) return true
       expired += 1
       return false
     } catch (error) {
@@ -34,7 +34,7 @@ export async function sweep<Caller>(core: Core<Caller>): Promise<SweepResult> {
     }
   })
   if (failure) throw failure
-  const trimmed = await trim(core)
+  const trimmed = await enforceOwnerLimit(deps)
   return { expired: expired + trimmed, open: open - trimmed }
 }
 
@@ -44,57 +44,57 @@ export async function sweep<Caller>(core: Core<Caller>): Promise<SweepResult> {
  * @param isOpen whether a session is to be counted
  * @returns how many are
  */
-export async function count<Caller>(
-  { settings, census }: Core<Caller>,
+export async function recountSessions<Caller>(
+  { settings, quota }: SessionDependencies<Caller>,
   isOpen: (session: Session) => Promise<boolean> = async () => true,
 ): Promise<number> {
   const open: Pick<Session, 'id' | 'owner'>[] = []
-  census.beginCount()
+  quota.beginRecount()
   try {
     for await (const session of settings.store.list()) {
       if (!(await isOpen(session))) continue
       open.push({ id: session.id, ...(session.owner !== undefined && { owner: session.owner }) })
     }
-    census.endCount(open)
+    quota.finishRecount(open)
   } catch (error) {
-    census.cancelCount()
+    quota.abortRecount()
     throw error
   }
   return open.length
 }
 
-async function trim<Caller>(core: Core<Caller>): Promise<number> {
-  const { census } = core
-  const { store, maxSessionsPerOwner } = core.settings
+async function enforceOwnerLimit<Caller>(deps: SessionDependencies<Caller>): Promise<number> {
+  const { quota } = deps
+  const { store, maxSessionsPerOwner } = deps.settings
   const over = new Map<string, Session[]>()
-  for await (const session of census.exceeds(maxSessionsPerOwner) ? store.list() : []) {
+  for await (const session of quota.isOverLimit(maxSessionsPerOwner) ? store.list() : []) {
     const { owner } = session
-    if (owner === undefined || census.of(owner) <= maxSessionsPerOwner) continue
+    if (owner === undefined || quota.countOf(owner) <= maxSessionsPerOwner) continue
     over.set(owner, [...(over.get(owner) ?? []), session])
   }
   let trimmed = 0
   for (const sessions of over.values()) {
     sessions.sort((a, b) => a.created - b.created)
     for (const session of sessions.slice(maxSessionsPerOwner)) {
-      if (await expire(core, session, () => true)) trimmed += 1
+      if (await expireSession(deps, session, () => true)) trimmed += 1
     }
   }
   return trimmed
 }
 
 /** Removes a session, unless a packet of its client is being worked on, or just was. */
-async function expire<Caller>(
-  core: Core<Caller>,
+async function expireSession<Caller>(
+  deps: SessionDependencies<Caller>,
   listed: Session,
-  isOver: (session: Session) => boolean,
+  isExpired: (session: Session) => boolean,
 ): Promise<boolean> {
-  const lock = await core.locker.tryAcquire(lockName(listed))
+  const lock = await deps.locker.tryAcquire(lockKey(listed))
   if (!lock) return false
   try {
-    const session = await core.settings.store.load(listed.id)
-    if (!session || !isOver(session)) return false
-    await forget(core, session)
-    core.reports.tellOf('expired', session)
+    const session = await deps.settings.store.load(listed.id)
+    if (!session || !isExpired(session)) return false
+    await deleteSession(deps, session)
+    deps.events.emitUpload('expired', session)
     return true
   } finally {
     await lock.release()

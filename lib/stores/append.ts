@@ -100,7 +100,7 @@ class Appending {
     const isNotedLater = this.#isWrittenThrough && this.#options.publishes === true && session.record.isOpen
     const { total, durable } = this.#options
     if (session.total === undefined && !isNotedLater) await session.record.note({ total })
-    if (session.state === 'gone') await session.record.note({ accepted: null, synced: 0 })
+    if (session.state === 'lost') await session.record.note({ accepted: null, synced: 0 })
     // Only where the end is near will there be more to note at once.
     if (!durable || total > Small) session.record.letGo()
     this.#isEntered = true
@@ -153,7 +153,7 @@ const comesInOneWrite = ({ durability }: Disk, { total, durable }: AppendOptions
 function open(session: FileSession, isWrittenThrough: boolean): Promise<number> {
   const { part } = session
   // Made by the first append only: if it is gone later, the session was removed, and must not come back.
-  const begins = (session.total === undefined && session.received === 0) || session.state === 'gone'
+  const begins = (session.total === undefined && session.received === 0) || session.state === 'lost'
   return part.file.enter(
     constants.O_WRONLY | (begins ? constants.O_CREAT : 0) | (isWrittenThrough ? constants.O_DSYNC : 0),
   )
@@ -162,14 +162,14 @@ function open(session: FileSession, isWrittenThrough: boolean): Promise<number> 
 /** The session, with all bytes up to `end`. */
 function grown(session: FileSession, total: number, end: number): Session {
   // What vanished was accepted, not what came in its place.
-  const isAnew = session.state === 'gone'
+  const isAnew = session.state === 'lost'
   const now: Progress = {
     state: isAnew ? 'receiving' : session.state,
     received: end,
     total,
-    progressed: Date.now(),
-    acceptance: isAnew ? undefined : session.acceptance,
-    refusal: undefined,
+    updatedAt: Date.now(),
+    decision: isAnew ? undefined : session.decision,
+    rejection: undefined,
   }
   return new FileSession(session, now, session)
 }

@@ -1,13 +1,13 @@
 import type { Part } from './part.ts'
 import type { Record } from './record.ts'
 import type { ReplyFile } from './reply-file.ts'
-import type { Acceptance, NewSession, Session, SessionState } from './store.ts'
+import type { Decision, NewSession, Session, SessionState } from './store.ts'
 
 /** What of a session changes. All of it is there, so that V8 has one hidden class for it. */
-export interface Progress extends Pick<Session, 'state' | 'received' | 'progressed'> {
+export interface Progress extends Pick<Session, 'state' | 'received' | 'updatedAt'> {
   readonly total: number | undefined
-  readonly acceptance: Acceptance | undefined
-  readonly refusal: string | undefined
+  readonly decision: Decision | undefined
+  readonly rejection: string | undefined
 }
 
 /** Where a session is kept. */
@@ -33,10 +33,10 @@ export class FileSession implements Session, SessionFiles {
   readonly created: number
   readonly state: SessionState
   readonly received: number
-  readonly progressed: number
+  readonly updatedAt: number
   declare readonly total?: number
-  declare readonly acceptance?: Acceptance
-  declare readonly refusal?: string
+  declare readonly decision?: Decision
+  declare readonly rejection?: string
   readonly record: Record
   readonly part: Part
   readonly reply: ReplyFile
@@ -51,15 +51,15 @@ export class FileSession implements Session, SessionFiles {
     this.created = begun.created
     this.state = now.state
     this.received = now.received
-    this.progressed = now.progressed
+    this.updatedAt = now.updatedAt
     this.record = files.record
     this.part = files.part
     this.reply = files.reply
     if (begun.owner !== undefined) this.owner = begun.owner
     if (begun.metadata) this.metadata = begun.metadata
     if (now.total !== undefined) this.total = now.total
-    if (now.acceptance) this.acceptance = now.acceptance
-    if (now.refusal !== undefined) this.refusal = now.refusal
+    if (now.decision) this.decision = now.decision
+    if (now.rejection !== undefined) this.rejection = now.rejection
   }
 }
 

@@ -12,14 +12,14 @@ import { ReplyFile } from './reply-file.ts'
 import { SessionDirectory } from './session-directory.ts'
 import { isSettled, stateOf } from './state.ts'
 import type {
-  Acceptance,
   AppendOptions,
   Body,
-  KeptReply,
+  Decision,
   NewSession,
   Session,
   SessionPaths,
   Store,
+  StoredReply,
   StoreOptions,
 } from './store.ts'
 
@@ -57,9 +57,9 @@ export class FileStore implements Store {
         state: 'receiving',
         received: 0,
         total: undefined,
-        progressed: session.created,
-        acceptance: undefined,
-        refusal: undefined,
+        updatedAt: session.created,
+        decision: undefined,
+        rejection: undefined,
       }
       return new FileSession(session, now, this.#filesOf(record, { isNew: true }))
     } catch (error) {
@@ -74,9 +74,9 @@ export class FileStore implements Store {
     ])
     if (!record) return undefined
     const { session, facts } = record
-    const progressed = found ?? (await orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'json'))))
+    const updatedAt = found ?? (await orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'json'))))
     // Removed since it was read.
-    if (!progressed) return undefined
+    if (!updatedAt) return undefined
     const held = found?.size ?? 0
     // Written under an earlier boot and not synced, or its sync failed: perhaps on disk, perhaps a hole. A part with a
     // second name was synced, and was being published, or had been: it is the file itself, and must not be written to.
@@ -89,9 +89,9 @@ export class FileStore implements Store {
       state: stateOf(facts, found && sure),
       received: isSettled(facts) ? (facts.total ?? 0) : sure,
       total,
-      progressed: progressed.mtimeMs,
-      acceptance: facts.accepted ?? undefined,
-      refusal: facts.refused,
+      updatedAt: updatedAt.mtimeMs,
+      decision: facts.accepted ?? undefined,
+      rejection: facts.rejected,
     }
     return new FileSession(session, now, this.#filesOf(record, { isNew: false }))
   }
@@ -109,17 +109,17 @@ export class FileStore implements Store {
     return append(this.#disk, session as FileSession, body, options)
   }
 
-  async accept(session: Session, acceptance: Acceptance): Promise<void> {
+  async accept(session: Session, decision: Decision): Promise<void> {
     const durable = this.#isDurable
     // First the names, of part, record and reply: the fact must not outlive what it speaks of.
     if (durable) await syncDirectory(this.#fs, this.#sessions.path)
     const synced = durable && { synced: session.received }
-    await (session as FileSession).record.note({ accepted: acceptance, ...synced }, durable)
+    await (session as FileSession).record.note({ accepted: decision, ...synced }, durable)
   }
 
-  async refuse(session: Session, reason: string): Promise<void> {
+  async reject(session: Session, reason: string): Promise<void> {
     const { record, part } = session as FileSession
-    await record.note({ refused: reason }, this.#isDurable)
+    await record.note({ rejected: reason }, this.#isDurable)
     if (this.#isDurable) await syncDirectory(this.#fs, this.#sessions.path)
     await part.remove()
   }
@@ -167,7 +167,7 @@ export class FileStore implements Store {
     return { upload: part.file.path, reply: reply.path }
   }
 
-  async keepReply(session: Session, body?: Body, { signal }: StoreOptions = {}): Promise<void> {
+  async saveReply(session: Session, body?: Body, { signal }: StoreOptions = {}): Promise<void> {
     const { reply } = session as FileSession
     // Its name is made durable by accept().
     await reply.keep(body, { durable: this.#isDurable, signal }).catch((error) => {
@@ -175,7 +175,7 @@ export class FileStore implements Store {
     })
   }
 
-  loadReply(session: Session): Promise<KeptReply | undefined> {
+  loadReply(session: Session): Promise<StoredReply | undefined> {
     return (session as FileSession).reply.load()
   }
 

@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path'
-import { checkKeys } from '../checks.ts'
 import { memoryLocker } from '../locks/memory.ts'
 import { processLocker } from '../locks/processes.ts'
+import { assertKnownKeys } from '../validate.ts'
 import type { Durability } from './append.ts'
 import { type Directories, isWithin } from './destination.ts'
 import { FileStore } from './file-store.ts'
@@ -47,7 +47,12 @@ export function fileStore(directory: string, options: FileStoreOptions = {}): St
   if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) {
     throw new TypeError('fileStore: the first argument is the directory that uploads go to')
   }
-  checkKeys('fileStore', 'option', options, ['sessionDirectory', 'durability', 'createFolders', 'fileSystem'])
+  assertKnownKeys('fileStore', 'option', options, [
+    'sessionDirectory',
+    'durability',
+    'createFolders',
+    'fileSystem',
+  ])
   const {
     durability = 'file',
     createFolders = false,

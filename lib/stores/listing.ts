@@ -35,7 +35,7 @@ export async function* listSessions(
   if (failure) throw failure
 }
 
-/** Removes what has no record, a part of a published or refused file, or a torn record: nobody needs it any more. */
+/** Removes what has no record, a part of a published or rejected file, or a torn record: nobody needs it any more. */
 async function clear(fs: FileSystem, path: string): Promise<void> {
   const found = await orAbsent(fs.stat(path))
   if (found && Date.now() - found.mtimeMs > LitterAge) await orAbsent(fs.unlink(path))

@@ -1,16 +1,16 @@
 import { Readable } from 'node:stream'
-import { checkKeys } from '../checks.ts'
 import { BitsError } from '../protocol/errors.ts'
+import { assertKnownKeys } from '../validate.ts'
 import { byteLength } from './chunks.ts'
 import type {
-  Acceptance,
   AppendOptions,
   Body,
-  KeptReply,
+  Decision,
   NewSession,
   Session,
   SessionState,
   Store,
+  StoredReply,
 } from './store.ts'
 
 /** Options of {@link memoryStore}. */
@@ -31,9 +31,9 @@ interface Entry {
   received: number
   total?: number
   state: SessionState
-  progressed: number
-  acceptance?: Acceptance
-  refusal?: string
+  updatedAt: number
+  decision?: Decision
+  rejection?: string
 }
 
 /**
@@ -42,7 +42,7 @@ interface Entry {
  * @example app.use('/upload', bitsUpload({ store: memoryStore() }))
  */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
-  checkKeys('memoryStore', 'option', options, ['capacity'])
+  assertKnownKeys('memoryStore', 'option', options, ['capacity'])
   const { capacity = 64 * 1024 * 1024 } = options
   if (!(capacity > 0)) throw new TypeError('memoryStore: capacity is a number of bytes above 0')
   const entries = new Map<string, Entry>()
@@ -86,7 +86,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
         chunks: [],
         received: 0,
         state: 'receiving',
-        progressed: session.created,
+        updatedAt: session.created,
       }
       entries.set(session.id, entry)
       return snapshot(entry)
@@ -113,18 +113,18 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
           }
         }
       } finally {
-        entry.progressed = Date.now()
+        entry.updatedAt = Date.now()
       }
       return snapshot(entry)
     },
 
-    async accept({ id }, acceptance) {
-      Object.assign(entryOf(id), { state: 'accepted', acceptance })
+    async accept({ id }, decision) {
+      Object.assign(entryOf(id), { state: 'accepted', decision })
     },
 
-    async refuse({ id }, refusal) {
+    async reject({ id }, rejection) {
       const entry = entryOf(id)
-      Object.assign(entry, { state: 'refused', refusal })
+      Object.assign(entry, { state: 'rejected', rejection })
       dropPart(entry)
     },
 
@@ -140,7 +140,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
 
     read: ({ id }) => Readable.from(entryOf(id).chunks, { objectMode: false }),
 
-    async keepReply({ id }, body) {
+    async saveReply({ id }, body) {
       const kept: Uint8Array[] = []
       let size = 0
       for await (const chunks of body ?? []) {
@@ -155,7 +155,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
       resting += size
     },
 
-    async loadReply({ id }): Promise<KeptReply | undefined> {
+    async loadReply({ id }): Promise<StoredReply | undefined> {
       const reply = replies.get(id)
       if (!reply) return undefined
       const read = (first: number, last: number) =>

@@ -15,7 +15,7 @@ export function patientStore(store: Store, timeout: number): Store {
     create: (...args) => within(timeout, 'create', () => store.create(...args), release),
     load: (...args) => within(timeout, 'load', () => store.load(...args)),
     accept: (...args) => within(timeout, 'accept', () => store.accept(...args)),
-    refuse: (...args) => within(timeout, 'refuse', () => store.refuse(...args)),
+    reject: (...args) => within(timeout, 'reject', () => store.reject(...args)),
     publish: (...args) => within(timeout, 'publish', () => store.publish(...args)),
     remove: (...args) => within(timeout, 'remove', () => store.remove(...args)),
     read: (session) => store.read(session),
@@ -23,10 +23,10 @@ export function patientStore(store: Store, timeout: number): Store {
     ...(store.release && { release }),
     loadReply: (...args) => within(timeout, 'loadReply', () => store.loadReply(...args)),
 
-    keepReply(session, body) {
-      const patience = new Patience(timeout, 'keepReply')
+    saveReply(session, body) {
+      const patience = new Patience(timeout, 'saveReply')
       const given = body && new Paced(body, patience)
-      return patience.wait(() => store.keepReply(session, given, patience))
+      return patience.wait(() => store.saveReply(session, given, patience))
     },
 
     append(session, body, options) {

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { errno, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import { OpenFile } from './open-file.ts'
 import { closesQuickly, type SessionDirectory } from './session-directory.ts'
-import type { Acceptance, NewSession } from './store.ts'
+import type { Decision, NewSession } from './store.ts'
 
 /** What becomes known of a session later. */
 interface Facts {
@@ -13,9 +13,9 @@ interface Facts {
   /** The boot under which the bytes behind `synced` were written; a word that is none, if their sync failed. */
   readonly boot?: string
   /** `onUpload` took the upload, and made this of it; null, if its bytes vanished after. */
-  readonly accepted?: Acceptance | null
-  /** `onUpload` refused the upload for good, for this reason; the part is of no use any more. */
-  readonly refused?: string
+  readonly accepted?: Decision | null
+  /** `onUpload` rejected the upload for good, for this reason; the part is of no use any more. */
+  readonly rejected?: string
   /** The file stands under the session's name, durably; the part is of no use any more. */
   readonly published?: true
   /** A copy of the part was begun beside the destination, which lies on another file system. */

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { orAbsent, withFile, writeAll } from './file-system.ts'
 import type { SessionDirectory } from './session-directory.ts'
-import type { Body, KeptReply } from './store.ts'
+import type { Body, StoredReply } from './store.ts'
 
 /** The reply of a session, a file. Whether it counts says the session's record. */
 export class ReplyFile {
@@ -43,7 +43,7 @@ export class ReplyFile {
     })
   }
 
-  async load(): Promise<KeptReply | undefined> {
+  async load(): Promise<StoredReply | undefined> {
     const { fs } = this.#directory
     const path = this.#path
     const found = await orAbsent(fs.stat(path))

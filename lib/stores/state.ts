@@ -1,10 +1,10 @@
-import type { Acceptance, Session, SessionState } from './store.ts'
+import type { Decision, Session, SessionState } from './store.ts'
 
 /** What a record says of what was decided. */
 interface Decisions {
   readonly total?: number
-  readonly accepted?: Acceptance | null
-  readonly refused?: string
+  readonly accepted?: Decision | null
+  readonly rejected?: string
   readonly published?: true
 }
 
@@ -14,16 +14,16 @@ interface Decisions {
  */
 export function stateOf(facts: Decisions, held: number | undefined): SessionState {
   if (facts.published) return 'published'
-  if (facts.refused !== undefined) return 'refused'
+  if (facts.rejected !== undefined) return 'rejected'
   if (facts.accepted?.publish === false) return 'accepted'
-  if (held === undefined && facts.total !== undefined) return 'gone'
+  if (held === undefined && facts.total !== undefined) return 'lost'
   if (!facts.accepted) return 'receiving'
-  return held === facts.total ? 'accepted' : 'gone'
+  return held === facts.total ? 'accepted' : 'lost'
 }
 
 /** Whether all is done that needs the part. */
-export const isSettled = ({ published, refused, accepted }: Decisions): boolean =>
-  published === true || refused !== undefined || accepted?.publish === false
+export const isSettled = ({ published, rejected, accepted }: Decisions): boolean =>
+  published === true || rejected !== undefined || accepted?.publish === false
 
 /** Whether the part, if there still is one, is of no use any more. */
-export const isSpent = ({ state }: Session): boolean => state === 'published' || state === 'refused'
+export const isSpent = ({ state }: Session): boolean => state === 'published' || state === 'rejected'

@@ -27,21 +27,21 @@ export interface NewSession {
  * - `receiving`: bytes are missing, or all are there and nothing was decided yet
  * - `accepted`: all bytes are there and `onUpload` took them; not published yet, or not to be published
  * - `published`: the file stands under its name
- * - `refused`: all bytes were there and `onUpload` refused them for good
- * - `gone`: bytes were held and have vanished behind the store's back
+ * - `rejected`: all bytes were there and `onUpload` rejected them for good
+ * - `lost`: bytes were held and have vanished behind the store's back
  */
-export type SessionState = 'receiving' | 'accepted' | 'published' | 'refused' | 'gone'
+export type SessionState = 'receiving' | 'accepted' | 'published' | 'rejected' | 'lost'
 
 /** What `onUpload` made of an upload that it took. */
-export interface Acceptance {
+export interface Decision {
   /** Whether the upload is to appear under its name. */
   readonly publish: boolean
-  /** Where its reply is: `'kept'` by the store, or at a URL that stands elsewhere. Undefined: there is none. */
-  readonly reply?: 'kept' | { readonly url: string }
+  /** Where its reply is: `'stored'` by the store, or at a URL that stands elsewhere. Undefined: there is none. */
+  readonly reply?: 'stored' | { readonly url: string }
 }
 
 /** A reply that a store keeps. It never changes once its upload is accepted. */
-export interface KeptReply {
+export interface StoredReply {
   /** Bytes. */
   readonly size: number
   /** When it was written. Milliseconds since 1970; the same whenever it is asked for. */
@@ -61,16 +61,16 @@ export interface SessionPaths {
 /** A session as the store holds it at this moment. */
 export interface Session extends NewSession {
   readonly state: SessionState
-  /** Bytes held from 0 without holes: the only truth about progress. Once published or refused, the total. */
+  /** Bytes held from 0 without holes: the only truth about progress. Once published or rejected, the total. */
   readonly received: number
   /** Size of the whole file in bytes; undefined until the first fragment told it. */
   readonly total?: number
   /** When the last append came to its end, or the session was created. Milliseconds since 1970. */
-  readonly progressed: number
+  readonly updatedAt: number
   /** What `accept` was told, also once it is published. */
-  readonly acceptance?: Acceptance
+  readonly decision?: Decision
   /** What `refuse` was told. */
-  readonly refusal?: string
+  readonly rejection?: string
 }
 
 /**
@@ -139,13 +139,13 @@ export interface Store {
   append(session: Session, body: Body, options: AppendOptions): Promise<Session>
 
   /** Remembers, durably, that `onUpload` took the upload, and what it made of it: the state `accepted`. */
-  accept(session: Session, acceptance: Acceptance, options?: StoreOptions): Promise<void>
+  accept(session: Session, decision: Decision, options?: StoreOptions): Promise<void>
 
   /**
-   * Remembers, durably, that `onUpload` refused the upload for good: the state `refused`. Its bytes are of no use any more.
+   * Remembers, durably, that `onUpload` rejected the upload for good: the state `rejected`. Its bytes are of no use any more.
    * @param reason for the operator
    */
-  refuse(session: Session, reason: string, options?: StoreOptions): Promise<void>
+  reject(session: Session, reason: string, options?: StoreOptions): Promise<void>
 
   /**
    * Makes the complete upload appear under its name, atomically and durably: at no moment, and after no crash, does a
@@ -165,10 +165,10 @@ export interface Store {
    * passed on.
    * @param body left out: what stands in `paths(session).reply` already, nothing being an empty reply
    */
-  keepReply(session: Session, body?: Body, options?: StoreOptions): Promise<void>
+  saveReply(session: Session, body?: Body, options?: StoreOptions): Promise<void>
 
   /** The reply that was kept; undefined if there is none. */
-  loadReply(session: Session, options?: StoreOptions): Promise<KeptReply | undefined>
+  loadReply(session: Session, options?: StoreOptions): Promise<StoredReply | undefined>
 
   /** Forgets the session, its reply, and the bytes that it still holds; never what was published. No error if there is
    * none. */

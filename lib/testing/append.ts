@@ -92,10 +92,10 @@ async function untilProgress(store: Store, session: Session): Promise<void> {
     const earlier = await loaded(store, session)
     const returned = await store.append(earlier, body(), { total: 3, durable: false })
     const now = await loaded(store, session)
-    if (Math.min(now.progressed, returned.progressed) > earlier.progressed) return
+    if (Math.min(now.updatedAt, returned.updatedAt) > earlier.updatedAt) return
     assert.ok(
       Date.now() - begin < 1500,
-      `progressed was ${earlier.progressed}, is to append() ${returned.progressed}, to load() ${now.progressed}`,
+      `updatedAt was ${earlier.updatedAt}, is to append() ${returned.updatedAt}, to load() ${now.updatedAt}`,
     )
     await new Promise(setImmediate)
   }
@@ -131,7 +131,7 @@ export const appending: Chapter = {
       await appended(store, session, body('abc'), { total: 7 })
       assert.equal((await loaded(store, session)).total, 7)
     }),
-    test('updates progressed and changes no bytes for an empty body', async ({ store }) => {
+    test('updates updatedAt and changes no bytes for an empty body', async ({ store }) => {
       const session = await begun(store)
       await appended(store, session, body('abc'), { total: 3 })
       await untilProgress(store, session)

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Acceptance } from '../stores/store.ts'
+import type { Decision } from '../stores/store.ts'
 import { type Chapter, test } from './case.ts'
 import {
   assertBytes,
@@ -13,38 +13,38 @@ import {
   publish,
 } from './steps.ts'
 
-const acceptances: [what: string, acceptance: Acceptance][] = [
+const decisions: [what: string, decision: Decision][] = [
   ['no reply', { publish: true }],
-  ['a kept reply', { publish: true, reply: 'kept' }],
+  ['a kept reply', { publish: true, reply: 'stored' }],
   ['a reply URL', { publish: true, reply: { url: 'http://replies.example/1?a=%20&b=ü' } }],
   ['publish: false', { publish: false }],
-  ['a kept reply and publish: false', { publish: false, reply: 'kept' }],
+  ['a kept reply and publish: false', { publish: false, reply: 'stored' }],
 ]
 
 const reason = 'Es enthält „einen Virus“ \\ "☃"\r\n𝄞'
 
 export const deciding: Chapter = {
-  name: 'accept() and refuse()',
+  name: 'accept() and reject()',
   cases: [
-    ...acceptances.flatMap(([what, acceptance]) => [
-      test(`accept() with ${what} saves the acceptance and leaves the file unpublished`, async ({
+    ...decisions.flatMap(([what, decision]) => [
+      test(`accept() with ${what} saves the decision and leaves the file unpublished`, async ({
         store,
         published,
       }) => {
         const session = await complete(store, 'abc')
-        assert.equal((await loaded(store, session)).acceptance, undefined)
-        await store.accept(session, acceptance)
-        const accepted = { state: 'accepted', received: 3, total: 3, acceptance } as const
+        assert.equal((await loaded(store, session)).decision, undefined)
+        await store.accept(session, decision)
+        const accepted = { state: 'accepted', received: 3, total: 3, decision } as const
         assertSession(await loaded(store, session), accepted)
         assert.equal(await published('a.bin'), undefined)
       }),
       test(
-        `accept() with ${what} keeps the acceptance across a restart`,
+        `accept() with ${what} keeps the decision across a restart`,
         async (setting) => {
           const session = await complete(setting.store, 'abc')
-          await setting.store.accept(session, acceptance)
+          await setting.store.accept(session, decision)
           const after = await loaded(await setting.reopen(), session)
-          assertSession(after, { state: 'accepted', received: 3, total: 3, acceptance })
+          assertSession(after, { state: 'accepted', received: 3, total: 3, decision })
         },
         'restart',
       ),
@@ -57,22 +57,22 @@ export const deciding: Chapter = {
       await publish(store, session)
       assertBytes(await published('a.bin'), 'abc', 'the file')
     }),
-    test('load() returns the acceptance after publish()', async ({ store }) => {
+    test('load() returns the decision after publish()', async ({ store }) => {
       const session = await complete(store, 'abc')
-      const acceptance = { publish: true, reply: { url: 'http://replies.example/1' } }
-      await store.accept(session, acceptance)
-      assertSession(await publish(store, session), { state: 'published', received: 3, total: 3, acceptance })
+      const decision = { publish: true, reply: { url: 'http://replies.example/1' } }
+      await store.accept(session, decision)
+      assertSession(await publish(store, session), { state: 'published', received: 3, total: 3, decision })
     }),
     test(
-      'load() returns the acceptance after publish() and a restart',
+      'load() returns the decision after publish() and a restart',
       async (setting) => {
         const { store } = setting
         const session = await complete(store, 'abc')
-        const acceptance = { publish: true, reply: { url: 'http://replies.example/1' } }
-        await store.accept(session, acceptance)
+        const decision = { publish: true, reply: { url: 'http://replies.example/1' } }
+        await store.accept(session, decision)
         await publish(store, session)
         const after = await loaded(await setting.reopen(), session)
-        assertSession(after, { state: 'published', received: 3, total: 3, acceptance })
+        assertSession(after, { state: 'published', received: 3, total: 3, decision })
       },
       'restart',
     ),
@@ -86,38 +86,38 @@ export const deciding: Chapter = {
       assert.equal(await published('a.bin'), undefined)
       assert.deepEqual(await listed(store), [])
     }),
-    test('keepReply(), accept(), publish() and remove() take the session from append()', async ({
+    test('saveReply(), accept(), publish() and remove() take the session from append()', async ({
       store,
       published,
     }) => {
       const begin = await begun(store)
       // As the server does it: nothing is asked anew while the lock is held.
       const session = await store.append(begin, body('abc'), { total: 3, durable: true })
-      await store.keepReply(session, body('thanks'))
-      await store.accept(session, { publish: true, reply: 'kept' })
+      await store.saveReply(session, body('thanks'))
+      await store.accept(session, { publish: true, reply: 'stored' })
       await store.publish(session)
       const after = await loaded(store, session)
-      assertSession(after, { state: 'published', received: 3, acceptance: { publish: true, reply: 'kept' } })
+      assertSession(after, { state: 'published', received: 3, decision: { publish: true, reply: 'stored' } })
       assert.equal((await store.loadReply(after))?.size, 6)
       assertBytes(await published('a.bin'), 'abc', 'the file')
       await store.remove(session)
       assertBytes(await published('a.bin'), 'abc', 'the file')
       assert.deepEqual(await listed(store), [])
     }),
-    test('refuse() saves the reason and keeps the session, unpublished', async ({ store, published }) => {
+    test('reject() saves the reason and keeps the session, unpublished', async ({ store, published }) => {
       const session = await complete(store, 'abc')
-      await store.refuse(session, reason)
-      const refused = { state: 'refused', received: 3, total: 3, refusal: reason } as const
+      await store.reject(session, reason)
+      const refused = { state: 'rejected', received: 3, total: 3, rejection: reason } as const
       assertSession(await loaded(store, session), refused)
       assert.equal(await published('a.bin'), undefined)
       assert.deepEqual(await listed(store), [session.id])
     }),
     test(
-      'refuse() keeps the state and the reason across a restart',
+      'reject() keeps the state and the reason across a restart',
       async (setting) => {
         const session = await complete(setting.store, 'abc')
-        await setting.store.refuse(session, reason)
-        const refused = { state: 'refused', received: 3, total: 3, refusal: reason } as const
+        await setting.store.reject(session, reason)
+        const refused = { state: 'rejected', received: 3, total: 3, rejection: reason } as const
         assertSession(await loaded(await setting.reopen(), session), refused)
       },
       'restart',

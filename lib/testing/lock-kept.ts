@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Leaving } from '../locks/locker.ts'
-import { lockName } from '../locks/name.ts'
+import { lockKey } from '../locks/name.ts'
 import { newGuid } from '../protocol/guid.ts'
 import { type Case, test } from './case.ts'
 import { lockerOf, name, other, two } from './lockers.ts'
@@ -90,7 +90,7 @@ export const keeping: readonly Case[] = [
     async (setting, supports) => {
       const [one, another] = await two(setting, supports)
       if (!one.begin) return
-      const begun = lockName({ id: newGuid(await one.mark?.()), path: '/upload/a.bin' })
+      const begun = lockKey({ id: newGuid(await one.mark?.()), path: '/upload/a.bin' })
       const lock = await one.begin(begun)
       assert.ok(lock, 'nobody else can have heard of it')
       assert.equal(await another.tryAcquire(begun), undefined)

@@ -20,7 +20,7 @@ export const locking: Chapter = {
         const [one, another] = await two(setting, supports)
         const order: string[] = []
         const wanted = wanting()
-        const lock = await one.acquire(name, { onWanted: wanted.onWanted })
+        const lock = await one.acquire(name, { onReleaseRequested: wanted.onReleaseRequested })
         const next = another.acquire(name).then((acquired) => {
           order.push('acquired')
           return acquired
@@ -97,11 +97,11 @@ export const locking: Chapter = {
       'locker',
     ),
     test(
-      'calls onWanted of the holder once, and only when another request waits',
+      'calls onReleaseRequested of the holder once, and only when another request waits',
       async (setting, supports) => {
         const [one, another] = await two(setting, supports)
         const wanted = wanting()
-        const lock = await one.acquire(name, { onWanted: wanted.onWanted })
+        const lock = await one.acquire(name, { onReleaseRequested: wanted.onReleaseRequested })
         await settle(one, another)
         assert.equal(wanted.count, 0, 'nobody waits')
         const waiting = [another.acquire(name), one.acquire(name), another.acquire(name)]
@@ -115,14 +115,14 @@ export const locking: Chapter = {
       'locker',
     ),
     test(
-      'calls onWanted of a new holder when another request already waits',
+      'calls onReleaseRequested of a new holder when another request already waits',
       async (setting, supports) => {
         const [one, another] = await two(setting, supports)
         const first = await one.acquire(name)
         const wanted = [wanting(), wanting()] as const
         const waiting = [
-          one.acquire(name, { onWanted: wanted[0].onWanted }),
-          another.acquire(name, { onWanted: wanted[1].onWanted }),
+          one.acquire(name, { onReleaseRequested: wanted[0].onReleaseRequested }),
+          another.acquire(name, { onReleaseRequested: wanted[1].onReleaseRequested }),
         ]
         await settle(one, another)
         await first.release()
@@ -139,7 +139,7 @@ export const locking: Chapter = {
       async (setting, supports) => {
         const [one, another] = await two(setting, supports)
         const wanted = wanting()
-        const lock = await one.acquire(name, { onWanted: wanted.onWanted })
+        const lock = await one.acquire(name, { onReleaseRequested: wanted.onReleaseRequested })
         const controller = new AbortController()
         const reason = new Error('the client is gone')
         const waiting = another.acquire(name, { signal: controller.signal })

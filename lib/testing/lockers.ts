@@ -34,8 +34,8 @@ export function wanting() {
   const told = new Promise<void>((resolve) => {
     tell = resolve
   })
-  const wanted = { count: 0, told, onWanted: () => {} }
-  wanted.onWanted = () => {
+  const wanted = { count: 0, told, onReleaseRequested: () => {} }
+  wanted.onReleaseRequested = () => {
     wanted.count += 1
     tell()
   }

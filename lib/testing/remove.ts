@@ -27,8 +27,8 @@ const states: [state: string, make: (store: Store) => Promise<Session>][] = [
     'an accepted session',
     async (store) => {
       const session = await complete(store, 'abc')
-      await store.keepReply(session, body('the reply'))
-      await store.accept(session, { publish: true, reply: 'kept' })
+      await store.saveReply(session, body('the reply'))
+      await store.accept(session, { publish: true, reply: 'stored' })
       return session
     },
   ],
@@ -36,7 +36,7 @@ const states: [state: string, make: (store: Store) => Promise<Session>][] = [
     'a refused session',
     async (store) => {
       const session = await complete(store, 'abc')
-      await store.refuse(session, 'a virus')
+      await store.reject(session, 'a virus')
       return session
     },
   ],
@@ -85,7 +85,7 @@ export const removing: Chapter = {
     test('remove() keeps another session of the same name and its reply', async ({ store }) => {
       const session = await complete(store, 'abc')
       const other = await complete(store, 'xyz')
-      await store.keepReply(other, body('the reply'))
+      await store.saveReply(other, body('the reply'))
       await store.remove(await loaded(store, session))
       assert.deepEqual(await listed(store), [other.id])
       assertSession(await loaded(store, other), { received: 3 })
@@ -136,7 +136,7 @@ export const removing: Chapter = {
         count += 1
         const found = await loaded(store, session)
         assert.deepEqual(told(session), told(found))
-        assert.equal(session.progressed, found.progressed)
+        assert.equal(session.updatedAt, found.updatedAt)
       }
       assert.equal(count, states.length + 1)
     }),

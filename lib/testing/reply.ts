@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
-import type { KeptReply, Session, Store } from '../stores/store.ts'
+import type { Session, Store, StoredReply } from '../stores/store.ts'
 import { type Chapter, test } from './case.ts'
 import { assertBytes, body, bytesOf, complete, counting, loaded, nextMillisecond, publish } from './steps.ts'
 
 /** The reply that must be there. */
-async function replyTo(store: Store, session: Session): Promise<KeptReply> {
+async function replyTo(store: Store, session: Session): Promise<StoredReply> {
   const reply = await store.loadReply(await loaded(store, session))
   assert.ok(reply, 'loadReply() knows none')
   return reply
@@ -20,20 +20,20 @@ async function assertReply(store: Store, session: Session, expected: string | Ui
 }
 
 export const replying: Chapter = {
-  name: 'keepReply() and loadReply()',
+  name: 'saveReply() and loadReply()',
   cases: [
-    test('loadReply() returns undefined before keepReply()', async ({ store }) => {
+    test('loadReply() returns undefined before saveReply()', async ({ store }) => {
       assert.equal(await store.loadReply(await complete(store, 'abc')), undefined)
     }),
-    test('keepReply() stores a reply of 200,001 bytes unchanged', async ({ store }) => {
+    test('saveReply() stores a reply of 200,001 bytes unchanged', async ({ store }) => {
       const session = await complete(store, 'abc')
       const reply = counting(200_001)
-      await store.keepReply(session, body(reply.subarray(0, 70_000), reply.subarray(70_000)))
+      await store.saveReply(session, body(reply.subarray(0, 70_000), reply.subarray(70_000)))
       await assertReply(store, session, reply)
     }),
     test('read() returns inclusive byte ranges, in any order and concurrently', async ({ store }) => {
       const session = await complete(store, 'abc')
-      await store.keepReply(session, body('the ', 'reply'))
+      await store.saveReply(session, body('the ', 'reply'))
       const reply = await replyTo(store, session)
       const ranges = [
         [4, 6, 'rep'],
@@ -47,28 +47,28 @@ export const replying: Chapter = {
         assertBytes(parts[i], text, `bytes ${first}-${last}`)
       }
     }),
-    test('keepReply() replaces an earlier, longer reply', async ({ store }) => {
+    test('saveReply() replaces an earlier, longer reply', async ({ store }) => {
       const session = await complete(store, 'abc')
-      await store.keepReply(session, body('an earlier, longer one'))
-      await store.keepReply(session, body('later'))
+      await store.saveReply(session, body('an earlier, longer one'))
+      await store.saveReply(session, body('later'))
       await assertReply(store, session, 'later')
     }),
     test('loadReply() returns an empty reply with size 0', async ({ store }) => {
       const session = await complete(store, 'abc')
-      await store.keepReply(session, body())
+      await store.saveReply(session, body())
       await assertReply(store, session, '')
     }),
-    test('keepReply() rejects with the body error, and the next reply is complete', async ({ store }) => {
+    test('saveReply() rejects with the body error, and the next reply is complete', async ({ store }) => {
       const session = await complete(store, 'abc')
       for (const batches of [[], ['a longer one'], ['a', ' longer', ' one']]) {
         const error = new Error('the application failed')
-        const kept = store.keepReply(session, body(...batches, error))
+        const kept = store.saveReply(session, body(...batches, error))
         await assert.rejects(kept, (thrown) => thrown === error)
       }
-      await store.keepReply(session, body('the reply'))
+      await store.saveReply(session, body('the reply'))
       await assertReply(store, session, 'the reply')
     }),
-    test('an aborted keepReply() resolves only if the complete reply is stored', async ({ store }) => {
+    test('an aborted saveReply() resolves only if the complete reply is stored', async ({ store }) => {
       const session = await complete(store, 'abc')
       for (const point of [0, 1, 2]) {
         const controller = new AbortController()
@@ -79,16 +79,16 @@ export const replying: Chapter = {
           }
           controller.abort(new Error('nobody waits'))
         }
-        const kept = store.keepReply(session, bytes(), { signal: controller.signal }).then(
+        const kept = store.saveReply(session, bytes(), { signal: controller.signal }).then(
           () => true,
           () => false,
         )
         if (await kept) await assertReply(store, session, 'one two')
       }
-      await store.keepReply(session, body('the reply'))
+      await store.saveReply(session, body('the reply'))
       await assertReply(store, session, 'the reply')
     }),
-    test('keepReply() writes each batch before requesting the next one', async ({ store }) => {
+    test('saveReply() writes each batch before requesting the next one', async ({ store }) => {
       const session = await complete(store, 'abc')
       const memory = Buffer.alloc(3)
       async function* bytes() {
@@ -97,16 +97,16 @@ export const replying: Chapter = {
           yield [memory]
         }
       }
-      await store.keepReply(session, bytes())
+      await store.saveReply(session, bytes())
       memory.fill('x')
       await assertReply(store, session, 'abcdef')
     }),
     test('loadReply() returns the same reply after accept() and publish()', async ({ store, published }) => {
       const session = await complete(store, 'abc')
-      await store.keepReply(session, body('the reply'))
+      await store.saveReply(session, body('the reply'))
       const first = await replyTo(store, session)
       assert.equal(typeof first.modified, 'number')
-      await store.accept(await loaded(store, session), { publish: true, reply: 'kept' })
+      await store.accept(await loaded(store, session), { publish: true, reply: 'stored' })
       await nextMillisecond()
       assert.equal((await replyTo(store, session)).modified, first.modified, 'modified')
       await publish(store, session)
@@ -119,8 +119,8 @@ export const replying: Chapter = {
       async (setting) => {
         const { store } = setting
         const session = await complete(store, 'abc')
-        await store.keepReply(session, body('the reply'))
-        await store.accept(await loaded(store, session), { publish: true, reply: 'kept' })
+        await store.saveReply(session, body('the reply'))
+        await store.accept(await loaded(store, session), { publish: true, reply: 'stored' })
         await publish(store, session)
         const { modified } = await replyTo(store, session)
         const later = await setting.reopen()
@@ -132,34 +132,34 @@ export const replying: Chapter = {
     ),
     test('loadReply() returns the reply of its own session only', async ({ store }) => {
       const sessions = [await complete(store, 'abc'), await complete(store, 'xyz')] as const
-      await store.keepReply(sessions[0], body('to abc'))
+      await store.saveReply(sessions[0], body('to abc'))
       assert.equal(await store.loadReply(sessions[1]), undefined)
-      await store.keepReply(sessions[1], body('to xyz'))
+      await store.saveReply(sessions[1], body('to xyz'))
       await assertReply(store, sessions[0], 'to abc')
       await assertReply(store, sessions[1], 'to xyz')
     }),
     test('remove() deletes the reply', async ({ store }) => {
       const session = await complete(store, 'abc')
-      await store.keepReply(session, body('the reply'))
+      await store.saveReply(session, body('the reply'))
       await store.remove(await loaded(store, session))
       assert.equal(await store.loadReply(session), undefined)
     }),
     test(
-      'keepReply() without a body uses the file at paths().reply',
+      'saveReply() without a body uses the file at paths().reply',
       async ({ store }) => {
         const session = await complete(store, 'abc')
         assert.ok(store.paths, 'supports.paths: there has to be paths()')
         await writeFile(store.paths(session).reply, 'the reply')
-        await store.keepReply(session)
+        await store.saveReply(session)
         await assertReply(store, session, 'the reply')
       },
       'paths',
     ),
     test(
-      'keepReply() without a body or a file stores an empty reply',
+      'saveReply() without a body or a file stores an empty reply',
       async ({ store }) => {
         const session = await complete(store, 'abc')
-        await store.keepReply(session)
+        await store.saveReply(session)
         await assertReply(store, session, '')
       },
       'paths',

@@ -59,17 +59,17 @@ export const sharing: Chapter = {
       'sharing',
     ),
     test(
-      'load acceptances, refusals and replies that the other one saved',
+      'load decisions, refusals and replies that the other one saved',
       async (setting) => {
         const [one, another] = await two(setting)
         const accepted = await complete(one, 'abc')
         const refused = await complete(one, 'abc')
-        const acceptance = { publish: true, reply: 'kept' } as const
-        await one.keepReply(accepted, body('the reply'))
-        await one.accept(accepted, acceptance)
-        await one.refuse(refused, 'a virus')
-        assertSession(await loaded(another, accepted), { state: 'accepted', acceptance })
-        assertSession(await loaded(another, refused), { state: 'refused', refusal: 'a virus' })
+        const decision = { publish: true, reply: 'stored' } as const
+        await one.saveReply(accepted, body('the reply'))
+        await one.accept(accepted, decision)
+        await one.reject(refused, 'a virus')
+        assertSession(await loaded(another, accepted), { state: 'accepted', decision })
+        assertSession(await loaded(another, refused), { state: 'rejected', rejection: 'a virus' })
         const reply = await another.loadReply(await loaded(another, accepted))
         assert.ok(reply, 'loadReply() knows none')
         assertBytes(await bytesOf(reply.read(0, 8)), 'the reply', 'the reply')

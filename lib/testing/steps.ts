@@ -132,8 +132,8 @@ const contract = [
   'state',
   'received',
   'total',
-  'acceptance',
-  'refusal',
+  'decision',
+  'rejection',
 ] as const
 
 /** What the contract names of a session, but for the time of its progress. */

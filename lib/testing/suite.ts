@@ -1,4 +1,4 @@
-import { checkKeys } from '../checks.ts'
+import { assertKnownKeys } from '../validate.ts'
 import { appending } from './append.ts'
 import { settingOf } from './case.ts'
 import { deciding } from './decide.ts'
@@ -36,7 +36,7 @@ export function storeSuite(
   open: () => TestedStore | Promise<TestedStore>,
   supports: Partial<Supports> = {},
 ): void {
-  checkKeys('storeSuite', 'feature', supports, Object.keys(all))
+  assertKnownKeys('storeSuite', 'feature', supports, Object.keys(all))
   const supported = { ...all, ...supports }
   for (const { name, cases } of chapters) {
     describe(name, () => {

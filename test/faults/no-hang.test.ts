@@ -19,7 +19,7 @@ import {
   memoryStore,
   type Store,
 } from '../../lib/index.ts'
-import { Reports } from '../../lib/sessions/reports.ts'
+import { UploadEvents } from '../../lib/sessions/events.ts'
 import { nodeFileSystem } from '../../lib/stores/file-system.ts'
 import { noise } from '../support/bytes.ts'
 import { type Answer, answerTo, begin, hresult, received, send, TestClient } from '../support/client.ts'
@@ -35,7 +35,7 @@ const next = async <Event extends keyof BitsUploadEvents>(
   event: Event,
 ): Promise<BitsUploadEvents[Event][0]> => {
   const message = withResolvers<BitsUploadEvents[Event][0]>()
-  ;(events as Reports).once(event as 'failed', message.resolve as () => void)
+  ;(events as UploadEvents).once(event as 'failed', message.resolve as () => void)
   return message.promise
 }
 
@@ -527,13 +527,13 @@ describe('close()', () => {
 })
 
 it('Upload events: rethrows the error of a listener in the next tick', () => {
-  const reports = new Reports()
+  const reports = new UploadEvents()
   reports.on('closed', () => {
     throw new Error('made by the test')
   })
   const nextTick = vi.spyOn(process, 'nextTick').mockImplementation(() => {})
   onTestFinished(() => nextTick.mockRestore())
-  reports.tell('closed', {
+  reports.emitEvent('closed', {
     id: '{}',
     name: 'a',
     path: '/a',

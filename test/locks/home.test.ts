@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { lockName } from '../../lib/locks/name.ts'
+import { lockKey } from '../../lib/locks/name.ts'
 import { addressOf } from '../../lib/locks/processes/address.ts'
 import { Home } from '../../lib/locks/processes/home.ts'
 import { processLocker } from '../../lib/locks/processes.ts'
@@ -21,7 +21,7 @@ async function setting() {
 }
 
 async function nameAt({ mark }: ReturnType<typeof processLocker>, path = '/upload/ü.bin'): Promise<string> {
-  return lockName({ id: newGuid(await mark?.()), owner: 'Jörg "J"', path })
+  return lockKey({ id: newGuid(await mark?.()), owner: 'Jörg "J"', path })
 }
 
 /** A process in which a session began, that holds it, or keeps it. */
@@ -59,11 +59,11 @@ describe('processLocker for new sessions', () => {
     await (await here.acquire(name)).release()
   })
 
-  it('calls onWanted once and grants the lock to the waiting requests one at a time', async () => {
+  it('calls onReleaseRequested once and grants the lock to the waiting requests one at a time', async () => {
     const { directory, here, there, name } = await setting()
     ;(await here.begin?.(name))?.leave?.(leaving())
     const wanted = vi.fn()
-    const lock = await here.acquire(name, { onWanted: wanted })
+    const lock = await here.acquire(name, { onReleaseRequested: wanted })
     expect(lock.left).toBeDefined()
     let holders = 1
     const others = [there, here, processLocker(directory)].map(async (locker) => {
@@ -92,17 +92,17 @@ describe('processLocker for new sessions', () => {
     await (await there.acquire(name)).release()
   })
 
-  it('does not call onWanted for the same id with another path or owner', async () => {
+  it('does not call onReleaseRequested for the same id with another path or owner', async () => {
     const { here, there } = await setting()
     const id = newGuid(await here.mark?.())
     const wanted = vi.fn()
-    ;(await here.begin?.(lockName({ id, path: '/a' })))?.leave?.(leaving())
-    await here.acquire(lockName({ id, path: '/a' }), { onWanted: wanted })
+    ;(await here.begin?.(lockKey({ id, path: '/a' })))?.leave?.(leaving())
+    await here.acquire(lockKey({ id, path: '/a' }), { onReleaseRequested: wanted })
     for (const other of [
       { id, path: '/b' },
       { id, path: '/a', owner: 'somebody' },
     ]) {
-      await (await there.acquire(lockName(other))).release()
+      await (await there.acquire(lockKey(other))).release()
     }
     expect(wanted).not.toHaveBeenCalled()
   })
@@ -168,7 +168,7 @@ describe('processLocker for new sessions', () => {
     }).listen(addressOf(`home-${mark}`))
     onTestFinished(() => void home.close())
     await once(home, 'listening')
-    const name = lockName({ id: newGuid(mark), path: '/a' })
+    const name = lockKey({ id: newGuid(mark), path: '/a' })
     expect(await there.tryAcquire(name)).toBeUndefined()
     expect(heard).toEqual([103, 103, 103])
     expect(await there.tryAcquire(name)).toBeDefined()

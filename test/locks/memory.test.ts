@@ -26,13 +26,13 @@ describe('memoryLocker', () => {
     expect(await locker.tryAcquire('a')).toBeDefined()
   })
 
-  it('calls onWanted once, and immediately for a new holder when a request already waits', async () => {
+  it('calls onReleaseRequested once, and immediately for a new holder when a request already waits', async () => {
     const locker = memoryLocker()
     const [one, two, three] = [vi.fn(), vi.fn(), vi.fn()]
-    const first = await locker.acquire('a', { onWanted: one })
+    const first = await locker.acquire('a', { onReleaseRequested: one })
     expect(one).not.toHaveBeenCalled()
-    const second = locker.acquire('a', { onWanted: two })
-    const third = locker.acquire('a', { onWanted: three })
+    const second = locker.acquire('a', { onReleaseRequested: two })
+    const third = locker.acquire('a', { onReleaseRequested: three })
     expect(one).toHaveBeenCalledTimes(1)
     expect(two).not.toHaveBeenCalled()
     first.release()

@@ -96,13 +96,13 @@ describe.each(services)('Object locker (%s semantics)', (semantics) => {
   it('deletes all objects of an aborted acquire()', async () => {
     const { space, clock, node } = newFarm(semantics)
     const [one, other] = [node(), node()]
-    const onWanted = vi.fn()
-    const lock = await one.locker.acquire('a', { onWanted })
+    const onReleaseRequested = vi.fn()
+    const lock = await one.locker.acquire('a', { onReleaseRequested })
     const controller = new AbortController()
     const reason = new Error('the client is gone')
     const waiting = other.locker.acquire('a', { signal: controller.signal })
     await clock.advance(usual.wants)
-    expect(onWanted).toHaveBeenCalledTimes(1)
+    expect(onReleaseRequested).toHaveBeenCalledTimes(1)
     controller.abort(reason)
     await expect(waiting).rejects.toBe(reason)
     await clock.advance(usual.linger)
@@ -110,7 +110,7 @@ describe.each(services)('Object locker (%s semantics)', (semantics) => {
     await lock.release()
     await clock.advance(usual.linger)
     expect(await keysIn(space)).toEqual([])
-    expect(onWanted).toHaveBeenCalledTimes(1)
+    expect(onReleaseRequested).toHaveBeenCalledTimes(1)
   })
 
   it('rejects an aborted acquire() at once and releases a lock that is acquired later', async () => {
@@ -157,11 +157,11 @@ describe.each(services)('Object locker (%s semantics)', (semantics) => {
     await lock.release()
   })
 
-  it('does not call onWanted for a release request that was sent to an earlier holder', async () => {
+  it('does not call onReleaseRequested for a release request that was sent to an earlier holder', async () => {
     const { space, clock, node } = newFarm(semantics)
     const [one, other] = [node(), node()]
     const [first, second] = [vi.fn(), vi.fn()]
-    const lock = await one.locker.acquire('a', { onWanted: first })
+    const lock = await one.locker.acquire('a', { onReleaseRequested: first })
     one.space.intercept(/^list wants/, unreachable)
     const controller = new AbortController()
     const waiting = other.locker.acquire('a', { signal: controller.signal })
@@ -170,7 +170,7 @@ describe.each(services)('Object locker (%s semantics)', (semantics) => {
     controller.abort(new Error('the client is gone'))
     await expect(waiting).rejects.toThrow('gone')
     await lock.release()
-    const next = await one.locker.acquire('a', { onWanted: second })
+    const next = await one.locker.acquire('a', { onReleaseRequested: second })
     one.space.restore()
     await clock.advance(usual.wants)
     expect(await foldersIn(space)).not.toContain('wants')

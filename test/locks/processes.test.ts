@@ -44,11 +44,11 @@ describe('processLocker', () => {
     await again?.release()
   })
 
-  it('calls onWanted of the holder once for several waiting requests', async () => {
+  it('calls onReleaseRequested of the holder once for several waiting requests', async () => {
     const directory = await temporaryDirectory()
     const lockers = [1, 2, 3].map(() => processLocker(directory))
     const wanted = vi.fn()
-    const lock = await lockers[0]?.acquire('a', { onWanted: wanted })
+    const lock = await lockers[0]?.acquire('a', { onReleaseRequested: wanted })
     const others = lockers.slice(1).map((locker) => locker.acquire('a'))
     await vi.waitUntil(() => wanted.mock.calls.length > 0)
     const local = lockers[0]?.acquire('a')
@@ -142,7 +142,7 @@ describe('processLocker leave()', () => {
     const [one, other] = [processLocker(directory), processLocker(directory)]
     const thing = leaving()
     const wanted = vi.fn()
-    const lock = await one.acquire('a', { onWanted: wanted })
+    const lock = await one.acquire('a', { onReleaseRequested: wanted })
     const waiting = other.acquire('a')
     await vi.waitUntil(() => wanted.mock.calls.length > 0)
     lock.leave?.(thing)
@@ -152,7 +152,7 @@ describe('processLocker leave()', () => {
     // It comes before the next holder of the same process learns that it is one.
     const next = await one.acquire('a')
     const local: Promise<Lock> = one.acquire('a', {
-      onWanted: () => void local.then((held) => held.release()),
+      onReleaseRequested: () => void local.then((held) => held.release()),
     })
     const far = other.acquire('a')
     next.leave?.(leaving())

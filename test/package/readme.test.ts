@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { uploadErrorCodes } from '../../lib/client/errors.ts'
 import { readCancelOptions, readUploadOptions } from '../../lib/client/options.ts'
 import { BitsError, type BitsErrorCode, bitsUpload, fileStore, notifyApplication } from '../../lib/index.ts'
-import { readOptions } from '../../lib/options.ts'
+import { readBitsUploadOptions } from '../../lib/middleware/options.ts'
 import { azureStore } from '../../lib/stores/azure.ts'
 import { s3Store } from '../../lib/stores/s3.ts'
 import { root } from './package.ts'
@@ -59,7 +59,7 @@ describe('the tables of README.md', () => {
     ])
     const told = rows(section('Options')).filter(([, , standard]) => words.has(String(standard)))
     expect(told).toHaveLength(10)
-    expect(readOptions({ store: 'incoming' })).toMatchObject(
+    expect(readBitsUploadOptions({ store: 'incoming' })).toMatchObject(
       Object.fromEntries(told.map(([name, , standard]) => [code(name), words.get(String(standard))])),
     )
   })

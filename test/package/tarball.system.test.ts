@@ -188,7 +188,7 @@ import { hostname } from 'node:os'
 import type { Server } from 'node:net'
 import type { Readable } from 'node:stream'
 import type { Express, Request, RequestHandler } from 'express'
-import type { Acceptance, AppendOptions, Body, KeptReply, NewSession, Session } from 'express-bits-upload'
+import type { Decision, AppendOptions, Body, StoredReply, NewSession, Session } from 'express-bits-upload'
 import { acceptBitsPost, BitsError, bitsUpload, fileStore, memoryStore, notifyApplication } from 'express-bits-upload'
 
 declare const app: Express

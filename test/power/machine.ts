@@ -97,7 +97,7 @@ export async function held(
 export async function replyOf({ fileSystem }: ForgetfulDisk, id: string): Promise<Buffer | undefined> {
   const store = fileStore('/disk', { fileSystem })
   const session = await store.load(id)
-  const kept = session?.acceptance?.reply === 'kept' ? await store.loadReply(session) : undefined
+  const kept = session?.decision?.reply === 'stored' ? await store.loadReply(session) : undefined
   if (!kept) return undefined
   const chunks: Uint8Array[] = []
   for await (const chunk of kept.read(0, kept.size - 1)) chunks.push(chunk)

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
 import { BitsError } from '../../lib/index.ts'
-import { authorize } from '../../lib/sessions/authorize.ts'
+import { authorizeRequest } from '../../lib/sessions/hooks.ts'
 
-const ask = (say: () => unknown) => authorize(say as () => string, {}, { type: 'Ping' })
+const ask = (say: () => unknown) => authorizeRequest(say as () => string, {}, { type: 'Ping' })
 
 it.each([undefined, null, true])('authorize: returns no owner when the hook returns %j', async (said) => {
   expect(await ask(() => said)).toBeUndefined()

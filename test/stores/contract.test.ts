@@ -31,9 +31,9 @@ describe('memoryStore capacity', () => {
   it('includes the bytes of replies', async () => {
     const store = memoryStore({ capacity: 8 })
     const session = await complete(store, 'abc')
-    const full = store.keepReply(session, body('abc', 'def'))
+    const full = store.saveReply(session, body('abc', 'def'))
     await expect(full).rejects.toMatchObject({ code: 'disk-full' })
-    await store.keepReply(session, body('abcd'))
+    await store.saveReply(session, body('abcd'))
     await expect(complete(store, 'xy', { name: 'b.bin' })).rejects.toMatchObject({ code: 'disk-full' })
     await store.remove(session)
     await complete(store, 'xy', { name: 'c.bin' })
@@ -55,7 +55,7 @@ describe('memoryStore capacity', () => {
       take(name)
     }
     await store.remove(await complete(store, 'abcd', { name: 'ended.bin' }))
-    await store.refuse(await complete(store, 'abcd', { name: 'refused.bin' }), 'no')
+    await store.reject(await complete(store, 'abcd', { name: 'refused.bin' }), 'no')
     await complete(store, 'abcd', { name: 'last.bin' })
   })
 
@@ -81,7 +81,7 @@ describe('memoryStore capacity', () => {
       await store.remove(session)
       yield [Buffer.from('cd')]
     })()
-    await expect(store.keepReply(session, reply)).rejects.toMatchObject({ code: 'session-not-found' })
+    await expect(store.saveReply(session, reply)).rejects.toMatchObject({ code: 'session-not-found' })
     await complete(store, 'abcd', { name: 'next.bin' })
   })
 })

@@ -22,7 +22,7 @@ const Timeout = 1000
 const never = new Promise<never>(() => {})
 const hello = Buffer.from('hello')
 
-it.each(['create', 'load', 'append', 'keepReply', 'accept', 'publish'] as const)(
+it.each(['create', 'load', 'append', 'saveReply', 'accept', 'publish'] as const)(
   'Store timeout: returns 500 when store.%s hangs, and completes the upload once it works again',
   async (verb) => {
     const store = memoryStore()
@@ -90,7 +90,7 @@ it('Store timeout: excludes the time that the client takes for the body', async 
   }
   const after = await store.append(await loaded(store, session.id), slow(), { total: 3, durable: true })
   expect(after.received).toBe(3)
-  await store.keepReply(after, slow())
+  await store.saveReply(after, slow())
   expect(await store.loadReply(after)).toMatchObject({ size: 3 })
 })
 
@@ -114,7 +114,7 @@ it('Store timeout: stops writing a reply after the timeout', async () => {
     await nodeFileSystem.close(fd)
     closed.resolve()
   }
-  const kept = patientStore(files, Timeout).keepReply(session, body('c', 'd', 'e'))
+  const kept = patientStore(files, Timeout).saveReply(session, body('c', 'd', 'e'))
   const failed = expect(kept).rejects.toMatchObject({ code: 'store-failed' })
   await hung.promise
   await reachTimeout()

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Condition, ObjectSpace, SpaceOptions } from '../../objects/space.ts'
 import type { Clock } from './clock.ts'
-import { lockKey } from './keys.ts'
+import { lockObjectKey } from './keys.ts'
 import { type LockObject, readLock, writeLock } from './lock-object.ts'
 import type { Node } from './node.ts'
 import type { Timing } from './timing.ts'
@@ -69,7 +69,7 @@ export class Contender {
     const last = isSure ? lock : this.#ours(await this.#take(hash, { version: lock.version }, options))
     if (!last) return
     try {
-      await this.#space.removeIf(lockKey(hash), last.version, options)
+      await this.#space.removeIf(lockObjectKey(hash), last.version, options)
     } finally {
       this.#node.drop(last.nonce)
     }

@@ -3,7 +3,7 @@ import { Ours } from '../../objects/ours.ts'
 /** One object a lock that is held. */
 export const lockKeys = `${Ours}locks/`
 /** @param hash of the lock's name, in hexadecimal digits */
-export const lockKey = (hash: string): string => lockKeys + hash
+export const lockObjectKey = (hash: string): string => lockKeys + hash
 
 /** One object a node that is alive: its heartbeat. */
 export const nodeKeys = `${Ours}nodes/`

@@ -1,5 +1,5 @@
 import { type Condition, ConditionFailed, type ObjectSpace, type SpaceOptions } from '../../objects/space.ts'
-import { lockKey } from './keys.ts'
+import { lockObjectKey } from './keys.ts'
 
 /** Who has a lock. */
 export interface Holder {
@@ -19,7 +19,7 @@ export async function readLock(
   hash: string,
   options?: SpaceOptions,
 ): Promise<LockObject | undefined> {
-  const found = await space.get(lockKey(hash), options)
+  const found = await space.get(lockObjectKey(hash), options)
   if (!found) return undefined
   const { node, nonce } = JSON.parse(found.bytes.toString()) as Holder
   return { node, nonce, version: found.version }
@@ -35,7 +35,7 @@ export async function writeLock(
 ): Promise<LockObject | undefined> {
   try {
     const bytes = Buffer.from(JSON.stringify(holder))
-    return { ...holder, version: await space.put(lockKey(hash), [bytes], { ...options, condition }) }
+    return { ...holder, version: await space.put(lockObjectKey(hash), [bytes], { ...options, condition }) }
   } catch (error) {
     // It may have been written all the same: answers get lost, and a request that is sent again then meets what it
     // wrote itself. What stands there tells.

@@ -9,7 +9,7 @@ export const Free = 'f'
 /** A session that this process has: who wants it connects, and waits until the connection ends. */
 export abstract class Holding {
   /** Told when another process comes for it. */
-  holder: Pick<LockRequest, 'onWanted'> | undefined
+  holder: Pick<LockRequest, 'onReleaseRequested'> | undefined
   #waiting: Set<Socket> | undefined
 
   /** Whether another process waits. */
@@ -22,7 +22,7 @@ export abstract class Holding {
     this.#waiting ??= new Set()
     this.#waiting.add(socket)
     socket.on('close', () => this.#waiting?.delete(socket))
-    this.holder?.onWanted?.()
+    this.holder?.onReleaseRequested?.()
   }
 
   /** May be called more than once. */

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { Server, Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LockRequest } from '../locker.ts'
-import { sessionOf } from '../name.ts'
+import { parseLockKey } from '../name.ts'
 import { addressOf, isFile } from './address.ts'
 import { Free, Holding, quiet, serve, visit } from './holding.ts'
 
@@ -121,7 +121,7 @@ function hear(socket: Socket, residents: ReadonlyMap<string, Resident>): void {
  * @throws what the system says if it lets us ask nobody
  */
 export async function isFreeAtHome(name: string, request: LockRequest | undefined): Promise<boolean> {
-  const session = sessionOf(name)
+  const session = parseLockKey(name)
   if (!session) return true
   const address = addressOfHome(session.mark)
   const text = `${request ? Waits : Tries}${session.id}${hashOf(name)}`

@@ -5,13 +5,13 @@ import { ConditionFailed, type ObjectSpace } from '../../objects/space.ts'
 import { BitsError } from '../../protocol/errors.ts'
 import { isSettled } from '../state.ts'
 import type {
-  Acceptance,
   AppendOptions,
   Body,
-  KeptReply,
+  Decision,
   NewSession,
   Session,
   Store,
+  StoredReply,
   StoreOptions,
 } from '../store.ts'
 import { type Held, nothingHeld, objectsOf, receivedOf } from './held.ts'
@@ -21,7 +21,7 @@ import { bytesPlace, recordPlace, replyPlace, unique, uploadPlace } from './plac
 import { abandonPublication, publishWhole } from './publication.ts'
 import { readThrough } from './read.ts'
 import { type Facts, SessionRecord } from './record.ts'
-import { keepReply, loadReply } from './replies.ts'
+import { loadReply, writeReply } from './replies.ts'
 import { type ObjectSession, sessionOf } from './session.ts'
 import { Found } from './verify.ts'
 import { Writer } from './writer.ts'
@@ -101,10 +101,10 @@ export class ObjectStore implements Store {
     const options = signal ? { signal } : {}
     const writer = new Writer(this.#space, place, this.#heldOf(session, record, total), this.#memory, options)
     // What vanished was accepted, not what comes in its place.
-    const anew = session.state === 'gone' ? { accepted: undefined } : {}
+    const anew = session.state === 'lost' ? { accepted: undefined } : {}
     const count = async (): Promise<void> => {
       const { held } = writer
-      await record.advance({ ...anew, held, total, progressed: Date.now() }).catch(overtaken)
+      await record.advance({ ...anew, held, total, updatedAt: Date.now() }).catch(overtaken)
       await writer.clear()
     }
     this.#memory.enter()
@@ -129,13 +129,13 @@ export class ObjectStore implements Store {
     return sessionOf(record)
   }
 
-  async accept(session: Session, acceptance: Acceptance): Promise<void> {
-    await (await this.#recordOf(session)).advance({ accepted: acceptance })
+  async accept(session: Session, decision: Decision): Promise<void> {
+    await (await this.#recordOf(session)).advance({ accepted: decision })
   }
 
-  async refuse(session: Session, reason: string): Promise<void> {
+  async reject(session: Session, reason: string): Promise<void> {
     const record = await this.#recordOf(session)
-    await this.#settle(record, { refused: reason })
+    await this.#settle(record, { rejected: reason })
   }
 
   async publish(session: Session): Promise<void> {
@@ -146,7 +146,7 @@ export class ObjectStore implements Store {
   }
 
   /** Notes what needs the bytes no more, and drops them. */
-  async #settle(record: SessionRecord, fact: Pick<Facts, 'published' | 'refused'>): Promise<void> {
+  async #settle(record: SessionRecord, fact: Pick<Facts, 'published' | 'rejected'>): Promise<void> {
     const { held, session } = record.facts
     await record.advance({ ...fact, held: undefined })
     // What is not removed now goes with the session.
@@ -164,17 +164,17 @@ export class ObjectStore implements Store {
     )
   }
 
-  async keepReply(session: Session, body: Body = nothing(), { signal }: StoreOptions = {}): Promise<void> {
+  async saveReply(session: Session, body: Body = nothing(), { signal }: StoreOptions = {}): Promise<void> {
     const record = await this.#recordOf(session)
     const { reply: earlier } = record.facts
     const settings = { part: this.#part, memory: this.#memory }
-    const reply = await keepReply(this.#space, session.id, body, signal ? { ...settings, signal } : settings)
+    const reply = await writeReply(this.#space, session.id, body, signal ? { ...settings, signal } : settings)
     await record.advance({ reply })
     // What is not removed now goes with the session.
     if (earlier) await this.#space.remove([replyPlace(session.id, earlier)]).catch(() => {})
   }
 
-  async loadReply(session: Session, options?: StoreOptions): Promise<KeptReply | undefined> {
+  async loadReply(session: Session, options?: StoreOptions): Promise<StoredReply | undefined> {
     const { reply } = (await this.#recordOf(session)).facts
     return reply === undefined ? undefined : loadReply(this.#space, session.id, reply, options)
   }
@@ -200,7 +200,7 @@ export class ObjectStore implements Store {
   }
 
   #heldOf(session: Session, { facts }: SessionRecord, total: number): Held {
-    if (facts.held && session.state !== 'gone') return facts.held
+    if (facts.held && session.state !== 'lost') return facts.held
     const { maxSources } = this.#space
     return nothingHeld(total, { part: this.#part, epoch: unique(), maxSources })
   }

@@ -1,9 +1,9 @@
-import { checkKeys } from '../../checks.ts'
 import type { Locker } from '../../locks/locker.ts'
 import { memoryLocker } from '../../locks/memory.ts'
 import { objectLocker } from '../../locks/objects.ts'
 import type { ObjectSpace } from '../../objects/space.ts'
 import { readSize, type Size } from '../../protocol/size.ts'
+import { assertKnownKeys } from '../../validate.ts'
 import type { Store } from '../store.ts'
 import { ObjectStore } from './object-store.ts'
 
@@ -45,7 +45,7 @@ export function readOptions(
   options: ObjectStoreOptions,
   own: readonly string[],
 ): Required<Omit<ObjectStoreOptions, 'locker'>> & { partSize: number; memory: number } {
-  checkKeys(where, 'option', options, [...own, ...objectStoreOptions])
+  assertKnownKeys(where, 'option', options, [...own, ...objectStoreOptions])
   const { prefix = '', locker } = options
   if (typeof prefix !== 'string' || prefix.startsWith('/') || Buffer.byteLength(prefix) > LongestKey / 2) {
     throw new TypeError(

@@ -1,5 +1,5 @@
 import { ConditionFailed, type ObjectSpace, type SpaceOptions } from '../../objects/space.ts'
-import type { Acceptance, NewSession } from '../store.ts'
+import type { Decision, NewSession } from '../store.ts'
 import type { Held } from './held.ts'
 import { recordPlace, unique } from './places.ts'
 
@@ -7,15 +7,15 @@ import { recordPlace, unique } from './places.ts'
 export interface Facts {
   readonly session: NewSession
   /** Milliseconds since 1970. */
-  readonly progressed: number
+  readonly updatedAt: number
   /** Size of the whole file. */
   readonly total?: number
-  /** The bytes; nothing before the first fragment, and when the file is published or refused. */
+  /** The bytes; nothing before the first fragment, and when the file is published or rejected. */
   readonly held?: Held
-  readonly accepted?: Acceptance
+  readonly accepted?: Decision
   /** The name of the reply that was kept. */
   readonly reply?: string
-  readonly refused?: string
+  readonly rejected?: string
   /** A join to the file's name was begun: it may have left something. */
   readonly publishing?: true
   readonly published?: true
@@ -35,7 +35,7 @@ export class SessionRecord {
 
   /** Begins a record, whole or not at all. */
   static async begin(space: ObjectSpace, session: NewSession, options: SpaceOptions): Promise<SessionRecord> {
-    const facts: Facts = { session, progressed: session.created }
+    const facts: Facts = { session, updatedAt: session.created }
     const condition = 'absent'
     const version = await space.put(recordPlace(session.id), serialized(facts), { ...options, condition })
     return new SessionRecord(space, facts, version)

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import type { ObjectSpace, SpaceOptions } from '../../objects/space.ts'
-import type { Body, KeptReply } from '../store.ts'
+import type { Body, StoredReply } from '../store.ts'
 import { nothingHeld, objectsOf } from './held.ts'
 import type { Memory } from './memory.ts'
 import { replyPlace, unique, uploadPlace } from './places.ts'
@@ -11,7 +11,7 @@ import { Writer } from './writer.ts'
  * Keeps a reply, however large: it travels as the bytes of an upload do, and appears at once.
  * @returns its name: no two have the same, so that none comes late in the place of one that was accepted
  */
-export async function keepReply(
+export async function writeReply(
   space: ObjectSpace,
   id: string,
   body: Body,
@@ -43,7 +43,7 @@ export async function loadReply(
   id: string,
   name: string,
   options?: SpaceOptions,
-): Promise<KeptReply | undefined> {
+): Promise<StoredReply | undefined> {
   const key = replyPlace(id, name)
   const found = await space.head(key, options)
   if (!found) return undefined

@@ -14,16 +14,16 @@ export interface ObjectSession extends Session {
  */
 export function sessionOf(record: SessionRecord, isThere = true): ObjectSession {
   const { facts } = record
-  const { session, held, total, accepted, refused, progressed } = facts
+  const { session, held, total, accepted, rejected, updatedAt } = facts
   const sure = held && isThere ? receivedOf(held) : 0
   return {
     ...session,
     state: stateOf(facts, isThere ? sure : undefined),
     received: isSettled(facts) ? (total ?? 0) : sure,
     ...(total !== undefined && { total }),
-    progressed,
-    ...(accepted && { acceptance: accepted }),
-    ...(refused !== undefined && { refusal: refused }),
+    updatedAt,
+    ...(accepted && { decision: accepted }),
+    ...(rejected !== undefined && { rejection: rejected }),
     record,
   }
 }

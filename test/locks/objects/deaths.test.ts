@@ -34,12 +34,12 @@ describe.each(services)('Object locker after node failures (%s semantics)', (sem
   it('acquires the lock of a killed process when its heartbeat stood still for the failure timeout', async () => {
     const { clock, node } = newFarm(semantics)
     const [holder, other] = [node(new ManualClock()), node()]
-    const onWanted = vi.fn()
-    await holder.locker.acquire('a', { onWanted })
+    const onReleaseRequested = vi.fn()
+    await holder.locker.acquire('a', { onReleaseRequested })
     const waiting = other.locker.acquire('a')
     await clock.advance(0)
     await holder.clock.advance(usual.wants)
-    expect(onWanted).toHaveBeenCalledTimes(1)
+    expect(onReleaseRequested).toHaveBeenCalledTimes(1)
     kill(holder)
     await (await clock.settle(waiting, usual.death + lookTime)).release()
     expect(clock.monotonic()).toBeGreaterThanOrEqual(usual.death)
@@ -111,13 +111,13 @@ describe.each(services)('Object locker after node failures (%s semantics)', (sem
   it('keeps a lock that was taken over when the stopped holder continues and releases it', async () => {
     const { space, clock, node } = newFarm(semantics)
     const [holder, other] = [node(new ManualClock()), node()]
-    const onWanted = vi.fn()
-    const lost = await holder.locker.acquire('a', { onWanted })
+    const onReleaseRequested = vi.fn()
+    const lost = await holder.locker.acquire('a', { onReleaseRequested })
     const lock = await clock.settle(other.locker.acquire('a'), usual.death + lookTime)
     const taken = await holderIn(space, 'a')
     holder.clock.jump(clock.monotonic())
     await holder.clock.advance(0)
-    expect(onWanted).toHaveBeenCalledTimes(1)
+    expect(onReleaseRequested).toHaveBeenCalledTimes(1)
     await lost.release()
     expect(await holderIn(space, 'a')).toEqual(taken)
     expect(await node().locker.tryAcquire('a')).toBeUndefined()
@@ -147,13 +147,13 @@ describe.each(services)('Object locker after node failures (%s semantics)', (sem
   })
 
   it.each(['fail', 'are sent too late'])(
-    'calls onWanted and gives the holder a new id when its heartbeats %s',
+    'calls onReleaseRequested and gives the holder a new id when its heartbeats %s',
     async (fault) => {
       const { space, node } = newFarm(semantics)
       const one = fault === 'fail' ? node() : node(new ManualClock())
       const other = node()
-      const onWanted = vi.fn()
-      const lock = await one.locker.acquire('a', { onWanted })
+      const onReleaseRequested = vi.fn()
+      const lock = await one.locker.acquire('a', { onReleaseRequested })
       const before = await holderIn(space, 'a')
       if (fault === 'fail') one.space.intercept(/^put nodes/, unreachable)
       const { lock: next, elapsed } = await acquireSilently(other)
@@ -161,7 +161,7 @@ describe.each(services)('Object locker after node failures (%s semantics)', (sem
       one.space.restore()
       if (fault !== 'fail') one.clock.jump(elapsed)
       await one.clock.advance(0)
-      expect(onWanted).toHaveBeenCalledTimes(1)
+      expect(onReleaseRequested).toHaveBeenCalledTimes(1)
       // The node acquires locks again, but not the one that it lost.
       await one.locker.acquire('b')
       await lock.release()
@@ -171,7 +171,7 @@ describe.each(services)('Object locker after node failures (%s semantics)', (sem
       const after = await holderIn(space, 'a')
       expect([before.node, taken.node]).not.toContain(after.node)
       expect(await keysIn(space)).not.toContain(`nodes/${before.node}`)
-      expect(onWanted).toHaveBeenCalledTimes(1)
+      expect(onReleaseRequested).toHaveBeenCalledTimes(1)
     },
   )
 

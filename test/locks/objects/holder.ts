@@ -15,7 +15,7 @@ const space =
 
 const [timing = '', name = ''] = process.argv.slice(2)
 const lock = await objectLocker(space, JSON.parse(timing)).acquire(name, {
-  onWanted: () => process.send?.('wanted'),
+  onReleaseRequested: () => process.send?.('wanted'),
 })
 process.on('message', async (message) => {
   if (message !== 'release') return process.disconnect()

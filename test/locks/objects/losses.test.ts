@@ -204,19 +204,19 @@ describe.each(services)('Object locker after failed requests (%s semantics)', (s
     },
   )
 
-  it('calls onWanted when a release request is read after failed polls', async () => {
+  it('calls onReleaseRequested when a release request is read after failed polls', async () => {
     const { space, clock, one, other } = await two()
-    const onWanted = vi.fn()
-    const lock = await one.locker.acquire('a', { onWanted })
+    const onReleaseRequested = vi.fn()
+    const lock = await one.locker.acquire('a', { onReleaseRequested })
     one.space.intercept(/^list wants/, unreachable)
     const waiting = other.locker.acquire('a')
     await clock.advance(3 * usual.wants)
     expect(await foldersIn(space)).toContain('wants')
     expect(count(one, /^list wants/)).toBe(3)
-    expect(onWanted).not.toHaveBeenCalled()
+    expect(onReleaseRequested).not.toHaveBeenCalled()
     one.space.restore()
     await clock.advance(usual.wants)
-    expect(onWanted).toHaveBeenCalledTimes(1)
+    expect(onReleaseRequested).toHaveBeenCalledTimes(1)
     await lock.release()
     await (await clock.settle(waiting, longestPoll)).release()
   })

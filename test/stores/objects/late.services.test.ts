@@ -78,7 +78,7 @@ describe.each(engines)('Object store on $name', (engine) => {
       expect((await place.see(first.name))?.bytes.toString()).toBe('second')
     })
 
-    it('keepReply: does not replace the accepted reply', async () => {
+    it('saveReply: does not replace the accepted reply', async () => {
       const place = await engine.open()
       const space = place.space()
       const store = storeOn(space)
@@ -94,11 +94,11 @@ describe.each(engines)('Object store on $name', (engine) => {
           return space.put(key, chunks, options)
         },
       })
-      const keeping = late.keepReply(await loaded(late, id), body('late')).catch(() => {})
+      const keeping = late.saveReply(await loaded(late, id), body('late')).catch(() => {})
       await held.promise
       const session = await loaded(store, id)
-      await store.keepReply(session, body('first'))
-      await store.accept(session, { publish: false, reply: 'kept' })
+      await store.saveReply(session, body('first'))
+      await store.accept(session, { publish: false, reply: 'stored' })
       go.resolve()
       await keeping
       const reply = await store.loadReply(await loaded(store, id))

@@ -36,7 +36,7 @@ describe.each(allEngines)('Object store on $name', (engine) => {
       const parts = (await place.keys()).filter((key) => key.includes('/part-'))
       expect(parts).toHaveLength(1100)
       await place.space().remove(parts.slice(-1))
-      expect(await loaded(store, session.id)).toMatchObject({ state: 'gone', received: 0 })
+      expect(await loaded(store, session.id)).toMatchObject({ state: 'lost', received: 0 })
       await store.remove(await loaded(store, session.id))
       expect(await place.keys()).toEqual([])
     })

@@ -144,7 +144,7 @@ describe.each(engines)('Object store on $name', (engine) => {
       expect((await read(one, after)).toString()).toBe(files[winner])
       // Nor is it accepted, refused, or published by who saw it before.
       const late = [
-        () => (winner ? one : another).refuse(both[1 - winner] as Session, 'late'),
+        () => (winner ? one : another).reject(both[1 - winner] as Session, 'late'),
         () => (winner ? one : another).accept(both[1 - winner] as Session, { publish: false }),
       ]
       for (const decide of late) await expect(decide()).rejects.toBeInstanceOf(ConditionFailed)

@@ -85,9 +85,9 @@ export const bytes: Broken[] = [
     ),
   ),
   inMemory(
-    'progressed stays at the creation time',
-    'append() > updates progressed and changes no bytes for an empty body',
-    telling((session) => ({ ...session, progressed: session.created })),
+    'updatedAt stays at the creation time',
+    'append() > updates updatedAt and changes no bytes for an empty body',
+    telling((session) => ({ ...session, updatedAt: session.created })),
   ),
   inMemory(
     'append() reads a batch too late',

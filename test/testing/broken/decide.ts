@@ -2,15 +2,15 @@ import { type Broken, inFiles, inMemory, telling } from './kit.ts'
 
 export const decisions: Broken[] = [
   inMemory(
-    'the acceptance is lost after publish()',
-    'accept() and refuse() > load() returns the acceptance after publish()',
-    telling(({ acceptance, ...session }) =>
-      session.state === 'published' || !acceptance ? session : { ...session, acceptance },
+    'the decision is lost after publish()',
+    'accept() and reject() > load() returns the decision after publish()',
+    telling(({ decision, ...session }) =>
+      session.state === 'published' || !decision ? session : { ...session, decision },
     ),
   ),
   inFiles(
-    'the acceptance is lost in a restart',
-    'accept() and refuse() > accept() with a reply URL keeps the acceptance across a restart',
+    'the decision is lost in a restart',
+    'accept() and reject() > accept() with a reply URL keeps the decision across a restart',
     (good) => {
       const mine = new Set<string>()
       return {
@@ -21,7 +21,7 @@ export const decisions: Broken[] = [
         async load(id) {
           const session = await good.load(id)
           if (!session || mine.has(id)) return session
-          const { acceptance: _, ...lessons } = session
+          const { decision: _, ...lessons } = session
           return lessons.state === 'accepted' ? { ...lessons, state: 'receiving' } : lessons
         },
       }
@@ -29,39 +29,39 @@ export const decisions: Broken[] = [
   ),
   inMemory(
     'accept() publishes the file',
-    'accept() and refuse() > accept() with no reply saves the acceptance and leaves the file unpublished',
+    'accept() and reject() > accept() with no reply saves the decision and leaves the file unpublished',
     (good) => ({
-      async accept(session, acceptance) {
-        await good.accept(session, acceptance)
+      async accept(session, decision) {
+        await good.accept(session, decision)
         await good.publish(session)
       },
     }),
   ),
   inMemory(
     'accept() drops the bytes',
-    'accept() and refuse() > accept() keeps the bytes, and publish() publishes them',
+    'accept() and reject() > accept() keeps the bytes, and publish() publishes them',
     (good) => ({
-      async accept(session, acceptance) {
-        await good.refuse(session, '')
-        await good.accept(session, acceptance)
+      async accept(session, decision) {
+        await good.reject(session, '')
+        await good.accept(session, decision)
       },
     }),
   ),
   inMemory(
-    'refuse() saves the reason in ASCII',
-    'accept() and refuse() > refuse() saves the reason and keeps the session, unpublished',
+    'reject() saves the reason in ASCII',
+    'accept() and reject() > reject() saves the reason and keeps the session, unpublished',
     (good) => ({
-      refuse: (session, reason) => good.refuse(session, Buffer.from(reason, 'ascii').toString()),
+      reject: (session, reason) => good.reject(session, Buffer.from(reason, 'ascii').toString()),
     }),
   ),
   inMemory(
-    'refuse() removes the session',
-    'accept() and refuse() > refuse() saves the reason and keeps the session, unpublished',
-    (good) => ({ refuse: (session) => good.remove(session) }),
+    'reject() removes the session',
+    'accept() and reject() > reject() saves the reason and keeps the session, unpublished',
+    (good) => ({ reject: (session) => good.remove(session) }),
   ),
   inMemory(
     'publish() requires a reloaded session',
-    'accept() and refuse() > keepReply(), accept(), publish() and remove() take the session from append()',
+    'accept() and reject() > saveReply(), accept(), publish() and remove() take the session from append()',
     (good) => ({
       async publish(session) {
         const now = await good.load(session.id)

@@ -18,8 +18,8 @@ export interface Broken {
 type Change<Kind extends Store = Store> = (good: Kind) => Partial<Store>
 
 const verbs = [
-  ...(['create', 'load', 'append', 'accept', 'refuse', 'publish'] as const),
-  ...(['read', 'paths', 'keepReply', 'loadReply', 'remove', 'list', 'release'] as const),
+  ...(['create', 'load', 'append', 'accept', 'reject', 'publish'] as const),
+  ...(['read', 'paths', 'saveReply', 'loadReply', 'remove', 'list', 'release'] as const),
 ]
 
 const changed = <Kind extends Store>(good: Kind, change: Change<Kind>): Store =>

@@ -109,21 +109,21 @@ export const locks: Broken[] = [
     acquire: (_, request) => good.acquire('all', request),
   })),
   withLocker(
-    'onWanted is never called',
+    'onReleaseRequested is never called',
     'locker > grants the lock to the next request only after the holder released it',
     (good) => ({
       acquire: (id, { signal } = {}) => good.acquire(id, signal && { signal }),
     }),
   ),
   withLocker(
-    'onWanted misses earlier requests',
-    'locker > calls onWanted of a new holder when another request already waits',
+    'onReleaseRequested misses earlier requests',
+    'locker > calls onReleaseRequested of a new holder when another request already waits',
     (good) => ({
-      async acquire(id, { signal, onWanted } = {}) {
+      async acquire(id, { signal, onReleaseRequested } = {}) {
         let isHeld = false
         const lock = await good.acquire(id, {
           ...(signal && { signal }),
-          onWanted: () => isHeld && onWanted?.(),
+          onReleaseRequested: () => isHeld && onReleaseRequested?.(),
         })
         isHeld = true
         return lock
@@ -131,15 +131,15 @@ export const locks: Broken[] = [
     }),
   ),
   withLocker(
-    'onWanted is called for every request',
-    'locker > calls onWanted of the holder once, and only when another request waits',
+    'onReleaseRequested is called for every request',
+    'locker > calls onReleaseRequested of the holder once, and only when another request waits',
     (good) => {
       const holders = new Map<string, (() => void) | undefined>()
       return {
         async acquire(id, request = {}) {
           holders.get(id)?.()
           const lock = await good.acquire(id, request.signal && { signal: request.signal })
-          holders.set(id, request.onWanted)
+          holders.set(id, request.onReleaseRequested)
           return {
             release() {
               holders.delete(id)
@@ -154,8 +154,8 @@ export const locks: Broken[] = [
     'an aborted acquire() keeps the lock',
     'locker > rejects a waiting acquire() with the abort reason and leaves no lock held',
     (good) => ({
-      acquire(id, { signal, onWanted } = {}) {
-        const lock = good.acquire(id, onWanted && { onWanted })
+      acquire(id, { signal, onReleaseRequested } = {}) {
+        const lock = good.acquire(id, onReleaseRequested && { onReleaseRequested })
         if (!signal) return lock
         return new Promise((resolve, reject) => {
           signal.addEventListener('abort', () => reject(signal.reason))

@@ -73,7 +73,7 @@ export const publications: Broken[] = [
     (good) => ({
       publish: (session) =>
         good.publish(session).catch(async (error) => {
-          await good.refuse(session, 'the name is taken')
+          await good.reject(session, 'the name is taken')
           throw error
         }),
     }),

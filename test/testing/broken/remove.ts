@@ -121,7 +121,7 @@ export const ends: Broken[] = [
     'remove() and list() > list() yields sessions in every state, with the same fields as load()',
     (good) => ({
       async *list() {
-        for await (const session of good.list()) if (session.state !== 'refused') yield session
+        for await (const session of good.list()) if (session.state !== 'rejected') yield session
       },
     }),
   ),

@@ -4,19 +4,19 @@ import { type Broken, batchesOf, gather, inFiles, inMemory, once } from './kit.t
 
 export const replies: Broken[] = [
   inMemory(
-    'keepReply() appends to an old reply',
-    'keepReply() and loadReply() > keepReply() replaces an earlier, longer reply',
+    'saveReply() appends to an old reply',
+    'saveReply() and loadReply() > saveReply() replaces an earlier, longer reply',
     (good) => ({
-      async keepReply(session, body) {
+      async saveReply(session, body) {
         const earlier = await good.loadReply(session)
         const chunks = earlier ? await gather(batchesOf(earlier.read(0, earlier.size - 1))) : []
-        await good.keepReply(session, once([...chunks, ...(body ? await gather(body) : [])]))
+        await good.saveReply(session, once([...chunks, ...(body ? await gather(body) : [])]))
       },
     }),
   ),
   inMemory(
     'loadReply() ignores an empty reply',
-    'keepReply() and loadReply() > loadReply() returns an empty reply with size 0',
+    'saveReply() and loadReply() > loadReply() returns an empty reply with size 0',
     (good) => ({
       async loadReply(session) {
         const reply = await good.loadReply(session)
@@ -26,7 +26,7 @@ export const replies: Broken[] = [
   ),
   inMemory(
     'read() omits the last byte of a range',
-    'keepReply() and loadReply() > read() returns inclusive byte ranges, in any order and concurrently',
+    'saveReply() and loadReply() > read() returns inclusive byte ranges, in any order and concurrently',
     (good) => ({
       async loadReply(session) {
         const reply = await good.loadReply(session)
@@ -36,7 +36,7 @@ export const replies: Broken[] = [
   ),
   inMemory(
     'modified is the time of loadReply()',
-    'keepReply() and loadReply() > loadReply() returns the same reply after accept() and publish()',
+    'saveReply() and loadReply() > loadReply() returns the same reply after accept() and publish()',
     (good) => ({
       async loadReply(session) {
         const reply = await good.loadReply(session)
@@ -45,25 +45,25 @@ export const replies: Broken[] = [
     }),
   ),
   inMemory(
-    'keepReply() resolves if the body fails',
-    'keepReply() and loadReply() > keepReply() rejects with the body error, and the next reply is complete',
-    (good) => ({ keepReply: (session, body) => good.keepReply(session, body).catch(() => {}) }),
+    'saveReply() resolves if the body fails',
+    'saveReply() and loadReply() > saveReply() rejects with the body error, and the next reply is complete',
+    (good) => ({ saveReply: (session, body) => good.saveReply(session, body).catch(() => {}) }),
   ),
   inMemory(
-    'an aborted keepReply() stores a part',
-    'keepReply() and loadReply() > an aborted keepReply() resolves only if the complete reply is stored',
+    'an aborted saveReply() stores a part',
+    'saveReply() and loadReply() > an aborted saveReply() resolves only if the complete reply is stored',
     (good) => ({
-      async keepReply(session, body, options) {
+      async saveReply(session, body, options) {
         const chunks: Uint8Array[] = []
         for await (const batch of body ?? []) {
           if (options?.signal?.aborted) break
           chunks.push(...batch.map((chunk) => Buffer.from(chunk)))
         }
-        await good.keepReply(session, once(chunks))
+        await good.saveReply(session, once(chunks))
       },
     }),
   ),
-  inMemory('remove() keeps the reply', 'keepReply() and loadReply() > remove() deletes the reply', (good) => {
+  inMemory('remove() keeps the reply', 'saveReply() and loadReply() > remove() deletes the reply', (good) => {
     const kept = new Map<string, Awaited<ReturnType<Store['loadReply']>>>()
     return {
       async loadReply(session) {
@@ -78,13 +78,13 @@ export const replies: Broken[] = [
     }
   }),
   inFiles(
-    'keepReply() without a body overwrites',
-    'keepReply() and loadReply() > keepReply() without a body uses the file at paths().reply',
-    (good) => ({ keepReply: (session, body, options) => good.keepReply(session, body ?? once([]), options) }),
+    'saveReply() without a body overwrites',
+    'saveReply() and loadReply() > saveReply() without a body uses the file at paths().reply',
+    (good) => ({ saveReply: (session, body, options) => good.saveReply(session, body ?? once([]), options) }),
   ),
   inMemory(
     'loadReply() never returns undefined',
-    'keepReply() and loadReply() > loadReply() returns undefined before keepReply()',
+    'saveReply() and loadReply() > loadReply() returns undefined before saveReply()',
     (good) => ({
       async loadReply(session) {
         const empty = { size: 0, modified: 0, read: () => Readable.from([]) }
@@ -93,10 +93,10 @@ export const replies: Broken[] = [
     }),
   ),
   inFiles(
-    'keepReply() ignores a missing body',
-    'keepReply() and loadReply() > keepReply() without a body or a file stores an empty reply',
+    'saveReply() ignores a missing body',
+    'saveReply() and loadReply() > saveReply() without a body or a file stores an empty reply',
     (good) => ({
-      keepReply: async (session, body, options) => body && good.keepReply(session, body, options),
+      saveReply: async (session, body, options) => body && good.saveReply(session, body, options),
     }),
   ),
 ]

@@ -6,7 +6,7 @@ const begun = (session: NewSession): Session => ({
   ...session,
   state: 'receiving',
   received: 0,
-  progressed: session.created,
+  updatedAt: session.created,
 })
 
 export const sessions: Broken[] = [
@@ -149,7 +149,7 @@ export const sessions: Broken[] = [
     'load() still counts lost bytes',
     'create() and load() > load() returns state gone when the bytes are lost, and append() starts again at 0',
     telling((session) =>
-      session.state === 'gone' ? { ...session, state: 'accepted', received: session.total ?? 0 } : session,
+      session.state === 'lost' ? { ...session, state: 'accepted', received: session.total ?? 0 } : session,
     ),
   ),
   inFiles(
@@ -186,9 +186,9 @@ export const sessions: Broken[] = [
     },
   ),
   inMemory(
-    'progressed is in seconds',
+    'updatedAt is in seconds',
     'create() and load() > load() returns every field of a new session, with state receiving and received 0',
-    telling((session) => ({ ...session, progressed: session.progressed / 1000 })),
+    telling((session) => ({ ...session, updatedAt: session.updatedAt / 1000 })),
   ),
   inMemory(
     'load() rejects an unknown id',
@@ -228,7 +228,7 @@ export const sessions: Broken[] = [
     'create() and load() > remove() deletes a session with lost bytes',
     (good) => ({
       async remove(session) {
-        if (session.state === 'gone') throw new Error('ENOENT')
+        if (session.state === 'lost') throw new Error('ENOENT')
         await good.remove(session)
       },
     }),

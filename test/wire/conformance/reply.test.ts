@@ -425,12 +425,12 @@ describe('Upload-reply', () => {
     expect(failed[0]?.error.cause).toMatchObject({ message: 'no first byte' })
   })
 
-  it('destroys the stream when store.keepReply fails without reading it', async () => {
+  it('destroys the stream when store.saveReply fails without reading it', async () => {
     const reply = Readable.from(['a reply'])
     const store = memoryStore()
     const upload = await session({
       onUpload: () => reply,
-      store: { ...store, keepReply: () => Promise.reject(new Error('not now')) },
+      store: { ...store, saveReply: () => Promise.reject(new Error('not now')) },
     })
     expectAck(await lastFragment(upload), 500, { received: 300 })
     expect(reply.destroyed).toBe(true)

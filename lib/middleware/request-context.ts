@@ -1,21 +1,21 @@
 import type { ServerResponse } from 'node:http'
-import { FragmentBody } from './http/fragment-body.ts'
-import { absoluteUrl, disconnectedError, type MountedRequest, requestTarget } from './http/request.ts'
-import { lengthOf } from './protocol/content-range.ts'
-import { decodePath } from './protocol/name.ts'
-import type { Packet } from './protocol/packet.ts'
-import type { Client } from './sessions/core.ts'
-import type { PacketContent } from './sessions/sessions.ts'
+import { FragmentBody } from '../http/fragment-body.ts'
+import { absoluteUrl, disconnectedError, type MountedRequest, requestTarget } from '../http/request.ts'
+import { lengthOf } from '../protocol/content-range.ts'
+import { decodePath } from '../protocol/name.ts'
+import type { Packet } from '../protocol/packet.ts'
+import type { PacketContext } from '../sessions/context.ts'
+import type { PacketContent } from '../sessions/sessions.ts'
 
 /**
  * A packet on its way to its Ack. It holds all that lives as long as the packet, because a server may have thousands
  * whose bytes are still coming; and it makes only what is asked for: an AbortSignal alone is most of a kilobyte.
  */
-export class Exchange<Caller extends MountedRequest> implements Client<Caller>, PacketContent {
+export class RequestContext<Caller extends MountedRequest> implements PacketContext<Caller>, PacketContent {
   readonly caller: Caller
   readonly response: ServerResponse
   readonly #idleTimeout: number
-  readonly #began = Date.now()
+  readonly #startedAt = Date.now()
   #controller: AbortController | undefined
   #reason: Error | undefined
   #body: FragmentBody | undefined
@@ -65,23 +65,23 @@ export class Exchange<Caller extends MountedRequest> implements Client<Caller>, 
    * Learns who sent the packet, and finds out where to.
    * @throws {BitsError} `invalid-destination`
    */
-  identify(packet: Packet, owner: string | undefined): void {
+  bind(packet: Packet, owner: string | undefined): void {
     if (packet.type === 'Fragment') this.#length = lengthOf(packet.range)
     this.#owner = owner
     this.#path = decodePath(requestTarget(this.caller))
   }
 
   /** Nobody waits for the Ack any more, or is to wait: whatever is still being done for it may end. */
-  cut(reason: Error): void {
+  abort(reason: Error): void {
     this.#reason ??= reason
     this.#controller?.abort(reason)
     this.#body?.interrupt(reason)
   }
 
   /** From here on the connection is the answer's. */
-  end(): void {
+  detach(): void {
     this.response.off('close', this.#onClose)
   }
 
-  readonly #onClose = (): void => this.cut(disconnectedError(this.caller, this.#began))
+  readonly #onClose = (): void => this.abort(disconnectedError(this.caller, this.#startedAt))
 }

@@ -1,24 +1,24 @@
 import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Exchange } from './exchange.ts'
-import { acceptBitsPostEverywhere } from './http/bits-post/accept.ts'
-import { normalizeRequest } from './http/node-tuning/hidden-classes.ts'
-import { drainControlBody, isBitsPost, type MountedRequest, requestTarget } from './http/request.ts'
-import { sendAck } from './http/send-ack.ts'
-import { type BitsUploadOptions, readOptions, type Settings } from './options.ts'
-import type { Ack } from './protocol/ack.ts'
-import { asBitsError, BitsError, isFault } from './protocol/errors.ts'
-import { field, MaxSessionId, SessionIdHeader } from './protocol/headers.ts'
-import { decodePath } from './protocol/name.ts'
-import { announcesBody, packetType, readPacket } from './protocol/packet.ts'
-import { readReplyTarget } from './protocol/reply-url.ts'
-import { isReplyRequest, refuseReply } from './reply/request.ts'
-import { serveReply } from './reply/serve.ts'
-import { authorize } from './sessions/authorize.ts'
-import type { BitsUploadEvents, PacketReport } from './sessions/reports.ts'
-import { Sessions } from './sessions/sessions.ts'
-import type { SweepResult } from './sessions/sweep.ts'
+import { acceptBitsPostEverywhere } from '../http/bits-post/accept.ts'
+import { normalizeRequest } from '../http/node-tuning/hidden-classes.ts'
+import { drainControlBody, isBitsPost, type MountedRequest, requestTarget } from '../http/request.ts'
+import { sendAck } from '../http/send-ack.ts'
+import type { Ack } from '../protocol/ack.ts'
+import { asBitsError, BitsError, isFault } from '../protocol/errors.ts'
+import { field, MaxSessionId, SessionIdHeader } from '../protocol/headers.ts'
+import { decodePath } from '../protocol/name.ts'
+import { announcesBody, packetType, readPacket } from '../protocol/packet.ts'
+import { readReplyTarget } from '../protocol/reply-url.ts'
+import { isReplyRequest, refuseReply } from '../reply/request.ts'
+import { serveReply } from '../reply/serve.ts'
+import type { BitsUploadEvents, PacketReport } from '../sessions/events.ts'
+import { authorizeRequest } from '../sessions/hooks.ts'
+import { SessionService } from '../sessions/sessions.ts'
+import type { SweepResult } from '../sessions/sweep.ts'
+import { type BitsUploadOptions, readBitsUploadOptions, type Settings } from './options.ts'
+import { RequestContext } from './request-context.ts'
 
 /** The middleware: a handler for `app.use`, with what the rest of an application may want of it. */
 export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
@@ -56,65 +56,65 @@ export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
 export function bitsUpload<Caller extends IncomingMessage = IncomingMessage>(
   options: BitsUploadOptions<Caller>,
 ): BitsUpload<Caller> {
-  const receiver = new Receiver(readOptions(options))
+  const handler = new UploadHandler(readBitsUploadOptions(options))
   acceptBitsPostEverywhere()
   return Object.assign(
     (request: Caller, response: ServerResponse, next: (error?: unknown) => void): void => {
-      if (isBitsPost(request)) receiver.receive(request, response)
-      else if (isReplyRequest(request)) receiver.download(request, response)
+      if (isBitsPost(request)) handler.receive(request, response)
+      else if (isReplyRequest(request)) handler.download(request, response)
       else next()
     },
     {
-      events: receiver.sessions.reports,
-      sweep: () => receiver.sessions.sweep(),
+      events: handler.sessions.events,
+      sweep: () => handler.sessions.sweep(),
       async close({ grace = 10_000 } = {}) {
-        if (!(grace >= 0 && grace <= MaxGrace)) {
-          throw new TypeError(`close: grace is a number of milliseconds from 0 to ${MaxGrace}`)
+        if (!(grace >= 0 && grace <= MaxGraceMs)) {
+          throw new TypeError(`close: grace is a number of milliseconds from 0 to ${MaxGraceMs}`)
         }
-        await receiver.close(grace)
+        await handler.close(grace)
       },
     },
   )
 }
 
 /** Milliseconds that a packet has for its end when it was cut. */
-const CutTime = 1000
+const AbortGraceMs = 1000
 /** The longest grace, a day. */
-const MaxGrace = 24 * 60 * 60 * 1000
+const MaxGraceMs = 24 * 60 * 60 * 1000
 
 /**
  * A packet being worked on; it lets go of its exchange when that is over. For a Set whose table is full of what was deleted
  * gets another one, and V8 takes the old one, with what was in it then, for alive until it collects the whole heap again.
  * So most requests, and all that hangs on them, outlived their time: a tenth of what a small file costs.
  */
-class Work<Caller extends MountedRequest> {
-  exchange: Exchange<Caller> | undefined
-  over: Promise<void> = Promise.resolve()
+class ActiveRequest<Caller extends MountedRequest> {
+  exchange: RequestContext<Caller> | undefined
+  done: Promise<void> = Promise.resolve()
 
-  constructor(exchange: Exchange<Caller>) {
+  constructor(exchange: RequestContext<Caller>) {
     this.exchange = exchange
   }
 }
 
-class Receiver<Caller extends MountedRequest> {
-  readonly sessions: Sessions<Caller>
+class UploadHandler<Caller extends MountedRequest> {
+  readonly sessions: SessionService<Caller>
   readonly #settings: Settings<Caller>
   /** Packets being worked on. */
-  readonly #active = new Set<Work<Caller>>()
+  readonly #active = new Set<ActiveRequest<Caller>>()
   #stopping = false
 
   constructor(settings: Settings<Caller>) {
     this.#settings = settings
-    this.sessions = new Sessions(settings)
+    this.sessions = new SessionService(settings)
   }
 
   /** Never throws, and never rejects: Express 4 and Connect would wait for ever. */
   receive(request: Caller, response: ServerResponse): void {
     normalizeRequest(request)
-    const exchange = new Exchange(request, response, this.#settings.idleTimeout)
-    const work = new Work(exchange)
-    this.#active.add(work)
-    work.over = this.#work(exchange, work)
+    const exchange = new RequestContext(request, response, this.#settings.idleTimeout)
+    const active = new ActiveRequest(exchange)
+    this.#active.add(active)
+    active.done = this.#handlePacket(exchange, active)
   }
 
   /** A reply, to whoever uploaded what it answers; 404 to all others, and when the session is over. */
@@ -131,7 +131,7 @@ class Receiver<Caller extends MountedRequest> {
     const { id, folder } = readReplyTarget(requestTarget(request)) ?? {}
     if (id === undefined || folder === undefined) throw new BitsError('session-not-found')
     const { authorize: hook } = this.#settings
-    const owner = hook && (await authorize(hook, request, { type: 'Get-Reply', sessionId: id }))
+    const owner = hook && (await authorizeRequest(hook, request, { type: 'Get-Reply', sessionId: id }))
     const reply = await this.sessions.reply(id, owner, decodePath(folder))
     serveReply(request, response, reply, id)
   }
@@ -140,18 +140,18 @@ class Receiver<Caller extends MountedRequest> {
     this.#stopping = true
     this.sessions.stopSweeping()
     const cut = setTimeout(() => {
-      for (const { exchange } of this.#active) exchange?.cut(new BitsError('stopping'))
+      for (const { exchange } of this.#active) exchange?.abort(new BitsError('stopping'))
     }, grace)
     const end = new AbortController()
     // What cannot be cut, a hook that never settles, must not keep a process from stopping.
-    const patience = delay(grace + CutTime, undefined, { signal: end.signal }).catch(() => {})
-    await Promise.race([Promise.all([...this.#active].map(({ over }) => over)), patience])
+    const deadline = delay(grace + AbortGraceMs, undefined, { signal: end.signal }).catch(() => {})
+    await Promise.race([Promise.all([...this.#active].map(({ done }) => done)), deadline])
     end.abort()
     clearTimeout(cut)
     this.sessions.letGo()
   }
 
-  async #work(exchange: Exchange<Caller>, work: Work<Caller>): Promise<void> {
+  async #handlePacket(exchange: RequestContext<Caller>, active: ActiveRequest<Caller>): Promise<void> {
     const { caller, response } = exchange
     try {
       let ack: Ack
@@ -160,27 +160,27 @@ class Receiver<Caller extends MountedRequest> {
         this.#checkOpen()
         const packet = readPacket(caller.headers)
         const { authorize: hook } = this.#settings
-        const owner = hook && (await authorize(hook, caller, packet))
+        const owner = hook && (await authorizeRequest(hook, caller, packet))
         if (packet.type === 'Ping') ack = { status: 200 }
         else {
-          exchange.identify(packet, owner)
-          ack = await this.sessions.answer(packet, exchange, exchange)
+          exchange.bind(packet, owner)
+          ack = await this.sessions.handle(packet, exchange, exchange)
         }
       } catch (error) {
         if (hasUnwantedBody(caller, error)) await drainControlBody(caller, this.#settings.idleTimeout)
-        ack = this.#refuse(caller, error)
+        ack = this.#errorAck(caller, error)
       }
       // What came in one piece with the head is parsed before this goes on: most often the packet is complete then.
       if (!caller.complete) await undefined
-      exchange.end()
+      exchange.detach()
       // What is echoed must be what the client wrote ([MC-BUP] 2.2.1.2).
       sendAck(caller, response, ack, ack.sessionId ?? sessionIdOf(caller), this.#settings.idleTimeout)
     } catch {
       // Not even an Ack could be sent.
       caller.socket.destroy()
     }
-    work.exchange = undefined
-    this.#active.delete(work)
+    active.exchange = undefined
+    this.#active.delete(active)
   }
 
   /** @throws {BitsError} if no packets are taken at the moment */
@@ -197,7 +197,7 @@ class Receiver<Caller extends MountedRequest> {
     }
   }
 
-  #refuse(request: Caller, thrown: unknown): Ack {
+  #errorAck(request: Caller, thrown: unknown): Ack {
     const error = asBitsError(thrown)
     // A connection that broke is reported where the fragment's bytes are counted.
     if (error.code !== 'disconnected') this.#report(error, request, packetType(request.headers))
@@ -206,7 +206,7 @@ class Receiver<Caller extends MountedRequest> {
 
   #report(error: BitsError, request: Caller, type: PacketReport['type']): void {
     const report = { error, type, target: requestTarget(request), sessionId: sessionIdOf(request) }
-    this.sessions.reports.tell(isFault(error) ? 'failed' : 'refused', report)
+    this.sessions.events.emitEvent(isFault(error) ? 'failed' : 'refused', report)
   }
 }
 

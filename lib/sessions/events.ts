@@ -62,17 +62,17 @@ type UploadEvent = {
 const channelOf = (event: keyof BitsUploadEvents): string => `express-bits-upload:${event}`
 
 /** An emitter of the middleware's events, and the function that reports one to it and to its channel. */
-export class Reports extends EventEmitter<BitsUploadEvents> {
+export class UploadEvents extends EventEmitter<BitsUploadEvents> {
   /** Tells of an upload; what there is to tell is put together only if somebody listens. */
-  tellOf(event: UploadEvent, session: Session): void {
-    if (this.#isHeard(event)) this.tell(event, uploadReport(session))
+  emitUpload(event: UploadEvent, session: Session): void {
+    if (this.#hasSubscribers(event)) this.emitEvent(event, uploadReport(session))
   }
 
-  #isHeard(event: UploadEvent): boolean {
+  #hasSubscribers(event: UploadEvent): boolean {
     return hasSubscribers(channelOf(event)) || this.listenerCount(event) > 0
   }
 
-  tell<Event extends keyof BitsUploadEvents>(event: Event, ...[message]: BitsUploadEvents[Event]): void {
+  emitEvent<Event extends keyof BitsUploadEvents>(event: Event, ...[message]: BitsUploadEvents[Event]): void {
     channel(channelOf(event)).publish(message)
     // A listener's exception is a bug of the application's own: it must be heard, but may not cost a client its Ack.
     try {

@@ -1,14 +1,14 @@
 import { closestMatch } from 'leven'
 
 /** The longest delay that Node's timers know, in milliseconds. */
-export const MaxDelay = 2 ** 31 - 1
+export const MaxTimerMs = 2 ** 31 - 1
 
 /**
  * Checks that an object has no other keys than those known: a misspelt option that is silently ignored is a limit that
  * is not there.
  * @throws {TypeError} that names the key, and the nearest known one
  */
-export function checkKeys(where: string, kind: string, given: object, known: readonly string[]): void {
+export function assertKnownKeys(where: string, kind: string, given: object, known: readonly string[]): void {
   for (const key of Object.keys(given)) {
     if (known.includes(key)) continue
     const lower = known.map((name) => name.toLowerCase())
@@ -20,7 +20,7 @@ export function checkKeys(where: string, kind: string, given: object, known: rea
 }
 
 /** Whether a value is an object with named members, and not a list, a date or the like. */
-export const isRecord = (value: unknown): value is Record<string, unknown> => {
+export const isPlainObject = (value: unknown): value is Record<string, unknown> => {
   if (typeof value !== 'object' || value === null) return false
   const prototype = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null

@@ -1,25 +1,25 @@
 import type { Lock, Locker, LockRequest } from '../locks/locker.ts'
-import { lockName } from '../locks/name.ts'
+import { lockKey } from '../locks/name.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/guid.ts'
 import type { NewSession, Session } from '../stores/store.ts'
-import type { Census } from './census.ts'
-import { Kept } from './kept.ts'
-import type { Reports } from './reports.ts'
-import type { SessionSettings } from './settings.ts'
+import type { UploadEvents } from './events.ts'
+import type { SessionSettings } from './hooks.ts'
+import type { SessionQuota } from './quota.ts'
+import { Kept } from './session-cache.ts'
 
 /** What the five packets share. */
-export interface Core<Caller> {
+export interface SessionDependencies<Caller> {
   readonly settings: SessionSettings<Caller>
   readonly locker: Locker
-  readonly census: Census
+  readonly quota: SessionQuota
   /** Counts the store's sessions anew for the census, unless that was done just now. Tells whether it was done. */
   recount(): Promise<boolean>
-  readonly reports: Reports
+  readonly events: UploadEvents
 }
 
 /** Who sent a packet, and for which destination. */
-export interface Client<Caller> {
+export interface PacketContext<Caller> {
   /** The request as the hooks are to see it. */
   readonly caller: Caller
   readonly owner: string | undefined
@@ -38,53 +38,56 @@ export interface Interruptible {
 }
 
 /** What a packet wants of its session. */
-export interface Want {
+export interface AcquireOptions {
   /** What is interrupted when another packet of the same session waits. */
-  readonly incoming?: Interruptible
+  readonly interruptible?: Interruptible
   /** Whether the session as the packet before left it will do; else the store is asked. Default: it will. */
-  readonly trusts?: (session: Session) => boolean
+  readonly acceptCached?: (session: Session) => boolean
 }
 
 /** How a packet asks for its session: all that is asked for is made only then. */
-class Waiting<Caller> implements LockRequest {
-  readonly #client: Client<Caller>
-  readonly #incoming: Interruptible | undefined
+class SessionLockRequest<Caller> implements LockRequest {
+  readonly #context: PacketContext<Caller>
+  readonly #interruptible: Interruptible | undefined
 
-  constructor(client: Client<Caller>, incoming: Interruptible | undefined) {
-    this.#client = client
-    this.#incoming = incoming
+  constructor(context: PacketContext<Caller>, interruptible: Interruptible | undefined) {
+    this.#context = context
+    this.#interruptible = interruptible
   }
 
   get signal(): AbortSignal {
-    return this.#client.signal
+    return this.#context.signal
   }
 
-  get onWanted(): () => void {
+  get onReleaseRequested(): () => void {
     return () =>
-      this.#incoming?.interrupt(new BitsError('out-of-sync', 'Another packet of the session took over'))
+      this.#interruptible?.interrupt(new BitsError('out-of-sync', 'Another packet of the session took over'))
   }
 }
 
 /**
- * Takes a session, with its lock, until {@link letGo}.
+ * Takes a session, with its lock, until {@link releaseSession}.
  * @throws {BitsError} `session-not-found`, the same whether the session never was, or is another's: nobody learns
  * which ids exist
  */
-export async function take<Caller>(
-  { settings, locker }: Core<Caller>,
-  client: Client<Caller>,
+export async function acquireSession<Caller>(
+  { settings, locker }: SessionDependencies<Caller>,
+  context: PacketContext<Caller>,
   id: string,
-  { incoming, trusts }: Want = {},
+  { interruptible, acceptCached }: AcquireOptions = {},
 ): Promise<Kept> {
   // An id that this server cannot have issued; nor is it to be asked of a store, as part of a path perhaps.
   if (!readGuid(id)) throw new BitsError('session-not-found')
-  const { owner, path } = client
-  const lock = await locker.acquire(lockName({ id, owner, path }), new Waiting(client, incoming))
+  const { owner, path } = context
+  const lock = await locker.acquire(
+    lockKey({ id, owner, path }),
+    new SessionLockRequest(context, interruptible),
+  )
   try {
     const { left } = lock
-    const isTrusted = left instanceof Kept && left.isFresh && (trusts?.(left.session) ?? true)
-    if (isTrusted) return left.hold(lock)
-    const session = await settings.store.load(id, client)
+    const isAcceptable = left instanceof Kept && left.isFresh && (acceptCached?.(left.session) ?? true)
+    if (isAcceptable) return left.hold(lock)
+    const session = await settings.store.load(id, context)
     if (!session || session.owner !== owner || session.path !== path) throw new BitsError('session-not-found')
     return new Kept(settings.store, session).hold(lock)
   } catch (error) {
@@ -97,13 +100,13 @@ export async function take<Caller>(
  * Has a session begin, and keeps it for its first packet, which most often comes at once. Its lock is taken before, when
  * nobody else can want it; without one the next packet asks the store.
  */
-export async function begin<Caller>(
-  { settings, locker }: Core<Caller>,
+export async function createSession<Caller>(
+  { settings, locker }: SessionDependencies<Caller>,
   session: NewSession,
-  client: Client<Caller>,
+  context: PacketContext<Caller>,
 ): Promise<Session> {
   const { store } = settings
-  const name = lockName(session)
+  const name = lockKey(session)
   let lock: Lock | undefined
   try {
     if (store.release) lock = await (locker.begin?.(name) ?? locker.tryAcquire(name))
@@ -111,11 +114,11 @@ export async function begin<Caller>(
     // It is not kept then.
   }
   try {
-    const begun = await store.create(session, client)
-    const kept = new Kept(store, begun)
-    if (lock) await letGo(kept.hold(lock), begun)
+    const created = await store.create(session, context)
+    const kept = new Kept(store, created)
+    if (lock) await releaseSession(kept.hold(lock), created)
     else kept.drop()
-    return begun
+    return created
   } catch (error) {
     await lock?.release()
     throw error
@@ -127,7 +130,7 @@ export async function begin<Caller>(
  * @param session as it is now, for the next packet; left out if there is none any more, or the store is to be asked how it is
  * @returns what is to be waited for before others can have it, if anything
  */
-export function letGo(kept: Kept, session?: Session): Promise<void> | undefined {
+export function releaseSession(kept: Kept, session?: Session): Promise<void> | undefined {
   const lock = kept.letGo()
   if (!lock) return undefined
   if (session && lock.leave && kept.canStay) {
@@ -141,7 +144,10 @@ export function letGo(kept: Kept, session?: Session): Promise<void> | undefined 
 }
 
 /** Forgets a session, in the store and in the count. */
-export async function forget<Caller>({ settings, census }: Core<Caller>, session: Session): Promise<void> {
+export async function deleteSession<Caller>(
+  { settings, quota }: SessionDependencies<Caller>,
+  session: Session,
+): Promise<void> {
   await settings.store.remove(session)
-  census.drop(session)
+  quota.release(session)
 }

@@ -1,12 +1,11 @@
 import type { IncomingMessage } from 'node:http'
-import { checkKeys, isRecord, MaxDelay } from './checks.ts'
-import type { HostId } from './protocol/ack.ts'
-import { readSize, type Size } from './protocol/size.ts'
-import type { Hooks } from './sessions/hooks.ts'
-import type { SessionSettings } from './sessions/settings.ts'
-import { fileStore } from './stores/file.ts'
-import { patientStore } from './stores/patience.ts'
-import type { Store } from './stores/store.ts'
+import type { HostId } from '../protocol/ack.ts'
+import { readSize, type Size } from '../protocol/size.ts'
+import type { Hooks, SessionSettings } from '../sessions/hooks.ts'
+import { fileStore } from '../stores/file.ts'
+import { patientStore } from '../stores/patience.ts'
+import type { Store } from '../stores/store.ts'
+import { assertKnownKeys, isPlainObject, MaxTimerMs } from '../validate.ts'
 
 /**
  * Options of `bitsUpload`. Only `store` is required. In brackets: the property of IIS that an option stands for.
@@ -94,8 +93,8 @@ export interface Settings<Caller> extends SessionSettings<Caller> {
   readonly sweepEvery: number
 }
 
-const Day = 24 * 60 * 60 * 1000
-const known = [
+const DayMs = 24 * 60 * 60 * 1000
+const optionNames = [
   'store',
   'maxSize',
   'maxFragmentSize',
@@ -116,62 +115,65 @@ const known = [
 ] as const satisfies (keyof BitsUploadOptions)[]
 
 /** @throws {TypeError} that names the option, what it takes and, for an unknown name, the nearest known one */
-export function readOptions<Caller extends IncomingMessage>(
+export function readBitsUploadOptions<Caller extends IncomingMessage>(
   options: BitsUploadOptions<Caller>,
 ): Settings<Caller> {
   if (typeof options !== 'object' || options === null) {
     throw new TypeError("bitsUpload: pass options, at least { store: './incoming' }")
   }
-  checkKeys('bitsUpload', 'option', options, known)
+  assertKnownKeys('bitsUpload', 'option', options, optionNames)
   const { authorize, onCreate, onUpload, enabled = true } = options
   for (const [name, hook] of Object.entries({ authorize, onCreate, onUpload })) {
-    if (hook !== undefined && typeof hook !== 'function') throw wrong(name, 'a function', hook)
+    if (hook !== undefined && typeof hook !== 'function') throw optionError(name, 'a function', hook)
   }
   if (typeof enabled !== 'boolean' && typeof enabled !== 'function') {
-    throw wrong('enabled', 'true, false or a function that returns one of them', enabled)
+    throw optionError('enabled', 'true, false or a function that returns one of them', enabled)
   }
-  const maxSize = size('maxSize', options.maxSize ?? '10gb')
+  const maxSize = readSizeOption('maxSize', options.maxSize ?? '10gb')
   return Object.freeze({
-    store: patientStore(readStore(options.store), delay('storeTimeout', options.storeTimeout ?? 240_000, 1)),
+    store: patientStore(
+      readStore(options.store),
+      readTimerOption('storeTimeout', options.storeTimeout ?? 240_000, 1),
+    ),
     maxSize,
-    maxFragmentSize: size('maxFragmentSize', options.maxFragmentSize ?? maxSize),
-    maxSessions: count('maxSessions', options.maxSessions ?? 10_000),
-    maxSessionsPerOwner: count('maxSessionsPerOwner', options.maxSessionsPerOwner ?? 50),
-    overwrite: oneOf('overwrite', [false, true], options.overwrite),
-    expireAfter: duration('expireAfter', options.expireAfter ?? 14 * Day, 1),
-    sweepEvery: delay('sweepEvery', options.sweepEvery ?? Day / 2, 0),
-    idleTimeout: delay('idleTimeout', options.idleTimeout ?? 120_000, 1),
-    commitOn: oneOf('commitOn', ['last-fragment', 'close'], options.commitOn),
-    createStatus: oneOf('createStatus', [200, 201], options.createStatus),
-    hostId: options.hostId === undefined ? undefined : readHostId(options.hostId),
-    enabled: () => asked(enabled),
+    maxFragmentSize: readSizeOption('maxFragmentSize', options.maxFragmentSize ?? maxSize),
+    maxSessions: readCountOption('maxSessions', options.maxSessions ?? 10_000),
+    maxSessionsPerOwner: readCountOption('maxSessionsPerOwner', options.maxSessionsPerOwner ?? 50),
+    overwrite: readOneOf('overwrite', [false, true], options.overwrite),
+    expireAfter: readDurationOption('expireAfter', options.expireAfter ?? 14 * DayMs, 1),
+    sweepEvery: readTimerOption('sweepEvery', options.sweepEvery ?? DayMs / 2, 0),
+    idleTimeout: readTimerOption('idleTimeout', options.idleTimeout ?? 120_000, 1),
+    commitOn: readOneOf('commitOn', ['last-fragment', 'close'], options.commitOn),
+    createStatus: readOneOf('createStatus', [200, 201], options.createStatus),
+    hostId: options.hostId === undefined ? undefined : readHostIdOption(options.hostId),
+    enabled: () => evaluateEnabled(enabled),
     ...(authorize && { authorize }),
     ...(onCreate && { onCreate }),
     ...(onUpload && { onUpload }),
   })
 }
 
-const wrong = (name: string, expected: string, value: unknown): TypeError => {
+const optionError = (name: string, expected: string, value: unknown): TypeError => {
   const shown = typeof value === 'string' ? `'${value}'` : String(value)
   return new TypeError(`bitsUpload: option '${name}' takes ${expected}, not ${shown}`)
 }
 
-const verbs = [
+const storeMethods = [
   'create',
   'load',
   'append',
   'accept',
-  'refuse',
+  'reject',
   'publish',
   'read',
-  'keepReply',
+  'saveReply',
   'loadReply',
   'remove',
   'list',
 ] as const
 
 /** @throws {TypeError} for an answer that is none: a promise would count as yes for ever */
-function asked(enabled: boolean | (() => boolean)): boolean {
+function evaluateEnabled(enabled: boolean | (() => boolean)): boolean {
   const answer = typeof enabled === 'function' ? enabled() : enabled
   if (typeof answer === 'boolean') return answer
   throw new TypeError(`enabled() returns true or false, not ${String(answer)}`)
@@ -180,55 +182,63 @@ function asked(enabled: boolean | (() => boolean)): boolean {
 function readStore(store: string | Store | undefined): Store {
   if (typeof store === 'string' && store !== '') return fileStore(store)
   if (typeof store !== 'object' || store === null) {
-    throw wrong('store', "a directory such as './incoming', or a store", store)
+    throw optionError('store', "a directory such as './incoming', or a store", store)
   }
-  const missing = verbs.filter((verb) => typeof store[verb] !== 'function')
+  const missing = storeMethods.filter((verb) => typeof store[verb] !== 'function')
   if (missing.length > 0)
-    throw wrong('store', `a store with the methods ${verbs.join(', ')}`, `one without ${missing}`)
+    throw optionError(
+      'store',
+      `a store with the methods ${storeMethods.join(', ')}`,
+      `one without ${missing}`,
+    )
   return store
 }
 
-function size(name: string, value: Size): number {
+function readSizeOption(name: string, value: Size): number {
   const parsed = readSize(value)
   if (parsed === undefined) {
-    throw wrong(name, "a number of bytes from 1 to 2^53 - 1, or a string such as '10gb'", value)
+    throw optionError(name, "a number of bytes from 1 to 2^53 - 1, or a string such as '10gb'", value)
   }
   return parsed
 }
 
-function count(name: string, value: number): number {
+function readCountOption(name: string, value: number): number {
   if (value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && value >= 0)) return value
-  throw wrong(name, 'a number of sessions, or Infinity', value)
+  throw optionError(name, 'a number of sessions, or Infinity', value)
 }
 
-function duration(name: string, value: number, least: number): number {
+function readDurationOption(name: string, value: number, least: number): number {
   if (typeof value === 'number' && value >= least) return value
-  throw wrong(name, `a number of milliseconds, at least ${least}`, value)
+  throw optionError(name, `a number of milliseconds, at least ${least}`, value)
 }
 
 /** A duration that a timer is to run for. */
-function delay(name: string, value: number, least: number): number {
-  if (value <= MaxDelay) return duration(name, value, least)
-  throw wrong(name, `a number of milliseconds from ${least} to ${MaxDelay} (24.8 days)`, value)
+function readTimerOption(name: string, value: number, least: number): number {
+  if (value <= MaxTimerMs) return readDurationOption(name, value, least)
+  throw optionError(name, `a number of milliseconds from ${least} to ${MaxTimerMs} (24.8 days)`, value)
 }
 
-function oneOf<const T>(name: string, values: readonly [T, ...T[]], value: T | undefined): T {
+function readOneOf<const T>(name: string, values: readonly [T, ...T[]], value: T | undefined): T {
   if (value === undefined) return values[0]
   if (values.includes(value)) return value
-  throw wrong(name, values.map((v) => (typeof v === 'string' ? `'${v}'` : String(v))).join(' or '), value)
+  throw optionError(
+    name,
+    values.map((v) => (typeof v === 'string' ? `'${v}'` : String(v))).join(' or '),
+    value,
+  )
 }
 
-function readHostId(hostId: NonNullable<BitsUploadOptions['hostId']>): HostId {
+function readHostIdOption(hostId: NonNullable<BitsUploadOptions['hostId']>): HostId {
   const given: unknown = typeof hostId === 'string' ? { host: hostId } : hostId
-  if (!isRecord(given)) throw wrong('hostId', 'a host, or { host, fallbackTimeout }', given)
-  checkKeys('bitsUpload', 'hostId option', given, ['host', 'fallbackTimeout'])
+  if (!isPlainObject(given)) throw optionError('hostId', 'a host, or { host, fallbackTimeout }', given)
+  assertKnownKeys('bitsUpload', 'hostId option', given, ['host', 'fallbackTimeout'])
   const { host, fallbackTimeout = 86_400 } = given as { host?: string; fallbackTimeout?: number }
   // [MC-BUP] 2.2.3.2: a host of RFC 1738, or an IPv6 address; IIS takes 300 characters.
   if (typeof host !== 'string' || !/^(?:[a-z0-9.-]{1,300}|\[?[0-9a-f:.]{2,45}\]?)$/i.test(host)) {
-    throw wrong('hostId', "a host name or address without port, such as 'node3.example'", host)
+    throw optionError('hostId', "a host name or address without port, such as 'node3.example'", host)
   }
   if (!Number.isSafeInteger(fallbackTimeout) || fallbackTimeout < 0 || fallbackTimeout > 0xffffffff) {
-    throw wrong('hostId', 'a fallbackTimeout in whole seconds from 0 to 4294967295', fallbackTimeout)
+    throw optionError('hostId', 'a fallbackTimeout in whole seconds from 0 to 4294967295', fallbackTimeout)
   }
   return { host, fallbackTimeout }
 }

@@ -1,7 +1,7 @@
 import type { Request } from 'express'
 import { describe, expect, expectTypeOf, it } from 'vitest'
-import { type BitsUploadOptions, bitsUpload, memoryStore } from '../lib/index.ts'
-import { readOptions } from '../lib/options.ts'
+import { type BitsUploadOptions, bitsUpload, memoryStore } from '../../lib/index.ts'
+import { readBitsUploadOptions } from '../../lib/middleware/options.ts'
 
 const store = memoryStore()
 const wrong =
@@ -11,7 +11,7 @@ const wrong =
 
 describe('bitsUpload options', () => {
   it('have finite defaults', () => {
-    expect(readOptions({ store })).toMatchObject({
+    expect(readBitsUploadOptions({ store })).toMatchObject({
       maxSize: 10 * 1024 ** 3,
       maxFragmentSize: 10 * 1024 ** 3,
       maxSessions: 10_000,
@@ -24,8 +24,8 @@ describe('bitsUpload options', () => {
       createStatus: 200,
       hostId: undefined,
     })
-    expect(readOptions({ store }).enabled()).toBe(true)
-    expect(Object.isFrozen(readOptions({ store }))).toBe(true)
+    expect(readBitsUploadOptions({ store }).enabled()).toBe(true)
+    expect(Object.isFrozen(readBitsUploadOptions({ store }))).toBe(true)
   })
 
   it.each([
@@ -35,15 +35,18 @@ describe('bitsUpload options', () => {
     [5, 5],
     [1.5, 1],
   ])('read maxSize %j as %d bytes', (maxSize, bytes) => {
-    expect(readOptions({ store, maxSize })).toMatchObject({ maxSize: bytes, maxFragmentSize: bytes })
+    expect(readBitsUploadOptions({ store, maxSize })).toMatchObject({
+      maxSize: bytes,
+      maxFragmentSize: bytes,
+    })
   })
 
   it('accept hostId with and without fallbackTimeout', () => {
-    expect(readOptions({ store, hostId: 'node3.example' }).hostId).toEqual({
+    expect(readBitsUploadOptions({ store, hostId: 'node3.example' }).hostId).toEqual({
       host: 'node3.example',
       fallbackTimeout: 86_400,
     })
-    expect(readOptions({ store, hostId: { host: '::1', fallbackTimeout: 110 } }).hostId).toEqual({
+    expect(readBitsUploadOptions({ store, hostId: { host: '::1', fallbackTimeout: 110 } }).hostId).toEqual({
       host: '::1',
       fallbackTimeout: 110,
     })

@@ -5,10 +5,10 @@ import connect from 'connect'
 import express from 'express'
 import express4 from 'express4'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { bitsUpload, memoryStore } from '../lib/index.ts'
-import { noise } from './support/bytes.ts'
-import { type Answer, send, TestClient } from './support/client.ts'
-import { serve } from './support/server.ts'
+import { bitsUpload, memoryStore } from '../../lib/index.ts'
+import { noise } from '../support/bytes.ts'
+import { type Answer, send, TestClient } from '../support/client.ts'
+import { serve } from '../support/server.ts'
 
 type Use = (path: string, handler: (...args: never[]) => void) => Framework
 type Framework = RequestListener & { use: Use }
