@@ -17,8 +17,8 @@ export type {
   UploadDecision,
 } from './sessions/hooks.ts'
 export type { SweepResult } from './sessions/sweep.ts'
-export { type Durability, type FileStoreOptions, fileStore } from './stores/file.ts'
-export type { FileStatus, FileSystem } from './stores/file-system.ts'
+export type { FileStatus, FileSystem } from './stores/file/file-system.ts'
+export { type Durability, type FileStoreOptions, fileStore } from './stores/file/index.ts'
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores/memory.ts'
 export type {
   AppendOptions,

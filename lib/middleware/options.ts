@@ -2,9 +2,9 @@ import type { IncomingMessage } from 'node:http'
 import type { HostId } from '../protocol/ack.ts'
 import { readSize, type Size } from '../protocol/size.ts'
 import type { Hooks, SessionSettings } from '../sessions/hooks.ts'
-import { fileStore } from '../stores/file.ts'
-import { patientStore } from '../stores/patience.ts'
+import { fileStore } from '../stores/file/index.ts'
 import type { Store } from '../stores/store.ts'
+import { withTimeout } from '../stores/timeout.ts'
 import { assertKnownKeys, isPlainObject, MaxTimerMs } from '../validate.ts'
 
 /**
@@ -131,7 +131,7 @@ export function readBitsUploadOptions<Caller extends IncomingMessage>(
   }
   const maxSize = readSizeOption('maxSize', options.maxSize ?? '10gb')
   return Object.freeze({
-    store: patientStore(
+    store: withTimeout(
       readStore(options.store),
       readTimerOption('storeTimeout', options.storeTimeout ?? 240_000, 1),
     ),

@@ -22,8 +22,8 @@ export function stateOf(facts: Decisions, held: number | undefined): SessionStat
 }
 
 /** Whether all is done that needs the part. */
-export const isSettled = ({ published, rejected, accepted }: Decisions): boolean =>
+export const isFinal = ({ published, rejected, accepted }: Decisions): boolean =>
   published === true || rejected !== undefined || accepted?.publish === false
 
 /** Whether the part, if there still is one, is of no use any more. */
-export const isSpent = ({ state }: Session): boolean => state === 'published' || state === 'rejected'
+export const isDataObsolete = ({ state }: Session): boolean => state === 'published' || state === 'rejected'

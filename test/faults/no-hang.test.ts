@@ -20,7 +20,7 @@ import {
   type Store,
 } from '../../lib/index.ts'
 import { UploadEvents } from '../../lib/sessions/events.ts'
-import { nodeFileSystem } from '../../lib/stores/file-system.ts'
+import { nodeFileSystem } from '../../lib/stores/file/file-system.ts'
 import { noise } from '../support/bytes.ts'
 import { type Answer, answerTo, begin, hresult, received, send, TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'

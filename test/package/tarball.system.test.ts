@@ -148,8 +148,8 @@ it('package.json: has the fields that npm and bundlers read', async () => {
     exports: {
       '.': { types: './dist/index.d.ts', default: './dist/index.js' },
       './client': { types: './dist/client/index.d.ts', default: './dist/client/index.js' },
-      './azure': { types: './dist/stores/azure.d.ts', default: './dist/stores/azure.js' },
-      './s3': { types: './dist/stores/s3.d.ts', default: './dist/stores/s3.js' },
+      './azure': { types: './dist/stores/object/azure.d.ts', default: './dist/stores/object/azure.js' },
+      './s3': { types: './dist/stores/object/s3.d.ts', default: './dist/stores/object/s3.js' },
       './testing': { types: './dist/testing/index.d.ts', default: './dist/testing/index.js' },
     },
   })

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { dirname } from 'node:path'
 import { Readable } from 'node:stream'
-import { type FileSystem, nodeFileSystem } from '../../lib/stores/file-system.ts'
+import { type FileSystem, nodeFileSystem } from '../../lib/stores/file/file-system.ts'
 
 interface File {
   readonly kind: 'file'

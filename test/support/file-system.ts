@@ -1,4 +1,4 @@
-import { type FileSystem, nodeFileSystem } from '../../lib/stores/file-system.ts'
+import { type FileSystem, nodeFileSystem } from '../../lib/stores/file/file-system.ts'
 
 /** The real file system, but for some calls. */
 export const withCalls = (calls: Partial<FileSystem>): FileSystem => ({ ...nodeFileSystem, ...calls })

@@ -2,7 +2,7 @@
 
 import { readdir, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type FileSystem, nodeFileSystem } from '../../lib/stores/file-system.ts'
+import { type FileSystem, nodeFileSystem } from '../../lib/stores/file/file-system.ts'
 
 const sessionsIn = (directory: string): string => join(directory, '.bits-sessions')
 

@@ -12,7 +12,7 @@ import {
   bitsUpload,
   fileStore,
 } from '../../lib/index.ts'
-import type { FileSystem } from '../../lib/stores/file-system.ts'
+import type { FileSystem } from '../../lib/stores/file/file-system.ts'
 import { type PacketOptions, TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { serve, type UploadServer, uploadServer } from '../support/server.ts'

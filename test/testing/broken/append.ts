@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Body, Session } from '../../../lib/index.ts'
-import { nodeFileSystem } from '../../../lib/stores/file-system.ts'
+import { nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { type Broken, gather, inFiles, inMemory, mapped, once, onDisk, telling } from './kit.ts'
 
 export const bytes: Broken[] = [

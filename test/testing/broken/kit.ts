@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Body, FileSystem, MemoryStore, Session, Store } from '../../../lib/index.ts'
-import { nodeFileSystem } from '../../../lib/stores/file-system.ts'
+import { nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { type Runner, type Supports, storeSuite } from '../../../lib/testing/index.ts'
 import { memorySupports, testedFileStore, testedMemoryStore } from '../tested.ts'
 

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { BitsError, type MemoryStore, type Session, type Store } from '../../../lib/index.ts'
-import { nodeFileSystem } from '../../../lib/stores/file-system.ts'
+import { nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { type Broken, batchesOf, gather, inFiles, inMemory, onDisk, soon, telling } from './kit.ts'
 
 /** Publishes whatever the name, while the sessions look as if they asked. */

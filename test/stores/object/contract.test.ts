@@ -1,0 +1,33 @@
+/** The contract of stores for the object store, over a service in memory; contract.system.test.ts has it over real ones. */
+import { describe, it } from 'vitest'
+import { usual } from '../../../lib/locks/objects/timing.ts'
+import { objectLocker } from '../../../lib/locks/objects.ts'
+import { objectStore, readObjectStoreOptions } from '../../../lib/stores/object/options.ts'
+import { storeSuite, type TestedStore } from '../../../lib/testing/index.ts'
+import { memoryObjectSpace } from '../../support/memory-object-space.ts'
+import { supports } from './tested.ts'
+
+/** Release requests are looked for more often, because some tests wait for one. */
+const timing = { ...usual, wants: 10, poll: [5, 20] } as const
+
+function tested(semantics: 'Azure' | 'S3'): TestedStore {
+  const space = memoryObjectSpace({ semantics })
+  const options = readObjectStoreOptions('the test', {}, [])
+  const reopen = () => objectStore(space, options, { locker: objectLocker(space, timing), isShared: true })
+  return {
+    store: reopen(),
+    reopen,
+    async published(name, first = 0) {
+      return (await space.get(name))?.bytes.subarray(first)
+    },
+    async loseBytes({ id }) {
+      const keys: string[] = []
+      for await (const { key } of space.list(`.bits-sessions/uploads/${id}/bytes/`)) keys.push(key)
+      await space.remove(keys)
+    },
+  }
+}
+
+describe.each(['Azure', 'S3'] as const)('Object store on a service in memory (%s semantics)', (semantics) => {
+  storeSuite({ describe, it }, () => tested(semantics), supports)
+})

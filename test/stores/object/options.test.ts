@@ -1,0 +1,53 @@
+import { S3Client } from '@aws-sdk/client-s3'
+import { ContainerClient } from '@azure/storage-blob'
+import { describe, expect, it } from 'vitest'
+import { memoryLocker } from '../../../lib/locks/memory.ts'
+import { type AzureStoreOptions, azureStore } from '../../../lib/stores/object/azure.ts'
+import { type S3StoreOptions, s3Store } from '../../../lib/stores/object/s3.ts'
+
+const container = new ContainerClient('http://127.0.0.1:1/account/container')
+const azure = (options: object) => azureStore({ container, ...options } as AzureStoreOptions)
+const client = new S3Client({ region: 'nowhere' })
+const s3 = (options: object) => s3Store({ client, bucket: 'a-bucket', ...options } as S3StoreOptions)
+
+describe.each([
+  ['azureStore', azure],
+  ['s3Store', s3],
+])('%s options', (name, open) => {
+  it.each<[string, object, RegExp]>([
+    ['an unknown option', { partsize: 1 }, /did you mean 'partSize'/],
+    ['a prefix with a leading slash', { prefix: '/in' }, /prefix is/],
+    ['a prefix that is too long', { prefix: 'ü'.repeat(257) }, /prefix is/],
+    ['a partSize below the minimum of an S3 part', { partSize: '4mb' }, /partSize is .* '8mb', not 4mb/],
+    ['a partSize above its maximum', { partSize: '1gb' }, /partSize is/],
+    ['a memory of 0', { memory: 0 }, /memory is/],
+    ['an invalid locker', { locker: {} }, /locker is/],
+  ])('reject %s with a TypeError', (_, options, message) => {
+    expect(() => open(options)).toThrow(TypeError)
+    expect(() => open(options)).toThrow(message)
+    expect(() => open(options)).toThrow(name)
+  })
+
+  it('use a default locker unless locker is given', () => {
+    expect(open({}).locker).toBeDefined()
+    const locker = memoryLocker()
+    expect(open({ locker }).locker).toBe(locker)
+  })
+})
+
+it('azureStore: throws when container is no ContainerClient', () => {
+  for (const wrong of [undefined, 'incoming', {}]) {
+    expect(() => azure({ container: wrong })).toThrow(/container is a ContainerClient/)
+  }
+})
+
+it('s3Store: throws for an invalid client, bucket, conditionalWrites or locker', () => {
+  expect(() => s3({ client: {} })).toThrow(/client is an S3Client/)
+  expect(() => s3({ bucket: '' })).toThrow(/bucket is/)
+  expect(() => s3({ conditionalWrites: 'no' })).toThrow(/conditionalWrites is true or false/)
+  expect(() => s3({ conditionalWrites: false, locker: memoryLocker() })).toThrow(/a locker is of no use/)
+})
+
+it('s3Store: has no locker when conditionalWrites is false', () => {
+  expect(s3({ conditionalWrites: false }).locker).toBeUndefined()
+})
