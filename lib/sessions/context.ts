@@ -1,5 +1,4 @@
-import type { Lock, Locker, LockRequest } from '../locks/locker.ts'
-import { lockKey } from '../locks/name.ts'
+import { type Lock, type Locker, type LockRequest, lockKey } from '../locks/locker.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/guid.ts'
 import type { NewSession, Session } from '../stores/store.ts'

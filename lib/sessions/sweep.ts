@@ -1,4 +1,4 @@
-import { lockKey } from '../locks/name.ts'
+import { lockKey } from '../locks/locker.ts'
 import type { Session } from '../stores/store.ts'
 import { deleteSession, type SessionDependencies } from './context.ts'
 

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Leaving } from '../locks/locker.ts'
-import { lockKey } from '../locks/name.ts'
+import { type Leaving, lockKey } from '../locks/locker.ts'
 import { newGuid } from '../protocol/guid.ts'
 import { type Case, test } from './case.ts'
 import { lockerOf, name, other, two } from './lockers.ts'

@@ -3,7 +3,7 @@
  * are sent, and compare the counts with the README.
  */
 import { describe, expect, it, vi } from 'vitest'
-import { usual } from '../../lib/locks/objects/timing.ts'
+import { defaultTiming } from '../../lib/stores/object/lock/heartbeat.ts'
 import { rows, section } from '../package/readme.ts'
 import { noise } from '../support/bytes.ts'
 import { begin, TestClient } from '../support/client.ts'
@@ -121,7 +121,12 @@ describe.each(allEngines)('Object store on $name', (engine) => {
       fragment.destroy()
 
       const row = told('a node at work, each second', engine)
-      expect(row).toEqual({ writes: 1000 / usual.beat, reads: 0, lists: 1000 / usual.wants, removals: 0 })
+      expect(row).toEqual({
+        writes: 1000 / defaultTiming.heartbeatInterval,
+        reads: 0,
+        lists: 1000 / defaultTiming.releasePollInterval,
+        removals: 0,
+      })
       // Timers may be late, but never early.
       expect(writes).toBeLessThanOrEqual(row.writes * seconds + 1)
       expect(lists).toBeLessThanOrEqual(row.lists * seconds + 1)

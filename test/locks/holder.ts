@@ -4,7 +4,7 @@
  * `begin and leave` locks a new session. Messages to the parent: the lock name (`begin`) or `held` when the lock is
  * acquired, `wanted` when another request waits, `dropped` when the value is dropped.
  */
-import { lockKey } from '../../lib/locks/name.ts'
+import { lockKey } from '../../lib/locks/locker.ts'
 import { processLocker } from '../../lib/locks/processes.ts'
 import { newGuid } from '../../lib/protocol/guid.ts'
 

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Clock, DelayOptions } from '../../lib/locks/objects/clock.ts'
+import type { DelayOptions, ElapsedClock } from '../../lib/stores/object/lock/heartbeat.ts'
 
 interface Timer {
   readonly due: number
@@ -13,7 +13,7 @@ const WallStart = Date.UTC(2025, 0, 1)
  * A clock that a test advances by hand. It starts at 0. Lockers with the same clock are processes that run at the same
  * time. A locker with its own clock is stopped while that clock is not advanced.
  */
-export class ManualClock implements Clock {
+export class ManualClock implements ElapsedClock {
   #now = 0
   /** In the order in which they were started. */
   readonly #timers = new Set<Timer>()

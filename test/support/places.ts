@@ -8,11 +8,11 @@ import {
 } from '@aws-sdk/client-s3'
 import { describe } from 'vitest'
 import type { Store } from '../../lib/index.ts'
-import { azureSpace } from '../../lib/objects/azure.ts'
-import { s3Space } from '../../lib/objects/s3.ts'
-import type { ObjectSpace } from '../../lib/objects/space.ts'
 import { azureStore } from '../../lib/stores/object/azure.ts'
 import { type S3StoreOptions, s3Store } from '../../lib/stores/object/s3.ts'
+import { createAzureService } from '../../lib/stores/object/service/azure/index.ts'
+import { createS3Service } from '../../lib/stores/object/service/s3/index.ts'
+import type { ObjectService } from '../../lib/stores/object/service/service.ts'
 import { azuriteService, temporaryContainer } from './azurite.ts'
 import { describeS3, s3Service, temporaryBucket } from './ceph.ts'
 
@@ -30,7 +30,7 @@ export type PlaceOptions = Partial<Omit<S3StoreOptions, 'client' | 'bucket'>>
 export interface Place {
   /** What the example's nodes need to find it. */
   readonly env: NodeJS.ProcessEnv
-  space(prefix?: string): ObjectSpace
+  space(prefix?: string): ObjectService
   store(options?: PlaceOptions): Store
   /** What stands under a key; undefined if nothing does. */
   see(key: string, first?: number): Promise<SeenObject | undefined>
@@ -69,7 +69,7 @@ const azure: Engine = {
         BUCKET: container.containerName,
         AZURE_STORAGE_CONNECTION_STRING: await azuriteService(),
       },
-      space: (prefix = '') => azureSpace(container, { prefix }),
+      space: (prefix = '') => createAzureService(container, { prefix }),
       store: (options) => azureStore({ container, ...options }),
       async see(key, first = 0) {
         const blob = container.getBlobClient(key)
@@ -126,7 +126,7 @@ const s3: Engine = {
         AWS_ACCESS_KEY_ID: credentials.accessKeyId,
         AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
       },
-      space: (prefix = '') => s3Space(client, { bucket, prefix }),
+      space: (prefix = '') => createS3Service(client, { bucket, prefix }),
       store: (options) => s3Store({ client, bucket, ...options }),
       async see(key, first = 0) {
         const found = { Bucket: bucket, Key: key }

@@ -1,8 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Server, Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { LockRequest } from '../locker.ts'
-import { parseLockKey } from '../name.ts'
+import { type LockRequest, parseLockKey } from '../locker.ts'
 import { addressOf, isFile } from './address.ts'
 import { Free, Holding, quiet, serve, visit } from './holding.ts'
 

@@ -101,13 +101,13 @@ class AppendOperation {
     if (session.total === undefined && !isNotedLater) await session.record.append({ total })
     if (session.state === 'lost') await session.record.append({ accepted: null, synced: 0 })
     // Only where the end is near will there be more to note at once.
-    if (!durable || total > SmallFileBytes) session.record.letGo()
+    if (!durable || total > SmallFileBytes) session.record.close()
     this.#isEntered = true
     if (!isKept) session.part.file.closesQuickly = closesQuickly(total)
     this.#fd = await open(session, this.#isWrittenThrough)
     if (isKept) await session.part.verify(this.#fd, session.received)
     this.#throwIfTimedOut()
-    const { facts } = session.record
+    const { state: facts } = session.record
     const isSure = sameBoot(facts.boot, this.#disk.boot)
     this.#synced = isSure ? (facts.synced ?? 0) : await truncateToDurable(this.#disk, this.#fd, session)
     this.#throwIfTimedOut()

@@ -80,7 +80,7 @@ export class FileStore implements Store {
       orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'part'))),
     ])
     if (!record) return undefined
-    const { session, facts } = record
+    const { session, state: facts } = record
     const updatedAt = found ?? (await orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'json'))))
     // Removed since it was read.
     if (!updatedAt) return undefined
@@ -159,7 +159,7 @@ export class FileStore implements Store {
       await orAbsent(this.#fs.unlink(temporaryCopyPath(this.#directories, session)))
     } catch (error) {
       // It was to be noted with the publication.
-      if (record.facts.total === undefined) await record.append({ total: session.received }).catch(() => {})
+      if (record.state.total === undefined) await record.append({ total: session.received }).catch(() => {})
       releaseFiles(session as FileSession)
       throw translate(error)
     }
@@ -189,7 +189,7 @@ export class FileStore implements Store {
   async remove(session: Session): Promise<void> {
     const { record, part, reply } = session as FileSession
     // The record last: as long as it stands, the rest will be found and removed.
-    if (record.facts.copying) await orAbsent(this.#fs.unlink(temporaryCopyPath(this.#directories, session)))
+    if (record.state.copying) await orAbsent(this.#fs.unlink(temporaryCopyPath(this.#directories, session)))
     if (session.overwrite) await orAbsent(this.#fs.unlink(part.replacementLink))
     await part.remove()
     const replyRemoved = reply.remove()

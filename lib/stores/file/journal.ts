@@ -5,7 +5,7 @@ import { SharedDescriptor } from './open-file.ts'
 import { closesQuickly, type SessionDirectory } from './session-directory.ts'
 
 /** What becomes known of a session later. */
-interface JournalState {
+interface JournalEntry {
   /** Size of the whole file. */
   readonly total?: number
   /** Bytes that would survive a loss of power. */
@@ -25,10 +25,10 @@ interface JournalState {
 }
 
 /** All facts; one of them is there from the beginning. */
-type InitialState = JournalState & { readonly boot: string }
+type JournalState = JournalEntry & { readonly boot: string }
 
 /** Facts after which a record is written anew: what is read again and again must not grow with the upload. */
-const MostFacts = 1000
+const MaxEntries = 1000
 
 /**
  * The record of a session: its beginning, and all facts since. It is a journal, a line of JSON a fact: a fact costs one
@@ -39,18 +39,18 @@ export class SessionJournal {
   readonly session: NewSession
   readonly #directory: SessionDirectory
   readonly #file: SharedDescriptor
-  #facts: InitialState
+  #state: JournalState
   #count: number
 
   private constructor(
     directory: SessionDirectory,
     file: SharedDescriptor,
-    { session, facts, count }: Contents,
+    { session, state, count }: JournalContents,
   ) {
     this.#directory = directory
     this.#file = file
     this.session = session
-    this.#facts = facts
+    this.#state = state
     this.#count = count
   }
 
@@ -58,10 +58,10 @@ export class SessionJournal {
   static async begin(
     directory: SessionDirectory,
     session: NewSession,
-    facts: InitialState,
+    state: JournalState,
   ): Promise<SessionJournal> {
     const { fs } = directory
-    const text = serialize(session, facts)
+    const text = serialize(session, state)
     const file = new SharedDescriptor(directory, session.id, 'json', closesQuickly(Buffer.byteLength(text)))
     try {
       await file.with('ax', (fd) => fs.write(fd, text))
@@ -69,7 +69,7 @@ export class SessionJournal {
       if (errno(error) !== 'EEXIST') await orAbsent(fs.unlink(file.path)).catch(() => {})
       throw error
     }
-    return new SessionJournal(directory, file, { session, facts, count: 1 })
+    return new SessionJournal(directory, file, { session, state, count: 1 })
   }
 
   static async read(directory: SessionDirectory, id: string): Promise<SessionJournal | undefined> {
@@ -80,8 +80,8 @@ export class SessionJournal {
     return found && new SessionJournal(directory, file, found)
   }
 
-  get facts(): InitialState {
-    return this.#facts
+  get state(): JournalState {
+    return this.#state
   }
 
   /** Whether it is there, or was when this began; else a fact has to be noted to learn that. */
@@ -90,18 +90,18 @@ export class SessionJournal {
   }
 
   /** Adds a fact to a record that exists; a removed session's must not come back. */
-  async append(facts: JournalState, durable = false): Promise<void> {
+  async append(entry: JournalEntry, durable = false): Promise<void> {
     // Not put together of two: V8 would make a hidden class of its own for it.
-    const all = Object.assign({}, this.#facts, facts)
-    if (durable && this.#count >= MostFacts) await this.#replace(all)
-    else await this.#append(facts, durable)
-    this.#facts = all
+    const all = Object.assign({}, this.#state, entry)
+    if (durable && this.#count >= MaxEntries) await this.#replace(all)
+    else await this.#append(entry, durable)
+    this.#state = all
     this.#count += 1
   }
 
-  #append(facts: JournalState, durable: boolean): Promise<void> {
+  #append(entry: JournalEntry, durable: boolean): Promise<void> {
     return this.#file.with(constants.O_WRONLY | constants.O_APPEND, (fd) => {
-      const written = this.#directory.fs.write(fd, serializeEntry(facts))
+      const written = this.#directory.fs.write(fd, serializeEntry(entry))
       return durable ? written.then(() => this.#sync(fd)) : written
     })
   }
@@ -118,11 +118,11 @@ export class SessionJournal {
   }
 
   /** Writes all facts as one, in the place of the others: durably, and at no moment are they not there. */
-  async #replace(facts: InitialState): Promise<void> {
+  async #replace(state: JournalState): Promise<void> {
     const { fs, path } = this.#directory
     const next = this.#directory.pathOf(this.session.id, 'new')
     await withFile(fs, next, 'w', async (fd) => {
-      await fs.write(fd, serialize(this.session, facts))
+      await fs.write(fd, serialize(this.session, state))
       await fs.fdatasync(fd)
     })
     this.#file.close()
@@ -131,39 +131,42 @@ export class SessionJournal {
     this.#count = 0
   }
 
-  letGo(): void {
+  close(): void {
     this.#file.close()
   }
 
   remove(): Promise<void> {
-    this.letGo()
+    this.close()
     return orAbsent(this.#directory.fs.unlink(this.#file.path))
   }
 }
 
-const serialize = (session: NewSession, facts: InitialState): string =>
-  `${JSON.stringify({ version: 1, session })}\n${JSON.stringify(facts)}\n`
+const serialize = (session: NewSession, state: JournalState): string =>
+  `${JSON.stringify({ version: 1, session })}\n${JSON.stringify(state)}\n`
 
-const serializeEntry = (facts: JournalState): string => `\n${JSON.stringify(facts)}\n`
+const serializeEntry = (entry: JournalEntry): string => `\n${JSON.stringify(entry)}\n`
 
 /** What stands in a record. */
-interface Contents {
+interface JournalContents {
   readonly session: NewSession
-  readonly facts: InitialState
+  readonly state: JournalState
   /** How many facts these were put together of. */
   readonly count: number
 }
 
 /** Undefined for what is no record, or one torn while it was made. */
-function readJournal(text: string): Contents | undefined {
+function readJournal(text: string): JournalContents | undefined {
   const lines = text.split('\n')
   lines.pop() // What follows the last line feed is empty, or torn.
   // An empty line stands before each fact: to have JSON refuse them takes far longer than to read the facts.
-  const [head, ...facts] = lines.filter((line) => line !== '').map(readLine)
+  const [head, ...entries] = lines.filter((line) => line !== '').map(readLine)
   if (head?.version !== 1 || typeof head.session?.id !== 'string') return undefined
-  const all = Object.assign({}, ...facts.filter((fact, i) => !fact?.undone && !facts[i + 1]?.undone))
+  const all = Object.assign(
+    {},
+    ...entries.filter((entry, i) => !entry?.reverted && !entries[i + 1]?.reverted),
+  )
   if (typeof all.boot !== 'string') return undefined
-  return { session: head.session, facts: all, count: facts.length }
+  return { session: head.session, state: all, count: entries.length }
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: what stands in a file is checked where it is used

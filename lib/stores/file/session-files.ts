@@ -66,5 +66,5 @@ export class FileSession implements Session, SessionFiles {
 /** Closes what is open of a session. */
 export function releaseFiles({ part, record }: SessionFiles): void {
   part.file.close()
-  record.letGo()
+  record.close()
 }

@@ -1,7 +1,7 @@
 import type { ContainerClient } from '@azure/storage-blob'
-import { azureSpace } from '../../objects/azure.ts'
 import type { Store } from '../store.ts'
 import { type ObjectStoreOptions, objectStore, readObjectStoreOptions } from './options.ts'
+import { createAzureService } from './service/azure/index.ts'
 
 /** Options of {@link azureStore}. */
 export interface AzureStoreOptions extends ObjectStoreOptions {
@@ -23,6 +23,6 @@ export function azureStore(options: AzureStoreOptions): Store {
   if (typeof container?.getBlockBlobClient !== 'function') {
     throw new TypeError("azureStore: container is a ContainerClient of '@azure/storage-blob'")
   }
-  const space = azureSpace(container, { prefix: read.prefix })
-  return objectStore(space, read, { locker, isShared: true })
+  const service = createAzureService(container, { prefix: read.prefix })
+  return objectStore(service, read, { locker, isShared: true })
 }

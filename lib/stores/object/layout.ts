@@ -1,7 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { Ours } from '../../objects/ours.ts'
-import type { ObjectSpace, Source, SpaceOptions } from '../../objects/space.ts'
+import {
+  type ComposeSource,
+  InternalPrefix,
+  type ObjectService,
+  type ServiceOptions,
+} from './service/service.ts'
 
 /**
  * How the bytes of an upload are cut, fixed by its first fragment. A part is what one request writes, and what memory
@@ -43,7 +47,7 @@ const JoinHeadroom = 0.9
 /** Nothing, of a file of this size. */
 export function emptyLayout(
   total: number,
-  { part, epoch, maxSources }: Pick<UploadLayout, 'part' | 'epoch'> & Pick<ObjectSpace, 'maxSources'>,
+  { part, epoch, maxSources }: Pick<UploadLayout, 'part' | 'epoch'> & Pick<ObjectService, 'maxSources'>,
 ): UploadLayout {
   const compactedParts = Math.max(1, Math.ceil(total / (part * Math.floor(maxSources * JoinHeadroom))))
   return { epoch, part, compactedParts, groups: 0, parts: 0, pieces: [] }
@@ -72,9 +76,9 @@ export const withPiece = (held: UploadLayout, piece: TailObject): UploadLayout =
 export const nextPart = (held: UploadLayout): string => partName(held, partsOf(held))
 
 /** The objects that hold the bytes, in their order: names, to be looked for below the upload's place. */
-export function objectsOf(held: UploadLayout): Source[] {
+export function objectsOf(held: UploadLayout): ComposeSource[] {
   const { groups, compactedParts, part, parts, pieces, epoch } = held
-  const range = (count: number, name: (i: number) => string, size: number): Source[] =>
+  const range = (count: number, name: (i: number) => string, size: number): ComposeSource[] =>
     Array.from({ length: count }, (_, i) => ({ key: name(i), size }))
   return [
     ...range(groups, (i) => groupName(held, i), part * compactedParts),
@@ -86,7 +90,7 @@ export function objectsOf(held: UploadLayout): Source[] {
 /** A group that can be made: of these parts. */
 export function nextGroup(
   held: UploadLayout,
-): { key: string; of: Source[]; after: UploadLayout } | undefined {
+): { key: string; of: ComposeSource[]; after: UploadLayout } | undefined {
   const { compactedParts, groups, parts, part } = held
   if (compactedParts === 1 || parts < compactedParts) return undefined
   const of = Array.from({ length: compactedParts }, (_, i) => ({
@@ -119,11 +123,11 @@ const groupName = ({ epoch }: UploadLayout, i: number): string => `${epoch}/${nu
 const partName = ({ epoch }: UploadLayout, i: number): string => `${epoch}/${numbered('part-', i)}`
 export const pieceName = (epoch: string, name: string): string => `${epoch}/piece-${name}`
 
-export const recordPlaces = `${Ours}records/`
+export const recordPlaces = `${InternalPrefix}records/`
 export const recordKey = (id: string): string => `${recordPlaces}${id}`
 
 /** All that a session has but its record, below a folder of its own. */
-export const uploadPlaces = `${Ours}uploads/`
+export const uploadPlaces = `${InternalPrefix}uploads/`
 export const uploadPrefix = (id: string): string => `${uploadPlaces}${id}/`
 export const bytesPrefix = (id: string): string => `${uploadPrefix(id)}bytes/`
 export const replyKey = (id: string, name: string): string => `${uploadPrefix(id)}reply-${name}`
@@ -140,13 +144,13 @@ export class ObjectListing {
   #isAll = true
 
   static async load(
-    space: ObjectSpace,
+    service: ObjectService,
     id: string,
-    { limit = Page, signal }: { readonly limit?: number } & SpaceOptions = {},
+    { limit = Page, signal }: { readonly limit?: number } & ServiceOptions = {},
   ): Promise<ObjectListing> {
     const found = new ObjectListing()
     const place = bytesPrefix(id)
-    for await (const { key, size } of space.list(place, signal ? { signal } : {})) {
+    for await (const { key, size } of service.list(place, signal ? { signal } : {})) {
       found.#sizes.set(key.slice(place.length), size)
       if (found.#sizes.size < limit) continue
       found.#isAll = false
@@ -169,20 +173,23 @@ export class ObjectListing {
 }
 
 /** The bytes of objects, one behind the other. */
-export function readThrough(space: ObjectSpace, sources: readonly Source[]): Readable {
-  return Readable.from(readParts(space, sources), { objectMode: false })
+export function readThrough(service: ObjectService, sources: readonly ComposeSource[]): Readable {
+  return Readable.from(readParts(service, sources), { objectMode: false })
 }
 
-async function* readParts(space: ObjectSpace, sources: readonly Source[]): AsyncGenerator<Uint8Array> {
-  for (const { key, size } of sources) if (size > 0) yield* space.read(key, 0, size - 1)
+async function* readParts(
+  service: ObjectService,
+  sources: readonly ComposeSource[],
+): AsyncGenerator<Uint8Array> {
+  for (const { key, size } of sources) if (size > 0) yield* service.read(key, 0, size - 1)
 }
 
 /** The bytes of objects that memory has room for. */
-export async function readAll(space: ObjectSpace, sources: readonly Source[]): Promise<Buffer> {
+export async function readAll(service: ObjectService, sources: readonly ComposeSource[]): Promise<Buffer> {
   const all = await Promise.all(
     sources.map(async ({ key, size }) => {
       const chunks: Uint8Array[] = []
-      for await (const chunk of readParts(space, [{ key, size }])) chunks.push(chunk)
+      for await (const chunk of readParts(service, [{ key, size }])) chunks.push(chunk)
       return chunks
     }),
   )

@@ -1,7 +1,5 @@
 import type { Readable } from 'node:stream'
 import type { Locker } from '../../locks/locker.ts'
-import { Ours } from '../../objects/ours.ts'
-import { ConditionFailed, type ObjectSpace } from '../../objects/space.ts'
 import { BitsError } from '../../protocol/errors.ts'
 import { isFinal } from '../state.ts'
 import type {
@@ -32,10 +30,11 @@ import { MemoryBudget } from './memory-budget.ts'
 import { abandonPublication, publishSessionObject } from './publish.ts'
 import { type ObjectSession, type RecordState, SessionRecord, toSession } from './record.ts'
 import { loadReply, writeReply } from './replies.ts'
+import { ConditionFailed, InternalPrefix, type ObjectService } from './service/service.ts'
 import { Writer } from './writer.ts'
 
 export interface ObjectStoreSettings {
-  readonly space: ObjectSpace
+  readonly service: ObjectService
   /** Locks that hold among all who share the objects; undefined: there is only this process. */
   readonly locker: Locker | undefined
   /** Keeps those apart who publish under one name. */
@@ -53,7 +52,7 @@ export interface ObjectStoreSettings {
 /** See `azureStore` and `s3Store`. */
 export class ObjectStore implements Store {
   readonly locker?: Locker
-  readonly #space: ObjectSpace
+  readonly #service: ObjectService
   readonly #names: Locker
   readonly #clearLocks: ObjectStoreSettings['clearLocks']
   readonly #part: number
@@ -62,9 +61,9 @@ export class ObjectStore implements Store {
   /** A service that does not keep its word must not be trusted with a session. */
   #prepared: Promise<void> | undefined
 
-  constructor({ space, locker, names, clearLocks, part, memory, longest }: ObjectStoreSettings) {
+  constructor({ service, locker, names, clearLocks, part, memory, longest }: ObjectStoreSettings) {
     if (locker) this.locker = locker
-    this.#space = space
+    this.#service = service
     this.#names = names
     this.#clearLocks = clearLocks
     this.#part = part
@@ -76,14 +75,14 @@ export class ObjectStore implements Store {
     await this.#prepare()
     this.#checkName(session)
     const { name, overwrite } = session
-    if (!overwrite && (await this.#space.head(name, options))) throw new BitsError('destination-exists')
-    return toSession(await SessionRecord.begin(this.#space, session, options))
+    if (!overwrite && (await this.#service.head(name, options))) throw new BitsError('destination-exists')
+    return toSession(await SessionRecord.begin(this.#service, session, options))
   }
 
   async load(id: string, options: StoreOptions = {}): Promise<ObjectSession | undefined> {
     const [record, first] = await Promise.all([
-      SessionRecord.read(this.#space, id, options),
-      ObjectListing.load(this.#space, id, options),
+      SessionRecord.read(this.#service, id, options),
+      ObjectListing.load(this.#service, id, options),
     ])
     if (!record) return undefined
     const { held, total } = record.facts
@@ -96,8 +95,8 @@ export class ObjectStore implements Store {
   /** The list may have been made before the record was advanced, by somebody who lost the session's lock: that is no loss. */
   async #lookAtAll(seen: SessionRecord, options: StoreOptions): Promise<ObjectSession | undefined> {
     const { id } = seen.facts.session
-    const found = await ObjectListing.load(this.#space, id, { ...options, limit: Number.POSITIVE_INFINITY })
-    const record = await SessionRecord.read(this.#space, id, options)
+    const found = await ObjectListing.load(this.#service, id, { ...options, limit: Number.POSITIVE_INFINITY })
+    const record = await SessionRecord.read(this.#service, id, options)
     if (!record) return undefined
     if (!record.hasSameVersion(seen)) return this.#lookAtAll(record, options)
     return toSession(record, !record.facts.held || found.covers(record.facts.held))
@@ -107,7 +106,13 @@ export class ObjectStore implements Store {
     const record = await this.#recordOf(session)
     const place = bytesPrefix(session.id)
     const options = signal ? { signal } : {}
-    const writer = new Writer(this.#space, place, this.#heldOf(session, record, total), this.#memory, options)
+    const writer = new Writer(
+      this.#service,
+      place,
+      this.#heldOf(session, record, total),
+      this.#memory,
+      options,
+    )
     // What vanished was accepted, not what comes in its place.
     const anew = session.state === 'lost' ? { accepted: undefined } : {}
     const count = async (): Promise<void> => {
@@ -149,7 +154,7 @@ export class ObjectStore implements Store {
   async publish(session: Session): Promise<void> {
     const record = await this.#recordOf(session)
     if (record.facts.published) return
-    await publishSessionObject(this.#space, this.#names, this.#memory, record)
+    await publishSessionObject(this.#service, this.#names, this.#memory, record)
     await this.#settle(record, { published: true })
   }
 
@@ -158,7 +163,7 @@ export class ObjectStore implements Store {
     const { held, session } = record.facts
     await record.update({ ...fact, held: undefined })
     // What is not removed now goes with the session.
-    await this.#space.remove(keysOf(session.id, held)).catch(() => {})
+    await this.#service.remove(keysOf(session.id, held)).catch(() => {})
   }
 
   read(session: Session): Readable {
@@ -167,7 +172,7 @@ export class ObjectStore implements Store {
     const place = bytesPrefix(id)
     const sources = held ? objectsOf(held) : []
     return readThrough(
-      this.#space,
+      this.#service,
       sources.map(({ key, size }) => ({ key: place + key, size })),
     )
   }
@@ -180,51 +185,56 @@ export class ObjectStore implements Store {
     const record = await this.#recordOf(session)
     const { reply: earlier } = record.facts
     const settings = { part: this.#part, memory: this.#memory }
-    const reply = await writeReply(this.#space, session.id, body, signal ? { ...settings, signal } : settings)
+    const reply = await writeReply(
+      this.#service,
+      session.id,
+      body,
+      signal ? { ...settings, signal } : settings,
+    )
     await record.update({ reply })
     // What is not removed now goes with the session.
-    if (earlier) await this.#space.remove([replyKey(session.id, earlier)]).catch(() => {})
+    if (earlier) await this.#service.remove([replyKey(session.id, earlier)]).catch(() => {})
   }
 
   async loadReply(session: Session, options?: StoreOptions): Promise<StoredReply | undefined> {
     const { reply } = (await this.#recordOf(session)).facts
-    return reply === undefined ? undefined : loadReply(this.#space, session.id, reply, options)
+    return reply === undefined ? undefined : loadReply(this.#service, session.id, reply, options)
   }
 
   async remove(session: Session): Promise<void> {
     const { id } = session
-    const stands = await SessionRecord.read(this.#space, id)
+    const stands = await SessionRecord.read(this.#service, id)
     if (stands) {
       const { record = stands } = session as Partial<ObjectSession>
       // Nothing changes, but whoever lost the session's lock learns it here: it may have gone on.
       await record.update({})
-      await abandonPublication(this.#space, this.#names, record.facts)
+      await abandonPublication(this.#service, this.#names, record.facts)
     }
     // The record last: as long as it stands, the rest will be found and removed.
-    await removePrefix(this.#space, uploadPrefix(id))
-    await this.#space.remove([recordKey(id)])
+    await removePrefix(this.#service, uploadPrefix(id))
+    await this.#service.remove([recordKey(id)])
   }
 
   async *list(options: StoreOptions = {}): AsyncIterable<Session> {
     await this.#prepare()
-    for await (const record of listRecords(this.#space, options)) yield toSession(record)
+    for await (const record of listRecords(this.#service, options)) yield toSession(record)
     await this.#clearLocks?.(options)
   }
 
   #heldOf(session: Session, { facts }: SessionRecord, total: number): UploadLayout {
     if (facts.held && session.state !== 'lost') return facts.held
-    const { maxSources } = this.#space
+    const { maxSources } = this.#service
     return emptyLayout(total, { part: this.#part, epoch: randomId(), maxSources })
   }
 
   async #recordOf(session: Session): Promise<SessionRecord> {
-    const { record = await SessionRecord.read(this.#space, session.id) } = session as Partial<ObjectSession>
+    const { record = await SessionRecord.read(this.#service, session.id) } = session as Partial<ObjectSession>
     if (!record) throw new BitsError('session-not-found')
     return record
   }
 
   #prepare(): Promise<void> {
-    this.#prepared ??= this.#space.prepare().catch((error) => {
+    this.#prepared ??= this.#service.prepare().catch((error) => {
       this.#prepared = undefined
       throw error
     })
@@ -233,7 +243,7 @@ export class ObjectStore implements Store {
 
   #checkName({ name }: NewSession): void {
     // Not only at its beginning: stores of other prefixes have theirs there.
-    if (`${name}/`.toLowerCase().includes(Ours)) {
+    if (`${name}/`.toLowerCase().includes(InternalPrefix)) {
       throw new BitsError('invalid-destination', 'The destination lies outside of the store')
     }
     if (Buffer.byteLength(name) > this.#longest) {

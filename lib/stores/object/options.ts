@@ -1,11 +1,11 @@
 import type { Locker } from '../../locks/locker.ts'
 import { memoryLocker } from '../../locks/memory.ts'
-import { objectLocker } from '../../locks/objects.ts'
-import type { ObjectSpace } from '../../objects/space.ts'
 import { readSize, type Size } from '../../protocol/size.ts'
 import { assertKnownKeys } from '../../validate.ts'
 import type { Store } from '../store.ts'
+import { objectLocker } from './lock/locker.ts'
 import { ObjectStore } from './object-store.ts'
+import type { ObjectService } from './service/service.ts'
 
 /** What the stores on object services have in common. */
 export interface ObjectStoreOptions {
@@ -74,14 +74,14 @@ export function readObjectStoreOptions(
  * @param isShared whether the service keeps conditions, without which no two processes may use it
  */
 export function objectStore(
-  space: ObjectSpace,
+  service: ObjectService,
   { prefix, partSize, memory }: ReturnType<typeof readObjectStoreOptions>,
   { locker, isShared }: { readonly locker: Locker | undefined; readonly isShared: boolean },
 ): Store {
-  const own = !locker && isShared ? objectLocker(space) : undefined
+  const own = !locker && isShared ? objectLocker(service) : undefined
   const shared = locker ?? own
   return new ObjectStore({
-    space,
+    service,
     locker: shared,
     names: shared ?? memoryLocker(),
     clearLocks: own?.clear,

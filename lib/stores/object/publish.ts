@@ -1,7 +1,5 @@
 import { lookup } from 'mime-types'
 import type { Locker } from '../../locks/locker.ts'
-import { encodeValue } from '../../objects/metadata.ts'
-import { ConditionFailed, type Description, type ObjectSpace, type PutOptions } from '../../objects/space.ts'
 import { BitsError } from '../../protocol/errors.ts'
 import type { NewSession } from '../store.ts'
 import {
@@ -15,6 +13,13 @@ import {
 } from './layout.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import type { RecordState, SessionRecord } from './record.ts'
+import { encodeValue } from './service/metadata.ts'
+import {
+  ConditionFailed,
+  type ObjectAttributes,
+  type ObjectService,
+  type PutOptions,
+} from './service/service.ts'
 
 /**
  * Makes the file appear under its name, whole: what a single part holds in one request that the service refuses if the
@@ -22,17 +27,17 @@ import type { RecordState, SessionRecord } from './record.ts'
  * @throws {BitsError} `destination-exists`
  */
 export async function publishSessionObject(
-  space: ObjectSpace,
+  service: ObjectService,
   locker: Locker,
   memory: MemoryBudget,
   record: SessionRecord,
 ): Promise<void> {
   const { session, held, publishing } = record.facts
-  const place = () => publishWithRetry(space, memory, record)
+  const place = () => publishWithRetry(service, memory, record)
   if (!held || isSmall(held)) return place()
   await withName(locker, session, async () => {
     // A node that died may have left a join to this name.
-    if (publishing) await space.abandon(session.name)
+    if (publishing) await service.abortUploads(session.name)
     else await record.update({ publishing: true })
     await place()
   })
@@ -40,11 +45,11 @@ export async function publishSessionObject(
 
 /** Clears away what a publication left that did not come to its end. */
 export async function abandonPublication(
-  space: ObjectSpace,
+  service: ObjectService,
   locker: Locker,
   { session, publishing, published }: RecordState,
 ): Promise<void> {
-  if (publishing && !published) await withName(locker, session, () => space.abandon(session.name))
+  if (publishing && !published) await withName(locker, session, () => service.abortUploads(session.name))
 }
 
 /** Not every service refuses at the end of a join that the name is taken: those to one name come one after the other. */
@@ -61,7 +66,7 @@ async function withName(locker: Locker, { name }: NewSession, work: () => Promis
 const MaxPublishAttempts = 20
 
 async function publishWithRetry(
-  space: ObjectSpace,
+  service: ObjectService,
   memory: MemoryBudget,
   record: SessionRecord,
 ): Promise<void> {
@@ -69,7 +74,7 @@ async function publishWithRetry(
   const { id, name, overwrite } = session
   const description = destinationAttributes(session, total)
   for (let tries = 1; ; tries += 1) {
-    const found = await space.head(name)
+    const found = await service.head(name)
     // What a crash, or an answer that was lost, left undone was only to be noted.
     if (found?.metadata.session === id) return
     if (found && !overwrite) throw new BitsError('destination-exists')
@@ -78,7 +83,7 @@ async function publishWithRetry(
     if (found) await record.assertCurrent()
     const condition = found ? { version: found.version } : 'absent'
     try {
-      return await writeObject(space, memory, bytesPrefix(id), held, name, { description, condition })
+      return await writeObject(service, memory, bytesPrefix(id), held, name, { description, condition })
     } catch (error) {
       if (!(error instanceof ConditionFailed) || tries === MaxPublishAttempts) throw error
     }
@@ -89,7 +94,7 @@ async function publishWithRetry(
 const LongestOwner = 1024
 
 /** What users of an object service look for in a file. The session tells a second try that the first succeeded. */
-function destinationAttributes({ id, name, owner }: NewSession, size: number): Description {
+function destinationAttributes({ id, name, owner }: NewSession, size: number): ObjectAttributes {
   const hasRoomForOwner = owner !== undefined && encodeValue(owner).length <= LongestOwner
   return {
     contentType: lookup(name) || 'application/octet-stream',
@@ -101,7 +106,7 @@ const isSmall = (held: UploadLayout): boolean => receivedOf(held) <= held.part
 
 /** Makes one object of what is held. */
 export async function writeObject(
-  space: ObjectSpace,
+  service: ObjectService,
   memory: MemoryBudget,
   place: string,
   held: UploadLayout | undefined,
@@ -111,15 +116,15 @@ export async function writeObject(
   const sources = held ? objectsOf(held).map((object) => ({ ...object, key: place + object.key })) : []
   if (!held || isSmall(held)) {
     return memory.reserve(layoutSize(sources), async () => {
-      await space.put(key, [await readAll(space, sources)], options)
+      await service.put(key, [await readAll(service, sources)], options)
     })
   }
   // A join takes nothing small but at its end.
   const pieces = sources.splice(sources.length - held.pieces.length)
   const [piece] = pieces
-  if (!piece || pieces.length === 1) return space.join([...sources, ...pieces], key, options)
+  if (!piece || pieces.length === 1) return service.compose([...sources, ...pieces], key, options)
   const tail = { key: `${place}${held.epoch}/tail-${randomId()}`, size: layoutSize(pieces) }
-  await memory.reserve(tail.size, async () => space.put(tail.key, [await readAll(space, pieces)]))
-  await space.join([...sources, tail], key, options)
-  await space.remove([tail.key]).catch(() => {})
+  await memory.reserve(tail.size, async () => service.put(tail.key, [await readAll(service, pieces)]))
+  await service.compose([...sources, tail], key, options)
+  await service.remove([tail.key]).catch(() => {})
 }

@@ -1,7 +1,7 @@
-import { ConditionFailed, type ObjectSpace, type SpaceOptions } from '../../objects/space.ts'
 import { isFinal, stateOf } from '../state.ts'
 import type { Decision, NewSession, Session } from '../store.ts'
 import { randomId, receivedOf, recordKey, type UploadLayout } from './layout.ts'
+import { ConditionFailed, type ObjectService, type ServiceOptions } from './service/service.ts'
 
 /** What is known of a session. */
 export interface RecordState {
@@ -23,32 +23,36 @@ export interface RecordState {
 
 /** The record of a session as it was seen: it can be advanced only if nobody else has advanced it since. */
 export class SessionRecord {
-  readonly #space: ObjectSpace
+  readonly #service: ObjectService
   #facts: RecordState
   #version: string
 
-  private constructor(space: ObjectSpace, facts: RecordState, version: string) {
-    this.#space = space
+  private constructor(service: ObjectService, facts: RecordState, version: string) {
+    this.#service = service
     this.#facts = facts
     this.#version = version
   }
 
   /** Begins a record, whole or not at all. */
-  static async begin(space: ObjectSpace, session: NewSession, options: SpaceOptions): Promise<SessionRecord> {
+  static async begin(
+    service: ObjectService,
+    session: NewSession,
+    options: ServiceOptions,
+  ): Promise<SessionRecord> {
     const facts: RecordState = { session, updatedAt: session.created }
     const condition = 'absent'
-    const version = await space.put(recordKey(session.id), serialized(facts), { ...options, condition })
-    return new SessionRecord(space, facts, version)
+    const version = await service.put(recordKey(session.id), serialized(facts), { ...options, condition })
+    return new SessionRecord(service, facts, version)
   }
 
   static async read(
-    space: ObjectSpace,
+    service: ObjectService,
     id: string,
-    options?: SpaceOptions,
+    options?: ServiceOptions,
   ): Promise<SessionRecord | undefined> {
-    const found = await space.get(recordKey(id), options)
+    const found = await service.get(recordKey(id), options)
     const facts = found && parseRecord(found.bytes)
-    return facts && new SessionRecord(space, facts, found.version)
+    return facts && new SessionRecord(service, facts, found.version)
   }
 
   get facts(): RecordState {
@@ -65,7 +69,7 @@ export class SessionRecord {
    * @throws {ConditionFailed} as `advance` does
    */
   async assertCurrent(): Promise<void> {
-    const now = await SessionRecord.read(this.#space, this.#facts.session.id)
+    const now = await SessionRecord.read(this.#service, this.#facts.session.id)
     if (!now?.hasSameVersion(this)) throw new ConditionFailed('Another server went on with the session')
   }
 
@@ -76,7 +80,7 @@ export class SessionRecord {
   async update(changes: { readonly [K in keyof RecordState]?: RecordState[K] | undefined }): Promise<void> {
     const facts = JSON.parse(JSON.stringify({ ...this.#facts, ...changes })) as RecordState
     const condition = { version: this.#version }
-    this.#version = await this.#space.put(recordKey(facts.session.id), serialized(facts), { condition })
+    this.#version = await this.#service.put(recordKey(facts.session.id), serialized(facts), { condition })
     this.#facts = facts
   }
 }

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream'
-import type { ObjectSpace, SpaceOptions } from '../../objects/space.ts'
 import type { Body, StoredReply } from '../store.ts'
 import { emptyLayout, objectsOf, randomId, replyKey, uploadPrefix } from './layout.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import { writeObject } from './publish.ts'
+import type { ObjectService, ServiceOptions } from './service/service.ts'
 import { Writer } from './writer.ts'
 
 /**
@@ -11,16 +11,16 @@ import { Writer } from './writer.ts'
  * @returns its name: no two have the same, so that none comes late in the place of one that was accepted
  */
 export async function writeReply(
-  space: ObjectSpace,
+  service: ObjectService,
   id: string,
   body: Body,
-  { part, memory, signal }: { readonly part: number; readonly memory: MemoryBudget } & SpaceOptions,
+  { part, memory, signal }: { readonly part: number; readonly memory: MemoryBudget } & ServiceOptions,
 ): Promise<string> {
   const name = randomId()
   const place = `${uploadPrefix(id)}replies/`
-  const nothing = emptyLayout(0, { part, epoch: randomId(), maxSources: space.maxSources })
+  const nothing = emptyLayout(0, { part, epoch: randomId(), maxSources: service.maxSources })
   const options = signal ? { signal } : {}
-  const writer = new Writer(space, place, nothing, memory, options)
+  const writer = new Writer(service, place, nothing, memory, options)
   memory.join()
   try {
     for await (const chunks of body) {
@@ -28,25 +28,25 @@ export async function writeReply(
       await writer.write(chunks)
     }
     await writer.flush()
-    await writeObject(space, memory, place, writer.held, replyKey(id, name), options)
+    await writeObject(service, memory, place, writer.held, replyKey(id, name), options)
     return name
   } finally {
     memory.leave()
     // What is not removed now goes with the session.
-    await space.remove(objectsOf(writer.held).map(({ key }) => place + key)).catch(() => {})
+    await service.remove(objectsOf(writer.held).map(({ key }) => place + key)).catch(() => {})
   }
 }
 
 export async function loadReply(
-  space: ObjectSpace,
+  service: ObjectService,
   id: string,
   name: string,
-  options?: SpaceOptions,
+  options?: ServiceOptions,
 ): Promise<StoredReply | undefined> {
   const key = replyKey(id, name)
-  const found = await space.head(key, options)
+  const found = await service.head(key, options)
   if (!found) return undefined
   const read = (first: number, last: number) =>
-    first > last ? Readable.from([], { objectMode: false }) : space.read(key, first, last)
+    first > last ? Readable.from([], { objectMode: false }) : service.read(key, first, last)
   return { size: found.size, modified: found.modified, read }
 }

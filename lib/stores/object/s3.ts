@@ -1,7 +1,7 @@
 import type { S3Client } from '@aws-sdk/client-s3'
-import { s3Space } from '../../objects/s3.ts'
 import type { Store } from '../store.ts'
 import { type ObjectStoreOptions, objectStore, readObjectStoreOptions } from './options.ts'
+import { createS3Service } from './service/s3/index.ts'
 
 /** Options of {@link s3Store}. */
 export interface S3StoreOptions extends ObjectStoreOptions {
@@ -40,6 +40,6 @@ export function s3Store(options: S3StoreOptions): Store {
       's3Store: a locker is of no use with conditionalWrites: false, which leaves the bucket to one process',
     )
   }
-  const space = s3Space(client, { bucket, prefix: read.prefix, conditionalWrites })
-  return objectStore(space, read, { locker, isShared: conditionalWrites })
+  const service = createS3Service(client, { bucket, prefix: read.prefix, conditionalWrites })
+  return objectStore(service, read, { locker, isShared: conditionalWrites })
 }

@@ -1,4 +1,3 @@
-import type { ObjectSpace, SpaceOptions } from '../../objects/space.ts'
 import {
   layoutSize,
   nextGroup,
@@ -13,6 +12,7 @@ import {
   withPiece,
 } from './layout.ts'
 import type { MemoryBudget } from './memory-budget.ts'
+import type { ObjectService, ServiceOptions } from './service/service.ts'
 
 /** A write under way, and what is held when it has succeeded. */
 interface PartWrite {
@@ -25,11 +25,11 @@ const PartsPerCheckpoint = 16
 
 /** Writes a fragment behind what is held: whole parts as they fill, several at a time, and the rest as a piece. */
 export class Writer {
-  readonly #space: ObjectSpace
+  readonly #service: ObjectService
   readonly #place: string
   readonly #memory: MemoryBudget
   /** Its writes end when nobody waits for them any more: they would have their memory as long as the service hangs. */
-  readonly #options: SpaceOptions
+  readonly #options: ServiceOptions
   /** What is surely held. */
   #held: UploadLayout
   /** What is held when all writes under way have succeeded. */
@@ -43,13 +43,13 @@ export class Writer {
 
   /** @param place where the upload's bytes lie */
   constructor(
-    space: ObjectSpace,
+    space: ObjectService,
     place: string,
     held: UploadLayout,
     memory: MemoryBudget,
-    { signal }: SpaceOptions,
+    { signal }: ServiceOptions,
   ) {
-    this.#space = space
+    this.#service = space
     this.#place = place
     this.#memory = memory
     this.#options = signal ? { signal } : {}
@@ -94,7 +94,7 @@ export class Writer {
     const spent = this.#obsolete
     this.#obsolete = []
     // What is not removed now goes with the session.
-    if (spent.length > 0) await this.#space.remove(spent).catch(() => {})
+    if (spent.length > 0) await this.#service.remove(spent).catch(() => {})
   }
 
   async #writePart(): Promise<void> {
@@ -107,11 +107,11 @@ export class Writer {
       // The pieces of the tail may be on their way yet.
       await Promise.all(pending)
       const put = (bytes: readonly Uint8Array[]) =>
-        this.#space.put(this.#place + nextPart(before), bytes, this.#options)
+        this.#service.put(this.#place + nextPart(before), bytes, this.#options)
       if (tail.length === 0) await put(gathered)
       else {
         await this.#memory.reserve(tailSize(before), async () =>
-          put([await readAll(this.#space, tail), ...gathered]),
+          put([await readAll(this.#service, tail), ...gathered]),
         )
       }
     }
@@ -124,7 +124,7 @@ export class Writer {
     const piece = { name: randomId(), size: this.#gathered.size, level: 0 }
     const gathered = this.#gathered.drain()
     this.#tail += piece.size
-    const write = this.#space.put(this.#keyOf(this.#expected, piece.name), gathered, this.#options)
+    const write = this.#service.put(this.#keyOf(this.#expected, piece.name), gathered, this.#options)
     await this.#begin(write, withPiece(this.#expected, piece))
   }
 
@@ -161,8 +161,8 @@ export class Writer {
       const size = layoutSize(pieces)
       const piece = { name: randomId(), size, level: (pieces[0]?.level ?? 0) + 1 }
       await this.#memory.reserve(size, async () => {
-        const bytes = await readAll(this.#space, sources)
-        await this.#space.put(this.#keyOf(this.#held, piece.name), [bytes], this.#options)
+        const bytes = await readAll(this.#service, sources)
+        await this.#service.put(this.#keyOf(this.#held, piece.name), [bytes], this.#options)
       })
       this.#obsolete.push(...sources.map(({ key }) => key))
       const others = this.#held.pieces.slice(0, -pieces.length)
@@ -170,7 +170,7 @@ export class Writer {
     }
     for (let group = nextGroup(this.#held); group; group = nextGroup(this.#held)) {
       const parts = group.of.map(({ key, size }) => ({ key: this.#place + key, size }))
-      await this.#space.join(parts, this.#place + group.key, this.#options)
+      await this.#service.compose(parts, this.#place + group.key, this.#options)
       this.#obsolete.push(...parts.map(({ key }) => key))
       this.#held = group.after
     }

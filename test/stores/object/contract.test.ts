@@ -1,14 +1,14 @@
 /** The contract of stores for the object store, over a service in memory; contract.system.test.ts has it over real ones. */
 import { describe, it } from 'vitest'
-import { usual } from '../../../lib/locks/objects/timing.ts'
-import { objectLocker } from '../../../lib/locks/objects.ts'
+import { defaultTiming } from '../../../lib/stores/object/lock/heartbeat.ts'
+import { objectLocker } from '../../../lib/stores/object/lock/locker.ts'
 import { objectStore, readObjectStoreOptions } from '../../../lib/stores/object/options.ts'
 import { storeSuite, type TestedStore } from '../../../lib/testing/index.ts'
-import { memoryObjectSpace } from '../../support/memory-object-space.ts'
+import { memoryObjectSpace } from '../../support/memory-object-service.ts'
 import { supports } from './tested.ts'
 
 /** Release requests are looked for more often, because some tests wait for one. */
-const timing = { ...usual, wants: 10, poll: [5, 20] } as const
+const timing = { ...defaultTiming, wants: 10, poll: [5, 20] } as const
 
 function tested(semantics: 'Azure' | 'S3'): TestedStore {
   const space = memoryObjectSpace({ semantics })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { memoryLocker } from '../../../lib/locks/memory.ts'
-import type { ObjectSpace } from '../../../lib/objects/space.ts'
 import { ObjectStore } from '../../../lib/stores/object/object-store.ts'
+import type { ObjectService } from '../../../lib/stores/object/service/service.ts'
 import type { Store } from '../../../lib/stores/store.ts'
 import { engines } from '../../support/places.ts'
 import { withResolvers } from '../../support/promise.ts'
@@ -10,9 +10,9 @@ import { body, complete, loaded, newSession } from '../../support/store.ts'
 const MiB = 2 ** 20
 
 /** A server of its own on a space that something was done to. */
-const storeOn = (space: ObjectSpace): Store =>
+const storeOn = (space: ObjectService): Store =>
   new ObjectStore({
-    space,
+    service: space,
     locker: undefined,
     names: memoryLocker(),
     part: 5 * MiB,

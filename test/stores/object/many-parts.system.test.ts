@@ -1,15 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import type { ObjectSpace } from '../../../lib/objects/space.ts'
+import type { ObjectService } from '../../../lib/stores/object/service/service.ts'
 import { allEngines } from '../../support/places.ts'
 import { complete, loaded } from '../../support/store.ts'
 import { MiB, maxSources, storeOn, uploadManyParts } from './many-parts.ts'
 
-const withFewSources = (space: ObjectSpace): ObjectSpace => ({
+const withFewSources = (space: ObjectService): ObjectService => ({
   ...space,
   maxSources,
-  async join(sources, key, options) {
+  async compose(sources, key, options) {
     if (sources.length > maxSources) throw new Error(`${sources.length} sources are more than ${maxSources}`)
-    return space.join(sources, key, options)
+    return space.compose(sources, key, options)
   },
 })
 

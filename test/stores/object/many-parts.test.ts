@@ -1,5 +1,5 @@
 import { describe, it } from 'vitest'
-import { type Bucket, memoryObjectSpace } from '../../support/memory-object-space.ts'
+import { type Bucket, memoryObjectSpace } from '../../support/memory-object-service.ts'
 import { maxSources, uploadManyParts } from './many-parts.ts'
 
 describe.each(['Azure', 'S3'] as const)('Object store on a service in memory (%s semantics)', (semantics) => {

@@ -1,8 +1,8 @@
 /** The upload of a file with more parts than one join takes: over real services in `system`, in memory in `fast`. */
 import { expect } from 'vitest'
 import { memoryLocker } from '../../../lib/locks/memory.ts'
-import type { ObjectSpace } from '../../../lib/objects/space.ts'
 import { ObjectStore } from '../../../lib/stores/object/object-store.ts'
+import type { ObjectService } from '../../../lib/stores/object/service/service.ts'
 import type { Store } from '../../../lib/stores/store.ts'
 import { noise } from '../../support/bytes.ts'
 import { body, listed, loaded, newSession } from '../../support/store.ts'
@@ -11,9 +11,9 @@ export const MiB = 2 ** 20
 /** With so few sources per join a small file has as many parts as one of terabytes has for a service. */
 export const maxSources = 10
 
-export const storeOn = (space: ObjectSpace, part: number): Store =>
+export const storeOn = (space: ObjectService, part: number): Store =>
   new ObjectStore({
-    space,
+    service: space,
     locker: undefined,
     names: memoryLocker(),
     part,
@@ -32,7 +32,7 @@ export interface Objects {
  * @param space one whose joins take `maxSources` sources
  * @param part size of a part in bytes
  */
-export async function uploadManyParts(space: ObjectSpace, part: number, objects: Objects): Promise<void> {
+export async function uploadManyParts(space: ObjectService, part: number, objects: Objects): Promise<void> {
   expect(space.maxSources).toBe(maxSources)
   const file = noise(20 * part + 12_345)
   const session = newSession({ maxSize: 2 ** 40 })
@@ -40,10 +40,10 @@ export async function uploadManyParts(space: ObjectSpace, part: number, objects:
   const failing = storeOn(
     {
       ...space,
-      async join(sources, key, options) {
+      async compose(sources, key, options) {
         joins += 1
         if (joins % 2 === 0) throw new Error('connection lost')
-        return space.join(sources, key, options)
+        return space.compose(sources, key, options)
       },
     },
     part,

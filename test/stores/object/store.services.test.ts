@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { memoryLocker } from '../../../lib/locks/memory.ts'
-import { ConditionFailed, type ObjectSpace } from '../../../lib/objects/space.ts'
 import { ObjectStore } from '../../../lib/stores/object/object-store.ts'
+import { ConditionFailed, type ObjectService } from '../../../lib/stores/object/service/service.ts'
 import type { NewSession, Session, Store } from '../../../lib/stores/store.ts'
 import { noise } from '../../support/bytes.ts'
 import { engines, type Place } from '../../support/places.ts'
@@ -28,14 +28,14 @@ async function read(store: Store, session: Session): Promise<Buffer> {
 }
 
 /** A store on a space that something was done to. */
-const storeOn = (space: ObjectSpace, part = 5 * MiB, memory = 256 * MiB): Store =>
-  new ObjectStore({ space, locker: undefined, names: memoryLocker(), part, memory, longest: 1024 })
+const storeOn = (space: ObjectService, part = 5 * MiB, memory = 256 * MiB): Store =>
+  new ObjectStore({ service: space, locker: undefined, names: memoryLocker(), part, memory, longest: 1024 })
 
 /** The space, and how many calls there were since it was asked last. */
-function counted(space: ObjectSpace) {
+function counted(space: ObjectService) {
   let calls = 0
   const proxy = new Proxy(space, {
-    get(target, name: keyof ObjectSpace) {
+    get(target, name: keyof ObjectService) {
       if (typeof target[name] === 'function') calls += 1
       return target[name]
     },
@@ -49,7 +49,7 @@ function counted(space: ObjectSpace) {
 }
 
 /** The space, whose writes of such texts fail. */
-const failingPuts = (space: ObjectSpace, isToFail: (text: string) => boolean): ObjectSpace => ({
+const failingPuts = (space: ObjectService, isToFail: (text: string) => boolean): ObjectService => ({
   ...space,
   async put(key, chunks, options) {
     if (isToFail(Buffer.concat(chunks).toString())) throw new Error('the line is cut')
@@ -248,7 +248,7 @@ describe.each(engines)('Object store on $name', (engine) => {
       const place = await engine.open()
       const space = place.space()
       let [writing, most] = [0, 0]
-      const counting: ObjectSpace = {
+      const counting: ObjectService = {
         ...space,
         async put(key, chunks, options) {
           const size = chunks.reduce((sum, { length }) => sum + length, 0)
@@ -334,7 +334,7 @@ describe.each(engines)('Object store on $name', (engine) => {
       // A server that dies in the midst of a join gives up nothing.
       const dying = storeOn({
         ...place.space(),
-        async join(_sources, key) {
+        async compose(_sources, key) {
           await place.beginJoin(key)
           throw new Error('the server is dead')
         },

@@ -1,0 +1,44 @@
+import { paginateListObjectsV2 } from '@aws-sdk/client-s3'
+import type { ListedObject, ServiceOptions } from '../service.ts'
+import { abortOptions, type Bucket } from './requests.ts'
+
+const listPages = (bucket: Bucket, prefix: string, delimiter: '/' | undefined, { signal }: ServiceOptions) =>
+  paginateListObjectsV2(
+    { client: bucket.client },
+    {
+      Bucket: bucket.name,
+      Prefix: `${bucket.prefix}${prefix}`,
+      Delimiter: delimiter,
+      // XML has no way to write some characters that keys may have.
+      EncodingType: 'url',
+    },
+    abortOptions(signal),
+  )
+
+/** A key as it was given; S3 writes a space as a plus sign. A service that does not encode does not say that it did. */
+export const decodeKey = (text: string | undefined, encoding: string | undefined): string =>
+  encoding === 'url' ? decodeURIComponent((text ?? '').replaceAll('+', ' ')) : (text ?? '')
+
+export async function* listObjects(
+  bucket: Bucket,
+  prefix: string,
+  options: ServiceOptions = {},
+): AsyncGenerator<ListedObject> {
+  for await (const { Contents = [], EncodingType } of listPages(bucket, prefix, undefined, options)) {
+    for (const { Key, Size = 0, LastModified } of Contents) {
+      const key = decodeKey(Key, EncodingType).slice(bucket.prefix.length)
+      yield { key, size: Size, modified: LastModified?.getTime() ?? 0 }
+    }
+  }
+}
+
+export async function* folders(
+  bucket: Bucket,
+  prefix: string,
+  options: ServiceOptions = {},
+): AsyncGenerator<string> {
+  const { length } = `${bucket.prefix}${prefix}`
+  for await (const { CommonPrefixes = [], EncodingType } of listPages(bucket, prefix, '/', options)) {
+    for (const { Prefix } of CommonPrefixes) yield decodeKey(Prefix, EncodingType).slice(length, -1)
+  }
+}
