@@ -1,4 +1,4 @@
-import { type CommonSettings, readCancelOptions, readUrl } from '../client/options.ts'
+import { type CommonSettings, readCancelOptions, readUploadUrl } from '../client/options.ts'
 import { type Command, Done, Failed, Unfinished, UsageError, type Values } from './command.ts'
 import { reachHelp, reachOptions, readConnection } from './connection.ts'
 import { complete } from './doctor/complete.ts'
@@ -127,7 +127,7 @@ function read(
   const connection = readConnection(values)
   try {
     const options = { ...connection, sendTimeout: timeout, responseTimeout: timeout, signal }
-    return { url: readUrl(text), settings: readCancelOptions(options) }
+    return { url: readUploadUrl(text), settings: readCancelOptions(options) }
   } catch (error) {
     if (!(error instanceof TypeError)) throw error
     throw new UsageError(error.message.replace(/^\w+: /, ''))

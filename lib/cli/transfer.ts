@@ -1,10 +1,10 @@
 import { rm } from 'node:fs/promises'
 import {
   cancelUpload,
-  type Progress,
   UploadError,
   type UploadErrorCode,
   type UploadOptions,
+  type UploadProgress,
   uploadFile,
 } from '../client/index.ts'
 import { Done, Failed, Unfinished } from './command.ts'
@@ -88,7 +88,7 @@ async function transferOne(
   const show = watch(transfer, display)
   /** Bytes that the server held before: they are not this call's. */
   let had: number | undefined
-  const onProgress = (progress: Progress): void => {
+  const onProgress = (progress: UploadProgress): void => {
     had ??= progress.held
     show(progress)
   }
@@ -113,7 +113,7 @@ async function transferOne(
 }
 
 /** Shows how a transfer goes, and tells of each break once. */
-function watch({ name, job }: Transfer, display: Display): (progress: Progress) => void {
+function watch({ name, job }: Transfer, display: Display): (progress: UploadProgress) => void {
   let told = ''
   return ({ state, sent, total, rate, timeLeft, error, retryIn = 0, replyReceived }) => {
     const text = error?.message ?? ''

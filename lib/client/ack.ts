@@ -16,7 +16,7 @@ import {
 import type { PacketType } from '../protocol/packet.ts'
 
 /** What came back for a packet. */
-export interface Answer {
+export interface HttpResponse {
   readonly status: number
   readonly headers: HeaderFields
   /** Bytes of its body; an Ack has none. */
@@ -24,7 +24,7 @@ export interface Answer {
 }
 
 /** The error of an answer, in either spelling of the header. */
-export interface AnsweredError {
+export interface ErrorFields {
   /** HRESULT, as a number from 0 to 2^32 - 1. */
   readonly hresult: number | undefined
   /** 5, the remote file, or 7, the remote application. */
@@ -39,7 +39,7 @@ export interface AssignedHost {
 }
 
 /** An Ack, read. Each packet's has what that packet's needs to have. */
-export interface ServerAck {
+export interface ParsedAck {
   readonly sessionId?: string
   readonly protocol?: string
   readonly hostId?: AssignedHost
@@ -52,11 +52,11 @@ export interface ServerAck {
 export class InvalidAck extends Error {
   override readonly name = 'InvalidAck'
   /** Whether it called itself an Ack, that is, came from a BITS server. */
-  readonly saidAck: boolean
+  readonly hasAckHeader: boolean
 
-  constructor(message: string, saidAck = true) {
+  constructor(message: string, hasAckHeader = true) {
     super(message)
-    this.saidAck = saidAck
+    this.hasAckHeader = hasAckHeader
   }
 }
 
@@ -67,7 +67,7 @@ const Infinite = 0xffffffff
 // [MC-BUP] 2.2.3.2: a host of RFC 1738, or an IPv6 address; IIS takes 300 characters.
 const hostSyntax = /^(?:[a-z0-9._-]{1,300}|\[?[0-9a-f:.]{2,45}\]?)$/i
 
-export function readError(headers: HeaderFields): AnsweredError {
+export function readError(headers: HeaderFields): ErrorFields {
   const values = ErrorHeaders.map((name) => readHexadecimal(field(headers, name)))
   return {
     hresult: values.find((value) => value !== undefined),
@@ -89,7 +89,7 @@ export const isAck = (headers: HeaderFields): boolean =>
  * @param sessionId the packet's own; an Ack may leave it out, as IIS does, but not change it
  * @throws {InvalidAck} for what breaks section 2 of [MC-BUP]
  */
-export function readAck(type: PacketType, answer: Answer, sessionId: string | undefined): ServerAck {
+export function readAck(type: PacketType, answer: HttpResponse, sessionId: string | undefined): ParsedAck {
   const { headers } = answer
   if (!isAck(headers)) {
     throw new InvalidAck(`${type} was answered ${answer.status}, but not with an Ack`, false)
@@ -104,17 +104,17 @@ export function readAck(type: PacketType, answer: Answer, sessionId: string | un
   return {}
 }
 
-function readCreated(headers: HeaderFields, sessionId: string | undefined): ServerAck {
+function readCreated(headers: HeaderFields, sessionId: string | undefined): ParsedAck {
   if (!sessionId || sessionId.length > MaxSessionId) {
     throw new InvalidAck(`${SessionIdHeader} is missing, or longer than ${MaxSessionId} characters`)
   }
   const protocol = field(headers, ProtocolHeader)?.trim().toLowerCase()
   if (!protocol) throw new InvalidAck(`${ProtocolHeader} is missing`)
-  const hostId = readHostId(headers)
+  const hostId = readHostIdHeader(headers)
   return { sessionId, protocol, ...(hostId && { hostId }) }
 }
 
-function readHostId(headers: HeaderFields): AssignedHost | undefined {
+function readHostIdHeader(headers: HeaderFields): AssignedHost | undefined {
   const host = field(headers, HostIdHeader)?.trim()
   if (!host) return undefined
   if (!hostSyntax.test(host)) throw new InvalidAck(`${HostIdHeader} is no host: ${host}`)
@@ -124,7 +124,7 @@ function readHostId(headers: HeaderFields): AssignedHost | undefined {
   return Number(timeout) >= Infinite ? { host } : { host, fallbackTimeout: Number(timeout) }
 }
 
-function readReceived(headers: HeaderFields): ServerAck {
+function readReceived(headers: HeaderFields): ParsedAck {
   const text = field(headers, ReceivedContentRangeHeader)?.trim() ?? ''
   const received = Number(text)
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(received)) {

@@ -1,13 +1,13 @@
-import { Patience } from './backoff.ts'
 import { type Clock, systemClock } from './clock.ts'
-import { Conversation } from './conversation.ts'
-import { fallBack, noteFailure, urlOf } from './destination.ts'
 import { UploadError } from './errors.ts'
+import { expireHostId, onFailure, sessionUrl } from './host-id.ts'
 import { Job } from './job.ts'
 import { type CancelOptions, type CommonSettings, readCancelOptions } from './options.ts'
-import type { Session } from './session.ts'
-import { Setback } from './setback.ts'
-import { Wire } from './wire.ts'
+import { PacketClient } from './packet-client.ts'
+import { RetryableError } from './response-policy.ts'
+import { RetryPolicy } from './retry-policy.ts'
+import type { ClientSession } from './session.ts'
+import { HttpTransport } from './transport.ts'
 
 /**
  * Ends an upload that was paused, or gave up: the server forgets its session, and the job file is removed. A file that
@@ -25,7 +25,7 @@ export async function cancelUpload(job: string, options: CancelOptions = {}): Pr
   try {
     const { url, session } = opened
     if (url === undefined || !session) throw new UploadError('job-invalid', `${opened.path} is not there.`)
-    await cancelSession(new URL(url), session, settings, systemClock)
+    await cancelRemoteSession(new URL(url), session, settings, systemClock)
     await opened.remove()
   } finally {
     await opened.release()
@@ -33,35 +33,38 @@ export async function cancelUpload(job: string, options: CancelOptions = {}): Pr
 }
 
 /** Sends Cancel-Session until it is answered for good (win32: Ack for Cancel-Session). */
-export async function cancelSession(
+export async function cancelRemoteSession(
   destination: URL,
-  session: Session,
+  session: ClientSession,
   settings: CommonSettings,
   clock: Clock,
 ): Promise<void> {
   const { auth, headers, signal } = settings
-  const wire = new Wire(settings, signal)
+  const transport = new HttpTransport(settings, signal)
   const extras = { name: undefined, headers }
-  const conversation = new Conversation(wire, { destination, extras, auth })
-  const patience = new Patience(settings, clock)
+  const packetClient = new PacketClient(transport, { destination, extras, auth })
+  const retryPolicy = new RetryPolicy(settings, clock)
   try {
     for (;;) {
-      fallBack(session, clock.now())
+      expireHostId(session, clock.now())
       try {
-        await conversation.say({ type: 'Cancel-Session', sessionId: session.id }, urlOf(destination, session))
+        await packetClient.send(
+          { type: 'Cancel-Session', sessionId: session.id },
+          sessionUrl(destination, session),
+        )
         return
       } catch (error) {
         signal?.throwIfAborted()
-        if (!(error instanceof Setback)) throw error
+        if (!(error instanceof RetryableError)) throw error
         // There is nothing left to cancel ([MC-BUP] 3.1.5.2.1).
-        if (error.kind === 'forgotten') return
-        noteFailure(session, clock.now())
-        const delay = patience.failed(error.details.stale)
-        if (delay === undefined) throw error.asError('no-progress')
+        if (error.reason === 'session-lost') return
+        onFailure(session, clock.now())
+        const delay = retryPolicy.nextDelay(error.details.stale)
+        if (delay === undefined) throw error.toUploadError('no-progress')
         await clock.wait(delay, signal)
       }
     }
   } finally {
-    wire.close()
+    transport.close()
   }
 }

@@ -2,7 +2,7 @@
  * Why an upload ends in error, one a row: what happened, and what to do. Those that the server decides come from its
  * HTTP status, its HRESULT and its context; see `refusal` in verdict.ts.
  */
-const table = {
+const uploadErrors = {
   'access-denied': 'The server refuses: no permission, or the file is there and may not be overwritten',
   'application-refused': 'The application behind the server refused the file',
   certificate:
@@ -37,7 +37,7 @@ const table = {
 } as const
 
 /** The name of a row of the client's error table. */
-export type UploadErrorCode = keyof typeof table
+export type UploadErrorCode = keyof typeof uploadErrors
 
 export interface UploadErrorDetails {
   /** HTTP status, if the server decided. */
@@ -62,7 +62,7 @@ export class UploadError extends Error {
 
   /** @param fact what happened this time, behind the row's text */
   constructor(code: UploadErrorCode, fact?: string, details: UploadErrorDetails = {}) {
-    const text = fact === undefined ? table[code] : `${table[code]}. ${fact}`
+    const text = fact === undefined ? uploadErrors[code] : `${uploadErrors[code]}. ${fact}`
     super(text, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
     this.status = details.status
@@ -72,4 +72,4 @@ export class UploadError extends Error {
 }
 
 /** All codes, for the page that lists them. */
-export const uploadErrorCodes = Object.keys(table) as UploadErrorCode[]
+export const uploadErrorCodes = Object.keys(uploadErrors) as UploadErrorCode[]

@@ -4,7 +4,7 @@ import type { Lock } from '../locks/locker.ts'
 import { processLocker } from '../locks/processes.ts'
 import { isPlainObject } from '../validate.ts'
 import { UploadError } from './errors.ts'
-import type { Session } from './session.ts'
+import type { ClientSession } from './session.ts'
 import { type Identity, isSameIdentity } from './source.ts'
 
 /** What stands in a job file. No credentials; but who knows the session's id may add to the session, so it is private. */
@@ -15,7 +15,7 @@ interface JobRecord {
   readonly source: Identity
   /** ISO 8601, for whoever looks at it. */
   readonly created: string
-  readonly session: Session
+  readonly session: ClientSession
 }
 
 /** What a job file tells of an upload that is not finished. */
@@ -36,14 +36,14 @@ export interface JobSummary {
  * @throws {UploadError} `job-invalid`, `job-failed`
  */
 export async function readJob(path: string): Promise<JobSummary | undefined> {
-  const record = await readRecord(resolve(path))
+  const record = await readJobFile(resolve(path))
   if (!record) return undefined
   const { url, source, created, session } = record
-  return { url, source: String(source.path ?? ''), size: Number(source.size), held: session.held, created }
+  return { url, source: String(source.path ?? ''), size: Number(source.size), held: session.offset, created }
 }
 
 /** Milliseconds for a process that is just ending to let go of its job. */
-const LockPatience = 1000
+const LockTimeoutMs = 1000
 
 /**
  * The memory of an upload outside of its process. One process at a time uses it: the lock is a socket of the kernel's,
@@ -63,9 +63,9 @@ export class Job {
   /** @throws {UploadError} `job-in-use`, `job-invalid`, `job-failed` */
   static async open(file: string): Promise<Job> {
     const path = resolve(file)
-    const lock = await take(path)
+    const lock = await lockJob(path)
     try {
-      return new Job(path, lock, await readRecord(path))
+      return new Job(path, lock, await readJobFile(path))
     } catch (error) {
       await lock.release()
       throw error
@@ -78,12 +78,12 @@ export class Job {
   }
 
   /** The session to go on with; a copy. */
-  get session(): Session | undefined {
+  get session(): ClientSession | undefined {
     return this.#record && { ...this.#record.session }
   }
 
   /** @throws {UploadError} `job-mismatch` if there is a job file of another upload */
-  checkIs(url: string, source: Identity): void {
+  assertMatches(url: string, source: Identity): void {
     if (!this.#record) return
     if (this.#record.url !== url) throw mismatch(`Its URL is ${this.#record.url}.`)
     if (!isSameIdentity(source, this.#record.source)) {
@@ -94,20 +94,20 @@ export class Job {
   }
 
   /** Writes the file, whole or not at all, and so that it survives a loss of power. */
-  async save(url: string, source: Identity, session: Session): Promise<void> {
+  async save(url: string, source: Identity, session: ClientSession): Promise<void> {
     const created = this.#record?.created ?? new Date().toISOString()
     this.#record = { version: 1, url, source, created, session: { ...session } }
     try {
-      await replace(this.path, `${JSON.stringify(this.#record, undefined, 2)}\n`)
+      await writeAtomic(this.path, `${JSON.stringify(this.#record, undefined, 2)}\n`)
     } catch (cause) {
-      throw failed(cause)
+      throw jobFileError(cause)
     }
   }
 
   async remove(): Promise<void> {
     this.#record = undefined
     await unlink(this.path).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'ENOENT') throw failed(cause)
+      if (cause.code !== 'ENOENT') throw jobFileError(cause)
     })
   }
 
@@ -117,35 +117,35 @@ export class Job {
   }
 }
 
-const failed = (cause: unknown): UploadError =>
+const jobFileError = (cause: unknown): UploadError =>
   new UploadError('job-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
 
 const mismatch = (fact: string): UploadError => new UploadError('job-mismatch', fact)
 
-async function take(path: string): Promise<Lock> {
-  const signal = AbortSignal.timeout(LockPatience)
+async function lockJob(path: string): Promise<Lock> {
+  const signal = AbortSignal.timeout(LockTimeoutMs)
   try {
     return await processLocker(dirname(path)).acquire(basename(path), { signal })
   } catch (cause) {
     if (signal.aborted) throw new UploadError('job-in-use', `It is ${path}.`)
-    throw failed(cause)
+    throw jobFileError(cause)
   }
 }
 
-async function readRecord(path: string): Promise<JobRecord | undefined> {
+async function readJobFile(path: string): Promise<JobRecord | undefined> {
   let text: string
   try {
     text = await readFile(path, 'utf8')
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw failed(cause)
+    throw jobFileError(cause)
   }
-  const record = parse(text)
+  const record = parseJob(text)
   if (!isJobRecord(record)) throw new UploadError('job-invalid', `It is ${path}.`)
   return record
 }
 
-function parse(text: string): unknown {
+function parseJob(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
@@ -153,7 +153,7 @@ function parse(text: string): unknown {
   }
 }
 
-const stages: readonly unknown[] = ['fragment', 'reply', 'close-session'] satisfies Session['stage'][]
+const stages: readonly unknown[] = ['fragment', 'reply', 'close-session'] satisfies ClientSession['stage'][]
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
 const isAbsentOr = (value: unknown, is: (value: unknown) => boolean): boolean =>
   value === undefined || is(value)
@@ -169,14 +169,14 @@ const isSource = (source: unknown): boolean => isPlainObject(source) && isCount(
 
 function isSession(session: unknown): boolean {
   if (!isPlainObject(session)) return false
-  const { id, hostId, failingSince, held, stage, replyUrl, closeSent } = session
+  const { id, hostId, failingSince, offset, stage, replyUrl, closeSent } = session
   const isHost = (value: unknown): boolean =>
     isPlainObject(value) && isText(value.host) && isAbsentOr(value.fallbackTimeout, isCount)
   return (
     isText(id) &&
     isAbsentOr(hostId, isHost) &&
     isAbsentOr(failingSince, isCount) &&
-    isCount(held) &&
+    isCount(offset) &&
     stages.includes(stage) &&
     isAbsentOr(replyUrl, isText) &&
     isAbsentOr(closeSent, (value) => typeof value === 'boolean')
@@ -184,7 +184,7 @@ function isSession(session: unknown): boolean {
 }
 
 /** Only the one process that holds the lock writes, so the name beside it is its own. */
-async function replace(path: string, text: string): Promise<void> {
+async function writeAtomic(path: string, text: string): Promise<void> {
   const beside = `${path}.new`
   const handle = await open(beside, 'w', 0o600)
   try {

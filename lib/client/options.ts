@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url'
 import { readSize, type Size } from '../protocol/size.ts'
 import { assertKnownKeys, isPlainObject, MaxTimerMs } from '../validate.ts'
 import type { Credentials } from './auth.ts'
-import type { RetrySettings } from './backoff.ts'
-import { LargestFragment } from './fragment-size.ts'
-import type { Progress } from './progress.ts'
-import type { TlsOptions, WireSettings } from './wire.ts'
+import { LargestFragment } from './fragment.ts'
+import type { UploadProgress } from './progress.ts'
+import type { RetrySettings } from './retry-policy.ts'
+import type { TlsOptions, TransportSettings } from './transport.ts'
 
 /** Options of both `uploadFile` and `cancelUpload`. */
 export interface ConnectionSettings {
@@ -66,14 +66,14 @@ export interface UploadOptions extends ConnectionSettings {
   /**
    * Told how it goes: at every step, and ten times a second while bytes are sent. An exception ends the upload.
    */
-  readonly onProgress?: (progress: Progress) => void
+  readonly onProgress?: (progress: UploadProgress) => void
 }
 
 /** Options of `cancelUpload`. */
 export type CancelOptions = ConnectionSettings
 
 /** The options of both, checked and defaulted. */
-export interface CommonSettings extends WireSettings, RetrySettings {
+export interface CommonSettings extends TransportSettings, RetrySettings {
   readonly auth: Credentials | undefined
   readonly headers: readonly (readonly [name: string, value: string])[]
   readonly signal: AbortSignal | undefined
@@ -84,10 +84,10 @@ export interface UploadSettings extends CommonSettings {
   readonly reply: string | Writable | false | undefined
   readonly maxReplySize: number
   readonly maxFragmentSize: number
-  readonly onProgress: ((progress: Progress) => void) | undefined
+  readonly onProgress: ((progress: UploadProgress) => void) | undefined
 }
 
-const Day = 24 * 60 * 60 * 1000
+const DayMs = 24 * 60 * 60 * 1000
 const common = [
   'auth',
   'headers',
@@ -100,7 +100,7 @@ const common = [
   'signal',
 ] as const satisfies (keyof ConnectionSettings)[]
 
-const known = [
+const optionNames = [
   ...common,
   'job',
   'reply',
@@ -111,16 +111,17 @@ const known = [
 
 type Where = 'uploadFile' | 'cancelUpload'
 
-const wrong = (where: Where, name: string, expected: string, value: unknown): TypeError => {
+const optionError = (where: Where, name: string, expected: string, value: unknown): TypeError => {
   const shown = typeof value === 'string' ? `'${value}'` : String(value)
   return new TypeError(`${where}: option '${name}' takes ${expected}, not ${shown}`)
 }
 
 /** @throws {TypeError} that names the option, what it takes and, for an unknown name, the nearest known one */
 export function readUploadOptions(options: UploadOptions): UploadSettings {
-  const settings = readCommon('uploadFile', known, options, 14 * Day)
+  const settings = readCommon('uploadFile', optionNames, options, 14 * DayMs)
   const { job, onProgress, reply } = options
-  const fail = (name: string, expected: string, value: unknown) => wrong('uploadFile', name, expected, value)
+  const fail = (name: string, expected: string, value: unknown) =>
+    optionError('uploadFile', name, expected, value)
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw fail('onProgress', 'a function', onProgress)
   }
@@ -130,7 +131,7 @@ export function readUploadOptions(options: UploadOptions): UploadSettings {
     if (parsed !== undefined) return parsed
     throw fail(name, "a number of bytes from 1 to 2^53 - 1, or a string such as '10gb'", value)
   }
-  const target = readReplyTarget(reply)
+  const target = readReplyDestination(reply)
   return {
     ...settings,
     job,
@@ -143,10 +144,10 @@ export function readUploadOptions(options: UploadOptions): UploadSettings {
 
 /** @throws {TypeError} as {@link readUploadOptions} does */
 export const readCancelOptions = (options: CancelOptions): CommonSettings =>
-  readCommon('cancelUpload', common, options, Day)
+  readCommon('cancelUpload', common, options, DayMs)
 
 /** @throws {TypeError} for what no upload can have as its URL, with what to write instead */
-export function readUrl(value: string | URL): URL {
+export function readUploadUrl(value: string | URL): URL {
   const url = URL.canParse(String(value)) ? new URL(String(value)) : undefined
   const fail = (reason: string): TypeError => new TypeError(`uploadFile: the URL ${reason}`)
   if (!url || !/^https?:$/.test(url.protocol)) {
@@ -168,9 +169,9 @@ function readCommon(
   assertKnownKeys(where, 'option', options, names)
   const { auth, headers = {}, tls = {}, signal } = options as ConnectionSettings
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw wrong(where, 'signal', 'an AbortSignal', signal)
+    throw optionError(where, 'signal', 'an AbortSignal', signal)
   }
-  if (typeof tls !== 'object' || tls === null) throw wrong(where, 'tls', 'options of tls.connect', tls)
+  if (typeof tls !== 'object' || tls === null) throw optionError(where, 'tls', 'options of tls.connect', tls)
   const delay = (
     name: keyof CommonSettings & keyof ConnectionSettings,
     standard: number,
@@ -178,7 +179,12 @@ function readCommon(
   ): number => {
     const value: unknown = options[name] ?? standard
     if (typeof value === 'number' && value >= least && value <= MaxTimerMs) return value
-    throw wrong(where, name, `a number of milliseconds from ${least} to ${MaxTimerMs} (24.8 days)`, value)
+    throw optionError(
+      where,
+      name,
+      `a number of milliseconds from ${least} to ${MaxTimerMs} (24.8 days)`,
+      value,
+    )
   }
   const retryDelay = delay('retryDelay', 1000, 1)
   return {
@@ -223,9 +229,9 @@ const reserved = new RegExp(
 )
 
 function readHeaders(where: Where, headers: unknown): [string, string][] {
-  if (!isPlainObject(headers)) throw wrong(where, 'headers', 'an object of strings', headers)
+  if (!isPlainObject(headers)) throw optionError(where, 'headers', 'an object of strings', headers)
   return Object.entries(headers).map(([name, value]) => {
-    if (typeof value !== 'string') throw wrong(where, `headers.${name}`, 'a string', value)
+    if (typeof value !== 'string') throw optionError(where, `headers.${name}`, 'a string', value)
     if (reserved.test(name)) throw new TypeError(`${where}: the header field ${name} is the client's own`)
     try {
       validateHeaderName(name)
@@ -237,10 +243,10 @@ function readHeaders(where: Where, headers: unknown): [string, string][] {
   })
 }
 
-function readReplyTarget(reply: UploadOptions['reply']): UploadSettings['reply'] {
+function readReplyDestination(reply: UploadOptions['reply']): UploadSettings['reply'] {
   if (reply === undefined || reply === false) return reply
   if (reply instanceof URL) return fileURLToPath(reply)
   const isStream = typeof reply === 'object' && reply !== null && typeof reply.write === 'function'
   if (isStream || (typeof reply === 'string' && reply !== '')) return reply
-  throw wrong('uploadFile', 'reply', 'a path, a writable stream or false', reply)
+  throw optionError('uploadFile', 'reply', 'a path, a writable stream or false', reply)
 }

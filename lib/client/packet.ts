@@ -8,7 +8,7 @@ import {
 } from '../protocol/headers.ts'
 
 /** The bytes from `start` up to, but not, `end`. */
-export interface Piece {
+export interface FragmentRange {
   readonly start: number
   readonly end: number
   /** Of the whole file. */
@@ -20,7 +20,7 @@ export interface Piece {
 export type OutgoingPacket =
   | { readonly type: 'Ping' }
   | { readonly type: 'Create-Session' }
-  | { readonly type: 'Fragment'; readonly sessionId: string; readonly piece: Piece }
+  | { readonly type: 'Fragment'; readonly sessionId: string; readonly range: FragmentRange }
   | { readonly type: 'Close-Session'; readonly sessionId: string }
   | { readonly type: 'Cancel-Session'; readonly sessionId: string }
 
@@ -29,7 +29,7 @@ type Fields = readonly (readonly [name: string, value: string])[]
 export const UserAgent = 'express-bits-upload'
 
 /** What the caller adds to the fields of a packet. */
-export interface Extras {
+export interface CallerFields {
   /** The file's name, for `Content-Name`. */
   readonly name: string | undefined
   readonly headers: Fields
@@ -39,7 +39,7 @@ export interface Extras {
  * The header fields of a packet, in the order in which Windows writes them. Windows names the file with every packet but
  * Ping (product note 11).
  */
-export function packetFields(packet: OutgoingPacket, host: string, { name, headers }: Extras): Fields {
+export function packetFields(packet: OutgoingPacket, host: string, { name, headers }: CallerFields): Fields {
   const fields: [string, string][] = [
     ['Accept', '*/*'],
     [PacketTypeHeader, packet.type],
@@ -47,8 +47,8 @@ export function packetFields(packet: OutgoingPacket, host: string, { name, heade
   if ('sessionId' in packet) fields.push([SessionIdHeader, packet.sessionId])
   if (packet.type === 'Create-Session') fields.push([SupportedProtocolsHeader, UploadProtocol])
   if (packet.type !== 'Ping' && isContentName(name)) fields.push([ContentNameHeader, name])
-  if (packet.type === 'Fragment') fields.push(['Content-Range', contentRange(packet.piece)])
-  const length = packet.type === 'Fragment' ? packet.piece.end - packet.piece.start : 0
+  if (packet.type === 'Fragment') fields.push(['Content-Range', contentRange(packet.range)])
+  const length = packet.type === 'Fragment' ? packet.range.end - packet.range.start : 0
   return [...fields, ...requestFields(host, headers, length)]
 }
 
@@ -65,7 +65,7 @@ export function requestFields(host: string, headers: Fields, length?: number): F
 }
 
 /** An empty file has no range; this is one of the spellings that servers may be expected to take. */
-const contentRange = ({ start, end, total }: Piece): string =>
+const contentRange = ({ start, end, total }: FragmentRange): string =>
   `bytes ${total === 0 ? '0-0' : `${start}-${end - 1}`}/${total}`
 
 /** Windows' characters and length ([MC-BUP] 2.2.1.1, product note 3). It is for information: what does not fit is left out. */

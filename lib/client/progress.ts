@@ -1,5 +1,3 @@
-import type { Meter } from './meter.ts'
-
 /** What an upload is doing. */
 export type UploadState =
   | 'create-session'
@@ -11,7 +9,7 @@ export type UploadState =
   | 'done'
 
 /** How an upload goes. */
-export interface Progress {
+export interface UploadProgress {
   /** The packet that is under way; `waiting` for the next try. */
   readonly state: UploadState
   /** Bytes that the server holds, as it last said. */
@@ -36,20 +34,20 @@ export interface Progress {
 const Interval = 100
 
 /** Tells somebody, not too often, how it goes. */
-export class Reporter {
-  readonly #tell: ((progress: Progress) => void) | undefined
-  readonly #meter: Meter
+export class ProgressReporter {
+  readonly #tell: ((progress: UploadProgress) => void) | undefined
+  readonly #meter: RateMeter
   readonly #now: () => number
   #lastState: UploadState | undefined
   #lastTime = Number.NEGATIVE_INFINITY
 
-  constructor(tell: ((progress: Progress) => void) | undefined, meter: Meter, now: () => number) {
+  constructor(tell: ((progress: UploadProgress) => void) | undefined, meter: RateMeter, now: () => number) {
     this.#tell = tell
     this.#meter = meter
     this.#now = now
   }
 
-  report(progress: Omit<Progress, 'rate' | 'timeLeft'>): void {
+  report(progress: Omit<UploadProgress, 'rate' | 'timeLeft'>): void {
     if (!this.#tell) return
     const now = this.#now()
     if (progress.state === this.#lastState && now - this.#lastTime < Interval) return
@@ -58,5 +56,40 @@ export class Reporter {
     const rate = this.#meter.rate()
     const left = progress.total - progress.sent
     this.#tell({ ...progress, rate, timeLeft: left === 0 ? 0 : left / rate })
+  }
+}
+
+/** Milliseconds over which the rate is taken: long enough to be read, short enough to tell of a change. */
+const Window = 10_000
+
+interface Sample {
+  readonly at: number
+  readonly bytes: number
+}
+
+/** How fast bytes go out, over the last seconds. */
+export class RateMeter {
+  readonly #now: () => number
+  #bytes = 0
+  #samples: Sample[]
+
+  constructor(now: () => number) {
+    this.#now = now
+    this.#samples = [{ at: now(), bytes: 0 }]
+  }
+
+  add(bytes: number): void {
+    this.#bytes += bytes
+  }
+
+  /** Bytes a second. To be asked now and then: each time the question is remembered. */
+  rate(): number {
+    const at = this.#now()
+    // The oldest that is left is the last one outside the window.
+    while (at - (this.#samples[1]?.at ?? at) >= Window) this.#samples.shift()
+    const [oldest] = this.#samples
+    if (this.#samples.at(-1)?.at !== at) this.#samples.push({ at, bytes: this.#bytes })
+    if (!oldest || at <= oldest.at) return 0
+    return ((this.#bytes - oldest.bytes) / (at - oldest.at)) * 1000
   }
 }

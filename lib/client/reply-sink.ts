@@ -13,7 +13,7 @@ export interface ReplySink {
   abandon(): Promise<void>
 }
 
-const failed = (cause: unknown): UploadError =>
+const sinkError = (cause: unknown): UploadError =>
   new UploadError('reply-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
 
 /** A path, a writable stream, or memory. */
@@ -46,7 +46,7 @@ function fileSink(path: string): ReplySink {
   let last: Promise<unknown> = Promise.resolve()
   const attempt = <T>(work: () => Promise<T>): Promise<T> => {
     const outcome = work().catch((error) => {
-      throw failed(error)
+      throw sinkError(error)
     })
     last = outcome
     return outcome
@@ -100,7 +100,7 @@ function streamSink(stream: Writable): ReplySink {
       })
     })
   const check = (): void => {
-    if (broken || stream.destroyed) throw failed(broken ?? new Error('The stream was closed'))
+    if (broken || stream.destroyed) throw sinkError(broken ?? new Error('The stream was closed'))
   }
   return {
     async write(chunk) {
@@ -118,7 +118,7 @@ function streamSink(stream: Writable): ReplySink {
       const error = await calledBack((done) => stream.end(done as () => void))
       stream.off('error', onError)
       if (error || !stream.writableFinished)
-        throw failed(error ?? broken ?? new Error('The stream was closed'))
+        throw sinkError(error ?? broken ?? new Error('The stream was closed'))
       return undefined
     },
     async abandon() {

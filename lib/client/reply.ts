@@ -1,13 +1,13 @@
 import type { IncomingMessage } from 'node:http'
 import { field, type HeaderFields } from '../protocol/headers.ts'
-import type { Conversation } from './conversation.ts'
 import { UploadError } from './errors.ts'
+import type { PacketClient } from './packet-client.ts'
 import type { ReplySink } from './reply-sink.ts'
 
 /** Bytes asked for at once: what is lost at most when a line breaks is less, for what came is kept. */
-const Piece = 4 * 1024 * 1024
+const ReplyRange = 4 * 1024 * 1024
 /** How often a reply may change while it is fetched. */
-const MaxRestarts = 5
+const MaxReplyRestarts = 5
 
 /**
  * Where a reply is. IIS writes a path relative to the destination, with backslashes and raw braces; it is fetched from
@@ -17,15 +17,15 @@ const MaxRestarts = 5
 export function resolveReplyUrl(reference: string, destination: URL): URL {
   // URL itself makes slashes of backslashes, and escapes braces.
   const url = URL.canParse(reference, destination.href) ? new URL(reference, destination) : undefined
-  if (!url || !/^https?:$/.test(url.protocol)) throw invalid(`Its URL is ${reference}.`)
+  if (!url || !/^https?:$/.test(url.protocol)) throw invalidReply(`Its URL is ${reference}.`)
   if (destination.protocol === 'https:' && url.protocol !== 'https:') {
-    throw invalid(`The upload went by https, and ${url} does not.`)
+    throw invalidReply(`The upload went by https, and ${url} does not.`)
   }
-  if (url.username || url.password) throw invalid('Its URL has credentials in it.')
+  if (url.username || url.password) throw invalidReply('Its URL has credentials in it.')
   return url
 }
 
-const invalid = (fact: string): UploadError => new UploadError('reply-invalid', fact)
+const invalidReply = (fact: string): UploadError => new UploadError('reply-invalid', fact)
 
 /** What tells one version of a reply from the next. */
 interface Version {
@@ -37,7 +37,7 @@ interface Version {
 /** A reply that is being fetched, in pieces, and goes on after a break where it stopped. */
 export class ReplyDownload {
   readonly url: URL
-  readonly #conversation: Conversation
+  readonly #conversation: PacketClient
   readonly #sink: ReplySink
   readonly #maxSize: number
   readonly #onProgress: () => void
@@ -52,7 +52,7 @@ export class ReplyDownload {
   /** @param onProgress told whenever something came */
   constructor(
     url: URL,
-    conversation: Conversation,
+    conversation: PacketClient,
     sink: ReplySink,
     { maxSize, onProgress }: { readonly maxSize: number; readonly onProgress: () => void },
   ) {
@@ -63,11 +63,13 @@ export class ReplyDownload {
     this.#onProgress = onProgress
   }
 
-  /** Fetches what is missing, if anything is. @throws as {@link Conversation.get} does; may then be called again */
+  /** Fetches what is missing, if anything is. @throws as {@link PacketClient.get} does; may then be called again */
   async fetch(): Promise<void> {
     if (this.#finished) return
     while (this.#version === undefined || this.received < this.#version.total) {
-      const fields: [string, string][] = [['Range', `bytes=${this.received}-${this.received + Piece - 1}`]]
+      const fields: [string, string][] = [
+        ['Range', `bytes=${this.received}-${this.received + ReplyRange - 1}`],
+      ]
       const validator = this.#validator()
       // If it has changed, the answer is the whole new one.
       if (this.received > 0 && validator) fields.unshift(['If-Range', validator])
@@ -98,7 +100,8 @@ export class ReplyDownload {
       if (place.first > 0) return
     }
     this.#version = version
-    if (place.first !== this.received) throw invalid(`Byte ${place.first} came for byte ${this.received}.`)
+    if (place.first !== this.received)
+      throw invalidReply(`Byte ${place.first} came for byte ${this.received}.`)
     for await (const chunk of chunks) {
       await this.#sink.write(chunk)
       this.received += chunk.length
@@ -112,8 +115,8 @@ export class ReplyDownload {
     if (this.#version && this.#version.total !== total) {
       throw new UploadError('reply-changed', `It had ${this.#version.total} bytes, and now has ${total}.`)
     }
-    if (this.#restarts > MaxRestarts)
-      throw new UploadError('reply-changed', `It did so ${MaxRestarts} times.`)
+    if (this.#restarts > MaxReplyRestarts)
+      throw new UploadError('reply-changed', `It did so ${MaxReplyRestarts} times.`)
     await this.#sink.restart()
     this.received = 0
     this.#version = undefined
@@ -126,22 +129,22 @@ const isSameVersion = (a: Version, b: Version): boolean =>
 /** Which bytes an answer has. */
 function placeOf(status: number, headers: HeaderFields): { readonly first: number; readonly total: number } {
   const encoding = field(headers, 'content-encoding')?.trim().toLowerCase()
-  if (encoding && encoding !== 'identity') throw invalid(`It is encoded as ${encoding}.`)
+  if (encoding && encoding !== 'identity') throw invalidReply(`It is encoded as ${encoding}.`)
   const range = field(headers, 'content-range')
   const length = Number(field(headers, 'content-length') ?? Number.NaN)
   if (status === 416) {
     // That is how servers say that there is nothing to give a part of.
     if (range && /^bytes +\*\/0$/i.test(range)) return { first: 0, total: 0 }
-    throw invalid('The server has not the bytes that it spoke of.')
+    throw invalidReply('The server has not the bytes that it spoke of.')
   }
   // Without it nobody knows whether it was all ([MC-BUP] 3.5.5: MUST).
-  if (!Number.isSafeInteger(length)) throw invalid('It comes without Content-Length.')
+  if (!Number.isSafeInteger(length)) throw invalidReply('It comes without Content-Length.')
   if (status !== 206) return { first: 0, total: length }
   const match = /^bytes +(\d+)-(\d+)\/(\d+)$/i.exec(range ?? '')
   const [first, last, total] = (match?.slice(1).map(Number) ?? []) as [number?, number?, number?]
   if (first === undefined || last === undefined || total === undefined || last < first || last >= total) {
-    throw invalid(`Its Content-Range is ${range ?? 'missing'}.`)
+    throw invalidReply(`Its Content-Range is ${range ?? 'missing'}.`)
   }
-  if (length !== last - first + 1) throw invalid('Its Content-Length is not that of its Content-Range.')
+  if (length !== last - first + 1) throw invalidReply('Its Content-Length is not that of its Content-Range.')
   return { first, total }
 }

@@ -22,7 +22,7 @@ export interface UploadSource {
 export type Identity = Readonly<Record<string, string | number>>
 
 /** Bytes that can be sent, and sent again. */
-export interface Source {
+export interface OpenSource {
   readonly size: number
   readonly name: string | undefined
   /** Undefined where the caller did not say. */
@@ -35,13 +35,13 @@ export interface Source {
 }
 
 /** Bytes read, and sent, at once. */
-const Chunk = 64 * 1024
+const SourceChunk = 64 * 1024
 
 /**
  * @throws {TypeError} for what cannot be read twice, with what to do instead
  * @throws {UploadError} `source-failed`
  */
-export async function openSource(source: string | URL | Uint8Array | UploadSource): Promise<Source> {
+export async function openSource(source: string | URL | Uint8Array | UploadSource): Promise<OpenSource> {
   if (typeof source === 'string' && source !== '') return openFile(resolve(source))
   if (source instanceof URL) return openFile(fileURLToPath(source))
   if (source instanceof Uint8Array) return memorySource(source)
@@ -72,7 +72,7 @@ const changed = (fact: string): UploadError => new UploadError('file-changed', f
 /** To open a pipe takes until somebody writes to it, and nothing could stop that. Windows has no such files. */
 const ReadAtOnce = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
-async function openFile(path: string): Promise<Source> {
+async function openFile(path: string): Promise<OpenSource> {
   const failed = (cause: unknown): UploadError =>
     new UploadError('source-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
   const handle = await open(path, ReadAtOnce).catch((error) => {
@@ -93,7 +93,7 @@ function fileSource(
   handle: FileHandle,
   first: BigIntStats,
   failed: (cause: unknown) => UploadError,
-): Source {
+): OpenSource {
   const size = Number(first.size)
   const check = async (): Promise<void> => {
     // By its name: a file that was replaced is another one, though the old one can still be read.
@@ -108,7 +108,7 @@ function fileSource(
     check,
     async *read(start, end) {
       for (let at = start; at < end; ) {
-        const length = Math.min(Chunk, end - at)
+        const length = Math.min(SourceChunk, end - at)
         const { bytesRead, buffer } = await handle
           .read(Buffer.allocUnsafeSlow(length), 0, length, at)
           .catch((error) => {
@@ -125,7 +125,7 @@ function fileSource(
   }
 }
 
-function memorySource(bytes: Uint8Array): Source {
+function memorySource(bytes: Uint8Array): OpenSource {
   return {
     size: bytes.length,
     name: undefined,
@@ -133,14 +133,15 @@ function memorySource(bytes: Uint8Array): Source {
       return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
     },
     async *read(start, end) {
-      for (let at = start; at < end; at += Chunk) yield bytes.subarray(at, Math.min(end, at + Chunk))
+      for (let at = start; at < end; at += SourceChunk)
+        yield bytes.subarray(at, Math.min(end, at + SourceChunk))
     },
     async check() {},
     async close() {},
   }
 }
 
-function callersSource(source: UploadSource): Source {
+function callersSource(source: UploadSource): OpenSource {
   const { size, name, version } = source
   const check = async (): Promise<void> => {
     if (source.size !== size || source.version !== version) throw changed('The source says so.')

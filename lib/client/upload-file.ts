@@ -1,9 +1,9 @@
 import { systemClock } from './clock.ts'
 import { Job } from './job.ts'
-import type { Memory } from './notebook.ts'
-import { readUploadOptions, readUrl, type UploadOptions } from './options.ts'
+import type { JobBinding } from './job-writer.ts'
+import { readUploadOptions, readUploadUrl, type UploadOptions } from './options.ts'
 import type { UploadResult } from './result.ts'
-import { openSource, type Source, type UploadSource } from './source.ts'
+import { type OpenSource, openSource, type UploadSource } from './source.ts'
 import { Upload } from './upload.ts'
 
 /**
@@ -24,11 +24,11 @@ export async function uploadFile(
   options: UploadOptions = {},
 ): Promise<UploadResult> {
   const settings = readUploadOptions(options)
-  const destination = readUrl(url)
+  const destination = readUploadUrl(url)
   settings.signal?.throwIfAborted()
   const opened = await openSource(source)
   try {
-    const memory = await remember(settings.job, destination, opened)
+    const memory = await saveBinding(settings.job, destination, opened)
     try {
       return await new Upload(opened, destination, settings, systemClock, memory).run()
     } finally {
@@ -39,7 +39,11 @@ export async function uploadFile(
   }
 }
 
-async function remember(path: string | undefined, url: URL, source: Source): Promise<Memory | undefined> {
+async function saveBinding(
+  path: string | undefined,
+  url: URL,
+  source: OpenSource,
+): Promise<JobBinding | undefined> {
   if (path === undefined) return undefined
   const { identity } = source
   if (!identity) {
@@ -47,7 +51,7 @@ async function remember(path: string | undefined, url: URL, source: Source): Pro
   }
   const job = await Job.open(path)
   try {
-    job.checkIs(url.href, identity)
+    job.assertMatches(url.href, identity)
   } catch (error) {
     await job.release()
     throw error

@@ -77,7 +77,7 @@ it('readAck: rejects an Ack with a body, and sets saidAck if the packet type is 
     try {
       return read('Ping', { 'bits-packet-type': type }, undefined, 1)
     } catch (error) {
-      return (error as InvalidAck).saidAck
+      return (error as InvalidAck).hasAckHeader
     }
   }
   expect([saidAck('ACK'), saidAck('Acknowledged')]).toEqual([true, false])

@@ -1,7 +1,7 @@
 import { access, copyFile, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { cancelSession } from '../../lib/client/cancel.ts'
+import { cancelRemoteSession } from '../../lib/client/cancel.ts'
 import { cancelUpload, type UploadOptions, uploadFile } from '../../lib/client/index.ts'
 import { Job } from '../../lib/client/job.ts'
 import { readCancelOptions, readUploadOptions } from '../../lib/client/options.ts'
@@ -59,7 +59,7 @@ describe('job file', () => {
       session: {
         id: server.iis.sessionId,
         hostId: { host: 'localhost', fallbackTimeout: 100 },
-        held: 10_240,
+        offset: 10_240,
         stage: 'fragment',
       },
     })
@@ -98,16 +98,16 @@ describe('job file', () => {
   it.each([
     ['smaller', 5120, ['Fragment 5120-10239', 'Fragment 10240-15359', 'Fragment 15360-20479']],
     ['larger', 15_000, ['Fragment 15000-20119', 'Fragment 10240-15359', 'Fragment 15360-20479']],
-  ])('resumes at the offset of the server when the recorded one is %s', async (_, held, fragments) => {
+  ])('resumes at the offset of the server when the recorded one is %s', async (_, offset, fragments) => {
     const { resume, edit, saidSince } = await scene()
-    await edit({ held })
+    await edit({ offset })
     await resume()
     expect(saidSince()).toEqual(['Ping', ...fragments, 'Close-Session'])
   })
 
   it('completes the upload on 0x8020001F when Close-Session was already sent', async () => {
     const { resume, edit, saidSince, server, job } = await scene()
-    await edit({ held: file.length, stage: 'close-session', closeSent: true })
+    await edit({ offset: file.length, stage: 'close-session', closeSent: true })
     server.iis.sessionId = undefined
     await resume()
     expect(saidSince()).toEqual(['Ping', 'Close-Session'])
@@ -146,7 +146,7 @@ describe('job file', () => {
 
   it('does not fetch the reply again when Close-Session was already sent', async () => {
     const { resume, edit, saidSince } = await scene()
-    await edit({ held: file.length, stage: 'reply', replyUrl: 'reply', closeSent: true })
+    await edit({ offset: file.length, stage: 'reply', replyUrl: 'reply', closeSent: true })
     await resume()
     expect(saidSince()).toEqual(['Ping', 'Close-Session'])
   })
@@ -157,7 +157,7 @@ describe('job file', () => {
     const server = await fakeServer({
       file,
       async answer({ type }) {
-        if (type === 'Fragment') held.push(JSON.parse(await readFile(job, 'utf8')).session.held)
+        if (type === 'Fragment') held.push(JSON.parse(await readFile(job, 'utf8')).session.offset)
         clock.time += 500
         return undefined
       },
@@ -260,7 +260,7 @@ describe('job file of another upload or format', () => {
     ['an incomplete record', '{ "version": 1, "url": "http://127.0.0.1/", "source": {}, "created": "x" }'],
     [
       'an invalid session',
-      '{ "version": 1, "url": "http://a/", "source": {}, "created": "x", "session": { "id": "x", "held": -1, "stage": "fragment" } }',
+      '{ "version": 1, "url": "http://a/", "source": {}, "created": "x", "session": { "id": "x", "offset": -1, "stage": "fragment" } }',
     ],
   ])('causes job-invalid and stays unchanged if it contains %s', async (_, text) => {
     const { path, job } = await fileAndJob(file)
@@ -403,11 +403,11 @@ describe('cancelUpload', () => {
     const session = {
       id: 'x',
       hostId: { host: 'localhost', fallbackTimeout: 100 },
-      held: 0,
+      offset: 0,
       stage: 'fragment',
     } as const
     const settings = readCancelOptions({ retryDelay: 10_000, maxRetryDelay: 10_000 })
-    await server.watch(cancelSession(new URL('a.bin', server.url), { ...session }, settings, clock))
+    await server.watch(cancelRemoteSession(new URL('a.bin', server.url), { ...session }, settings, clock))
     expect(clock.time - began).toBe(100_000)
     const hosts = server.packets.map(({ host }) => host)
     expect(hosts).toEqual([...Array.from({ length: 10 }, () => 'localhost'), '127.0.0.1'])

@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { cancelUpload, uploadFile } from '../../lib/client/index.ts'
-import { readCancelOptions, readUploadOptions, readUrl } from '../../lib/client/options.ts'
+import { readCancelOptions, readUploadOptions, readUploadUrl } from '../../lib/client/options.ts'
 
 describe('option and URL checks', () => {
   it.each<[object, string | RegExp]>([
@@ -68,8 +68,8 @@ describe('option and URL checks', () => {
     ['http://host/a#1.txt', /has a '#'; write it as %23/],
     ['http://host/a.txt#', /has a '#'/],
   ])('reject the URL %s with a TypeError', (url, message) => {
-    expect(() => readUrl(url)).toThrow(message)
-    expect(() => readUrl(url)).toThrow(TypeError)
+    expect(() => readUploadUrl(url)).toThrow(message)
+    expect(() => readUploadUrl(url)).toThrow(TypeError)
   })
 
   it('reject an empty job path, options unknown to cancelUpload, and null options', async () => {

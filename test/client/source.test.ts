@@ -4,13 +4,13 @@ import { open, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { openSource, type Source } from '../../lib/client/source.ts'
+import { type OpenSource, openSource } from '../../lib/client/source.ts'
 import { noise } from '../support/bytes.ts'
 import { fileAndJob } from './setting.ts'
 
 const file = noise(200_000)
 
-async function onDisk(): Promise<{ path: string; source: Source }> {
+async function onDisk(): Promise<{ path: string; source: OpenSource }> {
   const { path } = await fileAndJob(file)
   const source = await openSource(path)
   onTestFinished(() => source.close())

@@ -17,7 +17,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { type Progress, type UploadSource, uploadFile } from '../../lib/client/index.ts'
+import { type UploadProgress, type UploadSource, uploadFile } from '../../lib/client/index.ts'
 import { BitsError, bitsUpload } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
@@ -136,7 +136,7 @@ describe('invalid uploadFile source', () => {
 describe('onProgress', () => {
   it('reports every state in order, with sent between held and total', async () => {
     const { url } = await uploadServer()
-    const reports: Progress[] = []
+    const reports: UploadProgress[] = []
     await uploadFile(file, new URL('a.bin', url), { onProgress: (progress) => reports.push(progress) })
     const states = reports.map(({ state }) => state)
     expect(states.filter((state, i) => state !== states[i - 1])).toEqual([
@@ -163,7 +163,7 @@ describe('onProgress', () => {
       file: small,
       answer: ({ index }) => (index === 2 ? say(503) : undefined),
     })
-    const reports: Progress[] = []
+    const reports: UploadProgress[] = []
     await server.watch(
       uploadFile(small, new URL('a.bin', server.url), {
         maxFragmentSize: '5kb',
@@ -187,7 +187,7 @@ describe('onProgress', () => {
     const { url } = await uploadServer()
     const error = new Error('enough')
     for (const wanted of ['create-session', 'fragment', 'close-session']) {
-      const onProgress = ({ state }: Progress): void => {
+      const onProgress = ({ state }: UploadProgress): void => {
         if (state === wanted) throw error
       }
       await expect(uploadFile(file, new URL('a.bin', url), { onProgress })).rejects.toBe(error)
@@ -201,7 +201,7 @@ describe('signal option', () => {
     for (const wanted of ['create-session', 'fragment', 'close-session']) {
       const controller = new AbortController()
       const reason = { any: 'value' }
-      const onProgress = ({ state }: Progress): void => {
+      const onProgress = ({ state }: UploadProgress): void => {
         if (state === wanted) controller.abort(reason)
       }
       const upload = uploadFile(file, new URL(wanted, url), { onProgress, signal: controller.signal })
@@ -211,7 +211,7 @@ describe('signal option', () => {
 
   it('rejects while the upload waits for the next try', async () => {
     const controller = new AbortController()
-    const onProgress = ({ state }: Progress): void => {
+    const onProgress = ({ state }: UploadProgress): void => {
       if (state === 'waiting') controller.abort()
     }
     const server = await fakeServer({ file, answer: () => 'cut' })

@@ -1,4 +1,4 @@
-import { LargestFragment, SmallestFragment } from '../../client/fragment-size.ts'
+import { LargestFragment, SmallestFragment } from '../../client/fragment.ts'
 import { formatSize } from '../format.ts'
 import type { Examination } from './examination.ts'
 import { type Finding, fault, ok, warning } from './finding.ts'

@@ -1,15 +1,15 @@
 import type { IncomingMessage } from 'node:http'
-import { type Answer, readError } from '../../client/ack.ts'
+import { type HttpResponse, readError } from '../../client/ack.ts'
 import { Authenticator } from '../../client/auth.ts'
 import { UploadError } from '../../client/errors.ts'
 import type { CommonSettings } from '../../client/options.ts'
 import { type OutgoingPacket, packetFields, requestFields } from '../../client/packet.ts'
-import { Setback } from '../../client/setback.ts'
-import { targetOf, Wire, type WireRequest } from '../../client/wire.ts'
+import { RetryableError } from '../../client/response-policy.ts'
+import { HttpTransport, pathAndQuery, type TransportRequest } from '../../client/transport.ts'
 import { BitsPost, field, PacketTypeHeader } from '../../protocol/headers.ts'
 
 /** An answer as it came, before anybody judges it. */
-export interface RawAnswer extends Answer {
+export interface RawAnswer extends HttpResponse {
   /** Of its status line: `1.1`. */
   readonly httpVersion: string
   /** 0x8020001F and the like, if it has one. */
@@ -38,14 +38,14 @@ export type Spelling = 'verb' | 'override'
 export class Line {
   /** How packets are spelled. */
   spelling: Spelling = 'verb'
-  readonly #wire: Wire
+  readonly #wire: HttpTransport
   readonly #settings: CommonSettings
   /** By origin: what one server asked for is not told to another. */
   readonly #authenticators = new Map<string, Authenticator>()
 
   constructor(settings: CommonSettings) {
     this.#settings = settings
-    this.#wire = new Wire(settings, settings.signal)
+    this.#wire = new HttpTransport(settings, settings.signal)
   }
 
   /**
@@ -58,7 +58,7 @@ export class Line {
     const spelled = override ? [['X-HTTP-Method-Override', BitsPost] as const] : []
     return this.#ask(url, override ? 'POST' : BitsPost, (own) => ({
       fields: packetFields(packet, url.host, { name: undefined, headers: [...spelled, ...own] }),
-      ...(packet.type === 'Fragment' && { body: packet.piece.read() }),
+      ...(packet.type === 'Fragment' && { body: packet.range.read() }),
     }))
   }
 
@@ -81,11 +81,11 @@ export class Line {
   async #ask(
     url: URL,
     method: string,
-    rest: (own: CommonSettings['headers']) => Pick<WireRequest, 'fields' | 'body'>,
+    rest: (own: CommonSettings['headers']) => Pick<TransportRequest, 'fields' | 'body'>,
   ): Promise<RawAnswer> {
     const authenticator = this.#authenticatorOf(url.origin)
     for (let repeated = false; ; repeated = true) {
-      const authorization = authenticator?.authorization(method, targetOf(url))
+      const authorization = authenticator?.authorization(method, pathAndQuery(url))
       const { headers } = this.#settings
       const own = authorization ? [...headers, ['Authorization', authorization] as const] : headers
       const again = (): Promise<RawAnswer> => this.#exchange({ method, url, ...rest(own) })
@@ -100,9 +100,9 @@ export class Line {
     }
   }
 
-  async #exchange(request: WireRequest): Promise<RawAnswer> {
+  async #exchange(request: TransportRequest): Promise<RawAnswer> {
     try {
-      return await this.#wire.exchange(request, (response, chunks) =>
+      return await this.#wire.request(request, (response, chunks) =>
         // The answer to a HEAD has the length of a body, and no body.
         read(response, request.method === 'HEAD' ? [] : chunks),
       )
@@ -110,7 +110,7 @@ export class Line {
       this.#settings.signal?.throwIfAborted()
       if (error instanceof UploadError)
         throw new NoAnswer({ message: error.message, cause: error, stale: false })
-      if (!(error instanceof Setback)) throw error
+      if (!(error instanceof RetryableError)) throw error
       const { cause, details } = error
       throw new NoAnswer({ message: describe(error), cause, stale: details.stale === true })
     }
@@ -149,18 +149,18 @@ export const orNone = (answer: Promise<RawAnswer>): Promise<RawAnswer | NoAnswer
   })
 
 /** Whether it can be told where an answer ends, and the next one begins. */
-export const isFramed = (headers: Answer['headers']): boolean =>
+export const isFramed = (headers: HttpResponse['headers']): boolean =>
   headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
 
 /** Whether an answer is that of a BITS server, whatever it says. */
-export const isAck = ({ headers }: Answer): boolean =>
+export const isAck = ({ headers }: HttpResponse): boolean =>
   field(headers, PacketTypeHeader)?.trim().toLowerCase() === 'ack'
 
 /** Whether it is the Ack of a packet that was taken. */
-export const isTaken = (answer: Answer): boolean =>
+export const isTaken = (answer: HttpResponse): boolean =>
   isAck(answer) && (answer.status === 200 || answer.status === 201)
 
-function describe({ message, cause }: Setback): string {
+function describe({ message, cause }: RetryableError): string {
   const { code = '' } = (cause ?? {}) as NodeJS.ErrnoException
   if (/^HPE_/.test(code)) return `what came back is not HTTP (${code})`
   if (/^ERR_SSL_.*(?:CERTIFICATE|HANDSHAKE)/.test(code)) {

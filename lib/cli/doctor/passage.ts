@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { SmallestFragment } from '../../client/fragment-size.ts'
+import { SmallestFragment } from '../../client/fragment.ts'
 import { formatSize } from '../format.ts'
 import type { Examination } from './examination.ts'
 import { ok, warning } from './finding.ts'
@@ -63,7 +63,7 @@ async function breakOff(visit: Visit, start: number, length: number): Promise<vo
     },
   }
   try {
-    await visit.say({ type: 'Fragment', sessionId: visit.sessionId, piece: broken })
+    await visit.say({ type: 'Fragment', sessionId: visit.sessionId, range: broken })
   } catch (error) {
     // Somebody may have hung up before.
     if (!(error instanceof BrokenOff || error instanceof NoAnswer)) throw error

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { LargestFragment } from '../../client/fragment-size.ts'
+import { LargestFragment } from '../../client/fragment.ts'
 import type { CommonSettings } from '../../client/options.ts'
 import type { OutgoingPacket } from '../../client/packet.ts'
 import { field, SessionIdHeader } from '../../protocol/headers.ts'
@@ -44,7 +44,7 @@ export class Visit {
 
   /** A Fragment of `length` bytes from `start` on. */
   fragment(start: number, length: number, total: number, sessionId = this.sessionId): Promise<RawAnswer> {
-    return this.say({ type: 'Fragment', sessionId, piece: piece(start, length, total) })
+    return this.say({ type: 'Fragment', sessionId, range: piece(start, length, total) })
   }
 
   /** Begins one more session, as the first one was begun. */

@@ -8,12 +8,12 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { UploadError } from './errors.ts'
-import { Setback } from './setback.ts'
+import { RetryableError } from './response-policy.ts'
 
 /** Options of Node's `tls.connect`: `ca`, `cert`, `key`, `pfx`, `rejectUnauthorized` and the like. */
 export type TlsOptions = ConnectionOptions
 
-export interface WireSettings {
+export interface TransportSettings {
   readonly tls: TlsOptions
   /** Milliseconds without progress while a request is sent ([MC-BUP] 3.1.2.1). */
   readonly sendTimeout: number
@@ -21,7 +21,7 @@ export interface WireSettings {
   readonly responseTimeout: number
 }
 
-export interface WireRequest {
+export interface TransportRequest {
   readonly method: string
   readonly url: URL
   /** Sent in this order and spelling. */
@@ -31,7 +31,7 @@ export interface WireRequest {
   /** Told of the body's bytes, when they are with the system. */
   readonly onSent?: (bytes: number) => void
   /** The server is not the destination's: it gets no client certificate. */
-  readonly stranger?: boolean
+  readonly crossOrigin?: boolean
 }
 
 /** Makes something of an answer while it is read. The connection can be used again if it was read to its end. */
@@ -40,14 +40,14 @@ export type Reader<T> = (response: IncomingMessage, chunks: AsyncIterable<Buffer
 const secrets = ['cert', 'key', 'passphrase', 'pfx'] as const
 
 /** Connections to servers, kept and used again; one request at a time on each. */
-export class Wire {
-  readonly #settings: WireSettings
+export class HttpTransport {
+  readonly #settings: TransportSettings
   readonly #signal: AbortSignal | undefined
   readonly #plain = new HttpAgent({ keepAlive: true })
   readonly #secure: HttpsAgent
   readonly #secureToStrangers: HttpsAgent
 
-  constructor(settings: WireSettings, signal: AbortSignal | undefined) {
+  constructor(settings: TransportSettings, signal: AbortSignal | undefined) {
     this.#settings = settings
     this.#signal = signal
     const { tls } = settings
@@ -58,13 +58,13 @@ export class Wire {
 
   /**
    * Sends a request and reads its answer.
-   * @throws {Setback} of the kind `retry` for a connection that breaks or falls silent
+   * @throws {RetryableError} of the kind `retry` for a connection that breaks or falls silent
    * @throws {UploadError} `certificate`
    * @throws what the body or the reader throws, and the signal's reason
    */
-  exchange<T>(request: WireRequest, read: Reader<T>): Promise<T> {
+  request<T>(request: TransportRequest, read: Reader<T>): Promise<T> {
     this.#signal?.throwIfAborted()
-    return converse(this.#begin(request), request, read, this.#settings, this.#signal)
+    return sendRequest(this.#begin(request), request, read, this.#settings, this.#signal)
   }
 
   /** Closes all connections. */
@@ -72,16 +72,16 @@ export class Wire {
     for (const agent of [this.#plain, this.#secure, this.#secureToStrangers]) agent.destroy()
   }
 
-  #begin({ method, url, fields, stranger }: WireRequest): ClientRequest {
+  #begin({ method, url, fields, crossOrigin }: TransportRequest): ClientRequest {
     const secure = url.protocol === 'https:'
-    const agent: Agent = secure ? (stranger ? this.#secureToStrangers : this.#secure) : this.#plain
+    const agent: Agent = secure ? (crossOrigin ? this.#secureToStrangers : this.#secure) : this.#plain
     const begin = secure ? httpsRequest : httpRequest
     return begin({
       agent,
       method,
       host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
       port: url.port || (secure ? 443 : 80),
-      path: targetOf(url),
+      path: pathAndQuery(url),
       // A flat list goes out as it is, in this order.
       headers: fields.flat(),
       setHost: false,
@@ -90,13 +90,13 @@ export class Wire {
 }
 
 /** The request target in origin form. */
-export const targetOf = ({ pathname, search }: URL): string => pathname + search
+export const pathAndQuery = ({ pathname, search }: URL): string => pathname + search
 
-async function converse<T>(
+async function sendRequest<T>(
   outgoing: ClientRequest,
-  request: WireRequest,
+  request: TransportRequest,
   read: Reader<T>,
-  { sendTimeout, responseTimeout }: WireSettings,
+  { sendTimeout, responseTimeout }: TransportSettings,
   signal: AbortSignal | undefined,
 ): Promise<T> {
   let connected = false
@@ -117,17 +117,21 @@ async function converse<T>(
         // A reader may still have had a chunk in its hands when a signal ended it all.
         if (settled) return
         timer = setTimeout(() => {
-          fail(new Setback('retry', `${what} for ${milliseconds} ms`, { unsent: !connected }))
+          fail(new RetryableError('retry', `${what} for ${milliseconds} ms`, { unsent: !connected }))
         }, milliseconds)
       }
       const broken = (cause: unknown): unknown => {
         const { socket } = outgoing
-        const distrust = (socket as TLSSocket | null)?.authorizationError
-        if (distrust && !connected) return new UploadError('certificate', `${distrust}.`, { cause })
+        const tlsError = (socket as TLSSocket | null)?.authorizationError
+        if (tlsError && !connected) return new UploadError('certificate', `${tlsError}.`, { cause })
         const reason = cause instanceof Error ? cause.message : 'closed without an answer'
         // The server closed the kept connection in the moment in which it was taken again.
         const stale = outgoing.reusedSocket && !answered
-        return new Setback('retry', `The connection failed: ${reason}`, { cause, stale, unsent: !connected })
+        return new RetryableError('retry', `The connection failed: ${reason}`, {
+          cause,
+          stale,
+          unsent: !connected,
+        })
       }
       abort = () => fail(signal?.reason)
       signal?.addEventListener('abort', abort, { once: true })
@@ -167,7 +171,7 @@ async function converse<T>(
           }, fail)
         })
       const progress = (): void => expect('Nothing could be sent', sendTimeout)
-      send(outgoing, request, { isOver: () => over, progress }).catch(fail)
+      writeBody(outgoing, request, { isOver: () => over, progress }).catch(fail)
     })
   } finally {
     clearTimeout(timer)
@@ -178,9 +182,9 @@ async function converse<T>(
 }
 
 /** Sends the body, a chunk at a time; an answer that comes before its end makes the rest needless. */
-async function send(
+async function writeBody(
   outgoing: ClientRequest,
-  { body, onSent }: WireRequest,
+  { body, onSent }: TransportRequest,
   { isOver, progress }: { readonly isOver: () => boolean; readonly progress: () => void },
 ): Promise<void> {
   for await (const chunk of body ?? []) {
@@ -207,6 +211,6 @@ async function* chunksOf(
       awaited()
     }
   } catch (cause) {
-    throw new Setback('retry', 'The connection broke within the answer', { cause })
+    throw new RetryableError('retry', 'The connection broke within the answer', { cause })
   }
 }

@@ -1,10 +1,9 @@
 import { expect, it } from 'vitest'
-import { Meter } from '../../lib/client/meter.ts'
-import { Reporter } from '../../lib/client/progress.ts'
+import { ProgressReporter, RateMeter } from '../../lib/client/progress.ts'
 
 it('RateMeter: returns the rate of the last ten seconds', () => {
   let now = 0
-  const meter = new Meter(() => now)
+  const meter = new RateMeter(() => now)
   expect(meter.rate()).toBe(0)
   for (let second = 1; second <= 30; second += 1) {
     now = second * 1000
@@ -25,9 +24,9 @@ it('RateMeter: returns the rate of the last ten seconds', () => {
 it('ProgressReporter: reports every change of state, and the same state at most every 100 ms', () => {
   let now = 0
   const told: string[] = []
-  const reporter = new Reporter(
+  const reporter = new ProgressReporter(
     ({ state, timeLeft }) => told.push(`${state} ${timeLeft}`),
-    new Meter(() => now),
+    new RateMeter(() => now),
     () => now,
   )
   const at = (time: number, state: 'fragment' | 'waiting', sent: number) => {

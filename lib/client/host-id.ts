@@ -1,7 +1,7 @@
-import type { Session } from './session.ts'
+import type { ClientSession } from './session.ts'
 
 /** The URL that the packets of a session go to: with a Host-Id its host is another, all else stays ([MC-BUP] 2.2.3.2). */
-export function urlOf(destination: URL, session: Session | undefined): URL {
+export function sessionUrl(destination: URL, session: ClientSession | undefined): URL {
   const host = session?.hostId?.host
   if (host === undefined) return destination
   const url = new URL(destination)
@@ -10,17 +10,17 @@ export function urlOf(destination: URL, session: Session | undefined): URL {
 }
 
 /** Starts the fallback timer at the first failure while there is a Host-Id ([MC-BUP] 3.1.5.1.7). */
-export function noteFailure(session: Session | undefined, now: number): void {
+export function onFailure(session: ClientSession | undefined, now: number): void {
   if (session?.hostId) session.failingSince ??= now
 }
 
 /** Stops the fallback timer after a Fragment that succeeded ([MC-BUP] 3.1.5.1.4). */
-export function noteSuccess(session: Session): void {
+export function onSuccess(session: ClientSession): void {
   delete session.failingSince
 }
 
 /** When the fallback timer has expired, all further packets go to the original host ([MC-BUP] 3.1.6.3). */
-export function fallBack(session: Session | undefined, now: number): void {
+export function expireHostId(session: ClientSession | undefined, now: number): void {
   if (session?.hostId?.fallbackTimeout === undefined || session.failingSince === undefined) return
   if (now - session.failingSince < session.hostId.fallbackTimeout * 1000) return
   delete session.hostId

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { type Asked, judge, refusal } from '../../lib/client/verdict.ts'
+import { classifyResponse, type RequestKind, responseError } from '../../lib/client/response-policy.ts'
 
-const verdict = (asked: Asked, status: number, hresult?: number) =>
-  judge({ asked, status, hresult, context: undefined })
-const everything: readonly Asked[] = [
+const verdict = (asked: RequestKind, status: number, hresult?: number) =>
+  classifyResponse({ requestKind: asked, status, hresult, context: undefined })
+const everything: readonly RequestKind[] = [
   'Ping',
   'Create-Session',
   'Fragment',
@@ -25,7 +25,7 @@ describe('response classification', () => {
   })
 
   it('accepts 416 for Fragment, 206 and 416 for replies, and shrinks on 413 for Fragment only', () => {
-    expect([verdict('Fragment', 416), verdict('Fragment', 413)]).toEqual(['accept', 'shrink'])
+    expect([verdict('Fragment', 416), verdict('Fragment', 413)]).toEqual(['accept', 'fragment-too-large'])
     expect([verdict('Reply', 206), verdict('Reply', 416), verdict('Reply', 413)]).toEqual([
       'accept',
       'accept',
@@ -45,7 +45,7 @@ describe('response classification', () => {
   it('returns forgotten for 0x8020001F with any status', () => {
     for (const asked of everything) {
       for (const status of [200, 400, 401, 404, 500, 503]) {
-        expect(verdict(asked, status, 0x8020001f)).toBe('forgotten')
+        expect(verdict(asked, status, 0x8020001f)).toBe('session-lost')
       }
     }
   })
@@ -101,7 +101,7 @@ describe('UploadError of a refusal', () => {
     [501, 0x80070005, 5, 'not-supported'],
     [505, undefined, undefined, 'not-supported'],
   ])('for status %i, HRESULT %s, context %s has code %s', (status, hresult, context, code) => {
-    const error = refusal({ asked: 'Fragment', status, hresult, context })
+    const error = responseError({ requestKind: 'Fragment', status, hresult, context })
     expect(error).toMatchObject({ name: 'UploadError', code, status, hresult, context })
     const hex = hresult === undefined ? '' : `, 0x${hresult.toString(16).toUpperCase()}`
     expect(error.message.endsWith(`. Fragment was answered ${status}${hex}.`)).toBe(true)

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { fallBack, noteFailure, noteSuccess, urlOf } from '../../lib/client/destination.ts'
-import type { Session } from '../../lib/client/session.ts'
+import { expireHostId, onFailure, onSuccess, sessionUrl } from '../../lib/client/host-id.ts'
+import type { ClientSession } from '../../lib/client/session.ts'
 
 const origin = new URL('https://farm.example:8443/up/a%20b?c=d')
-const session = (host: string, fallbackTimeout?: number): Session => ({
+const session = (host: string, fallbackTimeout?: number): ClientSession => ({
   id: 'x',
   hostId: { host, ...(fallbackTimeout !== undefined && { fallbackTimeout }) },
-  held: 0,
+  offset: 0,
   stage: 'fragment',
 })
 
@@ -17,42 +17,42 @@ it.each([
   ['fe80::1', 'https://[fe80::1]:8443/up/a%20b?c=d'],
   ['[fe80::1]', 'https://[fe80::1]:8443/up/a%20b?c=d'],
 ])('sessionUrl: replaces the host, and nothing else, for the Host-Id %s', (host, url) => {
-  expect(urlOf(origin, session(host)).href).toBe(url)
+  expect(sessionUrl(origin, session(host)).href).toBe(url)
   expect(origin.hostname).toBe('farm.example')
 })
 
 it('sessionUrl: returns the URL itself without a session or a Host-Id', () => {
-  expect(urlOf(origin, undefined)).toBe(origin)
-  expect(urlOf(origin, { ...session('a'), hostId: undefined })).toBe(origin)
+  expect(sessionUrl(origin, undefined)).toBe(origin)
+  expect(sessionUrl(origin, { ...session('a'), hostId: undefined })).toBe(origin)
 })
 
 describe('Host-Id fallback timer', () => {
   it('starts at the first failure and stops after a success', () => {
     const one = session('node', 10)
-    fallBack(one, 0)
-    noteFailure(one, 1000)
-    noteFailure(one, 5000)
-    fallBack(one, 10_999)
+    expireHostId(one, 0)
+    onFailure(one, 1000)
+    onFailure(one, 5000)
+    expireHostId(one, 10_999)
     expect(one.hostId?.host).toBe('node')
-    noteSuccess(one)
-    fallBack(one, 20_000)
-    noteFailure(one, 20_000)
-    fallBack(one, 29_999)
+    onSuccess(one)
+    expireHostId(one, 20_000)
+    onFailure(one, 20_000)
+    expireHostId(one, 29_999)
     expect(one.hostId?.host).toBe('node')
-    fallBack(one, 30_000)
-    expect(one).toEqual({ id: 'x', held: 0, stage: 'fragment' })
-    noteFailure(one, 40_000)
+    expireHostId(one, 30_000)
+    expect(one).toEqual({ id: 'x', offset: 0, stage: 'fragment' })
+    onFailure(one, 40_000)
     expect(one).not.toHaveProperty('failingSince')
   })
 
   it('expires at the first failure with timeout 0, and never without a timeout', () => {
     const none = session('node', 0)
-    noteFailure(none, 5)
-    fallBack(none, 5)
+    onFailure(none, 5)
+    expireHostId(none, 5)
     expect(none.hostId).toBeUndefined()
     const endless = session('node')
-    noteFailure(endless, 0)
-    fallBack(endless, 1e15)
+    onFailure(endless, 0)
+    expireHostId(endless, 1e15)
     expect(endless.hostId?.host).toBe('node')
   })
 })

@@ -2,8 +2,8 @@ import { getEventListeners, once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { setImmediate as tick } from 'node:timers/promises'
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { Setback } from '../../lib/client/setback.ts'
-import { type Reader, Wire, type WireRequest } from '../../lib/client/wire.ts'
+import { RetryableError } from '../../lib/client/response-policy.ts'
+import { HttpTransport, type Reader, type TransportRequest } from '../../lib/client/transport.ts'
 import { withResolvers } from '../support/promise.ts'
 import { listenRaw } from './fake-server.ts'
 
@@ -26,9 +26,9 @@ async function scene(
     }),
   )
   const controller = new AbortController()
-  const wire = new Wire({ tls: {}, ...limits }, controller.signal)
+  const wire = new HttpTransport({ tls: {}, ...limits }, controller.signal)
   onTestFinished(() => wire.close())
-  const request = (more: Partial<WireRequest> = {}): WireRequest => ({
+  const request = (more: Partial<TransportRequest> = {}): TransportRequest => ({
     method: 'BITS_POST',
     url,
     fields: [['Host', url.host], ...(more.body ? [['Content-Length', String(2 ** 30)] as const] : [])],
@@ -38,15 +38,15 @@ async function scene(
     url,
     controller,
     connections: () => connections,
-    exchange: (more?: Partial<WireRequest>, read = status) => wire.exchange(request(more), read),
+    exchange: (more?: Partial<TransportRequest>, read = status) => wire.request(request(more), read),
   }
 }
 
 const answering = (answer: string) => (socket: Socket) => void socket.on('data', () => socket.write(answer))
-const setback = async (work: Promise<unknown>): Promise<Setback> => {
+const setback = async (work: Promise<unknown>): Promise<RetryableError> => {
   const error = await work.catch((reason) => reason)
-  if (!(error instanceof Setback)) throw new Error('No setback', { cause: error })
-  expect(error.kind).toBe('retry')
+  if (!(error instanceof RetryableError)) throw new Error('No setback', { cause: error })
+  expect(error.reason).toBe('retry')
   return error
 }
 const bytes = new Uint8Array(64 * 1024)
