@@ -9,7 +9,7 @@ import { UsageError } from './command.ts'
  * @throws {UsageError} for one that is not
  */
 export function basicAuthentication(users: readonly string[]): (request: IncomingMessage) => string {
-  const digests = new Map(users.map(readUser))
+  const digests = new Map(users.map(readServerUser))
   const nobody = digest('')
   return ({ headers }) => {
     const [, credentials = ''] = /^Basic +(\S+)$/i.exec(headers.authorization ?? '') ?? []
@@ -26,7 +26,7 @@ export function basicAuthentication(users: readonly string[]): (request: Incomin
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 
-function readUser(user: string): [name: string, password: Buffer] {
+function readServerUser(user: string): [name: string, password: Buffer] {
   const [, name, password] = /^([^:]+):(.+)$/s.exec(user) ?? []
   if (name === undefined || password === undefined) throw new UsageError('--user is NAME:PASSWORD')
   return [name, digest(password)]

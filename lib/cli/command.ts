@@ -2,13 +2,13 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { assertKnownKeys } from '../validate.ts'
 
 /** Exit codes, for scripts. */
-export const Done = 0
+export const Ok = 0
 /** It failed, and would fail again. */
 export const Failed = 1
 /** The command line itself is wrong. */
-export const Misused = 2
+export const Usage = 2
 /** It did not come to its end, and the same command, or `jobs`, goes on from there. */
-export const Unfinished = 3
+export const Incomplete = 3
 
 export type Values = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>
 

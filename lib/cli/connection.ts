@@ -4,7 +4,7 @@ import { type Command, UsageError, type Values } from './command.ts'
 import { numberOf } from './values.ts'
 
 /** How a server is reached: options that all commands of the client have. */
-export const reachOptions: Command['options'] = {
+export const clientOptions: Command['options'] = {
   user: { type: 'string', short: 'u' },
   header: { type: 'string', short: 'H', multiple: true },
   cacert: { type: 'string' },
@@ -14,9 +14,9 @@ export const reachOptions: Command['options'] = {
 }
 
 /** And for how long: options of those that do not give up at once. */
-export const connectionOptions: Command['options'] = { ...reachOptions, 'give-up': { type: 'string' } }
+export const connectionOptions: Command['options'] = { ...clientOptions, 'give-up': { type: 'string' } }
 
-export const reachHelp = `The connection:
+export const clientHelp = `The connection:
   -u, --user NAME:PASSWORD for Basic or Digest, sent when the server asks; or BITS_UPLOAD_USER in the environment,
                            where other users of this machine cannot see it
   -H, --header 'NAME: VALUE'
@@ -27,7 +27,7 @@ export const reachHelp = `The connection:
   -k, --insecure           any certificate will do: only to try
 `
 
-export const connectionHelp = `${reachHelp}      --give-up MINUTES    without progress for so long it ends, unfinished: 60; 0: at the first failure
+export const connectionHelp = `${clientHelp}      --give-up MINUTES    without progress for so long it ends, unfinished: 60; 0: at the first failure
 `
 
 /**
@@ -41,7 +41,7 @@ export function readConnection(values: Values, patience = 60): ConnectionSetting
   if ((cert === undefined) !== (key === undefined)) throw new UsageError('--cert and --key belong together')
   const giveUp = numberOf(values, 'give-up', 0, 35_000) ?? patience
   return {
-    ...(user !== undefined && { auth: readUser(user) }),
+    ...(user !== undefined && { auth: readClientUser(user) }),
     headers: Object.fromEntries(headers.map(readHeader)),
     tls: {
       ...(cacert !== undefined && { ca: readFileSync(cacert) }),
@@ -52,7 +52,7 @@ export function readConnection(values: Values, patience = 60): ConnectionSetting
   }
 }
 
-function readUser(text: string): { readonly user: string; readonly password: string } {
+function readClientUser(text: string): { readonly user: string; readonly password: string } {
   const [, user, password] = /^([^:]+):(.*)$/s.exec(text) ?? []
   if (user === undefined || password === undefined) throw new UsageError('--user is NAME:PASSWORD')
   return { user, password }

@@ -2,7 +2,7 @@ import cliProgress, { type MultiBar, type SingleBar } from 'cli-progress'
 import { formatSize, printable } from './format.ts'
 
 /** Where a transfer stands. */
-export interface Standing {
+export interface ProgressLine {
   readonly name: string
   /** Bytes that have arrived. */
   readonly done: number
@@ -17,7 +17,7 @@ export interface Display {
   /** A line that stays. */
   line(text: string): void
   /** How far a transfer is. */
-  show(id: string, standing: Standing): void
+  show(id: string, standing: ProgressLine): void
   /** Nothing moves under this id any more. */
   hide(id: string): void
   close(): void
@@ -68,7 +68,7 @@ class LiveDisplay implements Display {
     this.#bars.update()
   }
 
-  show(id: string, { name, done, total, note }: Standing): void {
+  show(id: string, { name, done, total, note }: ProgressLine): void {
     let bar = this.#shown.get(id)
     if (!bar) {
       // More lines than the terminal has would scroll away and be drawn again, and again.

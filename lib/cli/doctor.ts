@@ -1,23 +1,21 @@
 import { type CommonSettings, readCancelOptions, readUploadUrl } from '../client/options.ts'
-import { type Command, Done, Failed, Unfinished, UsageError, type Values } from './command.ts'
-import { reachHelp, reachOptions, readConnection } from './connection.ts'
-import { complete } from './doctor/complete.ts'
-import { ending } from './doctor/ending.ts'
-import type { Examination } from './doctor/examination.ts'
-import { type Finding, fault, warning } from './doctor/finding.ts'
+import { type Command, Failed, Incomplete, Ok, UsageError, type Values } from './command.ts'
+import { clientHelp, clientOptions, readConnection } from './connection.ts'
+import { buffering } from './doctor/buffering.ts'
+import { completeUploadCheck } from './doctor/complete.ts'
+import { connectivity } from './doctor/connectivity.ts'
+import { type Check, CheckContext, type Finding, fault, NoSession, warning } from './doctor/context.ts'
+import { createSessionCheck } from './doctor/create-session.ts'
+import { endSession } from './doctor/end-session.ts'
+import { fragmentLimit } from './doctor/fragment-limit.ts'
 import { fragments } from './doctor/fragments.ts'
-import { limit } from './doctor/limit.ts'
-import { NoAnswer } from './doctor/line.ts'
-import { passage } from './doctor/passage.ts'
-import { reach } from './doctor/reach.ts'
-import { createSession } from './doctor/session.ts'
-import { verb } from './doctor/verb.ts'
-import { NoSession, Visit } from './doctor/visit.ts'
-import { count } from './format.ts'
+import { method } from './doctor/method.ts'
+import { NoResponse } from './doctor/prober.ts'
+import { countOf } from './format.ts'
 import { stopSignal } from './server.ts'
 import { numberOf } from './values.ts'
 
-const help = `Tells whether a BITS server answers at a URL, and what is wrong with it or with what stands in between.
+const doctorHelp = `Tells whether a BITS server answers at a URL, and what is wrong with it or with what stands in between.
 
 Usage: express-bits-upload doctor [OPTION…] URL
 
@@ -34,7 +32,7 @@ Each line is something that was looked at. Below what is not as it should be sta
       --complete           a whole upload as well, of 1 KB, and the download of its reply if there is one. The file stays.
       --timeout SECONDS    silence after which there is no answer: 20
 
-${reachHelp}  -h, --help
+${clientHelp}  -h, --help
 
 Exit codes: 0 no faults, 1 faults, 2 wrong use, 3 stopped before the end.
 
@@ -44,52 +42,60 @@ Examples:
 `
 
 /** In the order in which one thing needs the other, so that the first cause is named first. */
-const examinations: readonly Examination[] = [reach, verb, createSession, fragments, limit, passage, ending]
+const checks: readonly Check[] = [
+  connectivity,
+  method,
+  createSessionCheck,
+  fragments,
+  fragmentLimit,
+  buffering,
+  endSession,
+]
 
 export const doctor: Command = {
   summary: 'tells what is wrong between here and a server',
-  help,
-  options: { ...reachOptions, complete: { type: 'boolean' }, timeout: { type: 'string' } },
+  help: doctorHelp,
+  options: { ...clientOptions, complete: { type: 'boolean' }, timeout: { type: 'string' } },
 
   async run(values, positionals) {
     const [text, ...more] = positionals
     if (text === undefined || more.length > 0) throw new UsageError('doctor takes one URL')
     const controller = new AbortController()
     void stopSignal().then(() => controller.abort(new Error('stopped')))
-    const { url, settings } = read(text, values, controller.signal)
-    const list = values.complete === true ? [...examinations, complete] : examinations
+    const { url, settings } = readDoctorArguments(text, values, controller.signal)
+    const list = values.complete === true ? [...checks, completeUploadCheck] : checks
     const found = { fault: 0, warning: 0, ok: 0 }
     try {
-      for await (const finding of examineAll(new Visit(url, settings), list)) {
+      for await (const finding of runAll(new CheckContext(url, settings), list)) {
         found[finding.level] += 1
         print(finding)
       }
     } catch (error) {
       if (!controller.signal.aborted) throw error
       console.log('Stopped before the end.')
-      return Unfinished
+      return Incomplete
     }
-    const warnings = found.warning > 0 ? `, ${count(found.warning, 'warning')}` : ''
-    console.log(`${found.fault > 0 ? count(found.fault, 'fault') : 'No faults'}${warnings}`)
-    return found.fault > 0 ? Failed : Done
+    const warnings = found.warning > 0 ? `, ${countOf(found.warning, 'warning')}` : ''
+    console.log(`${found.fault > 0 ? countOf(found.fault, 'fault') : 'No faults'}${warnings}`)
+    return found.fault > 0 ? Failed : Ok
   },
 }
 
 /** Makes one examination after the other, as long as that makes sense. Whatever happens, sessions are ended. */
-async function* examineAll(visit: Visit, list: readonly Examination[]): AsyncGenerator<Finding> {
+async function* runAll(context: CheckContext, list: readonly Check[]): AsyncGenerator<Finding> {
   try {
-    for (const [index, examination] of list.entries()) {
-      if (yield* examined(visit, examination)) continue
+    for (const [index, check] of list.entries()) {
+      if (yield* runCheck(context, check)) continue
       const rest = list.slice(index + 1).map(({ name }) => name)
       if (rest.length > 0) console.log(`Not looked at for that: ${rest.join(', ')}`)
       return
     }
   } finally {
-    const left = await visit.cleanUp()
+    const left = await context.cleanUp()
     if (left.length > 0) {
       print(
         warning(
-          `${count(left.length, 'session')} could not be ended: ${left.join(' ')}`,
+          `${countOf(left.length, 'session')} could not be ended: ${left.join(' ')}`,
           'The server removes what nobody goes on with when its time is over (expireAfter; IIS: BITSSessionTimeout).',
         ),
       )
@@ -97,11 +103,11 @@ async function* examineAll(visit: Visit, list: readonly Examination[]): AsyncGen
   }
 }
 
-async function* examined(visit: Visit, { name, examine }: Examination): AsyncGenerator<Finding, boolean> {
+async function* runCheck(context: CheckContext, { name, run }: Check): AsyncGenerator<Finding, boolean> {
   try {
-    return yield* examine(visit)
+    return yield* run(context)
   } catch (error) {
-    if (!(error instanceof NoAnswer || error instanceof NoSession)) throw error
+    if (!(error instanceof NoResponse || error instanceof NoSession)) throw error
     yield fault(
       `In the midst of it, ${error.message} (${name})`,
       'Run it again: if it ends at the same place, see the logs of the server and of what stands in front for that time.',
@@ -118,7 +124,7 @@ function print({ level, text, remedy }: Finding): void {
 }
 
 /** @throws {UsageError} for what no packet can be sent to, or with */
-function read(
+function readDoctorArguments(
   text: string,
   values: Values,
   signal: AbortSignal,

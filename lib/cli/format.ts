@@ -28,7 +28,7 @@ export function formatTime(milliseconds: number): string {
 }
 
 /** `1 file`, `2 files`. */
-export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
+export const countOf = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
 
 /** A name as a terminal may be shown it: a client's file name must not move its cursor. */
 export const printable = (name: string): string =>

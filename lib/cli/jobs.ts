@@ -1,14 +1,14 @@
 import { unlink } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { cancelUpload, type JobSummary, readJob, UploadError } from '../client/index.ts'
-import { type Command, Done, Failed, UsageError, type Values } from './command.ts'
+import { type Command, Failed, Ok, UsageError, type Values } from './command.ts'
 import { connectionHelp, connectionOptions, readConnection } from './connection.ts'
 import { formatSize, printable } from './format.ts'
 import { type JobFile, jobFiles } from './jobs-directory.ts'
 import { transferUntilStopped } from './send.ts'
-import { endOf, messageOf } from './transfer.ts'
+import { exitCodeOf, messageOf } from './transfer.ts'
 
-const help = `Lists, resumes and cancels the unfinished uploads of this user.
+const jobsHelp = `Lists, resumes and cancels the unfinished uploads of this user.
 
 Usage: express-bits-upload jobs [list]
        express-bits-upload jobs resume [OPTION…] [ID…]
@@ -23,18 +23,18 @@ ${connectionHelp}  -h, --help
 Exit codes: 0 done, 1 some failed, 2 wrong use, 3 some are still unfinished.
 `
 
-interface Job extends JobFile {
+interface ListedJob extends JobFile {
   /** What its file says; why it says nothing. */
   readonly summary: JobSummary | UploadError
 }
 
 export const jobs: Command = {
   summary: 'lists, resumes and cancels unfinished uploads',
-  help,
+  help: jobsHelp,
   options: connectionOptions,
 
   async run(values, [verb = 'list', ...ids]) {
-    if (verb === 'list' && ids.length === 0) return list(await allJobs())
+    if (verb === 'list' && ids.length === 0) return listJobs(await allJobs())
     if (verb === 'resume') return resume(choose(await allJobs(), ids), values)
     if (verb !== 'cancel') throw new UsageError(`jobs can list, resume and cancel, not '${verb}'`)
     if (ids.length === 0) throw new UsageError("say which job is to be cancelled, or 'all'")
@@ -42,7 +42,7 @@ export const jobs: Command = {
   },
 }
 
-async function resume(chosen: readonly Job[], values: Values): Promise<number> {
+async function resume(chosen: readonly ListedJob[], values: Values): Promise<number> {
   const connection = readConnection(values)
   const damaged = chosen.filter(({ summary }) => summary instanceof UploadError)
   for (const { id, summary } of damaged) console.error(`${id}: ${messageOf(summary)}`)
@@ -51,15 +51,15 @@ async function resume(chosen: readonly Job[], values: Values): Promise<number> {
     const { source, url } = summary
     return [{ path: source, name: basename(source), url: new URL(url), job: path }]
   })
-  if (chosen.length === 0) return list([])
+  if (chosen.length === 0) return listJobs([])
   const code =
     transfers.length === 0
-      ? Done
+      ? Ok
       : await transferUntilStopped(transfers, { ...connection, parallel: 3, reply: false })
   return damaged.length > 0 ? Failed : code
 }
 
-async function cancel(chosen: readonly Job[], values: Values): Promise<number> {
+async function cancel(chosen: readonly ListedJob[], values: Values): Promise<number> {
   const connection = readConnection(values, 0)
   const codes: number[] = []
   for (const { id, path, summary } of chosen) {
@@ -71,14 +71,14 @@ async function cancel(chosen: readonly Job[], values: Values): Promise<number> {
       else throw summary
       console.log(`${id}${name}: cancelled`)
     } catch (error) {
-      codes.push(endOf(error))
+      codes.push(exitCodeOf(error))
       console.error(`${id}${name}: ${messageOf(error)} It is kept, in ${path}`)
     }
   }
-  return codes.includes(Failed) ? Failed : (codes[0] ?? Done)
+  return codes.includes(Failed) ? Failed : (codes[0] ?? Ok)
 }
 
-async function allJobs(): Promise<Job[]> {
+async function allJobs(): Promise<ListedJob[]> {
   const files = await jobFiles()
   const found = await Promise.all(
     files.map(async (file) => {
@@ -95,7 +95,7 @@ async function allJobs(): Promise<Job[]> {
 }
 
 /** Jobs by their words, or by the beginning of them; all, if there is none. */
-function choose(all: readonly Job[], ids: readonly string[]): readonly Job[] {
+function choose(all: readonly ListedJob[], ids: readonly string[]): readonly ListedJob[] {
   if (ids.length === 0) return all
   return ids.map((id) => {
     const [job, other] = all.filter((each) => each.id.startsWith(id))
@@ -106,7 +106,7 @@ function choose(all: readonly Job[], ids: readonly string[]): readonly Job[] {
   })
 }
 
-function list(all: readonly Job[]): number {
+function listJobs(all: readonly ListedJob[]): number {
   if (all.length === 0) console.log('There are no unfinished uploads.')
   for (const { id, summary } of all) {
     if (summary instanceof UploadError) {
@@ -118,5 +118,5 @@ function list(all: readonly Job[]): number {
     console.log(`${id}  ${String(percent).padStart(3)}% of ${formatSize(size)}  since ${created}`)
     console.log(`              ${printable(source)}\n              ${url}`)
   }
-  return Done
+  return Ok
 }

@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs'
-import { type Command, Done, Failed, Misused, readArguments, UsageError } from './command.ts'
+import { type Command, Failed, Ok, readArguments, Usage, UsageError } from './command.ts'
 import { doctor } from './doctor.ts'
 import { jobs } from './jobs.ts'
-import { send } from './send.ts'
-import { serve } from './serve.ts'
+import { sendCommand } from './send.ts'
+import { serveCommand } from './serve.ts'
 
-const commands: Readonly<Record<string, Command>> = { serve, send, jobs, doctor }
+const commands: Readonly<Record<string, Command>> = { serve: serveCommand, send: sendCommand, jobs, doctor }
 
-const help = `Files by the BITS Upload Protocol, which every Windows machine speaks.
+const mainHelp = `Files by the BITS Upload Protocol, which every Windows machine speaks.
 
 Usage: express-bits-upload COMMAND [OPTION…]
 
@@ -29,12 +29,12 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 3 unfinished, to be gone on with.
 export async function run(args: readonly string[]): Promise<number> {
   const [word, ...rest] = args
   if (word === undefined || word === '--help' || word === '-h' || word === 'help') {
-    process.stdout.write(help)
-    return word === undefined ? Misused : Done
+    process.stdout.write(mainHelp)
+    return word === undefined ? Usage : Ok
   }
   if (word === '--version') {
     console.log(version())
-    return Done
+    return Ok
   }
   const command = Object.hasOwn(commands, word) ? commands[word] : undefined
   if (!command)
@@ -43,7 +43,7 @@ export async function run(args: readonly string[]): Promise<number> {
     const { values, positionals } = readArguments(word, command, rest)
     if (values.help) {
       process.stdout.write(command.help)
-      return Done
+      return Ok
     }
     return await command.run(values, positionals)
   } catch (error) {
@@ -57,7 +57,7 @@ export async function run(args: readonly string[]): Promise<number> {
 
 function complain(text: string): number {
   console.error(`express-bits-upload: ${text}`)
-  return Misused
+  return Usage
 }
 
 function version(): string {

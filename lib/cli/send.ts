@@ -6,9 +6,9 @@ import { findFiles, urlFor } from './files.ts'
 import { jobPath } from './jobs-directory.ts'
 import { stopSignal } from './server.ts'
 import { type TransferOptions, transferAll } from './transfer.ts'
-import { numberOf, sizeOf } from './values.ts'
+import { numberOf, sizeValue } from './values.ts'
 
-const help = `Sends files to a BITS server: to express-bits-upload serve, to IIS, or to any other.
+const sendHelp = `Sends files to a BITS server: to express-bits-upload serve, to IIS, or to any other.
 
 Usage: express-bits-upload send [OPTION…] FILE… URL
 
@@ -33,9 +33,9 @@ Examples:
   express-bits-upload send query.xml --reply answer.xml http://files.example/app/query.xml
 `
 
-export const send: Command = {
+export const sendCommand: Command = {
   summary: 'sends files',
-  help,
+  help: sendHelp,
   options: {
     ...connectionOptions,
     reply: { type: 'string' },
@@ -47,12 +47,12 @@ export const send: Command = {
     const [last, ...rest] = [...positionals].reverse()
     if (last === undefined || rest.length === 0)
       throw new UsageError('send takes files, and the URL that they go to')
-    const url = readUrl(last)
+    const url = readDestinationUrl(last)
     const files = await findFiles(rest.reverse())
     if (files.length > 1 && !url.pathname.endsWith('/')) {
       throw new UsageError(`several files go to a folder: ${url}/`)
     }
-    const options = optionsOf(values, files.length)
+    const options = sendOptionsOf(values, files.length)
     const transfers = await Promise.all(
       files.map(async (file) => {
         const target = urlFor(file, url)
@@ -79,7 +79,7 @@ export async function transferUntilStopped(
   }
 }
 
-function readUrl(text: string): URL {
+function readDestinationUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url?.username || url?.password) throw new UsageError('credentials are not for the URL, but for --user')
   // It would not be sent, and the file would get another name.
@@ -91,8 +91,8 @@ function readUrl(text: string): URL {
   )
 }
 
-function optionsOf(values: Values, files: number): TransferOptions {
-  const maxFragmentSize = sizeOf(values, 'max-fragment')
+function sendOptionsOf(values: Values, files: number): TransferOptions {
+  const maxFragmentSize = sizeValue(values, 'max-fragment')
   const reply = values.reply as string | undefined
   if (reply !== undefined && files > 1) throw new UsageError('--reply is for one file')
   return {

@@ -6,14 +6,14 @@ import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { type BitsUploadOptions, bitsUpload, type Durability, fileStore } from '../index.ts'
 import { basicAuthentication } from './basic.ts'
-import { type Command, Done, UsageError, type Values } from './command.ts'
+import { type Command, Ok, UsageError, type Values } from './command.ts'
 import { openDisplay } from './display.ts'
 import { mount } from './mount.ts'
 import { listen, serverOf, stopSignal } from './server.ts'
-import { tellUploads } from './uploads.ts'
-import { numberOf, sizeOf } from './values.ts'
+import { printUploads } from './uploads.ts'
+import { numberOf, sizeValue } from './values.ts'
 
-const help = `Receives files. They land in a directory, by default ./incoming.
+const serveHelp = `Receives files. They land in a directory, by default ./incoming.
 
 Usage: express-bits-upload serve [OPTION…] [DIRECTORY]
 
@@ -50,9 +50,9 @@ Examples:
   express-bits-upload serve --cert /etc/ssl/site.pem --key /etc/ssl/site.key --port 443 /srv/incoming
 `
 
-export const serve: Command = {
+export const serveCommand: Command = {
   summary: 'receives files, from Windows or from anywhere',
-  help,
+  help: serveHelp,
   options: {
     port: { type: 'string', short: 'p' },
     host: { type: 'string' },
@@ -73,9 +73,9 @@ export const serve: Command = {
   async run(values, positionals) {
     if (positionals.length > 1) throw new UsageError('serve takes one directory')
     const directory = resolve(positionals[0] ?? 'incoming')
-    const path = pathOf(values.path as string | undefined)
+    const path = storePath(values.path as string | undefined)
     const port = numberOf({ port: process.env.PORT || undefined, ...values }, 'port', 0, 65_535) ?? 8080
-    const upload = bitsUpload(optionsOf(values, directory))
+    const upload = bitsUpload(serveOptionsOf(values, directory))
     const certificate = {
       cert: values.cert as string | undefined,
       key: values.key as string | undefined,
@@ -90,7 +90,7 @@ export const serve: Command = {
     await listen(server, port, values.host as string | undefined)
 
     const display = openDisplay(process.stdout)
-    const summarize = tellUploads(upload.events, display, directory)
+    const summarize = printUploads(upload.events, display, directory)
     display.line(greeting(server, scheme, path, directory, values))
     await stopSignal()
     display.line(
@@ -101,14 +101,14 @@ export const serve: Command = {
     server.closeAllConnections()
     display.close()
     console.log(summarize())
-    return Done
+    return Ok
   },
 }
 
-function optionsOf(values: Values, directory: string): BitsUploadOptions {
+function serveOptionsOf(values: Values, directory: string): BitsUploadOptions {
   const users = values.user as string[] | undefined
   const days = numberOf(values, 'expire-days', 1, 100_000)
-  const maxSize = sizeOf(values, 'max-size')
+  const maxSize = sizeValue(values, 'max-size')
   const maxSessions = numberOf(values, 'max-sessions', 1)
   const maxSessionsPerOwner = numberOf(values, 'max-sessions-per-user', 1)
   return {
@@ -132,7 +132,7 @@ function durabilityOf({ durability = 'file' }: Values): Durability {
 }
 
 /** The mount path: `/`, or `/a/b`. */
-function pathOf(text = '/upload'): string {
+function storePath(text = '/upload'): string {
   const path = `/${text.replace(/^\/+|\/+$/g, '')}`
   if (!/^\/[\w.~/-]*$/.test(path)) throw new UsageError(`--path is a path such as /upload, not '${text}'`)
   return path

@@ -7,9 +7,9 @@ import {
   type UploadProgress,
   uploadFile,
 } from '../client/index.ts'
-import { Done, Failed, Unfinished } from './command.ts'
+import { Failed, Incomplete, Ok } from './command.ts'
 import type { Display } from './display.ts'
-import { count, formatRate, formatSize, formatTime, printable } from './format.ts'
+import { countOf, formatRate, formatSize, formatTime, printable } from './format.ts'
 
 /** One file on its way. */
 export interface Transfer {
@@ -47,7 +47,7 @@ export async function transferAll(
         sum.bytes += size
         sum.done += 1
       } catch (error) {
-        const code = endOf(error, options.signal)
+        const code = exitCodeOf(error, options.signal)
         sum[code === Failed ? 'failed' : 'unfinished'] += 1
         if (!options.signal?.aborted) display.line(`${printable(transfer.name)}: ${messageOf(error)}`)
       } finally {
@@ -58,7 +58,7 @@ export async function transferAll(
   await Promise.all(Array.from({ length: Math.min(parallel, transfers.length) }, work))
   const { done, bytes, failed, unfinished } = sum
   const parts = [
-    `${count(done, 'file')}, ${formatSize(bytes)}`,
+    `${countOf(done, 'file')}, ${formatSize(bytes)}`,
     ...(failed > 0 ? [`${failed} failed`] : []),
     ...(unfinished > 0 ? [`${unfinished} unfinished`] : []),
   ]
@@ -68,7 +68,7 @@ export async function transferAll(
       'The same command goes on with what is unfinished. What has begun is listed by: express-bits-upload jobs',
     )
   if (failed > 0) return Failed
-  return unfinished > 0 ? Unfinished : Done
+  return unfinished > 0 ? Incomplete : Ok
 }
 
 /** Why a job is not gone on with: the server need not keep what it has of it. */
@@ -85,7 +85,7 @@ async function transferOne(
 ): Promise<number> {
   const { name, path, url, job } = transfer
   const began = Date.now()
-  const show = watch(transfer, display)
+  const show = trackProgress(transfer, display)
   /** Bytes that the server held before: they are not this call's. */
   let had: number | undefined
   const onProgress = (progress: UploadProgress): void => {
@@ -97,7 +97,7 @@ async function transferOne(
     const why = error instanceof UploadError ? reasons[error.code] : undefined
     if (why === undefined) throw error
     display.line(`${printable(name)}: ${why}, begins anew`)
-    await forget(job, options)
+    await forgetJob(job, options)
     had = undefined
     return send()
   })
@@ -113,7 +113,7 @@ async function transferOne(
 }
 
 /** Shows how a transfer goes, and tells of each break once. */
-function watch({ name, job }: Transfer, display: Display): (progress: UploadProgress) => void {
+function trackProgress({ name, job }: Transfer, display: Display): (progress: UploadProgress) => void {
   let told = ''
   return ({ state, sent, total, rate, timeLeft, error, retryIn = 0, replyReceived }) => {
     const text = error?.message ?? ''
@@ -131,23 +131,23 @@ function watch({ name, job }: Transfer, display: Display): (progress: UploadProg
 }
 
 /** Ends what is left of an upload on the server, as far as it listens: it would remove it by itself. */
-async function forget(job: string, options: Omit<TransferOptions, 'parallel'>): Promise<void> {
+async function forgetJob(job: string, options: Omit<TransferOptions, 'parallel'>): Promise<void> {
   const { auth, headers = {}, tls = {}, signal } = options
   const connection = { headers, tls, ...(auth && { auth }), ...(signal && { signal }) }
   await cancelUpload(job, { ...connection, noProgressTimeout: 0 }).catch(() => rm(job, { force: true }))
 }
 
 /** What time, or the end of another process, mends. */
-const passing: readonly UploadErrorCode[] = ['no-progress', 'job-in-use']
+const transientCodes: readonly UploadErrorCode[] = ['no-progress', 'job-in-use']
 
 /** Whether an upload that ended in error may be gone on with. */
-export function endOf(error: unknown, signal?: AbortSignal): number {
-  if (signal?.aborted) return Unfinished
-  return error instanceof UploadError && passing.includes(error.code) ? Unfinished : Failed
+export function exitCodeOf(error: unknown, signal?: AbortSignal): number {
+  if (signal?.aborted) return Incomplete
+  return error instanceof UploadError && transientCodes.includes(error.code) ? Incomplete : Failed
 }
 
 /** What the client's messages call options is here spelt otherwise. */
-const spellings: readonly (readonly [string, string])[] = [
+const messageReplacements: readonly (readonly [string, string])[] = [
   ['for `noProgressTimeout`', 'for as long as --give-up says'],
   ['`auth` and `headers`', '--user and --header'],
   ['`tls: { ca }`', '--cacert'],
@@ -162,7 +162,10 @@ const spellings: readonly (readonly [string, string])[] = [
 /** As a user of the command line is to see it, in one line. */
 export function messageOf(error: unknown): string {
   const { cause } = error as Error
-  const message = spellings.reduce((text, [from, to]) => text.replace(from, to), (error as Error).message)
+  const message = messageReplacements.reduce(
+    (text, [from, to]) => text.replace(from, to),
+    (error as Error).message,
+  )
   const below = cause instanceof Error && !message.includes(cause.message) ? ` (${cause.message})` : ''
   return printable(`${message}${below}`)
 }

@@ -2,10 +2,10 @@ import type { EventEmitter } from 'node:events'
 import { join } from 'node:path'
 import type { BitsUploadEvents, UploadReport } from '../index.ts'
 import type { Display } from './display.ts'
-import { count, formatRate, formatSize, formatTime, printable } from './format.ts'
+import { countOf, formatRate, formatSize, formatTime, printable } from './format.ts'
 
 /** Since when an upload is watched, and what it had then. */
-interface Watched {
+interface ListenedEvent {
   readonly since: number
   readonly had: number
 }
@@ -14,19 +14,19 @@ interface Watched {
  * Tells of all uploads of a server as they go.
  * @returns a summary of what has been until it is called
  */
-export function tellUploads(
+export function printUploads(
   events: EventEmitter<BitsUploadEvents>,
   display: Display,
   directory: string,
 ): () => string {
   const began = Date.now()
   /** How fast they are. */
-  const watched = new Map<string, Watched>()
+  const watched = new Map<string, ListenedEvent>()
   /** Those that were seen, and have not ended. */
   const open = new Set<string>()
   const sum = { files: 0, bytes: 0, cancelled: 0, expired: 0, refused: 0, failed: 0 }
 
-  const watch = ({ id, received }: UploadReport): Watched => {
+  const watch = ({ id, received }: UploadReport): ListenedEvent => {
     open.add(id)
     const known = watched.get(id)
     if (known) return known
@@ -96,7 +96,7 @@ export function tellUploads(
     const { files, bytes, cancelled, expired, refused, failed } = sum
     const others = { unfinished: open.size, cancelled, expired, refused, failed }
     const rest = Object.entries(others).flatMap(([what, number]) => (number > 0 ? [`${number} ${what}`] : []))
-    const parts = [`${count(files, 'file')}, ${formatSize(bytes)}`, ...rest]
+    const parts = [`${countOf(files, 'file')}, ${formatSize(bytes)}`, ...rest]
     return `${parts.join(', ')}, in ${formatTime(Date.now() - began)}`
   }
 }

@@ -22,7 +22,7 @@ export function numberOf(
  * The bytes of a size that an option has; undefined where it was left out.
  * @throws {UsageError} for anything else
  */
-export function sizeOf(values: Values, name: string): number | undefined {
+export function sizeValue(values: Values, name: string): number | undefined {
   const text = values[name] as string | undefined
   if (text === undefined) return undefined
   const size = readSize(/^\d+$/.test(text) ? Number(text) : text)

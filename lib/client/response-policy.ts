@@ -26,10 +26,18 @@ export interface ResponseSummary extends ErrorFields {
   readonly status: number
 }
 
-const HresultSessionNotFound = 0x8020001f
-const HresultTooLarge = 0x80200020
-const InvalidArgument = 0x80070057
-const HresultAccessDenied = 0x80070005
+/** HRESULTs that the client acts on ([MC-BUP] 3.1.5.2.1). */
+export const Hresult = {
+  /** BG_E_SESSION_NOT_FOUND */
+  SessionNotFound: 0x8020001f,
+  /** BG_E_TOO_LARGE */
+  TooLarge: 0x80200020,
+  /** E_INVALIDARG */
+  InvalidArgument: 0x80070057,
+  /** E_ACCESSDENIED */
+  AccessDenied: 0x80070005,
+} as const
+/** `BITS-Error-Context` of errors of the server application: BG_ERROR_CONTEXT_REMOTE_APPLICATION. */
 const ContextRemoteApplication = 0x7
 
 interface ActionRule {
@@ -57,7 +65,7 @@ const both = (a: ActionRule['when'], b: ActionRule['when']) => (answer: Response
 /** The first row that fits decides. */
 const actionRules: readonly ActionRule[] = [
   // [MC-BUP] 3.1.5.2.1: whatever the status.
-  { when: hasHresult(HresultSessionNotFound), action: 'session-lost' },
+  { when: hasHresult(Hresult.SessionNotFound), action: 'session-lost' },
   // [MC-BUP] 3.1.5.1.7
   { when: hasStatus(401), action: 'authenticate' },
   { when: hasStatus(407), action: 'fatal' },
@@ -71,7 +79,7 @@ const actionRules: readonly ActionRule[] = [
   { when: both(requestKind('Close-Session', 'Cancel-Session'), hasStatusBetween(500, 599)), action: 'retry' },
   { when: both(requestKind('Close-Session', 'Cancel-Session'), hasStatusBetween(100, 499)), action: 'fatal' },
   // [MC-BUP] 3.1.5.2.1: reported to the upper layer. Other codes go by their status: a full disk may be emptied.
-  { when: hasHresult(HresultTooLarge, InvalidArgument, HresultAccessDenied), action: 'fatal' },
+  { when: hasHresult(Hresult.TooLarge, Hresult.InvalidArgument, Hresult.AccessDenied), action: 'fatal' },
   // win32: Handling server application errors. 308 came later; it is to 307 what 301 is to 302.
   { when: hasStatusBetween(300, 305), action: 'fatal' },
   { when: hasStatus(307, 308), action: 'fatal' },
@@ -90,11 +98,11 @@ const errorCodeRules: readonly { readonly when: ActionRule['when']; readonly cod
   { when: hasStatus(407), code: 'proxy-unauthorized' },
   { when: hasStatusBetween(300, 399), code: 'redirected' },
   { when: (answer) => answer.context === ContextRemoteApplication, code: 'application-refused' },
-  { when: hasHresult(HresultTooLarge), code: 'too-large' },
+  { when: hasHresult(Hresult.TooLarge), code: 'too-large' },
   { when: hasStatus(405, 501, 505), code: 'not-supported' },
-  { when: hasHresult(HresultAccessDenied), code: 'access-denied' },
+  { when: hasHresult(Hresult.AccessDenied), code: 'access-denied' },
   { when: hasStatus(403), code: 'access-denied' },
-  { when: hasHresult(InvalidArgument), code: 'invalid-request' },
+  { when: hasHresult(Hresult.InvalidArgument), code: 'invalid-request' },
   { when: hasStatus(400), code: 'invalid-request' },
   { when: hasStatus(404), code: 'not-found' },
   { when: hasStatus(413), code: 'fragment-too-large' },

@@ -11,8 +11,7 @@ import { field, MaxSessionId, SessionIdHeader } from '../protocol/headers.ts'
 import { decodePath } from '../protocol/name.ts'
 import { announcesBody, packetType, readPacket } from '../protocol/packet.ts'
 import { readReplyTarget } from '../protocol/reply-url.ts'
-import { isReplyRequest, refuseReply } from '../reply/request.ts'
-import { serveReply } from '../reply/serve.ts'
+import { isReplyRequest, refuseReply, sendReply } from '../reply/download.ts'
 import type { BitsUploadEvents, PacketReport } from '../sessions/events.ts'
 import { authorizeRequest } from '../sessions/hooks.ts'
 import { SessionService } from '../sessions/sessions.ts'
@@ -133,7 +132,7 @@ class UploadHandler<Caller extends MountedRequest> {
     const { authorize: hook } = this.#settings
     const owner = hook && (await authorizeRequest(hook, request, { type: 'Get-Reply', sessionId: id }))
     const reply = await this.sessions.reply(id, owner, decodePath(folder))
-    serveReply(request, response, reply, id)
+    sendReply(request, response, reply, id)
   }
 
   async close(grace: number): Promise<void> {

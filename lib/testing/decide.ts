@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict'
 import type { Decision } from '../stores/store.ts'
-import { type Chapter, test } from './case.ts'
+import { type Section, test } from './contract-test.ts'
 import {
   assertBytes,
   assertHeld,
   assertSession,
-  begun,
   body,
-  complete,
+  completeSession,
+  createSession,
   listed,
   loaded,
-  publish,
-} from './steps.ts'
+  publishSession,
+} from './helpers.ts'
 
 const decisions: [what: string, decision: Decision][] = [
   ['no reply', { publish: true }],
@@ -23,15 +23,15 @@ const decisions: [what: string, decision: Decision][] = [
 
 const reason = 'Es enthält „einen Virus“ \\ "☃"\r\n𝄞'
 
-export const deciding: Chapter = {
+export const decisionSection: Section = {
   name: 'accept() and reject()',
-  cases: [
+  tests: [
     ...decisions.flatMap(([what, decision]) => [
       test(`accept() with ${what} saves the decision and leaves the file unpublished`, async ({
         store,
         published,
       }) => {
-        const session = await complete(store, 'abc')
+        const session = await completeSession(store, 'abc')
         assert.equal((await loaded(store, session)).decision, undefined)
         await store.accept(session, decision)
         const accepted = { state: 'accepted', received: 3, total: 3, decision } as const
@@ -41,7 +41,7 @@ export const deciding: Chapter = {
       test(
         `accept() with ${what} keeps the decision across a restart`,
         async (setting) => {
-          const session = await complete(setting.store, 'abc')
+          const session = await completeSession(setting.store, 'abc')
           await setting.store.accept(session, decision)
           const after = await loaded(await setting.reopen(), session)
           assertSession(after, { state: 'accepted', received: 3, total: 3, decision })
@@ -51,26 +51,31 @@ export const deciding: Chapter = {
     ]),
     test('accept() keeps the bytes, and publish() publishes them', async (setting) => {
       const { store, published } = setting
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       await store.accept(session, { publish: true })
       await assertHeld(store, session, 'abc')
-      await publish(store, session)
+      await publishSession(store, session)
       assertBytes(await published('a.bin'), 'abc', 'the file')
     }),
     test('load() returns the decision after publish()', async ({ store }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       const decision = { publish: true, reply: { url: 'http://replies.example/1' } }
       await store.accept(session, decision)
-      assertSession(await publish(store, session), { state: 'published', received: 3, total: 3, decision })
+      assertSession(await publishSession(store, session), {
+        state: 'published',
+        received: 3,
+        total: 3,
+        decision,
+      })
     }),
     test(
       'load() returns the decision after publish() and a restart',
       async (setting) => {
         const { store } = setting
-        const session = await complete(store, 'abc')
+        const session = await completeSession(store, 'abc')
         const decision = { publish: true, reply: { url: 'http://replies.example/1' } }
         await store.accept(session, decision)
-        await publish(store, session)
+        await publishSession(store, session)
         const after = await loaded(await setting.reopen(), session)
         assertSession(after, { state: 'published', received: 3, total: 3, decision })
       },
@@ -80,7 +85,7 @@ export const deciding: Chapter = {
       store,
       published,
     }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       await store.accept(session, { publish: false })
       await store.remove(await loaded(store, session))
       assert.equal(await published('a.bin'), undefined)
@@ -90,7 +95,7 @@ export const deciding: Chapter = {
       store,
       published,
     }) => {
-      const begin = await begun(store)
+      const begin = await createSession(store)
       // As the server does it: nothing is asked anew while the lock is held.
       const session = await store.append(begin, body('abc'), { total: 3, durable: true })
       await store.saveReply(session, body('thanks'))
@@ -105,7 +110,7 @@ export const deciding: Chapter = {
       assert.deepEqual(await listed(store), [])
     }),
     test('reject() saves the reason and keeps the session, unpublished', async ({ store, published }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       await store.reject(session, reason)
       const refused = { state: 'rejected', received: 3, total: 3, rejection: reason } as const
       assertSession(await loaded(store, session), refused)
@@ -115,7 +120,7 @@ export const deciding: Chapter = {
     test(
       'reject() keeps the state and the reason across a restart',
       async (setting) => {
-        const session = await complete(setting.store, 'abc')
+        const session = await completeSession(setting.store, 'abc')
         await setting.store.reject(session, reason)
         const refused = { state: 'rejected', received: 3, total: 3, rejection: reason } as const
         assertSession(await loaded(await setting.reopen(), session), refused)
@@ -123,7 +128,7 @@ export const deciding: Chapter = {
       'restart',
     ),
     test('an aborted accept() leaves the upload accepted or receiving, with its bytes', async ({ store }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       const controller = new AbortController()
       const accepted = store.accept(session, { publish: true }, { signal: controller.signal }).then(
         () => true,

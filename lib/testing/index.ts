@@ -1,2 +1,2 @@
+export type { Capabilities, Runner, StoreFixture } from './fixture.ts'
 export { storeSuite } from './suite.ts'
-export type { Runner, Supports, TestedStore } from './tested.ts'

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { type Leaving, lockKey } from '../locks/locker.ts'
 import { newGuid } from '../protocol/guid.ts'
-import { type Case, test } from './case.ts'
-import { lockerOf, name, other, two } from './lockers.ts'
+import { type ContractTest, test } from './contract-test.ts'
+import { lockerOf, name, other, twoLockers } from './lockers.ts'
 
 /** Something to be left with a lock, and how often it was dropped. */
 function leaving() {
@@ -16,7 +16,7 @@ function leaving() {
 }
 
 /** Tests of the optional members of a locker. A locker without `leave()`, `begin()` or `mark()` passes. */
-export const keeping: readonly Case[] = [
+export const keeping: readonly ContractTest[] = [
   test(
     'passes the value of leave() to the next holder and calls drop() once',
     async ({ store }) => {
@@ -47,7 +47,7 @@ export const keeping: readonly Case[] = [
   test(
     'calls drop() before another locker acquires the lock',
     async (setting, supports) => {
-      const [one, another] = await two(setting, supports)
+      const [one, another] = await twoLockers(setting, supports)
       const thing = leaving()
       const lock = await one.acquire(name)
       if (!lock.leave) return lock.release()
@@ -87,7 +87,7 @@ export const keeping: readonly Case[] = [
   test(
     'grants the lock of begin() exclusively, also after leave()',
     async (setting, supports) => {
-      const [one, another] = await two(setting, supports)
+      const [one, another] = await twoLockers(setting, supports)
       if (!one.begin) return
       const begun = lockKey({ id: newGuid(await one.mark?.()), path: '/upload/a.bin' })
       const lock = await one.begin(begun)
@@ -109,7 +109,7 @@ export const keeping: readonly Case[] = [
   test(
     'mark() returns six hexadecimal digits that no other locker returns',
     async (setting, supports) => {
-      const [one, another] = await two(setting, supports)
+      const [one, another] = await twoLockers(setting, supports)
       const mark = await one.mark?.()
       if (mark === undefined) return
       assert.match(mark, /^[0-9A-F]{6}$/)

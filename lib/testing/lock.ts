@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import type { Lock, Locker } from '../locks/locker.ts'
-import { type Chapter, test } from './case.ts'
+import { type Section, test } from './contract-test.ts'
 import { keeping } from './lock-kept.ts'
-import { lockerOf, name, other, settle, two, wanting } from './lockers.ts'
+import { lockerOf, name, other, releaseListener, roundTrip, twoLockers } from './lockers.ts'
 
-export const locking: Chapter = {
+export const lockSection: Section = {
   name: 'locker',
-  cases: [
+  tests: [
     test('is present exactly if supports.locker is true, and paths() if supports.paths is true', async ({
       store,
     }, { locker, paths }) => {
@@ -17,16 +17,16 @@ export const locking: Chapter = {
     test(
       'grants the lock to the next request only after the holder released it',
       async (setting, supports) => {
-        const [one, another] = await two(setting, supports)
+        const [one, another] = await twoLockers(setting, supports)
         const order: string[] = []
-        const wanted = wanting()
+        const wanted = releaseListener()
         const lock = await one.acquire(name, { onReleaseRequested: wanted.onReleaseRequested })
         const next = another.acquire(name).then((acquired) => {
           order.push('acquired')
           return acquired
         })
         await wanted.told
-        await settle(one, another)
+        await roundTrip(one, another)
         order.push('released')
         await lock.release()
         await (await next).release()
@@ -37,14 +37,14 @@ export const locking: Chapter = {
     test(
       'grants one lock to 12 concurrent requests one at a time',
       async (setting, supports) => {
-        const lockers = await two(setting, supports)
+        const lockers = await twoLockers(setting, supports)
         let holders = 0
         await Promise.all(
           Array.from({ length: 12 }, async (_, i) => {
             const lock = await (lockers[i % 2] as Locker).acquire(name)
             holders += 1
             assert.equal(holders, 1, 'two hold it at once')
-            await settle(...lockers)
+            await roundTrip(...lockers)
             holders -= 1
             await lock.release()
           }),
@@ -55,7 +55,7 @@ export const locking: Chapter = {
     test(
       'tryAcquire() returns undefined while the lock is held, and the lock when it is free',
       async (setting, supports) => {
-        const [one, another] = await two(setting, supports)
+        const [one, another] = await twoLockers(setting, supports)
         const lock = await one.tryAcquire(name)
         assert.ok(lock, 'it is free')
         assert.equal(await another.tryAcquire(name), undefined)
@@ -70,7 +70,7 @@ export const locking: Chapter = {
     test(
       'locks different sessions independently',
       async (setting, supports) => {
-        const [one, another] = await two(setting, supports)
+        const [one, another] = await twoLockers(setting, supports)
         const lock = await one.acquire(name)
         const free = await another.acquire(other)
         await free.release()
@@ -99,14 +99,14 @@ export const locking: Chapter = {
     test(
       'calls onReleaseRequested of the holder once, and only when another request waits',
       async (setting, supports) => {
-        const [one, another] = await two(setting, supports)
-        const wanted = wanting()
+        const [one, another] = await twoLockers(setting, supports)
+        const wanted = releaseListener()
         const lock = await one.acquire(name, { onReleaseRequested: wanted.onReleaseRequested })
-        await settle(one, another)
+        await roundTrip(one, another)
         assert.equal(wanted.count, 0, 'nobody waits')
         const waiting = [another.acquire(name), one.acquire(name), another.acquire(name)]
         await wanted.told
-        await settle(one, another)
+        await roundTrip(one, another)
         await lock.release()
         // Whoever has it passes it on, in whatever order.
         await Promise.all(waiting.map(async (next) => (await next).release()))
@@ -117,14 +117,14 @@ export const locking: Chapter = {
     test(
       'calls onReleaseRequested of a new holder when another request already waits',
       async (setting, supports) => {
-        const [one, another] = await two(setting, supports)
+        const [one, another] = await twoLockers(setting, supports)
         const first = await one.acquire(name)
-        const wanted = [wanting(), wanting()] as const
+        const wanted = [releaseListener(), releaseListener()] as const
         const waiting = [
           one.acquire(name, { onReleaseRequested: wanted[0].onReleaseRequested }),
           another.acquire(name, { onReleaseRequested: wanted[1].onReleaseRequested }),
         ]
-        await settle(one, another)
+        await roundTrip(one, another)
         await first.release()
         // Whichever has it learns of the other.
         const lock: Lock = await Promise.race(waiting)
@@ -137,8 +137,8 @@ export const locking: Chapter = {
     test(
       'rejects a waiting acquire() with the abort reason and leaves no lock held',
       async (setting, supports) => {
-        const [one, another] = await two(setting, supports)
-        const wanted = wanting()
+        const [one, another] = await twoLockers(setting, supports)
+        const wanted = releaseListener()
         const lock = await one.acquire(name, { onReleaseRequested: wanted.onReleaseRequested })
         const controller = new AbortController()
         const reason = new Error('the client is gone')
@@ -157,7 +157,7 @@ export const locking: Chapter = {
     test(
       'ignores a second release()',
       async (setting, supports) => {
-        const [one, another] = await two(setting, supports)
+        const [one, another] = await twoLockers(setting, supports)
         const lock = await one.acquire(name)
         await lock.release()
         const next = await another.acquire(name)

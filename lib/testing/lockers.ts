@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import type { Locker } from '../locks/locker.ts'
 import type { Store } from '../stores/store.ts'
-import type { Setting } from './case.ts'
-import type { Supports } from './tested.ts'
+import type { Fixture } from './contract-test.ts'
+import type { Capabilities } from './fixture.ts'
 
 /** What a server locks a session under: id, owner and path. */
 export const name = JSON.stringify([
@@ -18,23 +18,23 @@ export const lockerOf = ({ locker }: Store): Locker => {
 }
 
 /** Two who do not know of each other, where there can be two; else the one twice. */
-export async function two(setting: Setting, { sharing }: Supports): Promise<[Locker, Locker]> {
+export async function twoLockers(setting: Fixture, { sharing }: Capabilities): Promise<[Locker, Locker]> {
   const one = lockerOf(setting.store)
   return [one, sharing ? lockerOf(await setting.reopen()) : one]
 }
 
 /** Has both do something that takes a way to wherever locks are: what was asked before has got there. */
-export async function settle(...lockers: Locker[]): Promise<void> {
+export async function roundTrip(...lockers: Locker[]): Promise<void> {
   for (const locker of lockers) await (await locker.acquire(other)).release()
 }
 
 /** A promise that is kept when a holder is told that it is wanted, and how often that was. */
-export function wanting() {
+export function releaseListener() {
   let tell = (): void => {}
-  const told = new Promise<void>((resolve) => {
+  const requested = new Promise<void>((resolve) => {
     tell = resolve
   })
-  const wanted = { count: 0, told, onReleaseRequested: () => {} }
+  const wanted = { count: 0, told: requested, onReleaseRequested: () => {} }
   wanted.onReleaseRequested = () => {
     wanted.count += 1
     tell()

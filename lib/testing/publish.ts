@@ -1,23 +1,25 @@
 import assert from 'node:assert/strict'
 import type { Session, Store } from '../stores/store.ts'
-import { type Chapter, type Setting, test } from './case.ts'
+import { type Fixture, type Section, test } from './contract-test.ts'
 import {
   appended,
   assertBytes,
   assertHeld,
-  assertRefused,
+  assertRejectsWith,
   assertSession,
   body,
-  complete,
-  counting,
+  completeSession,
   loaded,
   newSession,
-  publish,
-} from './steps.ts'
+  patternBytes,
+  publishSession,
+} from './helpers.ts'
 
 /** Ten uploads for one name, each of other bytes. */
 const rivals = async (store: Store, overwrite: boolean): Promise<Session[]> =>
-  Promise.all(Array.from({ length: 10 }, (_, i) => complete(store, counting(5000, i * 5000), { overwrite })))
+  Promise.all(
+    Array.from({ length: 10 }, (_, i) => completeSession(store, patternBytes(5000, i * 5000), { overwrite })),
+  )
 
 /** Publishes all at once, and tells which of them did not fail, by their places. */
 export async function publishAll(
@@ -32,42 +34,42 @@ export async function publishAll(
 }
 
 /** Publishes ten uploads for one name at once, through these stores; only one may have it. */
-export async function race(setting: Setting, stores: readonly Store[]): Promise<void> {
+export async function race(setting: Fixture, stores: readonly Store[]): Promise<void> {
   const { store, published } = setting
   const sessions = await rivals(store, false)
   const { won, lost } = await publishAll(stores, sessions)
   assert.equal(won.length, 1, `${won.length} have the name`)
   for (const error of lost) assert.equal((error as { code?: string }).code, 'destination-exists')
   const [winner = 0] = won
-  assertBytes(await published('a.bin'), counting(5000, winner * 5000), 'the file')
+  assertBytes(await published('a.bin'), patternBytes(5000, winner * 5000), 'the file')
   for (const [i, session] of sessions.entries()) {
     if (i === winner) assertSession(await loaded(store, session), { state: 'published' })
-    else await assertHeld(store, session, counting(5000, i * 5000))
+    else await assertHeld(store, session, patternBytes(5000, i * 5000))
   }
 }
 
 /** Publishes ten uploads for one name at once, each of which may replace the others. */
-export async function replaceInRace({ store, published }: Setting, stores: readonly Store[]): Promise<void> {
+export async function replaceInRace({ store, published }: Fixture, stores: readonly Store[]): Promise<void> {
   const sessions = await rivals(store, true)
   const { lost } = await publishAll(stores, sessions)
   assert.deepEqual(lost, [])
   const file = await published('a.bin')
   const winner = Buffer.from(file ?? [0, 0, 0, 0]).readUInt32BE() / 5000
-  assertBytes(file, counting(5000, winner * 5000), 'the file')
+  assertBytes(file, patternBytes(5000, winner * 5000), 'the file')
   for (const session of sessions) assertSession(await loaded(store, session), { state: 'published' })
 }
 
-export const publishing: Chapter = {
+export const publishSection: Section = {
   name: 'publish()',
-  cases: [
+  tests: [
     test('makes the complete file available under its name, and not earlier', async ({
       store,
       published,
     }) => {
-      const file = counting(200_001)
-      const session = await complete(store, file)
+      const file = patternBytes(200_001)
+      const session = await completeSession(store, file)
       assert.equal(await published('a.bin'), undefined)
-      assertSession(await publish(store, session), {
+      assertSession(await publishSession(store, session), {
         state: 'published',
         received: 200_001,
         total: 200_001,
@@ -75,7 +77,7 @@ export const publishing: Chapter = {
       assertBytes(await published('a.bin'), file, 'the file')
     }),
     test('publishes an empty file', async ({ store, published }) => {
-      await publish(store, await complete(store, ''))
+      await publishSession(store, await completeSession(store, ''))
       assertBytes(await published('a.bin'), '', 'the file')
     }),
     test('sets state, received and total after append() with publishes: true', async ({
@@ -102,28 +104,28 @@ export const publishing: Chapter = {
         total: 3,
       })
       assertSession(await loaded(store, session), { state: 'receiving', received: 3, total: 3 })
-      await publish(store, session)
+      await publishSession(store, session)
       assertBytes(await published('a.bin'), 'abc', 'the file')
     }),
     test('does nothing when called a second time', async ({ store, published }) => {
-      const session = await publish(store, await complete(store, 'abc'))
-      assertSession(await publish(store, session), { state: 'published', received: 3 })
+      const session = await publishSession(store, await completeSession(store, 'abc'))
+      assertSession(await publishSession(store, session), { state: 'published', received: 3 })
       assertBytes(await published('a.bin'), 'abc', 'the file')
     }),
     test('does not restore a replaced file when called a second time', async ({ store, published }) => {
-      const session = await publish(store, await complete(store, 'old', { overwrite: true }))
-      await publish(store, await complete(store, 'newer', { overwrite: true }))
+      const session = await publishSession(store, await completeSession(store, 'old', { overwrite: true }))
+      await publishSession(store, await completeSession(store, 'newer', { overwrite: true }))
       await store.publish(session)
       assertBytes(await published('a.bin'), 'newer', 'the file')
     }),
     test(
       'keeps the state published across a restart, where a second call does nothing',
       async (setting) => {
-        const session = await complete(setting.store, 'abc')
-        await publish(setting.store, session)
+        const session = await completeSession(setting.store, 'abc')
+        await publishSession(setting.store, session)
         const store = await setting.reopen()
         assertSession(await loaded(store, session), { state: 'published', received: 3, total: 3 })
-        await publish(store, session)
+        await publishSession(store, session)
         assertBytes(await setting.published('a.bin'), 'abc', 'the file')
         await store.remove(await loaded(store, session))
         assertBytes(await setting.published('a.bin'), 'abc', 'the file')
@@ -134,29 +136,33 @@ export const publishing: Chapter = {
       store,
       published,
     }) => {
-      const late = await complete(store, 'late')
-      await publish(store, await complete(store, 'early'))
-      await assertRefused(store.publish(await loaded(store, late)), 'destination-exists')
+      const late = await completeSession(store, 'late')
+      await publishSession(store, await completeSession(store, 'early'))
+      await assertRejectsWith(store.publish(await loaded(store, late)), 'destination-exists')
       assertBytes(await published('a.bin'), 'early', 'the file')
       assertSession(await loaded(store, late), { state: 'receiving', total: 4 })
       await assertHeld(store, late, 'late')
       // Nor is it at the next try.
-      await assertRefused(store.publish(await loaded(store, late)), 'destination-exists')
+      await assertRejectsWith(store.publish(await loaded(store, late)), 'destination-exists')
       assertBytes(await published('a.bin'), 'early', 'the file')
     }),
     test('replaces an existing file when overwrite is on', async ({ store, published }) => {
-      await publish(store, await complete(store, 'an old and longer one'))
-      const session = await complete(store, 'new', { overwrite: true })
+      await publishSession(store, await completeSession(store, 'an old and longer one'))
+      const session = await completeSession(store, 'new', { overwrite: true })
       assertBytes(await published('a.bin'), 'an old and longer one', 'the file')
-      await publish(store, session)
+      await publishSession(store, session)
       assertBytes(await published('a.bin'), 'new', 'the file')
     }),
     test('never exposes a partial or missing file while it replaces one', async (setting) => {
       const { store, published } = setting
-      const files = [counting(500_000), counting(400_000, 1_000_000), counting(600_000, 2_000_000)]
-      await publish(store, await complete(store, files[0] ?? ''))
+      const files = [
+        patternBytes(500_000),
+        patternBytes(400_000, 1_000_000),
+        patternBytes(600_000, 2_000_000),
+      ]
+      await publishSession(store, await completeSession(store, files[0] ?? ''))
       for (const file of files.slice(1)) {
-        const session = await loaded(store, await complete(store, file, { overwrite: true }))
+        const session = await loaded(store, await completeSession(store, file, { overwrite: true }))
         let isOver = false
         const publication = store.publish(session).finally(() => {
           isOver = true
@@ -184,7 +190,7 @@ export const publishing: Chapter = {
     test('publishes ten different names concurrently', async ({ store, published }) => {
       const name = (i: number): string => `${i}.bin`
       const sessions = await Promise.all(
-        Array.from({ length: 10 }, (_, i) => complete(store, `I am ${i}`, { name: name(i) })),
+        Array.from({ length: 10 }, (_, i) => completeSession(store, `I am ${i}`, { name: name(i) })),
       )
       const { lost } = await publishAll([store], sessions)
       assert.deepEqual(lost, [])
@@ -194,7 +200,7 @@ export const publishing: Chapter = {
       store,
       published,
     }) => {
-      const session = await complete(store, counting(100_000))
+      const session = await completeSession(store, patternBytes(100_000))
       const controller = new AbortController()
       const done = store.publish(session, { signal: controller.signal }).then(
         () => true,
@@ -203,17 +209,17 @@ export const publishing: Chapter = {
       controller.abort(new Error('nobody waits'))
       const isPublished = await done
       const found = await published('a.bin')
-      if (isPublished || found) assertBytes(found, counting(100_000), 'the file')
-      await publish(store, session)
-      assertBytes(await published('a.bin'), counting(100_000), 'the file')
+      if (isPublished || found) assertBytes(found, patternBytes(100_000), 'the file')
+      await publishSession(store, session)
+      assertBytes(await published('a.bin'), patternBytes(100_000), 'the file')
     }),
     test(
       'rejects with invalid-destination and keeps the bytes if a folder took the name meanwhile',
       async (setting) => {
         const { store } = setting
-        const session = await complete(store, 'abc', { overwrite: true })
+        const session = await completeSession(store, 'abc', { overwrite: true })
         await setting.makeFolder('a.bin')
-        await assertRefused(store.publish(await loaded(store, session)), 'invalid-destination')
+        await assertRejectsWith(store.publish(await loaded(store, session)), 'invalid-destination')
         await assertHeld(store, session, 'abc')
       },
       'folders',

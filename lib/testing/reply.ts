@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import type { Session, Store, StoredReply } from '../stores/store.ts'
-import { type Chapter, test } from './case.ts'
-import { assertBytes, body, bytesOf, complete, counting, loaded, nextMillisecond, publish } from './steps.ts'
+import { type Section, test } from './contract-test.ts'
+import {
+  assertBytes,
+  body,
+  completeSession,
+  loaded,
+  nextMillisecond,
+  patternBytes,
+  publishSession,
+  readAll,
+} from './helpers.ts'
 
 /** The reply that must be there. */
 async function replyTo(store: Store, session: Session): Promise<StoredReply> {
@@ -16,23 +25,23 @@ async function assertReply(store: Store, session: Session, expected: string | Ui
   const reply = await replyTo(store, session)
   const { length } = Buffer.from(expected)
   assert.equal(reply.size, length, 'size')
-  if (length > 0) assertBytes(await bytesOf(reply.read(0, length - 1)), expected, 'the reply')
+  if (length > 0) assertBytes(await readAll(reply.read(0, length - 1)), expected, 'the reply')
 }
 
-export const replying: Chapter = {
+export const replySection: Section = {
   name: 'saveReply() and loadReply()',
-  cases: [
+  tests: [
     test('loadReply() returns undefined before saveReply()', async ({ store }) => {
-      assert.equal(await store.loadReply(await complete(store, 'abc')), undefined)
+      assert.equal(await store.loadReply(await completeSession(store, 'abc')), undefined)
     }),
     test('saveReply() stores a reply of 200,001 bytes unchanged', async ({ store }) => {
-      const session = await complete(store, 'abc')
-      const reply = counting(200_001)
+      const session = await completeSession(store, 'abc')
+      const reply = patternBytes(200_001)
       await store.saveReply(session, body(reply.subarray(0, 70_000), reply.subarray(70_000)))
       await assertReply(store, session, reply)
     }),
     test('read() returns inclusive byte ranges, in any order and concurrently', async ({ store }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       await store.saveReply(session, body('the ', 'reply'))
       const reply = await replyTo(store, session)
       const ranges = [
@@ -42,24 +51,24 @@ export const replying: Chapter = {
         [0, 8, 'the reply'],
         [2, 5, 'e re'],
       ] as const
-      const parts = await Promise.all(ranges.map(([first, last]) => bytesOf(reply.read(first, last))))
+      const parts = await Promise.all(ranges.map(([first, last]) => readAll(reply.read(first, last))))
       for (const [i, [first, last, text]] of ranges.entries()) {
         assertBytes(parts[i], text, `bytes ${first}-${last}`)
       }
     }),
     test('saveReply() replaces an earlier, longer reply', async ({ store }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       await store.saveReply(session, body('an earlier, longer one'))
       await store.saveReply(session, body('later'))
       await assertReply(store, session, 'later')
     }),
     test('loadReply() returns an empty reply with size 0', async ({ store }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       await store.saveReply(session, body())
       await assertReply(store, session, '')
     }),
     test('saveReply() rejects with the body error, and the next reply is complete', async ({ store }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       for (const batches of [[], ['a longer one'], ['a', ' longer', ' one']]) {
         const error = new Error('the application failed')
         const kept = store.saveReply(session, body(...batches, error))
@@ -69,7 +78,7 @@ export const replying: Chapter = {
       await assertReply(store, session, 'the reply')
     }),
     test('an aborted saveReply() resolves only if the complete reply is stored', async ({ store }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       for (const point of [0, 1, 2]) {
         const controller = new AbortController()
         async function* bytes() {
@@ -89,7 +98,7 @@ export const replying: Chapter = {
       await assertReply(store, session, 'the reply')
     }),
     test('saveReply() writes each batch before requesting the next one', async ({ store }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       const memory = Buffer.alloc(3)
       async function* bytes() {
         for (const text of ['abc', 'def']) {
@@ -102,14 +111,14 @@ export const replying: Chapter = {
       await assertReply(store, session, 'abcdef')
     }),
     test('loadReply() returns the same reply after accept() and publish()', async ({ store, published }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       await store.saveReply(session, body('the reply'))
       const first = await replyTo(store, session)
       assert.equal(typeof first.modified, 'number')
       await store.accept(await loaded(store, session), { publish: true, reply: 'stored' })
       await nextMillisecond()
       assert.equal((await replyTo(store, session)).modified, first.modified, 'modified')
-      await publish(store, session)
+      await publishSession(store, session)
       assert.equal((await replyTo(store, session)).modified, first.modified, 'modified')
       await assertReply(store, session, 'the reply')
       assertBytes(await published('a.bin'), 'abc', 'the file')
@@ -118,10 +127,10 @@ export const replying: Chapter = {
       'loadReply() returns the same reply after a restart',
       async (setting) => {
         const { store } = setting
-        const session = await complete(store, 'abc')
+        const session = await completeSession(store, 'abc')
         await store.saveReply(session, body('the reply'))
         await store.accept(await loaded(store, session), { publish: true, reply: 'stored' })
-        await publish(store, session)
+        await publishSession(store, session)
         const { modified } = await replyTo(store, session)
         const later = await setting.reopen()
         await nextMillisecond()
@@ -131,7 +140,7 @@ export const replying: Chapter = {
       'restart',
     ),
     test('loadReply() returns the reply of its own session only', async ({ store }) => {
-      const sessions = [await complete(store, 'abc'), await complete(store, 'xyz')] as const
+      const sessions = [await completeSession(store, 'abc'), await completeSession(store, 'xyz')] as const
       await store.saveReply(sessions[0], body('to abc'))
       assert.equal(await store.loadReply(sessions[1]), undefined)
       await store.saveReply(sessions[1], body('to xyz'))
@@ -139,7 +148,7 @@ export const replying: Chapter = {
       await assertReply(store, sessions[1], 'to xyz')
     }),
     test('remove() deletes the reply', async ({ store }) => {
-      const session = await complete(store, 'abc')
+      const session = await completeSession(store, 'abc')
       await store.saveReply(session, body('the reply'))
       await store.remove(await loaded(store, session))
       assert.equal(await store.loadReply(session), undefined)
@@ -147,7 +156,7 @@ export const replying: Chapter = {
     test(
       'saveReply() without a body uses the file at paths().reply',
       async ({ store }) => {
-        const session = await complete(store, 'abc')
+        const session = await completeSession(store, 'abc')
         assert.ok(store.paths, 'supports.paths: there has to be paths()')
         await writeFile(store.paths(session).reply, 'the reply')
         await store.saveReply(session)
@@ -158,7 +167,7 @@ export const replying: Chapter = {
     test(
       'saveReply() without a body or a file stores an empty reply',
       async ({ store }) => {
-        const session = await complete(store, 'abc')
+        const session = await completeSession(store, 'abc')
         await store.saveReply(session)
         await assertReply(store, session, '')
       },

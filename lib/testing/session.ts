@@ -1,22 +1,22 @@
 import assert from 'node:assert/strict'
 import type { NewSession, Session } from '../stores/store.ts'
-import { type Chapter, test } from './case.ts'
+import { type Section, test } from './contract-test.ts'
 import {
   appended,
   assertBytes,
   assertHeld,
-  assertRefused,
-  begun,
+  assertRejectsWith,
   body,
-  bytesOf,
-  complete,
-  counting,
+  completeSession,
+  createSession,
   listed,
   loaded,
   newSession,
-  publish,
-  told,
-} from './steps.ts'
+  patternBytes,
+  publicFields,
+  publishSession,
+  readAll,
+} from './helpers.ts'
 
 /** All that can be known of a session when it begins, in characters that are legal and rare. */
 const odd: Partial<NewSession> = {
@@ -49,15 +49,19 @@ const oddNames = [
 
 const hour = 3_600_000
 
-export const beginning: Chapter = {
+export const sessionSection: Section = {
   name: 'create() and load()',
-  cases: [
+  tests: [
     test('load() returns every field of a new session, with state receiving and received 0', async ({
       store,
     }) => {
       const session = newSession()
       await store.create(session)
-      assert.deepEqual(told(await loaded(store, session)), { ...session, state: 'receiving', received: 0 })
+      assert.deepEqual(publicFields(await loaded(store, session)), {
+        ...session,
+        state: 'receiving',
+        received: 0,
+      })
       const { updatedAt } = await loaded(store, session)
       // Clocks of other machines may be wrong; 1970 or seconds for milliseconds are something else.
       assert.ok(Math.abs(updatedAt - session.created) < hour, `updatedAt: ${updatedAt}`)
@@ -65,7 +69,11 @@ export const beginning: Chapter = {
     test('load() returns unusual ids, paths, owners and metadata unchanged', async ({ store }) => {
       const session = newSession(odd)
       await store.create(session)
-      assert.deepEqual(told(await loaded(store, session)), { ...session, state: 'receiving', received: 0 })
+      assert.deepEqual(publicFields(await loaded(store, session)), {
+        ...session,
+        state: 'receiving',
+        received: 0,
+      })
     }),
     test(
       'load() returns unusual ids, paths, owners and metadata unchanged after a restart',
@@ -73,7 +81,7 @@ export const beginning: Chapter = {
         const session = newSession(odd)
         await setting.store.create(session)
         const after = await loaded(await setting.reopen(), session)
-        assert.deepEqual(told(after), { ...session, state: 'receiving', received: 0 })
+        assert.deepEqual(publicFields(after), { ...session, state: 'receiving', received: 0 })
       },
       'restart',
     ),
@@ -81,7 +89,7 @@ export const beginning: Chapter = {
       for (const more of [{}, { ...odd, created: Date.now() }]) {
         const session = await store.create(newSession(more))
         const after = await loaded(store, session)
-        assert.deepEqual(told(session), told(after))
+        assert.deepEqual(publicFields(session), publicFields(after))
         const apart = session.updatedAt - after.updatedAt
         assert.ok(Math.abs(apart) < hour, `updatedAt: ${session.updatedAt}`)
       }
@@ -91,7 +99,7 @@ export const beginning: Chapter = {
       const options = { total: 6, durable: true }
       const first = await store.append(await store.create(newSession()), body('abc'), options)
       const second = await store.append(first, body('def'), options)
-      assert.deepEqual(told(second), told(await loaded(store, second)))
+      assert.deepEqual(publicFields(second), publicFields(await loaded(store, second)))
       await store.publish(second)
       assertBytes(await published('a.bin'), 'abcdef', 'the file')
       await store.remove(second)
@@ -118,24 +126,24 @@ export const beginning: Chapter = {
     }),
     test('load() returns undefined for an unknown id', async ({ store }) => {
       assert.equal(await store.load(newSession().id), undefined)
-      await begun(store)
+      await createSession(store)
       assert.equal(await store.load(newSession().id), undefined)
     }),
     test('load() returns a snapshot that a later append() does not change', async ({ store }) => {
-      const before = await begun(store)
+      const before = await createSession(store)
       await appended(store, before, body('abc'), { total: 3 })
       assert.equal((await loaded(store, before)).received, 3)
       assert.deepEqual([before.state, before.received, before.total], ['receiving', 0, undefined])
     }),
     test('create() allows several open sessions for the same name', async ({ store }) => {
-      const sessions = await Promise.all(Array.from({ length: 5 }, () => begun(store)))
+      const sessions = await Promise.all(Array.from({ length: 5 }, () => createSession(store)))
       assert.deepEqual(await listed(store), sessions.map(({ id }) => id).sort())
     }),
     test('24 concurrent sessions keep their own name, owner, metadata and bytes', async ({ store }) => {
-      const files = Array.from({ length: 24 }, (_, i) => counting(3000 + i, i * 1000))
+      const files = Array.from({ length: 24 }, (_, i) => patternBytes(3000 + i, i * 1000))
       const names = files.map((_, i) => `${i}.bin`)
       const sessions = await Promise.all(
-        names.map((name, i) => begun(store, { name, owner: `owner ${i}`, metadata: { i: `${i}` } })),
+        names.map((name, i) => createSession(store, { name, owner: `owner ${i}`, metadata: { i: `${i}` } })),
       )
       for (const from of [0, 1000, 2000]) {
         await Promise.all(
@@ -148,26 +156,27 @@ export const beginning: Chapter = {
       for (const [i, session] of sessions.entries()) {
         const now = await loaded(store, session)
         assert.deepEqual([now.name, now.owner, now.metadata], [`${i}.bin`, `owner ${i}`, { i: `${i}` }])
-        assertBytes(await bytesOf(store.read(now)), files[i] ?? '', `file ${i}`)
+        assertBytes(await readAll(store.read(now)), files[i] ?? '', `file ${i}`)
       }
     }),
     test('publish() uses names with unusual characters unchanged', async ({ store, published }) => {
-      for (const name of oddNames) await publish(store, await complete(store, `I am ${name}`, { name }))
+      for (const name of oddNames)
+        await publishSession(store, await completeSession(store, `I am ${name}`, { name }))
       for (const name of oddNames) assertBytes(await published(name), `I am ${name}`, name)
     }),
     test('publish() uses names with folders unchanged', async (setting, { folders, missingFolders }) => {
       const { store, published } = setting
       const name = 'logs/Zürich/2026 11/a.bin'
       if (folders && missingFolders) await setting.makeFolder('logs/Zürich/2026 11')
-      await publish(store, await complete(store, 'abc', { name }))
+      await publishSession(store, await completeSession(store, 'abc', { name }))
       assertBytes(await published(name), 'abc', name)
       assert.equal(await published('a.bin'), undefined)
     }),
     test('create() rejects a taken name with destination-exists and adds no session', async (setting) => {
       const { store, published } = setting
-      const first = await publish(store, await complete(store, 'abc'))
+      const first = await publishSession(store, await completeSession(store, 'abc'))
       const session = newSession()
-      await assertRefused(store.create(session), 'destination-exists')
+      await assertRejectsWith(store.create(session), 'destination-exists')
       assert.equal(await store.load(session.id), undefined)
       assert.deepEqual(await listed(store), [first.id])
       assertBytes(await published('a.bin'), 'abc', 'the file')
@@ -180,7 +189,7 @@ export const beginning: Chapter = {
         await setting.makeFolder('logs')
         for (const overwrite of [false, true]) {
           const session = newSession({ name: 'logs', overwrite })
-          await assertRefused(store.create(session), 'invalid-destination')
+          await assertRejectsWith(store.create(session), 'invalid-destination')
           assert.equal(await store.load(session.id), undefined)
         }
         assert.deepEqual(await listed(store), [])
@@ -190,9 +199,9 @@ export const beginning: Chapter = {
     test(
       'create() rejects names below files with destination-not-found and adds no session',
       async ({ store }) => {
-        const file = await publish(store, await complete(store, 'abc'))
+        const file = await publishSession(store, await completeSession(store, 'abc'))
         const session = newSession({ name: 'a.bin/b.bin' })
-        await assertRefused(store.create(session), 'destination-not-found')
+        await assertRejectsWith(store.create(session), 'destination-not-found')
         assert.equal(await store.load(session.id), undefined)
         assert.deepEqual(await listed(store), [file.id])
       },
@@ -203,11 +212,11 @@ export const beginning: Chapter = {
       async (setting) => {
         const { store } = setting
         const session = newSession({ name: 'logs/a.bin' })
-        await assertRefused(store.create(session), 'destination-not-found')
+        await assertRejectsWith(store.create(session), 'destination-not-found')
         assert.equal(await store.load(session.id), undefined)
         assert.deepEqual(await listed(store), [])
         await setting.makeFolder('logs')
-        await begun(store, { name: 'logs/a.bin' })
+        await createSession(store, { name: 'logs/a.bin' })
       },
       'folders',
       'missingFolders',
@@ -223,25 +232,25 @@ export const beginning: Chapter = {
       const isCreated = await created
       const found = await store.load(session.id)
       if (isCreated) assert.ok(found, 'create() resolved')
-      if (found) assert.deepEqual(told(found), { ...session, state: 'receiving', received: 0 })
+      if (found) assert.deepEqual(publicFields(found), { ...session, state: 'receiving', received: 0 })
       assert.deepEqual(await listed(store), found ? [session.id] : [])
     }),
     test(
       'load() returns state gone when the bytes are lost, and append() starts again at 0',
       async (setting) => {
         const { store, published, loseBytes } = setting
-        const session = await complete(store, 'abcdef')
+        const session = await completeSession(store, 'abcdef')
         await store.accept(await loaded(store, session), { publish: true })
         await loseBytes(await loaded(store, session))
         const gone = await loaded(store, session)
         assert.deepEqual([gone.state, gone.received, gone.total], ['lost', 0, 6])
         const anew = await store.append(gone, body('ABC'), { total: 6, durable: false })
-        assert.deepEqual(told(anew), told(await loaded(store, session)))
+        assert.deepEqual(publicFields(anew), publicFields(await loaded(store, session)))
         // What vanished was accepted, not what came in its place.
         assert.deepEqual([anew.state, anew.received, anew.decision], ['receiving', 3, undefined])
         await appended(store, session, body('DEF'), { total: 6, durable: true })
         await assertHeld(store, session, 'ABCDEF')
-        await publish(store, session)
+        await publishSession(store, session)
         assertBytes(await published('a.bin'), 'ABCDEF', 'the file')
       },
       'losses',
@@ -250,7 +259,7 @@ export const beginning: Chapter = {
       'remove() deletes a session with lost bytes',
       async (setting) => {
         const { store, loseBytes } = setting
-        const session = await complete(store, 'abc')
+        const session = await completeSession(store, 'abc')
         await loseBytes(session)
         await store.remove(await loaded(store, session))
         assert.deepEqual(await listed(store), [])

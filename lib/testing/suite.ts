@@ -1,16 +1,16 @@
 import { assertKnownKeys } from '../validate.ts'
-import { appending } from './append.ts'
-import { settingOf } from './case.ts'
-import { deciding } from './decide.ts'
-import { locking } from './lock.ts'
-import { publishing } from './publish.ts'
-import { removing } from './remove.ts'
-import { replying } from './reply.ts'
-import { beginning } from './session.ts'
-import { sharing } from './share.ts'
-import type { Runner, Supports, TestedStore } from './tested.ts'
+import { appendSection } from './append.ts'
+import { fixtureOf } from './contract-test.ts'
+import { decisionSection } from './decide.ts'
+import type { Capabilities, Runner, StoreFixture } from './fixture.ts'
+import { lockSection } from './lock.ts'
+import { publishSection } from './publish.ts'
+import { removeSection } from './remove.ts'
+import { replySection } from './reply.ts'
+import { sessionSection } from './session.ts'
+import { sharingSection } from './share.ts'
 
-const all: Supports = {
+const all: Capabilities = {
   restart: true,
   sharing: true,
   locker: true,
@@ -21,32 +21,41 @@ const all: Supports = {
   bigOffsets: true,
 }
 
-const chapters = [beginning, appending, deciding, publishing, replying, removing, locking, sharing]
+const sections = [
+  sessionSection,
+  appendSection,
+  decisionSection,
+  publishSection,
+  replySection,
+  removeSection,
+  lockSection,
+  sharingSection,
+]
 
 /**
  * Tells a test runner of all tests of the contract that `Store` is. To be called where the runner takes tests.
  *
  * @param open gives a store of which nobody knows yet, for each test another
- * @param supports what the store cannot do; all else is tested
+ * @param capabilities what the store cannot do; all else is tested
  * @throws {TypeError} if `supports` has an unknown name
  * @example storeSuite({ describe, it }, () => open(), { locker: false })
  */
 export function storeSuite(
   { describe, it }: Runner,
-  open: () => TestedStore | Promise<TestedStore>,
-  supports: Partial<Supports> = {},
+  open: () => StoreFixture | Promise<StoreFixture>,
+  capabilities: Partial<Capabilities> = {},
 ): void {
-  assertKnownKeys('storeSuite', 'feature', supports, Object.keys(all))
-  const supported = { ...all, ...supports }
-  for (const { name, cases } of chapters) {
+  assertKnownKeys('storeSuite', 'feature', capabilities, Object.keys(all))
+  const supported = { ...all, ...capabilities }
+  for (const { name, tests } of sections) {
     describe(name, () => {
-      for (const { title, needs, run } of cases) {
+      for (const { title, needs, run } of tests) {
         const test = async (): Promise<void> => {
-          const tested = await open()
+          const fixture = await open()
           try {
-            await run(settingOf(tested), supported)
+            await run(fixtureOf(fixture), supported)
           } finally {
-            await tested.close?.()
+            await fixture.close?.()
           }
         }
         const lacks = needs.filter((feature) => !supported[feature])

@@ -8,11 +8,11 @@ import {
   type Session,
   type Store,
 } from '../../lib/index.ts'
-import type { Supports, TestedStore } from '../../lib/testing/index.ts'
+import type { Capabilities, StoreFixture } from '../../lib/testing/index.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 
 /** What only a store that outlives its process, or one with folders, can do. */
-export const memorySupports: Partial<Supports> = {
+export const memorySupports: Partial<Capabilities> = {
   restart: false,
   sharing: false,
   locker: false,
@@ -24,7 +24,7 @@ export const memorySupports: Partial<Supports> = {
 }
 
 /** @param change makes another store of it */
-export function testedMemoryStore(change: (store: MemoryStore) => Store = (store) => store): TestedStore {
+export function testedMemoryStore(change: (store: MemoryStore) => Store = (store) => store): StoreFixture {
   const store = memoryStore()
   return {
     store: change(store),
@@ -36,7 +36,7 @@ export function testedMemoryStore(change: (store: MemoryStore) => Store = (store
 export async function testedFileStore(
   options: FileStoreOptions = {},
   change: (store: Store) => Store = (store) => store,
-): Promise<TestedStore> {
+): Promise<StoreFixture> {
   const root = await temporaryDirectory()
   const reopen = (): Store => change(fileStore(root, options))
   const part = ({ id }: Session): string =>

@@ -1,47 +1,48 @@
 import { field, type HeaderFields, ReplyUrlHeader } from '../../protocol/headers.ts'
 import { printable } from '../format.ts'
-import type { Examination } from './examination.ts'
-import { type Finding, fault, ok, warning } from './finding.ts'
+import { type Check, type CheckContext, type Finding, fault, ok, warning } from './context.ts'
+import { explain, formatResponse } from './explain.ts'
 import { heldBy } from './fragments.ts'
-import { isTaken } from './line.ts'
-import { refusal, shown } from './refusal.ts'
-import type { Visit } from './visit.ts'
+import { isSuccess } from './prober.ts'
 
 const Total = 1024
 /** Bytes of its three fragments. */
 const Lengths = [400, 400, 224] as const
 
 /** A whole upload, which leaves a file; and its reply, if the server has one. */
-export const complete: Examination = {
+export const completeUploadCheck: Check = {
   name: 'a whole upload',
-  async *examine(visit) {
-    const sessionId = await visit.create()
+  async *run(context) {
+    const sessionId = await context.create()
     let held = 0
     let replyUrl: string | undefined
     for (const length of Lengths) {
-      const answer = await visit.fragment(held, length, Total, sessionId)
+      const answer = await context.fragment(held, length, Total, sessionId)
       held += length
-      if (!isTaken(answer) || heldBy(answer) !== held) {
-        const { reason, remedy } = refusal(answer)
+      if (!isSuccess(answer) || heldBy(answer) !== held) {
+        const { reason, remedy } = explain(answer)
         const which = held === Total ? 'last' : held === Lengths[0] ? 'first' : 'second'
-        yield fault(`The ${which} Fragment of a whole upload is answered ${shown(answer)}: ${reason}`, remedy)
+        yield fault(
+          `The ${which} Fragment of a whole upload is answered ${formatResponse(answer)}: ${reason}`,
+          remedy,
+        )
         return true
       }
       replyUrl = field(answer.headers, ReplyUrlHeader)?.trim()
     }
     yield ok(
-      `A whole upload is taken; unless the server does otherwise with it, it is at ${visit.target.href}`,
+      `A whole upload is taken; unless the server does otherwise with it, it is at ${context.target.href}`,
     )
-    const reply = replyUrl ? locate(replyUrl, visit.target) : undefined
-    if (reply) yield* beforeClose(visit, reply)
-    const closed = await visit.end('Close-Session', sessionId)
-    if (isTaken(closed)) {
+    const reply = replyUrl ? locate(replyUrl, context.target) : undefined
+    if (reply) yield* beforeClose(context, reply)
+    const closed = await context.end('Close-Session', sessionId)
+    if (isSuccess(closed)) {
       yield ok(`Its Close-Session is answered ${closed.status}`)
     } else {
-      const { reason, remedy } = refusal(closed)
-      yield fault(`Its Close-Session is answered ${shown(closed)}: ${reason}`, remedy)
+      const { reason, remedy } = explain(closed)
+      yield fault(`Its Close-Session is answered ${formatResponse(closed)}: ${reason}`, remedy)
     }
-    if (reply && isSessions(reply)) yield* afterClose(visit, reply)
+    if (reply && isSessions(reply)) yield* afterClose(context, reply)
     return true
   },
 }
@@ -55,32 +56,32 @@ function locate(reference: string, target: URL): URL | undefined {
 /** Whether it ends with the session: what stands elsewhere stays there. */
 const isSessions = ({ pathname }: URL): boolean => /\/BITS-Sessions\/Replies\//i.test(pathname)
 
-async function* beforeClose(visit: Visit, url: URL): AsyncGenerator<Finding> {
-  const head = await visit.line.fetch('HEAD', url)
+async function* beforeClose(context: CheckContext, url: URL): AsyncGenerator<Finding> {
+  const head = await context.prober.fetch('HEAD', url)
   if (head.status !== 200) {
     yield fault(
-      `The reply at ${printable(url.href)} is answered ${shown(head)} to HEAD`,
+      `The reply at ${printable(url.href)} is answered ${formatResponse(head)} to HEAD`,
       'GET and HEAD have to reach the server there, by the same way as the packets do.',
     )
     return
   }
-  yield* visit.news(form(head.headers))
+  yield* context.unreported(form(head.headers))
   const length = Number(field(head.headers, 'content-length') ?? 0)
   // Of an empty reply there is no part.
-  const part = length > 0 ? await visit.line.fetch('GET', url, 'bytes=0-0') : undefined
+  const part = length > 0 ? await context.prober.fetch('GET', url, 'bytes=0-0') : undefined
   if (part && (part.status !== 206 || part.bodyLength !== 1)) {
     yield fault(
-      `The first byte of the reply is answered ${shown(part)}, with ${part.bodyLength} bytes: no ranges`,
+      `The first byte of the reply is answered ${formatResponse(part)}, with ${part.bodyLength} bytes: no ranges`,
       'BITS fetches replies in ranges: let 206 and Content-Range pass (nginx: no proxy_force_ranges off, no filter that ' +
         'changes the body).',
     )
     return
   }
-  if (part) yield* visit.news(form(part.headers))
-  const whole = await visit.line.fetch('GET', url)
-  yield* visit.news(form(whole.headers))
+  if (part) yield* context.unreported(form(part.headers))
+  const whole = await context.prober.fetch('GET', url)
+  yield* context.unreported(form(whole.headers))
   if (whole.status === 200) yield ok(`Its reply can be fetched, whole and in ranges: ${printable(url.href)}`)
-  else yield fault(`The reply is answered ${shown(whole)} to GET`, refusal(whole).remedy)
+  else yield fault(`The reply is answered ${formatResponse(whole)} to GET`, explain(whole).remedy)
 }
 
 /** What BITS wants of everything that it fetches (win32: HTTP requirements for BITS downloads). */
@@ -102,12 +103,12 @@ function* form(headers: HeaderFields): Generator<Finding> {
   }
 }
 
-async function* afterClose(visit: Visit, url: URL): AsyncGenerator<Finding> {
-  const answer = await visit.line.fetch('GET', url)
+async function* afterClose(context: CheckContext, url: URL): AsyncGenerator<Finding> {
+  const answer = await context.prober.fetch('GET', url)
   if (answer.status === 404) yield ok('The reply is gone after Close-Session')
   else {
     yield warning(
-      `The reply is still there after Close-Session: ${shown(answer)}`,
+      `The reply is still there after Close-Session: ${formatResponse(answer)}`,
       'It ends with its session. Does something in between keep it? Let it not cache this path.',
     )
   }

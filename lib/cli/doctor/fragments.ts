@@ -1,15 +1,14 @@
 import { field, ReceivedContentRangeHeader } from '../../protocol/headers.ts'
-import type { Examination } from './examination.ts'
-import { type Finding, fault, ok } from './finding.ts'
-import { isAck, type RawAnswer } from './line.ts'
-import { refusal, shown } from './refusal.ts'
-import { shape } from './shape.ts'
+import { ackFormat } from './ack-format.ts'
+import { type Check, type Finding, fault, ok } from './context.ts'
+import { explain, formatResponse } from './explain.ts'
+import { isAck, type RawResponse } from './prober.ts'
 
 /** Bytes of the file whose end never comes. */
-export const Unfinished = 1024 * 1024
+export const UnfinishedFileSize = 1024 * 1024
 
 /** How many bytes an Ack says to be held; undefined where it does not, or where there is no number. */
-export function heldBy({ headers }: RawAnswer): number | undefined {
+export function heldBy({ headers }: RawResponse): number | undefined {
   const text = field(headers, ReceivedContentRangeHeader)?.trim() ?? ''
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined
 }
@@ -22,13 +21,13 @@ const steps = [
 ] as const
 
 /** Small fragments in the order in which they belong, and in others, as clients send them after a break. */
-export const fragments: Examination = {
+export const fragments: Check = {
   name: 'Fragments',
-  async *examine(visit) {
+  async *run(context) {
     for (const { what, start, length, status, held } of steps) {
-      const answer = await visit.fragment(start, length, Unfinished)
-      yield* visit.news(shape(answer))
-      const wrong = judge(what, answer, status, held)
+      const answer = await context.fragment(start, length, UnfinishedFileSize)
+      yield* context.unreported(ackFormat(answer))
+      const wrong = checkResponse(what, answer, status, held)
       yield wrong ?? ok(`${what} is answered ${status}, and ${held} bytes are held`)
       if (wrong) return false
     }
@@ -36,7 +35,7 @@ export const fragments: Examination = {
   },
 }
 
-function judge(what: string, answer: RawAnswer, status: number, held: number): Finding | undefined {
+function checkResponse(what: string, answer: RawResponse, status: number, held: number): Finding | undefined {
   const got = heldBy(answer)
   if (!isAck(answer) && answer.status === 416) {
     return fault(
@@ -46,17 +45,17 @@ function judge(what: string, answer: RawAnswer, status: number, held: number): F
   }
   if (answer.status !== status) {
     if (answer.status >= 400 && answer.status !== 416) {
-      const { reason, remedy } = refusal(answer)
-      return fault(`${what} is answered ${shown(answer)}: ${reason}`, remedy)
+      const { reason, remedy } = explain(answer)
+      return fault(`${what} is answered ${formatResponse(answer)}: ${reason}`, remedy)
     }
     return fault(
-      `${what} is answered ${shown(answer)}, and the protocol says ${status}`,
+      `${what} is answered ${formatResponse(answer)}, and the protocol says ${status}`,
       'Uploads that break off cannot be resumed, or lose bytes, with such a server: see [MC-BUP] 3.2.5.1.4, and use another.',
     )
   }
   if (!isAck(answer)) {
-    const { reason, remedy } = refusal(answer)
-    return fault(`${what} is answered ${shown(answer)}, but not with an Ack: ${reason}`, remedy)
+    const { reason, remedy } = explain(answer)
+    return fault(`${what} is answered ${formatResponse(answer)}, but not with an Ack: ${reason}`, remedy)
   }
   if (got === held) return undefined
   const says = field(answer.headers, ReceivedContentRangeHeader)

@@ -1,13 +1,13 @@
 /** The contract of stores for the object store on each service, with other than default options. */
 import { describe, it } from 'vitest'
-import { type Supports, storeSuite } from '../../../lib/testing/index.ts'
+import { type Capabilities, storeSuite } from '../../../lib/testing/index.ts'
 import { allEngines, type PlaceOptions } from '../../support/places.ts'
 import { supports, tested } from './tested.ts'
 
 interface Variant {
   readonly title: string
   readonly options: PlaceOptions
-  readonly supports: Partial<Supports>
+  readonly supports: Partial<Capabilities>
 }
 
 const variants: Readonly<Record<'azurite' | 'ceph', Variant>> = {

@@ -3,14 +3,14 @@ import { describe, it } from 'vitest'
 import { defaultTiming } from '../../../lib/stores/object/lock/heartbeat.ts'
 import { objectLocker } from '../../../lib/stores/object/lock/locker.ts'
 import { objectStore, readObjectStoreOptions } from '../../../lib/stores/object/options.ts'
-import { storeSuite, type TestedStore } from '../../../lib/testing/index.ts'
+import { type StoreFixture, storeSuite } from '../../../lib/testing/index.ts'
 import { memoryObjectSpace } from '../../support/memory-object-service.ts'
 import { supports } from './tested.ts'
 
 /** Release requests are looked for more often, because some tests wait for one. */
 const timing = { ...defaultTiming, wants: 10, poll: [5, 20] } as const
 
-function tested(semantics: 'Azure' | 'S3'): TestedStore {
+function tested(semantics: 'Azure' | 'S3'): StoreFixture {
   const space = memoryObjectSpace({ semantics })
   const options = readObjectStoreOptions('the test', {}, [])
   const reopen = () => objectStore(space, options, { locker: objectLocker(space, timing), isShared: true })

@@ -1,8 +1,8 @@
-import type { Supports, TestedStore } from '../../../lib/testing/index.ts'
+import type { Capabilities, StoreFixture } from '../../../lib/testing/index.ts'
 import type { Engine, PlaceOptions } from '../../support/places.ts'
 
 /** Names of object services have no folders, and 4 GiB would have to be sent (`test/large` does). */
-export const supports: Partial<Supports> = {
+export const supports: Partial<Capabilities> = {
   folders: false,
   missingFolders: false,
   paths: false,
@@ -10,7 +10,7 @@ export const supports: Partial<Supports> = {
 }
 
 /** An empty store on a new bucket or container of the service. */
-export async function tested(engine: Engine, options: PlaceOptions = {}): Promise<TestedStore> {
+export async function tested(engine: Engine, options: PlaceOptions = {}): Promise<StoreFixture> {
   const { prefix = '' } = options
   const place = await engine.open()
   const reopen = () => place.store(options)

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Body, FileSystem, MemoryStore, Session, Store } from '../../../lib/index.ts'
 import { nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
-import { type Runner, type Supports, storeSuite } from '../../../lib/testing/index.ts'
+import { type Capabilities, type Runner, storeSuite } from '../../../lib/testing/index.ts'
 import { memorySupports, testedFileStore, testedMemoryStore } from '../tested.ts'
 
 /** A store with one bug. */
@@ -33,7 +33,7 @@ export const inMemory = (
   bug: string,
   caughtBy: string,
   change: Change<MemoryStore>,
-  supports: Partial<Supports> = {},
+  supports: Partial<Capabilities> = {},
 ): Broken => ({
   bug,
   caughtBy,

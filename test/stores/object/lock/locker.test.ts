@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { defaultTiming } from '../../../../lib/stores/object/lock/heartbeat.ts'
-import { locking } from '../../../../lib/testing/lock.ts'
+import { lockSection } from '../../../../lib/testing/lock.ts'
 import { withResolvers } from '../../../support/promise.ts'
 import { contractOf } from './contract.ts'
 import { count, findHolder, foldersIn, holderIn, keysIn, newFarm, services } from './setting.ts'
@@ -10,7 +10,7 @@ const [, longestPoll] = defaultTiming.poll
 
 describe.each(services)('Object locker (%s semantics)', (semantics) => {
   describe('contract of Store.locker', () => {
-    for (const { title, run } of locking.cases) {
+    for (const { title, run } of lockSection.tests) {
       it(title, async () => {
         const { clock, node } = newFarm(semantics)
         await clock.settle(run(...contractOf(() => node().locker)), 60_000)

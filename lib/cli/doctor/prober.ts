@@ -9,7 +9,7 @@ import { HttpTransport, pathAndQuery, type TransportRequest } from '../../client
 import { BitsPost, field, PacketTypeHeader } from '../../protocol/headers.ts'
 
 /** An answer as it came, before anybody judges it. */
-export interface RawAnswer extends HttpResponse {
+export interface RawResponse extends HttpResponse {
   /** Of its status line: `1.1`. */
   readonly httpVersion: string
   /** 0x8020001F and the like, if it has one. */
@@ -17,7 +17,7 @@ export interface RawAnswer extends HttpResponse {
 }
 
 /** Nobody answered, or what came was not HTTP. The message says what happened instead. */
-export class NoAnswer extends Error {
+export class NoResponse extends Error {
   override readonly name = 'NoAnswer'
   /** Whether it may have been the end of a kept connection only. */
   readonly stale: boolean
@@ -29,42 +29,42 @@ export class NoAnswer extends Error {
 }
 
 /** Bytes of an answer's body that are read, to count them: an Ack has none, and a page of errors may have more. */
-const MaxBody = 64 * 1024
+const MaxBodyBytes = 64 * 1024
 
 /** `BITS_POST` itself, or a POST that says so, for those in between who refuse the verb. */
-export type Spelling = 'verb' | 'override'
+export type MethodStyle = 'verb' | 'override'
 
 /** Asks the server, and hands over what comes back, whatever it is. */
-export class Line {
+export class Prober {
   /** How packets are spelled. */
-  spelling: Spelling = 'verb'
-  readonly #wire: HttpTransport
+  methodStyle: MethodStyle = 'verb'
+  readonly #transport: HttpTransport
   readonly #settings: CommonSettings
   /** By origin: what one server asked for is not told to another. */
   readonly #authenticators = new Map<string, Authenticator>()
 
   constructor(settings: CommonSettings) {
     this.#settings = settings
-    this.#wire = new HttpTransport(settings, settings.signal)
+    this.#transport = new HttpTransport(settings, settings.signal)
   }
 
   /**
    * Sends a packet, and once more with credentials if they are asked for.
-   * @throws {NoAnswer}
+   * @throws {NoResponse}
    * @throws what the piece of a Fragment throws while it is read
    */
-  say(packet: OutgoingPacket, url: URL): Promise<RawAnswer> {
-    const override = this.spelling === 'override'
+  send(packet: OutgoingPacket, url: URL): Promise<RawResponse> {
+    const override = this.methodStyle === 'override'
     const spelled = override ? [['X-HTTP-Method-Override', BitsPost] as const] : []
-    return this.#ask(url, override ? 'POST' : BitsPost, (own) => ({
+    return this.#requestWithAuth(url, override ? 'POST' : BitsPost, (own) => ({
       fields: packetFields(packet, url.host, { name: undefined, headers: [...spelled, ...own] }),
       ...(packet.type === 'Fragment' && { body: packet.range.read() }),
     }))
   }
 
   /** A part of what stands at a URL, or what there is to say about it. Throws as `say` does. */
-  fetch(method: 'GET' | 'HEAD', url: URL, range?: string): Promise<RawAnswer> {
-    return this.#ask(url, method, (own) => ({
+  fetch(method: 'GET' | 'HEAD', url: URL, range?: string): Promise<RawResponse> {
+    return this.#requestWithAuth(url, method, (own) => ({
       fields: [
         ['Accept', '*/*'],
         ['Accept-Encoding', 'identity'],
@@ -75,23 +75,23 @@ export class Line {
   }
 
   close(): void {
-    this.#wire.close()
+    this.#transport.close()
   }
 
-  async #ask(
+  async #requestWithAuth(
     url: URL,
     method: string,
     rest: (own: CommonSettings['headers']) => Pick<TransportRequest, 'fields' | 'body'>,
-  ): Promise<RawAnswer> {
+  ): Promise<RawResponse> {
     const authenticator = this.#authenticatorOf(url.origin)
     for (let repeated = false; ; repeated = true) {
       const authorization = authenticator?.authorization(method, pathAndQuery(url))
       const { headers } = this.#settings
       const own = authorization ? [...headers, ['Authorization', authorization] as const] : headers
-      const again = (): Promise<RawAnswer> => this.#exchange({ method, url, ...rest(own) })
+      const again = (): Promise<RawResponse> => this.#request({ method, url, ...rest(own) })
       const answer = await again().catch((error) => {
         // A connection that was kept may end in the moment in which it is taken again: that says nothing.
-        if (error instanceof NoAnswer && error.stale) return again()
+        if (error instanceof NoResponse && error.stale) return again()
         throw error
       })
       if (answer.status !== 401 || repeated) return answer
@@ -100,19 +100,19 @@ export class Line {
     }
   }
 
-  async #exchange(request: TransportRequest): Promise<RawAnswer> {
+  async #request(request: TransportRequest): Promise<RawResponse> {
     try {
-      return await this.#wire.request(request, (response, chunks) =>
+      return await this.#transport.request(request, (response, chunks) =>
         // The answer to a HEAD has the length of a body, and no body.
-        read(response, request.method === 'HEAD' ? [] : chunks),
+        readResponse(response, request.method === 'HEAD' ? [] : chunks),
       )
     } catch (error) {
       this.#settings.signal?.throwIfAborted()
       if (error instanceof UploadError)
-        throw new NoAnswer({ message: error.message, cause: error, stale: false })
+        throw new NoResponse({ message: error.message, cause: error, stale: false })
       if (!(error instanceof RetryableError)) throw error
       const { cause, details } = error
-      throw new NoAnswer({ message: describe(error), cause, stale: details.stale === true })
+      throw new NoResponse({ message: describeFailure(error), cause, stale: details.stale === true })
     }
   }
 
@@ -125,26 +125,26 @@ export class Line {
   }
 }
 
-async function read(
+async function readResponse(
   response: IncomingMessage,
   chunks: AsyncIterable<Buffer> | Iterable<Buffer>,
-): Promise<RawAnswer> {
+): Promise<RawResponse> {
   const { statusCode: status = 0, headers, httpVersion } = response
   let bodyLength = 0
   // Without a length, the end of the answer is that of the connection: nobody can wait for it.
   if (isFramed(headers)) {
     for await (const chunk of chunks) {
       bodyLength += chunk.length
-      if (bodyLength > MaxBody) break
+      if (bodyLength > MaxBodyBytes) break
     }
   }
   return { status, headers, httpVersion, bodyLength, hresult: readError(headers).hresult }
 }
 
 /** For those to whom no answer is one, too. */
-export const orNone = (answer: Promise<RawAnswer>): Promise<RawAnswer | NoAnswer> =>
+export const orNoResponse = (answer: Promise<RawResponse>): Promise<RawResponse | NoResponse> =>
   answer.catch((error) => {
-    if (error instanceof NoAnswer) return error
+    if (error instanceof NoResponse) return error
     throw error
   })
 
@@ -157,10 +157,10 @@ export const isAck = ({ headers }: HttpResponse): boolean =>
   field(headers, PacketTypeHeader)?.trim().toLowerCase() === 'ack'
 
 /** Whether it is the Ack of a packet that was taken. */
-export const isTaken = (answer: HttpResponse): boolean =>
+export const isSuccess = (answer: HttpResponse): boolean =>
   isAck(answer) && (answer.status === 200 || answer.status === 201)
 
-function describe({ message, cause }: RetryableError): string {
+function describeFailure({ message, cause }: RetryableError): string {
   const { code = '' } = (cause ?? {}) as NodeJS.ErrnoException
   if (/^HPE_/.test(code)) return `what came back is not HTTP (${code})`
   if (/^ERR_SSL_.*(?:CERTIFICATE|HANDSHAKE)/.test(code)) {

@@ -1,36 +1,35 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { SmallestFragment } from '../../client/fragment.ts'
 import { formatSize } from '../format.ts'
-import type { Examination } from './examination.ts'
-import { ok, warning } from './finding.ts'
-import { heldBy, Unfinished } from './fragments.ts'
-import { NoAnswer } from './line.ts'
-import { piece, type Visit } from './visit.ts'
+import { type Check, type CheckContext, fragmentRange, ok, warning } from './context.ts'
+import { heldBy, UnfinishedFileSize } from './fragments.ts'
+import { NoResponse } from './prober.ts'
 
 /** Bytes of the fragment, of which half are sent: as many, or as many as pass. */
-const Length = 512 * 1024
+const ProbeLength = 512 * 1024
 /** Milliseconds that those have for their way before the connection breaks. */
-const Way = 500
+const SettleTimeMs = 500
 /** Milliseconds between two questions for them, and how many there are. */
-const Pause = 200
-const Questions = 10
+const PollIntervalMs = 200
+const MaxPolls = 10
 
 /** The connection breaks, as it does when a laptop is closed. */
-class BrokenOff extends Error {}
+class Interrupted extends Error {}
 
 /** Whether what came of a broken fragment is held, or was gathered in between for the whole of it. */
-export const passage: Examination = {
+export const buffering: Check = {
   name: 'whether bytes are passed on as they come',
-  async *examine(visit) {
-    const before = await held(visit)
-    const length = Math.min(Length, visit.passes)
+  async *run(context) {
+    const before = await heldBytes(context)
+    const length = Math.min(ProbeLength, context.maxFragment)
     // What is refused for its length, or lies beyond the end, says nothing.
-    if (before === undefined || length < SmallestFragment || before + length >= Unfinished) return true
-    await breakOff(visit, before, length)
+    if (before === undefined || length < SmallestFragment || before + length >= UnfinishedFileSize)
+      return true
+    await sendPart(context, before, length)
     let after: number | undefined = before
-    for (let i = 0; i < Questions && after === before; i += 1) {
-      if (i > 0) await delay(Pause)
-      after = await held(visit)
+    for (let i = 0; i < MaxPolls && after === before; i += 1) {
+      if (i > 0) await delay(PollIntervalMs)
+      after = await heldBytes(context)
     }
     if (after !== undefined && after > before) {
       yield ok(
@@ -48,24 +47,24 @@ export const passage: Examination = {
 }
 
 /** How many bytes are held, asked by the last byte of the file: that one comes behind a gap, and changes nothing. */
-async function held(visit: Visit): Promise<number | undefined> {
-  return heldBy(await visit.fragment(Unfinished - 1, 1, Unfinished))
+async function heldBytes(context: CheckContext): Promise<number | undefined> {
+  return heldBy(await context.fragment(UnfinishedFileSize - 1, 1, UnfinishedFileSize))
 }
 
-async function breakOff(visit: Visit, start: number, length: number): Promise<void> {
-  const whole = piece(start, length, Unfinished)
+async function sendPart(context: CheckContext, start: number, length: number): Promise<void> {
+  const whole = fragmentRange(start, length, UnfinishedFileSize)
   const broken = {
     ...whole,
     async *read() {
-      yield* piece(start, Math.floor(length / 2), Unfinished).read()
-      await delay(Way)
-      throw new BrokenOff()
+      yield* fragmentRange(start, Math.floor(length / 2), UnfinishedFileSize).read()
+      await delay(SettleTimeMs)
+      throw new Interrupted()
     },
   }
   try {
-    await visit.say({ type: 'Fragment', sessionId: visit.sessionId, range: broken })
+    await context.send({ type: 'Fragment', sessionId: context.sessionId, range: broken })
   } catch (error) {
     // Somebody may have hung up before.
-    if (!(error instanceof BrokenOff || error instanceof NoAnswer)) throw error
+    if (!(error instanceof Interrupted || error instanceof NoResponse)) throw error
   }
 }

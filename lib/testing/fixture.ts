@@ -17,12 +17,12 @@ export interface Runner {
  * What not every store can do, or can be made to do in a test. Only what is declared `false` is skipped: what is left
  * out is supported, and tested.
  */
-export interface Supports {
-  /** What the store keeps outlives the process. False for one that forgets with it. Takes {@link TestedStore.reopen}. */
+export interface Capabilities {
+  /** What the store keeps outlives the process. False for one that forgets with it. Takes {@link StoreFixture.reopen}. */
   readonly restart: boolean
   /**
    * Several processes may use what the store stands on at the same time. False where only one may.
-   * Takes {@link TestedStore.reopen}.
+   * Takes {@link StoreFixture.reopen}.
    */
   readonly sharing: boolean
   /** There is a {@link Store.locker}. False where the locks of one process will do: then there must be none. */
@@ -31,25 +31,25 @@ export interface Supports {
   readonly paths: boolean
   /**
    * There are folders, and where one stands no file can. False where a name with `/` is a name like all others, as in
-   * buckets. Takes {@link TestedStore.makeFolder}.
+   * buckets. Takes {@link StoreFixture.makeFolder}.
    */
   readonly folders: boolean
   /** Names in folders that do not exist are refused. False where such folders are made, and where there are none. */
   readonly missingFolders: boolean
   /**
    * Bytes may vanish behind the store's back. False where nobody but the store can reach them.
-   * Takes {@link TestedStore.loseBytes}.
+   * Takes {@link StoreFixture.loseBytes}.
    */
   readonly losses: boolean
   /**
    * A test can have a session hold more than 4 GiB, at no cost. False where each of them would have to be sent.
-   * Takes {@link TestedStore.growTo}.
+   * Takes {@link StoreFixture.growTo}.
    */
   readonly bigOffsets: boolean
 }
 
 /** A store that holds nothing yet, and what a test has to reach behind it. */
-export interface TestedStore {
+export interface StoreFixture {
   readonly store: Store
   /**
    * What visitors find under a name: its bytes from offset `first` on, 0 by default; undefined if nothing stands there.

@@ -2,8 +2,10 @@ import { type IncomingMessage, type RequestOptions, request as requestHttp } fro
 import { request as requestHttps } from 'node:https'
 import { pipeline } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
-import { BitsError } from '../protocol/errors.ts'
+import { BitsError, HttpFacility } from '../protocol/errors.ts'
 import {
+  ErrorHeaders,
+  field,
   OriginalRequestUrlHeader,
   RequestDataFileNameHeader,
   ResponseDataFileNameHeader,
@@ -27,8 +29,14 @@ export interface Notification {
  * @returns the answer's head; its body, which must be read, ends with the same errors
  * @throws {BitsError} `application-timeout`; else what `node:http` says of a connection that failed
  */
-export function post({ url, timeout, upload, caller, paths }: Notification): Promise<IncomingMessage> {
-  const target = targetOf(url, upload.url, caller)
+export function sendNotification({
+  url,
+  timeout,
+  upload,
+  caller,
+  paths,
+}: Notification): Promise<IncomingMessage> {
+  const target = notificationTarget(url, upload.url, caller)
   const headers = {
     Accept: '*/*',
     [OriginalRequestUrlHeader]: upload.url,
@@ -42,9 +50,9 @@ export function post({ url, timeout, upload, caller, paths }: Notification): Pro
     ...target.headers,
   }
   return new Promise((resolve, reject) => {
-    const begin = target.protocol === 'https:' ? requestHttps : requestHttp
+    const request = target.protocol === 'https:' ? requestHttps : requestHttp
     // A connection of its own: one that was kept may die just when it is needed, and the client comes back in minutes.
-    const outgoing = begin({ ...target, method: 'POST', headers, timeout, agent: false })
+    const outgoing = request({ ...target, method: 'POST', headers, timeout, agent: false })
     let answer: IncomingMessage | undefined
     outgoing
       .on('timeout', () => (answer ?? outgoing).destroy(new BitsError('application-timeout')))
@@ -70,7 +78,7 @@ const asFieldValue = (text: string): string => Buffer.from(text, 'utf8').toStrin
  * Where a notification goes. A relative URL leads to the server that took the upload, by the address at which it took it:
  * never to the host that the client's own header named, for then any client could have files sent anywhere.
  */
-function targetOf(url: string, uploadUrl: string, { socket }: IncomingMessage): RequestOptions {
+function notificationTarget(url: string, uploadUrl: string, { socket }: IncomingMessage): RequestOptions {
   const [, query] = /\?([^#]*)/.exec(uploadUrl) ?? []
   const isAbsolute = URL.canParse(url)
   const target = new URL(url, isAbsolute ? undefined : uploadUrl)
@@ -90,4 +98,41 @@ function targetOf(url: string, uploadUrl: string, { socket }: IncomingMessage): 
     // Who is at its own address it knows, and its certificate may be for names, or signed by somebody, that Node does not.
     ...('encrypted' in socket && { rejectUnauthorized: false }),
   }
+}
+
+export const isSuccess = ({ statusCode = 0 }: IncomingMessage): boolean =>
+  statusCode >= 200 && statusCode < 300
+
+/**
+ * What an application's answer that is no success means to the client, by the table of "Handling server application errors"
+ * (win32): its own status, and its own HRESULT if it names one.
+ */
+export function toBitsError({ statusCode = 0, headers }: IncomingMessage): BitsError {
+  const text = `The application answered ${statusCode}`
+  if (statusCode === 403) return new BitsError('application-refused', text)
+  const named = ErrorHeaders.map((name) => readHresult(field(headers, name))).find(Boolean)
+  return new BitsError('application-failed', text, {
+    status: mapStatus(statusCode),
+    hresult: named ?? HttpFacility + statusCode,
+  })
+}
+
+/**
+ * Statuses that are about the client's packets and not about its file: it would offer other credentials, or smaller
+ * fragments, and take 416 with all bytes held for success.
+ */
+const PacketLevelStatuses = [401, 407, 413, 416]
+/** To a client these end the job, as other redirections do not. */
+const FatalRedirects = [300, 301, 302, 303, 304, 305, 307]
+
+function mapStatus(status: number): number {
+  if (PacketLevelStatuses.includes(status) || FatalRedirects.includes(status)) return 400
+  return status >= 400 && status <= 599 ? status : 500
+}
+
+/** `0x80070005`; also with a bare `x`, as the specification prints it. */
+function readHresult(text: string | undefined): number | undefined {
+  const [, digits] = /^0?x([0-9a-f]{8})$/i.exec(text?.trim() ?? '') ?? []
+  const hresult = Number.parseInt(digits ?? '', 16)
+  return hresult >= 0x80000000 ? hresult : undefined
 }

@@ -1,9 +1,9 @@
 import { field } from '../../protocol/headers.ts'
-import { type Finding, fault } from './finding.ts'
-import { isAck, isFramed, type RawAnswer } from './line.ts'
+import { type Finding, fault } from './context.ts'
+import { isAck, isFramed, type RawResponse } from './prober.ts'
 
 /** What is wrong with the form of an Ack, whatever it says ([MC-BUP] 2.2.1: version 1.1; 2.2.3 to 2.2.11: no body). */
-export function* shape(answer: RawAnswer): Generator<Finding> {
+export function* ackFormat(answer: RawResponse): Generator<Finding> {
   // Others than BITS servers may answer as they like.
   if (!isAck(answer)) return
   const { headers, httpVersion, bodyLength } = answer

@@ -1,26 +1,21 @@
+import { Hresult } from '../../client/response-policy.ts'
 import { field } from '../../protocol/headers.ts'
 import { printable } from '../format.ts'
-import { isAck, type RawAnswer } from './line.ts'
+import { isAck, type RawResponse } from './prober.ts'
 
 /** Why something was refused, as far as an answer tells, and what to do about it. */
-export interface Refusal {
+export interface Explanation {
   readonly reason: string
   readonly remedy: string
 }
 
-interface Row extends Refusal {
-  readonly when: (answer: RawAnswer) => boolean
+interface ExplanationRule extends Explanation {
+  readonly when: (answer: RawResponse) => boolean
 }
 
-const AccessDenied = 0x80070005
-/** BG_E_SESSION_NOT_FOUND: begin anew. */
-export const SessionNotFound = 0x8020001f
-/** BG_E_TOO_LARGE */
-export const TooLarge = 0x80200020
-
-const status =
+const statusBetween =
   (low: number, high = low) =>
-  (answer: RawAnswer) =>
+  (answer: RawResponse) =>
     answer.status >= low && answer.status <= high
 
 /** What lets larger bodies pass. */
@@ -28,7 +23,7 @@ export const bodyRemedy =
   'Windows sends up to 13 MB at once; let them pass. nginx: client_max_body_size 0. IIS: maxAllowedContentLength. ' +
   'Apache: LimitRequestBody 0. express-bits-upload: maxFragmentSize, and no body parser in front.'
 
-const noServer: Refusal = {
+const noServer: Explanation = {
   reason: 'a web server answers, but no BITS server at this URL',
   remedy:
     'Check the path. With express-bits-upload: is bitsUpload() mounted there, before anything that answers by itself? ' +
@@ -36,16 +31,16 @@ const noServer: Refusal = {
 }
 
 /** The first row that fits. Those of BITS servers come first, for what they say is sure. */
-const rows: readonly Row[] = [
+const explanationRules: readonly ExplanationRule[] = [
   {
-    when: (answer) => answer.hresult === SessionNotFound,
+    when: (answer) => answer.hresult === Hresult.SessionNotFound,
     reason: 'the server does not know the session',
     remedy:
       'Packets of one upload have to reach the same server: see "Farms" of the README. Does it share its sessions, or ' +
       'name itself by BITS-Host-Id?',
   },
   {
-    when: (answer) => answer.hresult === TooLarge,
+    when: (answer) => answer.hresult === Hresult.TooLarge,
     reason: 'the file is larger than the server takes',
     remedy: 'Raise maxSize (IIS: BITSMaximumUploadSize).',
   },
@@ -55,7 +50,7 @@ const rows: readonly Row[] = [
     remedy: 'Enable them: the option `enabled` of bitsUpload() (IIS: BITSUploadEnabled).',
   },
   {
-    when: (answer) => isAck(answer) && (answer.status === 403 || answer.hresult === AccessDenied),
+    when: (answer) => isAck(answer) && (answer.status === 403 || answer.hresult === Hresult.AccessDenied),
     reason: 'access is denied',
     remedy:
       'May this user, or anybody, upload there? See --user and --header, and the hooks `authorize` and `onCreate` ' +
@@ -78,17 +73,17 @@ const rows: readonly Row[] = [
     remedy: 'Wait, or raise maxSessions and maxSessionsPerOwner (IIS: BITSNumberOfSessionsLimit).',
   },
   {
-    when: (answer) => isAck(answer) && status(500, 599)(answer),
+    when: (answer) => isAck(answer) && statusBetween(500, 599)(answer),
     reason: 'the server failed',
     remedy: 'Its log says why; with express-bits-upload the event `failed` has the cause.',
   },
   {
-    when: status(407),
+    when: statusBetween(407),
     reason: 'a proxy wants to know who asks',
     remedy: 'Let the proxy pass this host without credentials, or go past it.',
   },
   {
-    when: status(502, 504),
+    when: statusBetween(502, 504),
     reason: 'what stands in front did not get an answer from the server behind it',
     remedy:
       'Does the server run where the proxy looks for it, and is its time-out long enough (nginx: proxy_read_timeout)?',
@@ -99,44 +94,48 @@ const rows: readonly Row[] = [
   },
   { when: (answer) => answer.status === 200, ...noServer },
   {
-    when: status(400),
+    when: statusBetween(400),
     reason: 'what listens there does not know the verb',
     remedy:
       'A Node server knows it once bitsUpload() was called, in the same process; see "Servers that Node does not report". ' +
       'Any other has to have BITS.',
   },
   {
-    when: status(403),
+    when: statusBetween(403),
     reason: 'something refuses the request, and it is not a BITS server',
     remedy:
       'A firewall, or a filter of the web server, may refuse the verb, the name or the client: see its log.',
   },
   {
-    when: status(413),
+    when: statusBetween(413),
     reason: 'the body is too large for something in between',
     remedy: bodyRemedy,
   },
-  { when: status(501), reason: 'it knows no such verb, and is no BITS server', remedy: noServer.remedy },
   {
-    when: status(500, 599),
+    when: statusBetween(501),
+    reason: 'it knows no such verb, and is no BITS server',
+    remedy: noServer.remedy,
+  },
+  {
+    when: statusBetween(500, 599),
     reason: 'something fails, and it is not a BITS server',
     remedy: "See the log of what answers there, which the field Server may name, and the server's own.",
   },
 ]
 
 /** Why a packet was refused. */
-export function refusal(answer: RawAnswer): Refusal {
-  if (status(300, 399)(answer)) return redirection(answer)
+export function explain(answer: RawResponse): Explanation {
+  if (statusBetween(300, 399)(answer)) return redirection(answer)
   if (answer.status === 401) return unauthorized(answer)
   return (
-    rows.find(({ when }) => when(answer)) ?? {
+    explanationRules.find(({ when }) => when(answer)) ?? {
       reason: isAck(answer) ? 'the server refuses' : noServer.reason,
       remedy: noServer.remedy,
     }
   )
 }
 
-function redirection({ headers }: RawAnswer): Refusal {
+function redirection({ headers }: RawResponse): Explanation {
   const location = printable(field(headers, 'location') ?? 'nowhere')
   return {
     reason: `it is a redirection to ${location}, and BITS ends the job rather than follow one`,
@@ -144,7 +143,7 @@ function redirection({ headers }: RawAnswer): Refusal {
   }
 }
 
-function unauthorized({ headers }: RawAnswer): Refusal {
+function unauthorized({ headers }: RawResponse): Explanation {
   const schemes = [
     ...new Set(
       (field(headers, 'www-authenticate') ?? '').match(
@@ -162,7 +161,7 @@ function unauthorized({ headers }: RawAnswer): Refusal {
 }
 
 /** `404, 0x80070005, by nginx`, as far as there is more than the status. */
-export function shown(answer: RawAnswer): string {
+export function formatResponse(answer: RawResponse): string {
   const { status, hresult, headers } = answer
   const server = field(headers, 'server') ?? field(headers, 'x-powered-by')
   const code = hresult === undefined ? '' : `, 0x${hresult.toString(16).toUpperCase().padStart(8, '0')}`

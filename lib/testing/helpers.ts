@@ -17,7 +17,7 @@ export const newSession = (more: Partial<NewSession> = {}): NewSession => ({
 })
 
 /** Begins a session. */
-export async function begun(store: Store, more: Partial<NewSession> = {}): Promise<Session> {
+export async function createSession(store: Store, more: Partial<NewSession> = {}): Promise<Session> {
   const session = newSession(more)
   await store.create(session)
   return loaded(store, session)
@@ -41,17 +41,17 @@ export async function appended(
 }
 
 /** Begins a session and fills it. */
-export async function complete(
+export async function completeSession(
   store: Store,
   bytes: string | Uint8Array,
   more: Partial<NewSession> = {},
 ): Promise<Session> {
-  const session = await begun(store, more)
+  const session = await createSession(store, more)
   return appended(store, session, body(bytes), { total: Buffer.from(bytes).length, durable: true })
 }
 
 /** Publishes as the next packet would: what is held is asked first. */
-export async function publish(store: Store, session: { readonly id: string }): Promise<Session> {
+export async function publishSession(store: Store, session: { readonly id: string }): Promise<Session> {
   await store.publish(await loaded(store, session))
   return loaded(store, session)
 }
@@ -65,7 +65,7 @@ export async function* body(...batches: readonly (string | Uint8Array | Error)[]
 }
 
 /** Bytes that count up in fours: one that is missing, or in the wrong place, shows. */
-export function counting(length: number, start = 0): Buffer {
+export function patternBytes(length: number, start = 0): Buffer {
   const bytes = Buffer.alloc(Math.ceil(length / 4) * 4)
   for (let at = 0; at < length; at += 4) bytes.writeUInt32BE(start + at / 4, at)
   return bytes.subarray(0, length)
@@ -77,7 +77,7 @@ export async function nextMillisecond(): Promise<void> {
 }
 
 /** All bytes of a stream. */
-export async function bytesOf(stream: Readable): Promise<Buffer> {
+export async function readAll(stream: Readable): Promise<Buffer> {
   const chunks: Uint8Array[] = []
   for await (const chunk of stream) chunks.push(chunk)
   return Buffer.concat(chunks)
@@ -112,11 +112,11 @@ export async function assertHeld(
 ): Promise<void> {
   const now = await loaded(store, session)
   assert.equal(now.received, Buffer.from(expected).length, 'received')
-  assertBytes(await bytesOf(store.read(now)), expected, 'read()')
+  assertBytes(await readAll(store.read(now)), expected, 'read()')
 }
 
 /** Checks that a call is refused with an error of the protocol. */
-export const assertRefused = (call: Promise<unknown>, code: BitsErrorCode): Promise<void> =>
+export const assertRejectsWith = (call: Promise<unknown>, code: BitsErrorCode): Promise<void> =>
   assert.rejects(call, { name: 'BitsError', code })
 
 const contract = [
@@ -137,7 +137,7 @@ const contract = [
 ] as const
 
 /** What the contract names of a session, but for the time of its progress. */
-export const told = (session: Session): object =>
+export const publicFields = (session: Session): object =>
   Object.fromEntries(contract.filter((key) => session[key] !== undefined).map((key) => [key, session[key]]))
 
 /** Checks that a session is as a test wants it, in what the test names. */

@@ -7,8 +7,7 @@ import { CopyFileToDestinationHeader, field, MaxUrl, StaticResponseUrlHeader } f
 import type { CompleteUpload, UploadDecision } from '../sessions/hooks.ts'
 import type { SessionPaths } from '../stores/store.ts'
 import { assertKnownKeys, MaxTimerMs } from '../validate.ts'
-import { post } from './post.ts'
-import { isSuccess, refusalOf } from './verdict.ts'
+import { isSuccess, sendNotification, toBitsError } from './request.ts'
 
 /** Options of {@link notifyApplication}. In brackets: the property of IIS that an option stands for. */
 export interface NotificationOptions {
@@ -60,11 +59,11 @@ export function notifyApplication(
   }
   return async (upload, caller) => {
     const paths = mode === 'reference' ? await preparePaths(upload) : undefined
-    const answer = await post({ url, timeout, upload, caller, paths })
-    if (isSuccess(answer)) return decide(answer, paths)
+    const answer = await sendNotification({ url, timeout, upload, caller, paths })
+    if (isSuccess(answer)) return readDecision(answer, paths)
     // Its head says all there is to know.
     await drain(answer).catch(() => {})
-    throw refusalOf(answer)
+    throw toBitsError(answer)
   }
 }
 
@@ -87,7 +86,10 @@ async function preparePaths({ paths }: CompleteUpload): Promise<SessionPaths> {
   return paths
 }
 
-async function decide(answer: IncomingMessage, paths: SessionPaths | undefined): Promise<UploadDecision> {
+async function readDecision(
+  answer: IncomingMessage,
+  paths: SessionPaths | undefined,
+): Promise<UploadDecision> {
   // Its presence alone counts.
   const publish = field(answer.headers, CopyFileToDestinationHeader) !== undefined
   const url = field(answer.headers, StaticResponseUrlHeader)

@@ -1,13 +1,12 @@
 import { lookup } from 'node:dns/promises'
 import { connect, type Socket } from 'node:net'
 import { type TLSSocket, connect as tlsConnect } from 'node:tls'
-import type { Examination } from './examination.ts'
-import { fault, ok, warning } from './finding.ts'
+import { type Check, fault, ok, warning } from './context.ts'
 
 /** Name, port and certificate, one after the other: who cannot get there need not look at packets. */
-export const reach: Examination = {
+export const connectivity: Check = {
   name: 'the way to the host',
-  async *examine({ target, settings }) {
+  async *run({ target, settings }) {
     const secure = target.protocol === 'https:'
     const host = target.hostname.replace(/^\[(.*)\]$/, '$1')
     const port = Number(target.port || (secure ? 443 : 80))
@@ -15,7 +14,7 @@ export const reach: Examination = {
       await lookup(host)
     } catch (error) {
       yield fault(
-        `Nobody knows the name ${host} (${codeOf(error)})`,
+        `Nobody knows the name ${host} (${networkErrorCode(error)})`,
         'Check its spelling, and the DNS of this machine: nslookup shows what that says. Where the web is reached by a ' +
           'proxy only, this command has to run where it is not.',
       )
@@ -24,7 +23,7 @@ export const reach: Examination = {
     try {
       await connected(connect({ host, port }), 'connect', settings.sendTimeout)
     } catch (error) {
-      yield fault(...unreachable(codeOf(error), `port ${port} of ${host}`))
+      yield fault(...unreachable(networkErrorCode(error), `port ${port} of ${host}`))
       return false
     }
     yield ok(`Somebody listens at port ${port} of ${host}`)
@@ -41,13 +40,13 @@ export const reach: Examination = {
         settings.sendTimeout,
       )
     } catch (error) {
-      yield fault(...distrusted(codeOf(error), host))
+      yield fault(...tlsAdvice(networkErrorCode(error), host))
       return false
     }
     // As an Error in types, and as its code in fact.
-    const distrust = socket.authorizationError as unknown
+    const tlsError = socket.authorizationError as unknown
     if (!rejectUnauthorized && !socket.authorized) {
-      const [text, remedy] = distrusted(String(distrust), host)
+      const [text, remedy] = tlsAdvice(String(tlsError), host)
       yield warning(`${text}; it was let pass, for --insecure`, remedy)
     } else {
       yield ok(`Its certificate is good for ${host}`)
@@ -56,7 +55,7 @@ export const reach: Examination = {
   },
 }
 
-const codeOf = (error: unknown): string =>
+const networkErrorCode = (error: unknown): string =>
   (error as NodeJS.ErrnoException).code ?? (error as Error).message ?? String(error)
 
 /** A connection that came about, and is ended at once. */
@@ -88,7 +87,7 @@ function unreachable(code: string, where: string): [text: string, remedy: string
 
 const WrongName = 'ERR_TLS_CERT_ALTNAME_INVALID'
 
-function distrusted(code: string, host: string): [text: string, remedy: string] {
+function tlsAdvice(code: string, host: string): [text: string, remedy: string] {
   if (code === WrongName) {
     return [
       `The certificate is not for the name ${host} (${code})`,

@@ -1,29 +1,27 @@
 import { type AssignedHost, InvalidAck, readAck } from '../../client/ack.ts'
 import { field, UploadProtocol } from '../../protocol/headers.ts'
-import type { Examination } from './examination.ts'
-import { fault, ok, warning } from './finding.ts'
-import { isTaken, NoAnswer, orNone } from './line.ts'
-import { refusal, shown } from './refusal.ts'
-import { shape } from './shape.ts'
-import type { Visit } from './visit.ts'
+import { ackFormat } from './ack-format.ts'
+import { type Check, type CheckContext, fault, ok, warning } from './context.ts'
+import { explain, formatResponse } from './explain.ts'
+import { isSuccess, NoResponse, orNoResponse } from './prober.ts'
 
 /** Create-Session for a name that nobody has, and the host that the server names for the rest. */
-export const createSession: Examination = {
+export const createSessionCheck: Check = {
   name: 'Create-Session',
-  async *examine(visit) {
-    const answer = await visit.say({ type: 'Create-Session' })
-    if (!isTaken(answer)) {
-      const { reason, remedy } = refusal(answer)
-      yield fault(`Create-Session is answered ${shown(answer)}: ${reason}`, remedy)
+  async *run(context) {
+    const answer = await context.send({ type: 'Create-Session' })
+    if (!isSuccess(answer)) {
+      const { reason, remedy } = explain(answer)
+      yield fault(`Create-Session is answered ${formatResponse(answer)}: ${reason}`, remedy)
       return false
     }
-    yield* visit.news(shape(answer))
+    yield* context.unreported(ackFormat(answer))
     let host: AssignedHost | undefined
     try {
       // What is wrong with the form was told.
       const ack = readAck('Create-Session', { ...answer, bodyLength: 0 }, undefined)
-      visit.sessionId = ack.sessionId ?? ''
-      visit.opened(visit.sessionId)
+      context.sessionId = ack.sessionId ?? ''
+      context.opened(context.sessionId)
       host = ack.hostId
       if (ack.protocol !== UploadProtocol) {
         yield fault(
@@ -46,21 +44,22 @@ export const createSession: Examination = {
         'The protocol wants it ([MC-BUP] 2.2.3.2). If the server sends it, something in between takes it away.',
       )
     }
-    return host === undefined ? true : yield* assignedHost(visit, host)
+    return host === undefined ? true : yield* assignedHost(context, host)
   },
 }
 
-async function* assignedHost(visit: Visit, { host, fallbackTimeout }: AssignedHost) {
-  const there = new URL(visit.target)
+async function* assignedHost(context: CheckContext, { host, fallbackTimeout }: AssignedHost) {
+  const there = new URL(context.target)
   there.hostname = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
-  const answer = await orNone(visit.line.say({ type: 'Ping' }, there))
-  if (!(answer instanceof NoAnswer) && isTaken(answer)) {
-    visit.target = there
-    visit.opened(visit.sessionId)
+  const answer = await orNoResponse(context.prober.send({ type: 'Ping' }, there))
+  if (!(answer instanceof NoResponse) && isSuccess(answer)) {
+    context.target = there
+    context.opened(context.sessionId)
     yield ok(`The server names the host ${host} for the rest (BITS-Host-Id), and it answers`)
     return true
   }
-  const said = answer instanceof NoAnswer ? `does not answer: ${answer.message}` : `answers ${shown(answer)}`
+  const said =
+    answer instanceof NoResponse ? `does not answer: ${answer.message}` : `answers ${formatResponse(answer)}`
   const wait = fallbackTimeout === undefined ? 'for ever' : `for ${fallbackTimeout} seconds`
   yield fault(
     `The server names the host ${host} for the rest (BITS-Host-Id), and that ${said}; clients try it ${wait}`,

@@ -1,0 +1,41 @@
+import { Hresult } from '../../client/response-policy.ts'
+import { ackFormat } from './ack-format.ts'
+import { type Check, type CheckContext, type Finding, fault, ok } from './context.ts'
+import { explain, formatResponse } from './explain.ts'
+import { isSuccess } from './prober.ts'
+
+/** Close-Session and Cancel-Session, and that a session is unknown when it is over. */
+export const endSession: Check = {
+  name: 'Close-Session and Cancel-Session',
+  async *run(context) {
+    yield* checkEnd(context, 'Close-Session', context.sessionId)
+    const sessionId = await context.create()
+    await context.fragment(0, 1000, 2000, sessionId)
+    yield* checkEnd(context, 'Cancel-Session', sessionId)
+    return true
+  },
+}
+
+async function* checkEnd(
+  context: CheckContext,
+  type: 'Close-Session' | 'Cancel-Session',
+  sessionId: string,
+): AsyncGenerator<Finding> {
+  const answer = await context.end(type, sessionId)
+  yield* context.unreported(ackFormat(answer))
+  if (!isSuccess(answer)) {
+    const { reason, remedy } = explain(answer)
+    yield fault(`${type} of an unfinished upload is answered ${formatResponse(answer)}: ${reason}`, remedy)
+    return
+  }
+  const later = await context.fragment(0, 1000, 2000, sessionId)
+  if (later.hresult === Hresult.SessionNotFound) {
+    yield ok(`${type} is answered ${answer.status}, and the session is unknown from then on`)
+  } else {
+    yield fault(
+      `After ${type} the session should be unknown (500, 0x8020001F), and a Fragment is answered ${formatResponse(later)}`,
+      'By that number clients learn that they have to begin anew. The server has to send it in BITS-Error-Code or ' +
+        'BITS-Error, and no proxy may put a page of its own in the place of a 500 (nginx: proxy_intercept_errors off).',
+    )
+  }
+}
