@@ -1,12 +1,11 @@
 export { acceptBitsPost } from './http/bits-post/accept.ts'
-export type { Leaving, Lock, Locker, LockRequest } from './locks/locker.ts'
+export type { Lock, Locker, LockRequest } from './locks/locker.ts'
 export { type BitsUpload, bitsUpload } from './middleware/bits-upload.ts'
 export type { BitsUploadOptions } from './middleware/options.ts'
 export { type NotificationOptions, notifyApplication } from './notification/notify.ts'
 export type { ContentRange } from './protocol/content-range.ts'
 export { BitsError, type BitsErrorCode, type BitsErrorDetails } from './protocol/errors.ts'
 export type { Packet, ReplyRequest } from './protocol/packet.ts'
-export type { Size } from './protocol/size.ts'
 export type { BitsUploadEvents, InterruptionReport, PacketReport, UploadReport } from './sessions/events.ts'
 export type {
   CompleteUpload,
@@ -32,3 +31,4 @@ export type {
   StoredReply,
   StoreOptions,
 } from './stores/store.ts'
+export type { Size } from './validate.ts'

@@ -1,136 +1,100 @@
-import { Leavings } from './leavings.ts'
-import type { Leaving, Lock, Locker, LockRequest } from './locker.ts'
-
-/** A lock of this process, which always can be left. */
-export interface MemoryLock extends Lock {
-  leave(leaving: Leaving): void
-}
+import type { Lock, Locker, LockRequest } from './locker.ts'
 
 export interface MemoryLocker extends Locker {
-  acquire(id: string, request?: LockRequest): Promise<MemoryLock>
-  tryAcquire(id: string): Promise<MemoryLock | undefined>
-  /** As `tryAcquire`, but without a promise. `request` says how its holder is told. */
-  tryAcquireSync(id: string, request?: LockRequest): MemoryLock | undefined
-  letGo(): void
-  /** Drops what was left with a session, if nobody holds it. */
-  forget(id: string): void
+  /** As `tryAcquire`, without a promise, and with the request whose `onReleaseRequested` is called. */
+  tryAcquireSync(key: string, request?: LockRequest): Lock | undefined
 }
 
 /** A locker for one process. */
 export function memoryLocker(): MemoryLocker {
-  const sessions = new Map<string, LockState>()
-  const leavings = new Leavings()
+  const locks = new Map<string, LockState>()
 
-  const lockFree = (id: string, request: LockRequest): MemoryLock => {
-    const held = new LockState(id, sessions, leavings, request)
-    sessions.set(id, held)
-    return new LockHandle(held, leavings.take(id))
+  const tryAcquireSync = (key: string, request: LockRequest = {}): Lock | undefined => {
+    if (locks.has(key)) return undefined
+    const state = new LockState(key, locks, request)
+    locks.set(key, state)
+    return new LockHandle(state)
   }
-  const tryAcquireSync = (id: string, request: LockRequest = {}): MemoryLock | undefined =>
-    sessions.has(id) ? undefined : lockFree(id, request)
 
   return {
+    isRetainable: true,
     tryAcquireSync,
-    tryAcquire: async (id) => tryAcquireSync(id),
+    tryAcquire: async (key) => tryAcquireSync(key),
 
-    async acquire(id, request = {}) {
-      const held = sessions.get(id)
-      if (!held) return lockFree(id, request)
+    async acquire(key, request = {}) {
+      const lock = tryAcquireSync(key, request)
+      if (lock) return lock
       request.signal?.throwIfAborted()
-      return held.wait(request)
+      return (locks.get(key) as LockState).wait(request)
     },
-
-    letGo: () => leavings.dropAll(),
-    forget: (id) => leavings.drop(id),
   }
 }
 
-/** Somebody who waits gets the lock, with what was left. */
-type Waiter = (left: Leaving | undefined) => void
-
-/** A session that is held: classes and no closures, because thousands may be. */
+/** A held lock and the requests that wait for it. A class without closures, because there may be thousands. */
 class LockState {
-  readonly #id: string
-  readonly #sessions: Map<string, LockState>
-  readonly #leavings: Leavings
-  /** Of the holder, who has not been told that he is wanted. */
-  #request: LockRequest | undefined
-  #waiting: Set<Waiter> | undefined
+  readonly #key: string
+  readonly #locks: Map<string, LockState>
+  /** The holder's request, until its `onReleaseRequested` was called. */
+  #holder: LockRequest | undefined
+  #waiting: Set<() => void> | undefined
 
-  constructor(id: string, sessions: Map<string, LockState>, leavings: Leavings, request: LockRequest) {
-    this.#id = id
-    this.#sessions = sessions
-    this.#leavings = leavings
-    this.#request = request
+  constructor(key: string, locks: Map<string, LockState>, holder: LockRequest) {
+    this.#key = key
+    this.#locks = locks
+    this.#holder = holder
   }
 
-  wait(request: LockRequest): Promise<MemoryLock> {
+  wait(request: LockRequest): Promise<Lock> {
     const { signal } = request
     this.#waiting ??= new Set()
     const waiting = this.#waiting
     return new Promise((resolve, reject) => {
-      const next: Waiter = (left) => {
-        waiting.delete(next)
-        signal?.removeEventListener('abort', giveUp)
-        this.#request = request
-        resolve(new LockHandle(this, left))
+      const grant = (): void => {
+        waiting.delete(grant)
+        signal?.removeEventListener('abort', abort)
+        this.#holder = request
+        resolve(new LockHandle(this))
         if (waiting.size > 0) this.#requestRelease()
       }
-      const giveUp = (): void => {
-        waiting.delete(next)
+      const abort = (): void => {
+        waiting.delete(grant)
         reject(signal?.reason)
       }
-      signal?.addEventListener('abort', giveUp, { once: true })
-      waiting.add(next)
+      signal?.addEventListener('abort', abort, { once: true })
+      waiting.add(grant)
       this.#requestRelease()
     })
   }
 
-  /** The holder ends: the next is who waits longest. */
-  handOver(leaving: Leaving | undefined): void {
-    this.#request = undefined
+  /** Grants the lock to the request that has waited longest, or frees it. */
+  handOver(): void {
+    this.#holder = undefined
     const [next] = this.#waiting ?? []
-    if (next) {
-      next(leaving)
-      return
-    }
-    this.#sessions.delete(this.#id)
-    if (leaving) this.#leavings.put(this.#id, leaving)
+    if (next) next()
+    else this.#locks.delete(this.#key)
   }
 
   #requestRelease(): void {
-    const request = this.#request
-    this.#request = undefined
-    request?.onReleaseRequested?.()
+    const holder = this.#holder
+    this.#holder = undefined
+    holder?.onReleaseRequested?.()
   }
 }
 
-/** One for all: a promise of its own for each lock tells no more. */
+/** One promise for all locks, because all resolve at once. */
 const released = Promise.resolve()
 
-class LockHandle implements MemoryLock {
-  readonly left: Leaving | undefined
-  #held: LockState | undefined
+class LockHandle implements Lock {
+  #state: LockState | undefined
 
-  constructor(held: LockState, left: Leaving | undefined) {
-    this.#held = held
-    this.left = left
+  constructor(state: LockState) {
+    this.#state = state
   }
 
   release(): Promise<void> {
-    this.#end(undefined)
+    const state = this.#state
+    this.#state = undefined
+    state?.handOver()
     return released
-  }
-
-  leave(leaving: Leaving): void {
-    this.#end(leaving)
-  }
-
-  #end(leaving: Leaving | undefined): void {
-    const held = this.#held
-    if (!held) return
-    this.#held = undefined
-    if (this.left !== leaving) this.left?.drop()
-    held.handOver(leaving)
   }
 }

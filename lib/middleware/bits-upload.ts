@@ -13,44 +13,44 @@ import { announcesBody, packetType, readPacket } from '../protocol/packet.ts'
 import { readReplyTarget } from '../protocol/reply-url.ts'
 import { isReplyRequest, refuseReply, sendReply } from '../reply/download.ts'
 import type { BitsUploadEvents, PacketReport } from '../sessions/events.ts'
-import { authorizeRequest } from '../sessions/hooks.ts'
+import { authorizeRequest, isEnabled } from '../sessions/hooks.ts'
 import { SessionService } from '../sessions/sessions.ts'
 import type { SweepResult } from '../sessions/sweep.ts'
 import { type BitsUploadOptions, readBitsUploadOptions, type Settings } from './options.ts'
 import { RequestContext } from './request-context.ts'
 
-/** The middleware: a handler for `app.use`, with what the rest of an application may want of it. */
+/** The middleware: a handler for `app.use`, with the events and operations of its uploads. */
 export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
   (request: Caller, response: ServerResponse, next: (error?: unknown) => void): void
 
-  /** What happens to uploads, to be listened to: see {@link BitsUploadEvents}. */
+  /** Emits the events of uploads: see {@link BitsUploadEvents}. */
   readonly events: EventEmitter<BitsUploadEvents>
 
   /**
-   * Removes the sessions whose clients did not come back within `expireAfter`; where one owner has more than
-   * `maxSessionsPerOwner`, the newest of those above it; and all of them while uploads are not `enabled`. Also runs by
-   * itself, see the option `sweepEvery`.
+   * Removes the sessions without progress for `expireAfter`; the newest sessions of an owner with more than
+   * `maxSessionsPerOwner`; and all sessions while uploads are not `enabled`. Also runs periodically, see the option
+   * `sweepEvery`.
    */
   sweep(): Promise<SweepResult>
 
   /**
-   * Stops: packets that come from now on are answered 503, so that clients come back later; those being worked on may
-   * end within `grace` milliseconds (default: 10 s), then fragments still arriving are cut, and what came of them is
-   * kept. Resolves when no packet is being worked on, a second after `grace` at the latest. Sessions stay, to be resumed
-   * by the next process.
-   * @throws {TypeError} if `grace` is no number of milliseconds
+   * Stops the middleware: later packets are answered 503, so that clients try again later. Packets in progress may
+   * complete within `grace` milliseconds (default: 10 s); then the fragments still arriving are aborted, and the bytes
+   * received are kept. Resolves when no packet is in progress, at most a second after `grace`. Sessions stay in the store,
+   * and the next process continues them.
+   * @throws {TypeError} if `grace` is not a number of milliseconds from 0 to a day
    */
   close(options?: { readonly grace?: number }): Promise<void>
 }
 
 /**
- * A middleware for Express, Connect and whatever calls `(request, response, next)`: it answers the packets of the BITS
- * Upload Protocol below its mount path, and hands everything else to `next()`, untouched.
+ * A middleware for Express, Connect and other servers that call `(request, response, next)`: it answers the packets of the
+ * BITS Upload Protocol below its mount path, and passes all other requests to `next()` unchanged.
  *
- * From the first call on, every `node:http` and `node:https` server of the process accepts the verb `BITS_POST`.
+ * From the first call on, every `node:http` and `node:https` server of the process accepts the method `BITS_POST`.
  *
  * @example app.use('/upload', bitsUpload({ store: './incoming' }))
- * @throws {TypeError} for an option that is unknown, missing or out of range, with what to write instead
+ * @throws {TypeError} for an option that is unknown, missing or out of range; the message says what to write
  */
 export function bitsUpload<Caller extends IncomingMessage = IncomingMessage>(
   options: BitsUploadOptions<Caller>,
@@ -76,47 +76,42 @@ export function bitsUpload<Caller extends IncomingMessage = IncomingMessage>(
   )
 }
 
-/** Milliseconds that a packet has for its end when it was cut. */
-const AbortGraceMs = 1000
+/** Milliseconds that a packet has to end after it was aborted. */
+const AbortTimeoutMs = 1000
 /** The longest grace, a day. */
 const MaxGraceMs = 24 * 60 * 60 * 1000
 
 /**
- * A packet being worked on; it lets go of its exchange when that is over. For a Set whose table is full of what was deleted
- * gets another one, and V8 takes the old one, with what was in it then, for alive until it collects the whole heap again.
- * So most requests, and all that hangs on them, outlived their time: a tenth of what a small file costs.
+ * A packet in progress, an entry of a Set. It drops its context at the end of the packet: when a Set grows, V8 keeps its
+ * old table, with the entries deleted since, until the next collection of the whole heap. Without this most requests, and
+ * all objects that they refer to, lived that long: a tenth of the time of a small file.
  */
-class ActiveRequest<Caller extends MountedRequest> {
-  exchange: RequestContext<Caller> | undefined
-  done: Promise<void> = Promise.resolve()
-
-  constructor(exchange: RequestContext<Caller>) {
-    this.exchange = exchange
-  }
+interface ActiveRequest<Caller extends MountedRequest> {
+  context: RequestContext<Caller> | undefined
+  done: Promise<void>
 }
 
 class UploadHandler<Caller extends MountedRequest> {
   readonly sessions: SessionService<Caller>
   readonly #settings: Settings<Caller>
-  /** Packets being worked on. */
   readonly #active = new Set<ActiveRequest<Caller>>()
-  #stopping = false
+  #isStopping = false
 
   constructor(settings: Settings<Caller>) {
     this.#settings = settings
     this.sessions = new SessionService(settings)
   }
 
-  /** Never throws, and never rejects: Express 4 and Connect would wait for ever. */
+  /** Never throws or rejects, because Express 4 and Connect would never answer the request. */
   receive(request: Caller, response: ServerResponse): void {
     normalizeRequest(request)
-    const exchange = new RequestContext(request, response, this.#settings.idleTimeout)
-    const active = new ActiveRequest(exchange)
+    const context = new RequestContext(request, response, this.#settings.idleTimeout)
+    const active: ActiveRequest<Caller> = { context, done: Promise.resolve() }
     this.#active.add(active)
-    active.done = this.#handlePacket(exchange, active)
+    active.done = this.#handlePacket(context, active)
   }
 
-  /** A reply, to whoever uploaded what it answers; 404 to all others, and when the session is over. */
+  /** Sends a reply to the owner of its upload; 404 for all others, and after the end of the session. */
   download(request: Caller, response: ServerResponse): void {
     this.#sendReply(request, response).catch((thrown) => {
       const error = asBitsError(thrown)
@@ -126,79 +121,73 @@ class UploadHandler<Caller extends MountedRequest> {
   }
 
   async #sendReply(request: Caller, response: ServerResponse): Promise<void> {
-    if (this.#stopping) throw new BitsError('stopping')
+    if (this.#isStopping) throw new BitsError('stopping')
     const { id, folder } = readReplyTarget(requestTarget(request)) ?? {}
     if (id === undefined || folder === undefined) throw new BitsError('session-not-found')
-    const { authorize: hook } = this.#settings
-    const owner = hook && (await authorizeRequest(hook, request, { type: 'Get-Reply', sessionId: id }))
+    const { authorize } = this.#settings
+    const owner =
+      authorize && (await authorizeRequest(authorize, request, { type: 'Get-Reply', sessionId: id }))
     const reply = await this.sessions.reply(id, owner, decodePath(folder))
     sendReply(request, response, reply, id)
   }
 
   async close(grace: number): Promise<void> {
-    this.#stopping = true
+    this.#isStopping = true
     this.sessions.stopSweeping()
-    const cut = setTimeout(() => {
-      for (const { exchange } of this.#active) exchange?.abort(new BitsError('stopping'))
+    const abortTimer = setTimeout(() => {
+      for (const { context } of this.#active) context?.abort(new BitsError('stopping'))
     }, grace)
-    const end = new AbortController()
-    // What cannot be cut, a hook that never settles, must not keep a process from stopping.
-    const deadline = delay(grace + AbortGraceMs, undefined, { signal: end.signal }).catch(() => {})
+    const controller = new AbortController()
+    // A hook that never settles cannot be aborted, and must not prevent the process from stopping.
+    const deadline = delay(grace + AbortTimeoutMs, undefined, { signal: controller.signal }).catch(() => {})
     await Promise.race([Promise.all([...this.#active].map(({ done }) => done)), deadline])
-    end.abort()
-    clearTimeout(cut)
-    this.sessions.letGo()
+    controller.abort()
+    clearTimeout(abortTimer)
+    await this.sessions.clearCache()
   }
 
-  async #handlePacket(exchange: RequestContext<Caller>, active: ActiveRequest<Caller>): Promise<void> {
-    const { caller, response } = exchange
+  async #handlePacket(context: RequestContext<Caller>, active: ActiveRequest<Caller>): Promise<void> {
+    const { caller, response } = context
+    const { authorize, idleTimeout } = this.#settings
     try {
       let ack: Ack
-      // Here, and in few functions else, it is waited for the client's bytes: each takes half a kilobyte.
+      // One of the few functions that wait for the client's bytes, because each takes half a kilobyte meanwhile.
       try {
-        this.#checkOpen()
+        this.#assertOpen()
         const packet = readPacket(caller.headers)
-        const { authorize: hook } = this.#settings
-        const owner = hook && (await authorizeRequest(hook, caller, packet))
+        const owner = authorize && (await authorizeRequest(authorize, caller, packet))
         if (packet.type === 'Ping') ack = { status: 200 }
         else {
-          exchange.bind(packet, owner)
-          ack = await this.sessions.handle(packet, exchange, exchange)
+          context.bind(packet, owner)
+          ack = await this.sessions.handle(packet, context)
         }
       } catch (error) {
-        if (hasUnwantedBody(caller, error)) await drainControlBody(caller, this.#settings.idleTimeout)
+        if (hasUnexpectedBody(caller, error)) await drainControlBody(caller, idleTimeout)
         ack = this.#errorAck(caller, error)
       }
-      // What came in one piece with the head is parsed before this goes on: most often the packet is complete then.
+      // Lets the parser finish a body that arrived in one chunk with its head, so that the request is usually complete.
       if (!caller.complete) await undefined
-      exchange.detach()
-      // What is echoed must be what the client wrote ([MC-BUP] 2.2.1.2).
-      sendAck(caller, response, ack, ack.sessionId ?? sessionIdOf(caller), this.#settings.idleTimeout)
+      context.detach()
+      // The Ack repeats the session id as the client wrote it ([MC-BUP] 2.2.1.2).
+      sendAck(caller, response, ack, ack.sessionId ?? sessionIdOf(caller), idleTimeout)
     } catch {
-      // Not even an Ack could be sent.
+      // No Ack could be sent.
       caller.socket.destroy()
     }
-    active.exchange = undefined
+    active.context = undefined
     this.#active.delete(active)
   }
 
-  /** @throws {BitsError} if no packets are taken at the moment */
-  #checkOpen(): void {
-    if (this.#stopping) throw new BitsError('stopping')
-    if (!this.#isEnabled()) throw new BitsError('uploads-disabled')
-  }
-
-  #isEnabled(): boolean {
-    try {
-      return this.#settings.enabled()
-    } catch (error) {
-      throw asBitsError(error, 'hook-failed')
-    }
+  /** @throws {BitsError} while packets are not accepted */
+  #assertOpen(): void {
+    if (this.#isStopping) throw new BitsError('stopping')
+    const { enabled } = this.#settings
+    if (enabled !== true && !isEnabled(enabled)) throw new BitsError('uploads-disabled')
   }
 
   #errorAck(request: Caller, thrown: unknown): Ack {
     const error = asBitsError(thrown)
-    // A connection that broke is reported where the fragment's bytes are counted.
+    // A broken connection is reported with the bytes of its fragment, as the event `interrupted`.
     if (error.code !== 'disconnected') this.#report(error, request, packetType(request.headers))
     return { status: error.status, received: error.received, error }
   }
@@ -209,8 +198,8 @@ class UploadHandler<Caller extends MountedRequest> {
   }
 }
 
-/** Whether an invalid packet has a body that none of its type may have: it is read away, so that the connection stays usable. */
-const hasUnwantedBody = ({ headers }: IncomingMessage, error: unknown): boolean =>
+/** Whether an invalid packet has a body that its type does not allow: it is read, so that the connection stays usable. */
+const hasUnexpectedBody = ({ headers }: IncomingMessage, error: unknown): boolean =>
   error instanceof BitsError &&
   error.code === 'invalid-packet' &&
   packetType(headers) !== 'Fragment' &&

@@ -5,38 +5,29 @@ import { lengthOf } from '../protocol/content-range.ts'
 import { decodePath } from '../protocol/name.ts'
 import type { Packet } from '../protocol/packet.ts'
 import type { PacketContext } from '../sessions/context.ts'
-import type { PacketContent } from '../sessions/sessions.ts'
 
 /**
- * A packet on its way to its Ack. It holds all that lives as long as the packet, because a server may have thousands
- * whose bytes are still coming; and it makes only what is asked for: an AbortSignal alone is most of a kilobyte.
+ * The request of one packet, until its Ack is sent. It holds all data that lives as long as the packet, because a server
+ * may have thousands whose bodies are still arriving, and it creates on demand: an AbortSignal takes most of a kilobyte.
  */
-export class RequestContext<Caller extends MountedRequest> implements PacketContext<Caller>, PacketContent {
+export class RequestContext<Caller extends MountedRequest> implements PacketContext<Caller> {
   readonly caller: Caller
   readonly response: ServerResponse
+  owner: string | undefined
+  path = ''
   readonly #idleTimeout: number
   readonly #startedAt = Date.now()
   #controller: AbortController | undefined
-  #reason: Error | undefined
+  #abortReason: Error | undefined
   #body: FragmentBody | undefined
-  #owner: string | undefined
-  #path = ''
   #length = 0
 
-  /** @param idleTimeout milliseconds that the body may be silent */
+  /** @param idleTimeout milliseconds without a byte after which the body ends with `timeout` */
   constructor(caller: Caller, response: ServerResponse, idleTimeout: number) {
     this.caller = caller
     this.response = response
     this.#idleTimeout = idleTimeout
     response.on('close', this.#onClose)
-  }
-
-  get owner(): string | undefined {
-    return this.#owner
-  }
-
-  get path(): string {
-    return this.#path
   }
 
   get url(): string {
@@ -45,7 +36,7 @@ export class RequestContext<Caller extends MountedRequest> implements PacketCont
 
   get signal(): AbortSignal {
     this.#controller ??= new AbortController()
-    if (this.#reason) this.#controller.abort(this.#reason)
+    if (this.#abortReason) this.#controller.abort(this.#abortReason)
     return this.#controller.signal
   }
 
@@ -55,30 +46,29 @@ export class RequestContext<Caller extends MountedRequest> implements PacketCont
 
   body(): FragmentBody {
     const length = this.#length
-    const body = new FragmentBody(this.caller, { length, idleTimeout: this.#idleTimeout })
-    if (this.#reason) body.interrupt(this.#reason)
-    this.#body = body
-    return body
+    this.#body = new FragmentBody(this.caller, { length, idleTimeout: this.#idleTimeout })
+    if (this.#abortReason) this.#body.interrupt(this.#abortReason)
+    return this.#body
   }
 
   /**
-   * Learns who sent the packet, and finds out where to.
+   * Sets what the packet says: its owner, its path, the length of its body.
    * @throws {BitsError} `invalid-destination`
    */
   bind(packet: Packet, owner: string | undefined): void {
     if (packet.type === 'Fragment') this.#length = lengthOf(packet.range)
-    this.#owner = owner
-    this.#path = decodePath(requestTarget(this.caller))
+    this.owner = owner
+    this.path = decodePath(requestTarget(this.caller))
   }
 
-  /** Nobody waits for the Ack any more, or is to wait: whatever is still being done for it may end. */
+  /** Ends all work for the packet, because no client waits for its Ack, or the server stops. */
   abort(reason: Error): void {
-    this.#reason ??= reason
+    this.#abortReason ??= reason
     this.#controller?.abort(reason)
     this.#body?.interrupt(reason)
   }
 
-  /** From here on the connection is the answer's. */
+  /** Removes the listener, before the Ack is sent. */
   detach(): void {
     this.response.off('close', this.#onClose)
   }

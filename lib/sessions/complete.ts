@@ -4,18 +4,18 @@ import type { PacketContext, SessionDependencies } from './context.ts'
 import type { SessionSettings } from './hooks.ts'
 import { type ParsedDecision, parseDecision, saveReply } from './reply.ts'
 
-/** An upload that was taken. */
+/** An upload that `onUpload` accepted. */
 type DecidedSession = Session & { readonly decision: Decision }
 
-/** Of an application that says nothing. */
+/** The decision if `onUpload` is missing, or returns nothing. */
 const DefaultDecision: Decision = { publish: true }
 
 /**
- * What happens when the last byte is durable, and again whenever the client sends its last fragment once more because
- * it saw no success: the application is asked, its reply is kept, then the file is published, and only then may the Ack
- * go out. Each step is skipped if it was done.
+ * Completes an upload whose last byte is durable: calls `onUpload`, saves its reply, publishes the file; only then may the
+ * Ack be sent. It runs again when the client repeats its last fragment because it got no Ack; steps that are done are
+ * skipped.
  * @returns the session as it is now
- * @throws {BitsError} among others what the application said if it refused the upload for good, now or before
+ * @throws {BitsError} also the error of the application if it rejected the upload permanently, now or earlier
  */
 export async function completeUpload<Caller>(
   deps: SessionDependencies<Caller>,
@@ -35,13 +35,13 @@ export async function completeUpload<Caller>(
   return withDecision(session, { decision: accepted, state: isPublished ? 'published' : 'accepted' })
 }
 
-/** Not spread: V8 takes ten times as long to spread an object of a class, as sessions may be. */
+/** Uses `Object.assign`, because V8 takes ten times as long to spread an object of a class, which a session may be. */
 const withDecision = (
   session: Session,
   decision: Pick<DecidedSession, 'decision' | 'state'>,
 ): DecidedSession => Object.assign({}, session, decision)
 
-/** Whether nothing is to be remembered between the last byte and the publication: nobody is asked, and nobody waits. */
+/** Whether the file is published right after its last byte, without a decision that must be saved before. */
 export const publishesAtOnce = <Caller>({ onUpload, commitOn }: SessionSettings<Caller>): boolean =>
   !onUpload && commitOn === 'last-fragment'
 
@@ -67,7 +67,7 @@ async function callOnUpload<Caller>(
     return parseDecision(await onUpload(upload, caller))
   } catch (error) {
     const failure = asApplicationError(error)
-    // The only status after which Windows' server does not ask the application again (win32: handling errors).
+    // The only status after which the server of Windows does not ask the application again (win32: handling errors).
     if (failure.status === 403) await store.reject(session, failure.message)
     throw failure
   }
@@ -81,9 +81,9 @@ async function persistDecision<Caller>(
   { publish, reply }: ParsedDecision,
 ): Promise<Decision> {
   const { store, commitOn } = settings
-  const kept = reply === undefined ? undefined : await saveReply(store, session, reply)
-  const decision: Decision = { publish, ...(kept && { reply: kept }) }
-  // Else publishing is what is remembered.
-  if (commitOn === 'close' || kept || !publish) await store.accept(session, decision)
+  const savedReply = reply === undefined ? undefined : await saveReply(store, session, reply)
+  const decision: Decision = { publish, ...(savedReply && { reply: savedReply }) }
+  // Otherwise the publication is saved, which implies the decision.
+  if (commitOn === 'close' || savedReply || !publish) await store.accept(session, decision)
   return decision
 }

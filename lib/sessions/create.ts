@@ -1,29 +1,32 @@
 import type { Ack } from '../protocol/ack.ts'
 import { asBitsError, BitsError } from '../protocol/errors.ts'
-import { newGuid } from '../protocol/guid.ts'
 import { checkName } from '../protocol/name.ts'
-import type { CreateSessionPacket } from '../protocol/packet.ts'
-import { readSize } from '../protocol/size.ts'
+import { type CreateSessionPacket, newGuid } from '../protocol/packet.ts'
 import type { NewSession } from '../stores/store.ts'
-import { assertKnownKeys, isPlainObject } from '../validate.ts'
-import { createSession, type PacketContext, type SessionDependencies } from './context.ts'
+import {
+  assertKnownKeys,
+  checkBoolean,
+  checkSize,
+  isPlainObject,
+  optionError,
+  readSize,
+} from '../validate.ts'
+import type { PacketContext, SessionDependencies } from './context.ts'
 import type { CreateDecision, NewUpload } from './hooks.ts'
 
 /**
- * Create-Session ([MC-BUP] 3.2.5.2.4): every one makes a new session, for there is no form of it that resumes.
- * @param name decoded path of the destination below the mount path
+ * Create-Session ([MC-BUP] 3.2.5.2.4). Each one creates a new session, because none of its forms resumes one.
  */
 export async function handleCreateSession<Caller>(
   deps: SessionDependencies<Caller>,
   context: PacketContext<Caller>,
   { protocol }: CreateSessionPacket,
-  name: string,
 ): Promise<Ack> {
-  const { settings, locker, quota, events } = deps
+  const { settings, cache, quota, events } = deps
   const { owner, path, url } = context
   const upload: NewUpload = {
-    id: newGuid(await locker.mark?.()),
-    name: checkName(name),
+    id: newGuid(await settings.store.locker?.idPrefix?.()),
+    name: checkName(context.name()),
     path,
     url,
     owner,
@@ -33,7 +36,7 @@ export async function handleCreateSession<Caller>(
   try {
     quota.reserve(counted, settings)
   } catch (error) {
-    // Nobody is refused for sessions that were ended meanwhile by another process.
+    // Another process may have ended sessions that are still counted here.
     if (!(await deps.recount())) throw error
     quota.reserve(counted, settings)
   }
@@ -44,7 +47,7 @@ export async function handleCreateSession<Caller>(
       upload,
       onCreate ? await callOnCreate(onCreate, upload, context.caller) : {},
     )
-    const created = await createSession(deps, session, context)
+    const created = await cache.create(session, context)
     quota.commit({ id })
     events.emitUpload('created', created)
   } catch (error) {
@@ -82,32 +85,30 @@ function applyDecision(
     ...(owner !== undefined && { owner }),
     maxSize: Math.min(maxSize, readSize(cap) ?? maxSize),
     overwrite: replaces ?? overwrite,
-    // A copy: the session may be kept, and the hook may use its object again.
+    // A copy, because the session may be cached, and the hook may change its object.
     ...(metadata && { metadata: { ...metadata } }),
     created: Date.now(),
   }
 }
 
-/** @throws {BitsError} `hook-failed` for a decision that is none: to guess could lift a limit */
+/** @throws {BitsError} `hook-failed` for an invalid decision: to ignore it could remove a limit */
 function checkCreateDecision(decision: CreateDecision): CreateDecision {
   try {
     if (!isPlainObject(decision)) throw new TypeError('onCreate() returns nothing, or an object')
     assertKnownKeys('onCreate', 'decision', decision, decisionNames)
+    const { name, maxSize, overwrite, metadata } = decision
+    if (name !== undefined && typeof name !== 'string') {
+      throw optionError('onCreate', 'name', 'a string', name)
+    }
+    if (maxSize !== undefined) checkSize('onCreate', 'maxSize', maxSize)
+    if (overwrite !== undefined) checkBoolean('onCreate', 'overwrite', overwrite)
+    const isMetadata =
+      isPlainObject(metadata) && Object.values(metadata).every((value) => typeof value === 'string')
+    if (metadata !== undefined && !isMetadata) {
+      throw optionError('onCreate', 'metadata', 'an object of strings', metadata)
+    }
+    return decision
   } catch (cause) {
     throw new BitsError('hook-failed', (cause as TypeError).message, { cause })
   }
-  const { name, maxSize, overwrite, metadata } = decision
-  const isMetadata =
-    isPlainObject(metadata) && Object.values(metadata).every((tag) => typeof tag === 'string')
-  if (name !== undefined && typeof name !== 'string') throw invalidDecision('name', 'a string')
-  if (maxSize !== undefined && readSize(maxSize) === undefined) throw invalidDecision('maxSize', 'a size')
-  if (overwrite !== undefined && typeof overwrite !== 'boolean')
-    throw invalidDecision('overwrite', 'true or false')
-  if (metadata !== undefined && !isMetadata) throw invalidDecision('metadata', 'an object of strings')
-  return decision
-}
-
-function invalidDecision(key: keyof CreateDecision, expected: string): BitsError {
-  const cause = new TypeError(`onCreate() returns ${expected} as '${key}', or nothing`)
-  return new BitsError('hook-failed', cause.message, { cause })
 }

@@ -4,39 +4,42 @@ import type { BitsError } from '../protocol/errors.ts'
 import type { PacketType, ReplyRequest } from '../protocol/packet.ts'
 import type { Session } from '../stores/store.ts'
 
-/** What an event tells of an upload. */
+/** An upload, as events report it. */
 export type UploadReport = Readonly<
   Pick<Session, 'id' | 'name' | 'path' | 'owner' | 'received' | 'total' | 'metadata'>
 >
 
-/** A packet that was not answered with success. */
+/** A packet that got an error Ack. */
 export interface PacketReport {
-  /** What the client was told; its `cause` is what went wrong underneath. */
+  /** The error that the client got; its `cause` is the underlying error. */
   readonly error: BitsError
-  /** Undefined where the packet was not to be understood. */
+  /** Undefined if the packet is invalid. */
   readonly type: PacketType | ReplyRequest['type'] | undefined
-  /** The request target, as it came. */
+  /** The request target as received. */
   readonly target: string
   readonly sessionId: string | undefined
 }
 
-/** A fragment whose connection ended, or fell silent, before its last byte. */
+/** A fragment whose connection closed, or timed out, before its last byte. */
 export interface InterruptionReport extends UploadReport {
   readonly reason: Error
 }
 
 /**
- * Events only tell, hooks decide. Each is also published on the diagnostics channel `express-bits-upload:<event>`, for
- * tracers that cannot get hold of the middleware.
+ * Events report, hooks decide. Each event is also published on the diagnostics channel `express-bits-upload:<event>`, for
+ * tracers that have no reference to the middleware.
  */
 export interface BitsUploadEvents {
-  /** A session began. */
+  /** A session was created. */
   created: [upload: UploadReport]
-  /** A fragment was taken; `received` of `total` bytes are held. */
+  /** A fragment was received; `received` of `total` bytes are held. */
   received: [upload: UploadReport]
-  /** A fragment broke off; what arrived of it is held, and counted in `received`. */
+  /** A fragment was interrupted; its bytes that arrived are held, and counted in `received`. */
   interrupted: [upload: InterruptionReport]
-  /** The file stands under its name. Missing if the process died just then, or the store took too long to say so. */
+  /**
+   * The file was published under its name. The event is missing if the process exited at that moment, or if the store took
+   * longer than `storeTimeout` to publish.
+   */
   uploaded: [upload: UploadReport]
   /** The client closed the session. */
   closed: [upload: UploadReport]
@@ -44,13 +47,13 @@ export interface BitsUploadEvents {
   cancelled: [upload: UploadReport]
   /** A sweep removed the session: see `sweep()` of the middleware. */
   expired: [upload: UploadReport]
-  /** A packet was refused: the client's mistake, or the application's decision. */
+  /** A packet was refused because of an error of the client, or a decision of the application. */
   refused: [packet: PacketReport]
-  /** Something of the server's own failed: the store, a hook, or a sweep, which has no `type` and an empty `target`. */
+  /** The store, a hook or a sweep failed. A failure without a packet has no `type`, and an empty `target`. */
   failed: [packet: PacketReport]
 }
 
-/** The events that tell of nothing but an upload. */
+/** The events whose only argument is an upload. */
 type UploadEvent = {
   [Event in keyof BitsUploadEvents]: BitsUploadEvents[Event] extends [upload: UploadReport]
     ? UploadReport extends BitsUploadEvents[Event][0]
@@ -61,20 +64,18 @@ type UploadEvent = {
 
 const channelOf = (event: keyof BitsUploadEvents): string => `express-bits-upload:${event}`
 
-/** An emitter of the middleware's events, and the function that reports one to it and to its channel. */
+/** Emits the events of a middleware, to its listeners and to the diagnostics channels. */
 export class UploadEvents extends EventEmitter<BitsUploadEvents> {
-  /** Tells of an upload; what there is to tell is put together only if somebody listens. */
+  /** Emits an event of an upload; creates the report only if there is a listener or a subscriber. */
   emitUpload(event: UploadEvent, session: Session): void {
-    if (this.#hasSubscribers(event)) this.emitEvent(event, uploadReport(session))
-  }
-
-  #hasSubscribers(event: UploadEvent): boolean {
-    return hasSubscribers(channelOf(event)) || this.listenerCount(event) > 0
+    if (this.listenerCount(event) > 0 || hasSubscribers(channelOf(event))) {
+      this.emitEvent(event, uploadReport(session))
+    }
   }
 
   emitEvent<Event extends keyof BitsUploadEvents>(event: Event, ...[message]: BitsUploadEvents[Event]): void {
     channel(channelOf(event)).publish(message)
-    // A listener's exception is a bug of the application's own: it must be heard, but may not cost a client its Ack.
+    // An exception of a listener is a bug of the application: it becomes an uncaught exception, but the client gets its Ack.
     try {
       ;(this as EventEmitter).emit(event, message)
     } catch (error) {
@@ -85,7 +86,7 @@ export class UploadEvents extends EventEmitter<BitsUploadEvents> {
   }
 }
 
-/** What an event may tell: never what the store carries along. */
+/** The public fields of a session, without the data that the store adds to it. */
 export const uploadReport = (session: Session): UploadReport => ({
   id: session.id,
   name: session.name,

@@ -9,20 +9,20 @@ export interface QuotaLimits {
 type CountedSession = Pick<Session, 'id' | 'owner'>
 
 /**
- * Which sessions are open, in all and of each owner. Kept in memory, because counting a store's sessions for every
- * new one would cost more the more there are; what other processes that share the store do is seen at each sweep.
+ * Limits the open sessions, in total and of each owner. It counts in memory, because counting the sessions of the store for
+ * each new one would cost more the more there are. Sessions that other processes create or end are seen at each sweep.
  */
 export class SessionQuota {
   #ownerOf = new Map<string, string | undefined>()
   #countByOwner = new Map<string, number>()
-  /** Those that are about to begin: the store may know them, or not. */
+  /** Sessions that are being created: a recount may find them in the store, or not. */
   readonly #reserved = new Map<string, CountedSession>()
-  /** What came and went since a count of the store began: it may have seen it, or not. */
+  /** Sessions created (or, if undefined, ended) since the recount began, which it may have found, or not. */
   #changesDuringRecount: Map<string, CountedSession | undefined> | undefined
 
   /**
-   * Counts a session that is to begin, so that those beginning at the same time see it.
-   * @throws {BitsError} `too-many-sessions`, a 503: the client comes again later.
+   * Counts a session before it is created, so that sessions created at the same time are limited, too.
+   * @throws {BitsError} `too-many-sessions`, a 503, so that the client tries again later
    */
   reserve(session: CountedSession, limits: QuotaLimits): void {
     const { owner } = session
@@ -35,7 +35,7 @@ export class SessionQuota {
     this.#add(session)
   }
 
-  /** The store knows the session from now on. */
+  /** Marks the session as created in the store. */
   commit({ id }: Pick<Session, 'id'>): void {
     this.#reserved.delete(id)
   }
@@ -47,12 +47,12 @@ export class SessionQuota {
     const owner = this.#ownerOf.get(id)
     this.#ownerOf.delete(id)
     if (owner === undefined) return
-    const left = this.countOf(owner) - 1
-    if (left > 0) this.#countByOwner.set(owner, left)
+    const remaining = this.countOf(owner) - 1
+    if (remaining > 0) this.#countByOwner.set(owner, remaining)
     else this.#countByOwner.delete(owner)
   }
 
-  /** Sessions of an owner. */
+  /** The number of sessions of an owner. */
   countOf(owner: string): number {
     return this.#countByOwner.get(owner) ?? 0
   }
@@ -63,12 +63,12 @@ export class SessionQuota {
     return false
   }
 
-  /** Begins a count of the store. */
+  /** Call before the sessions of the store are counted. */
   beginRecount(): void {
     this.#changesDuringRecount = new Map(this.#reserved)
   }
 
-  /** Takes over what the count found, and what has happened since it began. */
+  /** Sets the counters to the sessions found, and the changes since the recount began. */
   finishRecount(found: Iterable<CountedSession>): void {
     const changes = this.#changesDuringRecount ?? new Map<string, CountedSession | undefined>()
     this.#changesDuringRecount = undefined

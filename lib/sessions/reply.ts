@@ -8,13 +8,13 @@ import type { Body, Decision, Session, Store } from '../stores/store.ts'
 import { assertKnownKeys, isPlainObject } from '../validate.ts'
 import type { Reply, UploadDecision } from './hooks.ts'
 
-/** What the application said of an upload. `reply` may be empty, and is a reply then. */
+/** The result of `onUpload`. An empty `reply` is a reply, too. */
 export interface ParsedDecision {
   readonly publish: boolean
   readonly reply: Reply | undefined
 }
 
-/** @throws {TypeError} for what is neither a decision nor a reply: to guess could publish what was not to be */
+/** @throws {TypeError} for a value that is neither a decision nor a reply, because a guess could publish a rejected file */
 export function parseDecision(returned: unknown): ParsedDecision {
   if (returned === undefined) return { publish: true, reply: undefined }
   if (!isPlainObject(returned) || 'file' in returned || 'url' in returned)
@@ -42,15 +42,15 @@ const isBytes = (returned: unknown): boolean =>
 const isAddress = ({ file, url }: Record<string, unknown>): boolean =>
   (typeof file === 'string' && file !== '') || typeof url === 'string'
 
-/** Has the store keep a reply, and tells what is to be remembered of it. */
+/** Saves a reply in the store, and returns the `reply` of the decision. */
 export async function saveReply(store: Store, session: Session, reply: Reply): Promise<Decision['reply']> {
   if (reply instanceof URL) return { url: checkReplyUrl(reply.href) }
   if (isPlainObject(reply) && 'url' in reply) return { url: checkReplyUrl(reply.url) }
-  // Written by the application where the store would put it.
+  // The application wrote it to the path where the store saves replies.
   const isInPlace =
     isPlainObject(reply) && 'file' in reply && isSamePath(reply.file, store.paths?.(session).reply)
   const stream = reply instanceof Readable ? reply : undefined
-  // It may fail before the store asks for its first byte: unheard, that would end the process.
+  // The stream may fail before the store reads it; without a listener that would be an uncaught exception.
   stream?.on('error', () => {})
   try {
     await store.saveReply(
@@ -58,7 +58,7 @@ export async function saveReply(store: Store, session: Session, reply: Reply): P
       isInPlace ? undefined : replyBatches(reply as Exclude<Reply, URL | { url: string }>),
     )
   } finally {
-    // A store that failed before it asked leaves it open.
+    // A store that failed before it read the stream leaves it open.
     stream?.destroy()
   }
   return 'stored'
@@ -67,7 +67,7 @@ export async function saveReply(store: Store, session: Session, reply: Reply): P
 const isSamePath = (path: unknown, other: string | undefined): boolean =>
   typeof path === 'string' && resolve(path) === other
 
-/** The batches of a reply. What goes wrong in reading it is the application's failure, not the store's. */
+/** The batches of a reply. An error in reading it is an error of the application, not of the store. */
 async function* replyBatches(
   reply: Exclude<Reply, URL | { url: string }>,
 ): Body & AsyncGenerator<Uint8Array[]> {
@@ -86,9 +86,9 @@ async function* replyBatches(
 }
 
 /**
- * What BITS-Reply-URL is to say. Where a Host-Id keeps sessions on their nodes, the host that the job names may lead to
- * another node, which has no such reply: so it names this one.
- * @param url of the Fragment, as the client wrote it
+ * The value of BITS-Reply-URL. If the server has a Host-Id, the URL names that host, because the host of the client's job
+ * may lead to another node, which does not have the reply.
+ * @param url URL of the Fragment, as the client wrote it
  */
 export function replyUrl(
   { reply }: Decision,

@@ -1,54 +1,229 @@
-import type { Leaving, Lock } from '../locks/locker.ts'
-import type { Session, Store } from '../stores/store.ts'
+import { type Lock, type Locker, lockKey } from '../locks/locker.ts'
+import { BitsError } from '../protocol/errors.ts'
+import { readGuid } from '../protocol/packet.ts'
+import type { NewSession, Session, Store, StoreOptions } from '../stores/store.ts'
 
-/** Milliseconds for which a session is taken as it was, before the store is asked again. */
-const Fresh = 1000
+/** Most idle sessions in a cache: each may hold open files. */
+const MaxCachedSessions = 256
+/** Milliseconds without a packet after which a session is evicted; checked this often, so it takes at most twice as long. */
+const CacheTtlMs = 1000
+/** Milliseconds after which a cached session is loaded again, because an operator may have removed its files. */
+const ReloadAfterMs = 1000
+
+/** Something that waits for a client's bytes. */
+export interface Interruptible {
+  /** Ends the wait with this error. */
+  interrupt(reason: Error): void
+}
+
+/** The session that a packet belongs to, and the packet's signal. */
+export interface SessionRequest extends StoreOptions {
+  readonly owner: string | undefined
+  /** Decoded path of the destination, with the mount path. */
+  readonly path: string
+}
+
+export interface AcquireOptions {
+  /** Interrupted when another packet requests the session. */
+  readonly interruptible?: Interruptible
+  /** Whether the cached session is good enough; otherwise it is loaded. Default: it is. */
+  readonly acceptCached?: (session: Session) => boolean
+}
+
+/** A session and its lock: in use by one packet, or idle in the cache. */
+export class CachedSession {
+  readonly id: string
+  /** Set when it was loaded or created. */
+  session!: Session
+  lock: Lock | undefined
+  interruptible: Interruptible | undefined
+  /** Whether another request waits for the lock. */
+  isReleaseRequested = false
+  loadedAt = 0
+  idleSince = 0
+
+  constructor(id: string) {
+    this.id = id
+  }
+}
 
 /**
- * A session as one packet leaves it to the next. As long as nobody else can have had its lock, what is known of it is
- * what the store would say: to ask at each packet costs a fragment of 64 KiB more than to write it. Still the store
- * is asked once a second, for an operator may have cleared away by hand, and always after something failed.
+ * Acquires sessions with their locks, and keeps both for one to two seconds after a packet. While the lock is held the
+ * cached session is what the store would return, so the next packet asks neither locker nor store: that costs more than
+ * to write a fragment of 64 KiB. A session is evicted when another request waits for its lock, and after a packet that
+ * failed.
  */
-export class Kept implements Leaving {
+export class SessionCache {
   readonly #store: Store
-  readonly #known = performance.now()
-  #lock: Lock | undefined
-  session: Session
+  readonly #locker: Locker
+  readonly #isEnabled: boolean
+  readonly #onError: (error: unknown) => void
+  /** By session id; those that were used last come last. */
+  readonly #idle = new Map<string, CachedSession>()
+  #timer: NodeJS.Timeout | undefined
 
-  constructor(store: Store, session: Session) {
+  /** @param onError called when the lock of an evicted session cannot be released */
+  constructor(store: Store, locker: Locker, onError: (error: unknown) => void) {
     this.#store = store
-    this.session = session
+    this.#locker = locker
+    this.#isEnabled = locker.isRetainable === true && store.release !== undefined
+    this.#onError = onError
   }
 
-  /** Goes on with the session as the store told it anew. */
-  renew(session: Session): void {
-    this.drop()
-    this.session = session
+  /**
+   * Acquires the session of a packet, until {@link release}.
+   * @throws {BitsError} `session-not-found`, also for the session of another owner or path, so that no client learns
+   * which ids exist
+   */
+  async acquire(
+    id: string,
+    request: SessionRequest,
+    { interruptible, acceptCached }: AcquireOptions = {},
+  ): Promise<CachedSession> {
+    const cached = this.#take(id, request)
+    if (!cached) return this.#acquireAndLoad(id, request, interruptible)
+    cached.interruptible = interruptible
+    const { session } = cached
+    const isFresh = performance.now() - cached.loadedAt < ReloadAfterMs
+    if (isFresh && (acceptCached?.(session) ?? true)) return cached
+    this.#store.release?.(session)
+    return this.#load(cached, request)
   }
 
-  /** From here on it is held with this lock. */
-  hold(lock: Lock): this {
-    this.#lock = lock
-    return this
+  /** The session for a sweep; undefined if it is in use, or removed. */
+  async tryAcquire(listed: Session): Promise<CachedSession | undefined> {
+    await this.#evict(listed.id)
+    const lock = await this.#locker.tryAcquire(lockKey(listed))
+    if (!lock) return undefined
+    const cached = new CachedSession(listed.id)
+    cached.lock = lock
+    try {
+      const session = await this.#store.load(listed.id)
+      if (session) {
+        cached.session = session
+        return cached
+      }
+    } catch (error) {
+      await lock.release()
+      throw error
+    }
+    await lock.release()
+    return undefined
   }
 
-  /** From here on it is not held; returns the lock that it was held with. */
-  letGo(): Lock | undefined {
-    const lock = this.#lock
-    this.#lock = undefined
-    return lock
+  /** Creates a session, and caches it for its first packet. */
+  async create(session: NewSession, request: SessionRequest): Promise<Session> {
+    const cached = new CachedSession(session.id)
+    if (this.#isEnabled) {
+      const onReleaseRequested = (): void => this.#onReleaseRequested(cached)
+      // Without its lock the session is not cached.
+      cached.lock = await this.#locker
+        .acquire(lockKey(session), { isNew: true, onReleaseRequested })
+        .catch(() => undefined)
+    }
+    try {
+      cached.session = await this.#store.create(session, request)
+      cached.loadedAt = performance.now()
+    } catch (error) {
+      await cached.lock?.release()
+      throw error
+    }
+    await this.release(cached, cached.lock && cached.session)
+    return cached.session
   }
 
-  /** Whether its store allows that it is kept. */
-  get canStay(): boolean {
-    return this.#store.release !== undefined
+  /**
+   * Ends the use of a session: caches it, or closes it and releases its lock.
+   * @param session as it is now; undefined if it was removed, or must be loaded again
+   * @returns what the caller must await, if anything
+   */
+  release(cached: CachedSession, session?: Session): Promise<void> | undefined {
+    cached.interruptible = undefined
+    if (!session || !this.#isEnabled || cached.isReleaseRequested) return this.#close(cached)
+    cached.session = session
+    cached.idleSince = performance.now()
+    this.#idle.set(session.id, cached)
+    if (this.#idle.size > MaxCachedSessions) this.#evictFirst()
+    this.#timer ??= setTimeout(this.#evictExpired, CacheTtlMs).unref()
+    return undefined
   }
 
-  get isFresh(): boolean {
-    return performance.now() - this.#known < Fresh
+  /** Evicts all idle sessions. */
+  async clear(): Promise<void> {
+    await Promise.all([...this.#idle.keys()].map((id) => this.#evict(id)))
   }
 
-  drop(): void {
-    this.#store.release?.(this.session)
+  #take(id: string, { owner, path }: SessionRequest): CachedSession | undefined {
+    const cached = this.#idle.get(id)
+    // A packet of another owner or path does not disturb the session.
+    if (!cached || cached.session.owner !== owner || cached.session.path !== path) return undefined
+    this.#idle.delete(id)
+    return cached
+  }
+
+  async #acquireAndLoad(
+    id: string,
+    request: SessionRequest,
+    interruptible: Interruptible | undefined,
+  ): Promise<CachedSession> {
+    // An id that this server cannot have created; a store may use the id in a path.
+    if (!readGuid(id)) throw new BitsError('session-not-found')
+    const { owner, path, signal } = request
+    const cached = new CachedSession(id)
+    cached.interruptible = interruptible
+    const onReleaseRequested = (): void => this.#onReleaseRequested(cached)
+    cached.lock = await this.#locker.acquire(lockKey({ id, owner, path }), { signal, onReleaseRequested })
+    return this.#load(cached, request)
+  }
+
+  async #load(cached: CachedSession, request: SessionRequest): Promise<CachedSession> {
+    try {
+      const session = await this.#store.load(cached.id, request)
+      if (!session || session.owner !== request.owner || session.path !== request.path) {
+        throw new BitsError('session-not-found')
+      }
+      cached.session = session
+      cached.loadedAt = performance.now()
+      return cached
+    } catch (error) {
+      await cached.lock?.release()
+      throw error
+    }
+  }
+
+  #onReleaseRequested(cached: CachedSession): void {
+    cached.isReleaseRequested = true
+    if (this.#idle.get(cached.id) === cached) void this.#evict(cached.id)
+    else
+      cached.interruptible?.interrupt(new BitsError('out-of-sync', 'Another packet of the session took over'))
+  }
+
+  #close({ session, lock }: CachedSession): Promise<void> | undefined {
+    this.#store.release?.(session)
+    return lock?.release()
+  }
+
+  async #evict(id: string): Promise<void> {
+    const cached = this.#idle.get(id)
+    if (!cached) return
+    this.#idle.delete(id)
+    try {
+      await this.#close(cached)
+    } catch (error) {
+      this.#onError(error)
+    }
+  }
+
+  #evictFirst(): void {
+    for (const id of this.#idle.keys()) return void this.#evict(id)
+  }
+
+  readonly #evictExpired = (): void => {
+    const before = performance.now() - CacheTtlMs
+    for (const [id, { idleSince }] of [...this.#idle]) {
+      if (idleSince > before) break
+      void this.#evict(id)
+    }
+    this.#timer = this.#idle.size > 0 ? setTimeout(this.#evictExpired, CacheTtlMs).unref() : undefined
   }
 }

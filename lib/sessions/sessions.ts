@@ -7,26 +7,19 @@ import type { PacketContext, SessionDependencies } from './context.ts'
 import { handleCreateSession } from './create.ts'
 import { handleCancelSession, handleCloseSession } from './end.ts'
 import { UploadEvents } from './events.ts'
-import { type IncomingBody, receiveFragment } from './fragment.ts'
+import { handleFragment } from './fragment.ts'
 import type { SessionSettings } from './hooks.ts'
 import { SessionQuota } from './quota.ts'
+import { SessionCache } from './session-cache.ts'
 import { recountSessions, type SweepResult, sweep } from './sweep.ts'
 
-/** All that concern a session; a Ping concerns none. */
+/** The packets that concern a session; a Ping does not. */
 type SessionPacket = Exclude<Packet, PingPacket>
 
-/** Milliseconds between two counts of the store that refusals ask for: each reads all sessions. */
+/** Milliseconds between two recounts for refused sessions, because each reads all sessions of the store. */
 const RecountEveryMs = 60_000
 
-/** What only some packets have to say beside themselves. */
-export interface PacketContent {
-  /** Decoded path of the destination below the mount path. */
-  name(): string
-  /** The body of a Fragment. */
-  body(): IncomingBody
-}
-
-/** The sessions of one middleware: packets in, Acks out, and the housekeeping between. */
+/** The sessions of one middleware: handles their packets, and sweeps expired ones. */
 export class SessionService<Caller> {
   readonly events = new UploadEvents()
   readonly #deps: SessionDependencies<Caller>
@@ -35,14 +28,14 @@ export class SessionService<Caller> {
   #sweeping: Promise<unknown> = Promise.resolve()
   #isSweepScheduled = false
   #recounting: Promise<boolean> | undefined
-  /** When the store's sessions were counted last, by the monotonic clock. */
+  /** When the sessions of the store were last counted, by the monotonic clock. */
   #lastRecount = Number.NEGATIVE_INFINITY
 
   constructor(settings: SessionSettings<Caller> & { readonly sweepEvery: number }) {
-    const locker = settings.store.locker ?? memoryLocker()
+    const { store } = settings
     this.#deps = {
       settings,
-      locker,
+      cache: new SessionCache(store, store.locker ?? memoryLocker(), (error) => this.#reportFailure(error)),
       quota: new SessionQuota(),
       recount: () => this.#recount(),
       events: this.events,
@@ -50,14 +43,14 @@ export class SessionService<Caller> {
     this.#sweepEvery = settings.sweepEvery
   }
 
-  /** @throws {BitsError} for a packet that is refused; anything else that is thrown is a fault of the server's own */
-  handle(packet: SessionPacket, context: PacketContext<Caller>, content: PacketContent): Promise<Ack> {
+  /** @throws {BitsError} for a refused packet; any other error is a fault of the server */
+  handle(packet: SessionPacket, context: PacketContext<Caller>): Promise<Ack> {
     switch (packet.type) {
       case 'Create-Session':
         this.#startSweeping()
-        return handleCreateSession(this.#deps, context, packet, content.name())
+        return handleCreateSession(this.#deps, context, packet)
       case 'Fragment':
-        return receiveFragment(this.#deps, context, packet, content.body())
+        return handleFragment(this.#deps, context, packet)
       case 'Close-Session':
         return handleCloseSession(this.#deps, context, packet.sessionId)
       case 'Cancel-Session':
@@ -66,15 +59,16 @@ export class SessionService<Caller> {
   }
 
   /**
-   * The reply to an upload, as long as its session is open.
+   * The reply to an upload, while its session exists.
    * @param folder of the destination: decoded, with the mount path and a `/` at the end
-   * @throws {BitsError} `session-not-found` where there is none, or it is another's: nobody learns which ids exist
+   * @throws {BitsError} `session-not-found` if there is no reply, also for the reply of another owner or path, so that no
+   * client learns which ids exist
    */
   async reply(id: string, owner: string | undefined, folder: string): Promise<StoredReply> {
     const { store } = this.#deps.settings
     const session = await store.load(id)
-    const isTheirs = session?.owner === owner && session?.path.replace(/[^/]*$/, '') === folder
-    const reply = isTheirs && session?.decision?.reply === 'stored' && (await store.loadReply(session))
+    const isAllowed = session?.owner === owner && session?.path.replace(/[^/]*$/, '') === folder
+    const reply = isAllowed && session?.decision?.reply === 'stored' && (await store.loadReply(session))
     if (!reply) throw new BitsError('session-not-found')
     return reply
   }
@@ -83,19 +77,29 @@ export class SessionService<Caller> {
     return this.#serialize(() => sweep(this.#deps))
   }
 
-  /** One sweep at a time: the next begins when the one under way is over, for that may have passed what it is about. */
+  stopSweeping(): void {
+    this.#isSweepScheduled = true
+    clearInterval(this.#sweeper)
+  }
+
+  /** Closes and unlocks all sessions that no packet uses. */
+  clearCache(): Promise<void> {
+    return this.#deps.cache.clear()
+  }
+
+  /** Runs one sweep or recount after the other, because a running one may have passed sessions that changed since. */
   #serialize<Result>(run: () => Promise<Result>): Promise<Result> {
     const result = this.#sweeping.then(run, run)
     this.#sweeping = result
-    const note = (): void => {
+    const setTime = (): void => {
       this.#lastRecount = performance.now()
     }
-    // Also of one that failed: refusals are not to try it all the time.
-    void result.then(note, note)
+    // Also after a failure, so that refused sessions do not repeat it all the time.
+    void result.then(setTime, setTime)
     return result
   }
 
-  /** For all who are refused at the same time once. */
+  /** Recounts once for all sessions that are refused at the same time. */
   async #recount(): Promise<boolean> {
     if (this.#recounting) return this.#recounting
     if (performance.now() - this.#lastRecount < RecountEveryMs) return false
@@ -110,38 +114,27 @@ export class SessionService<Caller> {
     }
   }
 
-  stopSweeping(): void {
-    this.#isSweepScheduled = true
-    clearInterval(this.#sweeper)
-  }
-
-  /** No packet is expected any more: whatever was kept for the next one of a session is let go. */
-  letGo(): void {
-    this.#deps.locker.letGo?.()
-  }
-
-  /** Not before the first session: to make a middleware is not to touch its store. */
+  /** Called by the first Create-Session, because a new middleware must not access its store. */
   #startSweeping(): void {
     if (this.#isSweepScheduled || this.#sweepEvery === 0) return
     this.#isSweepScheduled = true
-    let sweeping = false
+    let isSweeping = false
     const run = (): void => {
-      // A sweep may take longer than the time between two.
-      if (sweeping) return
-      sweeping = true
-      const over = this.sweep().catch((cause) => {
-        this.events.emitEvent('failed', {
-          error: asBitsError(cause),
-          type: undefined,
-          target: '',
-          sessionId: undefined,
-        })
-      })
-      void over.then(() => {
-        sweeping = false
+      // A sweep may take longer than the interval.
+      if (isSweeping) return
+      isSweeping = true
+      const done = this.sweep().catch((error) => this.#reportFailure(error))
+      void done.then(() => {
+        isSweeping = false
       })
     }
     this.#sweeper = setInterval(run, this.#sweepEvery).unref()
     run()
+  }
+
+  /** Reports a failure that belongs to no packet. */
+  #reportFailure(cause: unknown): void {
+    const error = asBitsError(cause)
+    this.events.emitEvent('failed', { error, type: undefined, target: '', sessionId: undefined })
   }
 }

@@ -1,24 +1,24 @@
-import { lockKey } from '../locks/locker.ts'
 import type { Session } from '../stores/store.ts'
 import { deleteSession, type SessionDependencies } from './context.ts'
+import { isEnabled } from './hooks.ts'
 
-/** What a sweep did. */
+/** The result of a sweep. */
 export interface SweepResult {
   /** Sessions removed. */
   readonly expired: number
-  /** Sessions left open. */
+  /** Sessions that remain open. */
   readonly open: number
 }
 
 /**
- * Removes the sessions whose clients did not come back, all of them where uploads are disabled ([MC-BUP] 3.2.4.2), and
- * what is above an owner's limit, the newest first, as IIS's cleaner does: that is after the limit was lowered, or where
- * several processes share a store, for each counts what it has begun itself. Counts the rest.
+ * Removes the sessions without progress for `expireAfter`, all sessions while uploads are disabled ([MC-BUP] 3.2.4.2), and
+ * the newest sessions of an owner above the limit, as the cleaner of IIS does: there are such sessions after the limit was
+ * lowered, or if several processes share a store, because each counts only the sessions that it created. Counts the rest.
  */
 export async function sweep<Caller>(deps: SessionDependencies<Caller>): Promise<SweepResult> {
   const { settings } = deps
   const isExpired = ({ updatedAt }: Session): boolean =>
-    !settings.enabled() || Date.now() - updatedAt > settings.expireAfter
+    !isEnabled(settings.enabled) || Date.now() - updatedAt > settings.expireAfter
   let expired = 0
   let failure: unknown
   const open = await recountSessions(deps, async (session) => {
@@ -28,21 +28,21 @@ export async function sweep<Caller>(deps: SessionDependencies<Caller>): Promise<
       expired += 1
       return false
     } catch (error) {
-      // One that cannot be removed must not keep the others.
+      // A session that cannot be removed must not stop the sweep.
       failure ??= error
       return true
     }
   })
   if (failure) throw failure
-  const trimmed = await enforceOwnerLimit(deps)
-  return { expired: expired + trimmed, open: open - trimmed }
+  const removed = await enforceOwnerLimit(deps)
+  return { expired: expired + removed, open: open - removed }
 }
 
 /**
- * Counts the sessions of the store, and takes the count over: what other processes that share the store have begun and
- * ended is seen here only.
- * @param isOpen whether a session is to be counted
- * @returns how many are
+ * Counts the sessions of the store and sets the quota to the result: only here are sessions seen that other processes
+ * created or ended.
+ * @param isOpen whether a session counts
+ * @returns the number of sessions that count
  */
 export async function recountSessions<Caller>(
   { settings, quota }: SessionDependencies<Caller>,
@@ -64,39 +64,40 @@ export async function recountSessions<Caller>(
 }
 
 async function enforceOwnerLimit<Caller>(deps: SessionDependencies<Caller>): Promise<number> {
-  const { quota } = deps
-  const { store, maxSessionsPerOwner } = deps.settings
-  const over = new Map<string, Session[]>()
+  const { quota, settings } = deps
+  const { store, maxSessionsPerOwner } = settings
+  const sessionsByOwner = new Map<string, Session[]>()
   for await (const session of quota.isOverLimit(maxSessionsPerOwner) ? store.list() : []) {
     const { owner } = session
     if (owner === undefined || quota.countOf(owner) <= maxSessionsPerOwner) continue
-    over.set(owner, [...(over.get(owner) ?? []), session])
+    sessionsByOwner.set(owner, [...(sessionsByOwner.get(owner) ?? []), session])
   }
-  let trimmed = 0
-  for (const sessions of over.values()) {
+  let removed = 0
+  for (const sessions of sessionsByOwner.values()) {
     sessions.sort((a, b) => a.created - b.created)
     for (const session of sessions.slice(maxSessionsPerOwner)) {
-      if (await expireSession(deps, session, () => true)) trimmed += 1
+      if (await expireSession(deps, session, () => true)) removed += 1
     }
   }
-  return trimmed
+  return removed
 }
 
-/** Removes a session, unless a packet of its client is being worked on, or just was. */
+/** Removes a session, unless a packet of its client is being processed. */
 async function expireSession<Caller>(
   deps: SessionDependencies<Caller>,
   listed: Session,
   isExpired: (session: Session) => boolean,
 ): Promise<boolean> {
-  const lock = await deps.locker.tryAcquire(lockKey(listed))
-  if (!lock) return false
+  const { cache, events } = deps
+  const cached = await cache.tryAcquire(listed)
+  if (!cached) return false
   try {
-    const session = await deps.settings.store.load(listed.id)
-    if (!session || !isExpired(session)) return false
+    const { session } = cached
+    if (!isExpired(session)) return false
     await deleteSession(deps, session)
-    deps.events.emitUpload('expired', session)
+    events.emitUpload('expired', session)
     return true
   } finally {
-    await lock.release()
+    await cache.release(cached)
   }
 }

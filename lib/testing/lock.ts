@@ -1,31 +1,31 @@
 import assert from 'node:assert/strict'
-import type { Lock, Locker } from '../locks/locker.ts'
+import { type Lock, type Locker, lockKey } from '../locks/locker.ts'
+import { newGuid } from '../protocol/packet.ts'
 import { type Section, test } from './contract-test.ts'
-import { keeping } from './lock-kept.ts'
-import { lockerOf, name, other, releaseListener, roundTrip, twoLockers } from './lockers.ts'
+import { key, lockerOf, otherKey, releaseListener, roundTrip, twoLockers } from './lockers.ts'
 
 export const lockSection: Section = {
   name: 'locker',
   tests: [
-    test('is present exactly if supports.locker is true, and paths() if supports.paths is true', async ({
+    test('is present exactly if capabilities.locker is true, and paths() if capabilities.paths is true', async ({
       store,
     }, { locker, paths }) => {
-      // Else it would be used, and tested by nobody.
+      // An undeclared locker would be used without tests.
       assert.equal(store.locker !== undefined, locker, 'locker')
       assert.equal(store.paths !== undefined, paths, 'paths()')
     }),
     test(
       'grants the lock to the next request only after the holder released it',
-      async (setting, supports) => {
-        const [one, another] = await twoLockers(setting, supports)
+      async (fixture, capabilities) => {
+        const [one, another] = await twoLockers(fixture, capabilities)
         const order: string[] = []
-        const wanted = releaseListener()
-        const lock = await one.acquire(name, { onReleaseRequested: wanted.onReleaseRequested })
-        const next = another.acquire(name).then((acquired) => {
+        const listener = releaseListener()
+        const lock = await one.acquire(key, { onReleaseRequested: listener.onReleaseRequested })
+        const next = another.acquire(key).then((acquired) => {
           order.push('acquired')
           return acquired
         })
-        await wanted.told
+        await listener.called
         await roundTrip(one, another)
         order.push('released')
         await lock.release()
@@ -36,14 +36,14 @@ export const lockSection: Section = {
     ),
     test(
       'grants one lock to 12 concurrent requests one at a time',
-      async (setting, supports) => {
-        const lockers = await twoLockers(setting, supports)
+      async (fixture, capabilities) => {
+        const lockers = await twoLockers(fixture, capabilities)
         let holders = 0
         await Promise.all(
           Array.from({ length: 12 }, async (_, i) => {
-            const lock = await (lockers[i % 2] as Locker).acquire(name)
+            const lock = await (lockers[i % 2] as Locker).acquire(key)
             holders += 1
-            assert.equal(holders, 1, 'two hold it at once')
+            assert.equal(holders, 1, 'two requests hold the lock at once')
             await roundTrip(...lockers)
             holders -= 1
             await lock.release()
@@ -54,26 +54,26 @@ export const lockSection: Section = {
     ),
     test(
       'tryAcquire() returns undefined while the lock is held, and the lock when it is free',
-      async (setting, supports) => {
-        const [one, another] = await twoLockers(setting, supports)
-        const lock = await one.tryAcquire(name)
-        assert.ok(lock, 'it is free')
-        assert.equal(await another.tryAcquire(name), undefined)
-        assert.equal(await one.tryAcquire(name), undefined)
+      async (fixture, capabilities) => {
+        const [one, another] = await twoLockers(fixture, capabilities)
+        const lock = await one.tryAcquire(key)
+        assert.ok(lock, 'the lock is free')
+        assert.equal(await another.tryAcquire(key), undefined)
+        assert.equal(await one.tryAcquire(key), undefined)
         await lock.release()
-        const again = await another.tryAcquire(name)
-        assert.ok(again, 'it is free again')
+        const again = await another.tryAcquire(key)
+        assert.ok(again, 'the lock is free again')
         await again.release()
       },
       'locker',
     ),
     test(
       'locks different sessions independently',
-      async (setting, supports) => {
-        const [one, another] = await twoLockers(setting, supports)
-        const lock = await one.acquire(name)
-        const free = await another.acquire(other)
-        await free.release()
+      async (fixture, capabilities) => {
+        const [one, another] = await twoLockers(fixture, capabilities)
+        const lock = await one.acquire(key)
+        const other = await another.acquire(otherKey)
+        await other.release()
         await lock.release()
       },
       'locker',
@@ -81,12 +81,12 @@ export const lockSection: Section = {
     test(
       'grants a lock in request order within one process',
       async ({ store }) => {
-        // Of one process; among several nobody sees who came first.
+        // Between processes no order is defined.
         const locker = lockerOf(store)
         const order: number[] = []
-        const lock = await locker.acquire(name)
+        const lock = await locker.acquire(key)
         const rest = [1, 2, 3, 4].map(async (i) => {
-          const next = await locker.acquire(name)
+          const next = await locker.acquire(key)
           order.push(i)
           await next.release()
         })
@@ -98,37 +98,36 @@ export const lockSection: Section = {
     ),
     test(
       'calls onReleaseRequested of the holder once, and only when another request waits',
-      async (setting, supports) => {
-        const [one, another] = await twoLockers(setting, supports)
-        const wanted = releaseListener()
-        const lock = await one.acquire(name, { onReleaseRequested: wanted.onReleaseRequested })
+      async (fixture, capabilities) => {
+        const [one, another] = await twoLockers(fixture, capabilities)
+        const listener = releaseListener()
+        const lock = await one.acquire(key, { onReleaseRequested: listener.onReleaseRequested })
         await roundTrip(one, another)
-        assert.equal(wanted.count, 0, 'nobody waits')
-        const waiting = [another.acquire(name), one.acquire(name), another.acquire(name)]
-        await wanted.told
+        assert.equal(listener.count, 0, 'no request waits')
+        const waiting = [another.acquire(key), one.acquire(key), another.acquire(key)]
+        await listener.called
         await roundTrip(one, another)
         await lock.release()
-        // Whoever has it passes it on, in whatever order.
+        // In any order.
         await Promise.all(waiting.map(async (next) => (await next).release()))
-        assert.equal(wanted.count, 1)
+        assert.equal(listener.count, 1)
       },
       'locker',
     ),
     test(
       'calls onReleaseRequested of a new holder when another request already waits',
-      async (setting, supports) => {
-        const [one, another] = await twoLockers(setting, supports)
-        const first = await one.acquire(name)
-        const wanted = [releaseListener(), releaseListener()] as const
+      async (fixture, capabilities) => {
+        const [one, another] = await twoLockers(fixture, capabilities)
+        const first = await one.acquire(key)
+        const listeners = [releaseListener(), releaseListener()] as const
         const waiting = [
-          one.acquire(name, { onReleaseRequested: wanted[0].onReleaseRequested }),
-          another.acquire(name, { onReleaseRequested: wanted[1].onReleaseRequested }),
+          one.acquire(key, { onReleaseRequested: listeners[0].onReleaseRequested }),
+          another.acquire(key, { onReleaseRequested: listeners[1].onReleaseRequested }),
         ]
         await roundTrip(one, another)
         await first.release()
-        // Whichever has it learns of the other.
         const lock: Lock = await Promise.race(waiting)
-        await Promise.race([wanted[0].told, wanted[1].told])
+        await Promise.race([listeners[0].called, listeners[1].called])
         await lock.release()
         for (const next of await Promise.all(waiting)) await next.release()
       },
@@ -136,18 +135,18 @@ export const lockSection: Section = {
     ),
     test(
       'rejects a waiting acquire() with the abort reason and leaves no lock held',
-      async (setting, supports) => {
-        const [one, another] = await twoLockers(setting, supports)
-        const wanted = releaseListener()
-        const lock = await one.acquire(name, { onReleaseRequested: wanted.onReleaseRequested })
+      async (fixture, capabilities) => {
+        const [one, another] = await twoLockers(fixture, capabilities)
+        const listener = releaseListener()
+        const lock = await one.acquire(key, { onReleaseRequested: listener.onReleaseRequested })
         const controller = new AbortController()
-        const reason = new Error('the client is gone')
-        const waiting = another.acquire(name, { signal: controller.signal })
-        await wanted.told
+        const reason = new Error('the client closed the connection')
+        const waiting = another.acquire(key, { signal: controller.signal })
+        await listener.called
         controller.abort(reason)
         await assert.rejects(waiting, (thrown) => thrown === reason)
         await lock.release()
-        for (const each of [name, other]) {
+        for (const each of [key, otherKey]) {
           const free = await one.acquire(each)
           await free.release()
         }
@@ -156,17 +155,44 @@ export const lockSection: Section = {
     ),
     test(
       'ignores a second release()',
-      async (setting, supports) => {
-        const [one, another] = await twoLockers(setting, supports)
-        const lock = await one.acquire(name)
+      async (fixture, capabilities) => {
+        const [one, another] = await twoLockers(fixture, capabilities)
+        const lock = await one.acquire(key)
         await lock.release()
-        const next = await another.acquire(name)
+        const next = await another.acquire(key)
         await lock.release()
-        assert.equal(await one.tryAcquire(name), undefined, 'the next one holds it')
+        assert.equal(await one.tryAcquire(key), undefined, 'the next request holds the lock')
         await next.release()
       },
       'locker',
     ),
-    ...keeping,
+    test(
+      'grants the lock of a new session (isNew) exclusively, and to the next request after its release',
+      async (fixture, capabilities) => {
+        const [one, another] = await twoLockers(fixture, capabilities)
+        const newKey = lockKey({ id: newGuid(await one.idPrefix?.()), path: '/upload/a.bin' })
+        const lock = await one.acquire(newKey, { isNew: true })
+        assert.equal(await another.tryAcquire(newKey), undefined)
+        assert.equal(await one.tryAcquire(newKey), undefined)
+        const waiting = another.acquire(newKey)
+        await lock.release()
+        const next = await waiting
+        assert.equal(await one.tryAcquire(newKey), undefined)
+        await next.release()
+        await (await one.acquire(newKey)).release()
+      },
+      'locker',
+    ),
+    test(
+      'idPrefix() returns six hexadecimal digits that no other locker returns',
+      async (fixture, capabilities) => {
+        const [one, another] = await twoLockers(fixture, capabilities)
+        const prefix = await one.idPrefix?.()
+        if (prefix === undefined) return
+        assert.match(prefix, /^[0-9A-F]{6}$/)
+        if (another !== one) assert.notEqual(await another.idPrefix?.(), prefix)
+      },
+      'locker',
+    ),
   ],
 }

@@ -1,21 +1,16 @@
 /**
- * Child process that holds a lock until it is killed or its parent exits: `holder.ts DIRECTORY NAME [MANNER]`. MANNER
- * `leave` passes a value to `leave()` instead; timers are disabled, so the value does not expire. MANNER `begin` or
- * `begin and leave` locks a new session. Messages to the parent: the lock name (`begin`) or `held` when the lock is
- * acquired, `wanted` when another request waits, `dropped` when the value is dropped.
+ * Child process that holds a lock until it is killed or its parent exits: `holder.ts DIRECTORY [KEY]`. Without a KEY it
+ * locks a new session. Messages to the parent: the lock key when the lock is acquired, `requested` when another request
+ * waits.
  */
 import { lockKey } from '../../lib/locks/locker.ts'
-import { processLocker } from '../../lib/locks/processes.ts'
-import { newGuid } from '../../lib/protocol/guid.ts'
+import { processLocker } from '../../lib/locks/process.ts'
+import { newGuid } from '../../lib/protocol/packet.ts'
 
-const [directory = '', given = '', manner = ''] = process.argv.slice(2)
-const leaves = manner.endsWith('leave')
-if (leaves) globalThis.setTimeout = (() => ({ unref: () => {} })) as unknown as typeof setTimeout
+const [directory = '', givenKey] = process.argv.slice(2)
 const locker = processLocker(directory)
-const begins = manner.startsWith('begin')
-const name = begins ? lockKey({ id: newGuid(await locker.mark?.()), path: '/a' }) : given
-const onReleaseRequested = () => process.send?.('wanted')
-const lock = begins ? await locker.begin?.(name) : await locker.acquire(name, { onReleaseRequested })
-if (leaves) lock?.leave?.({ drop: () => process.send?.('dropped') })
-process.send?.(begins ? name : 'held')
+const key = givenKey ?? lockKey({ id: newGuid(await locker.idPrefix?.()), path: '/a' })
+const onReleaseRequested = () => process.send?.('requested')
+await locker.acquire(key, { isNew: givenKey === undefined, onReleaseRequested })
+process.send?.(key)
 process.on('disconnect', () => process.exit())

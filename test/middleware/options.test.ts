@@ -24,7 +24,7 @@ describe('bitsUpload options', () => {
       createStatus: 200,
       hostId: undefined,
     })
-    expect(readBitsUploadOptions({ store }).enabled()).toBe(true)
+    expect(readBitsUploadOptions({ store }).enabled).toBe(true)
     expect(Object.isFrozen(readBitsUploadOptions({ store }))).toBe(true)
   })
 
@@ -65,7 +65,11 @@ describe('bitsUpload options', () => {
     ['maxSize 0', { store, maxSize: 0 }, /'maxSize'/],
     ['a maxSize above the safe integers', { store, maxSize: '9007199254740993pb' }, /'maxSize'/],
     ['a negative maxFragmentSize', { store, maxFragmentSize: -1 }, /'maxFragmentSize'/],
-    ['a fractional maxSessions', { store, maxSessions: 1.5 }, /'maxSessions'/],
+    [
+      'a fractional maxSessions',
+      { store, maxSessions: 1.5 },
+      /'maxSessions' takes a whole number of sessions, or/,
+    ],
     ['a string for maxSessionsPerOwner', { store, maxSessionsPerOwner: '5' }, /'maxSessionsPerOwner'/],
     ['expireAfter 0', { store, expireAfter: 0 }, /'expireAfter'/],
     ['a string for expireAfter', { store, expireAfter: '14d' }, /'expireAfter'/],
@@ -77,7 +81,7 @@ describe('bitsUpload options', () => {
       /'commitOn' takes 'last-fragment' or 'close', not 'never'/,
     ],
     ['createStatus 204', { store, createStatus: 204 }, /'createStatus' takes 200 or 201/],
-    ['a string for overwrite', { store, overwrite: 'yes' }, /'overwrite' takes false or true/],
+    ['a string for overwrite', { store, overwrite: 'yes' }, /'overwrite' takes true or false, not 'yes'/],
     ['a number for enabled', { store, enabled: 1 }, /'enabled'/],
     ['an object for onUpload', { store, onUpload: {} }, /'onUpload' takes a function/],
     ['null for hostId', { store, hostId: null }, /'hostId' takes a host/],
@@ -92,7 +96,11 @@ describe('bitsUpload options', () => {
       /'hostId' takes a host name or address without port/,
     ],
     ['a hostId with a line feed', { store, hostId: 'a\r\nX: y' }, /'hostId'/],
-    ['a fallbackTimeout of 0.5 s', { store, hostId: { host: 'a', fallbackTimeout: 0.5 } }, /fallbackTimeout/],
+    [
+      'a fallbackTimeout of 0.5 s',
+      { store, hostId: { host: 'a', fallbackTimeout: 0.5 } },
+      /seconds from 0 to 4294967295/,
+    ],
   ])('reject %s with a TypeError', (_, options, message) => {
     expect(wrong(options)).toThrow(TypeError)
     expect(wrong(options)).toThrow(message)

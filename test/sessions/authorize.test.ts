@@ -2,27 +2,30 @@ import { expect, it } from 'vitest'
 import { BitsError } from '../../lib/index.ts'
 import { authorizeRequest } from '../../lib/sessions/hooks.ts'
 
-const ask = (say: () => unknown) => authorizeRequest(say as () => string, {}, { type: 'Ping' })
+const authorize = (hook: () => unknown) => authorizeRequest(hook as () => string, {}, { type: 'Ping' })
 
-it.each([undefined, null, true])('authorize: returns no owner when the hook returns %j', async (said) => {
-  expect(await ask(() => said)).toBeUndefined()
+it.each([undefined, null, true])('authorize: returns no owner when the hook returns %j', async (returned) => {
+  expect(await authorize(() => returned)).toBeUndefined()
 })
 
 it('authorize: uses a returned string as the owner', async () => {
-  expect(await ask(async () => 'alice')).toBe('alice')
+  expect(await authorize(async () => 'alice')).toBe('alice')
 })
 
 it('authorize: throws access-denied when the hook returns false', async () => {
-  await expect(ask(() => false)).rejects.toMatchObject({ code: 'access-denied' })
+  await expect(authorize(() => false)).rejects.toMatchObject({ code: 'access-denied' })
 })
 
-it.each(['', 7, {}, ['alice']])('authorize: throws hook-failed when the hook returns %j', async (said) => {
-  await expect(ask(() => said)).rejects.toMatchObject({ code: 'hook-failed' })
-})
+it.each(['', 7, {}, ['alice']])(
+  'authorize: throws hook-failed when the hook returns %j',
+  async (returned) => {
+    await expect(authorize(() => returned)).rejects.toMatchObject({ code: 'hook-failed' })
+  },
+)
 
 it('authorize: passes on a BitsError from the hook, and wraps other errors as hook-failed', async () => {
   const refusal = new BitsError('unauthorized')
   const cause = new Error('no database')
-  await expect(ask(() => Promise.reject(refusal))).rejects.toBe(refusal)
-  await expect(ask(() => Promise.reject(cause))).rejects.toMatchObject({ code: 'hook-failed', cause })
+  await expect(authorize(() => Promise.reject(refusal))).rejects.toBe(refusal)
+  await expect(authorize(() => Promise.reject(cause))).rejects.toMatchObject({ code: 'hook-failed', cause })
 })

@@ -14,11 +14,11 @@ describe.each(engines)('Object store on $name', (engine) => {
       await client.create()
       const append = store.append.bind(store)
       const steps = [
-        async () => other.append(await found(), body('hello'), { total: 5, durable: true }),
-        async () => other.accept(await found(), { publish: true }),
+        async () => other.append(await current(), body('hello'), { total: 5, durable: true }),
+        async () => other.accept(await current(), { publish: true }),
       ].values()
-      const found = () => loaded(other, client.sessionId)
-      // Another server is always a step ahead.
+      const current = () => loaded(other, client.sessionId)
+      // The other server changes the session before each append() of this one.
       store.append = async (...args) => {
         await steps.next().value?.()
         return append(...args)
@@ -26,7 +26,7 @@ describe.each(engines)('Object store on $name', (engine) => {
       const { status } = await client.fragment(0, Buffer.from('hello'), 5)
       expect(await place.see('a.bin')).toBeUndefined()
       expect(status).toBe(500)
-      // The client comes again.
+      // The client sends the fragment again.
       expect((await client.fragment(0, Buffer.from('hello'), 5)).status).toBe(200)
       expect((await place.see('a.bin'))?.bytes.toString()).toBe('hello')
     })

@@ -1,4 +1,4 @@
-import type { Leaving, Lock, Locker } from '../../../lib/index.ts'
+import type { Lock, Locker } from '../../../lib/index.ts'
 import { memoryLocker } from '../../../lib/locks/memory.ts'
 import { type Broken, inFiles, inMemory } from './kit.ts'
 
@@ -15,81 +15,18 @@ const withLocker = (bug: string, caughtBy: string, locker: (good: Locker) => Par
   mayHang: true,
 })
 
-const comesOnce = 'locker > passes the value of leave() to the next holder and calls drop() once'
-const makesRoom = 'locker > calls drop() when another leave() replaces the value, and on letGo()'
-
-const isOnePlace = 'locker > mark() returns six hexadecimal digits that no other locker returns'
-
-/** A locker whose locks are left in another way. */
-const leaving = (good: Locker, change: (lock: Lock, id: string) => Partial<Lock>): Partial<Locker> => ({
-  async acquire(id, request) {
-    const lock = await good.acquire(id, request)
-    return { ...lock, ...change(lock, id) }
-  },
-})
-
-/** Leaves things with sessions, whoever has these meanwhile. */
-function leavingWithNames(good: Locker): Partial<Locker> {
-  const all = new Map<string, Leaving>()
-  return leaving(good, (lock, id) => {
-    const left = all.get(id)
-    all.delete(id)
-    return {
-      left,
-      async release() {
-        left?.drop()
-        await lock.release()
-      },
-      leave(thing) {
-        all.set(id, thing)
-        void lock.release()
-      },
-    }
-  })
-}
+const isExclusiveNew =
+  'locker > grants the lock of a new session (isNew) exclusively, and to the next request after its release'
+const isUnique = 'locker > idPrefix() returns six hexadecimal digits that no other locker returns'
 
 export const locks: Broken[] = [
-  withLocker('leave() discards the value', comesOnce, (good) =>
-    leaving(good, (lock) => ({ leave: () => void lock.release() })),
-  ),
-  withLocker('drop() is called twice', comesOnce, (good) => ({
-    async tryAcquire(id) {
-      const lock = await good.tryAcquire(id)
-      const release = async (): Promise<void> => {
-        lock?.left?.drop()
-        await lock?.release()
-      }
-      return lock && { ...lock, release }
-    },
+  withLocker('a lock with isNew is not exclusive', isExclusiveNew, (good) => ({
+    acquire: async (key, request) =>
+      request?.isNew ? { release: async () => {} } : good.acquire(key, request),
   })),
-  withLocker('leave() passes values to any session', comesOnce, (good) => {
-    let last: Leaving | undefined
-    return leaving(good, ({ leave }) => ({
-      left: last,
-      leave(thing) {
-        last = thing
-        leave?.(thing)
-      },
-    }))
-  }),
-  withLocker('a replaced value is not dropped', makesRoom, (good) => leavingWithNames(good)),
-  withLocker('letGo() does nothing', makesRoom, () => ({ letGo: () => {} })),
-  inFiles(
-    'drop() is not called for other lockers',
-    'locker > calls drop() before another locker acquires the lock',
-    ({ locker }) => ({ ...(locker && { locker: { ...locker, ...leavingWithNames(locker) } }) }),
-  ),
-  withLocker(
-    'a lock of begin() is not exclusive',
-    'locker > grants the lock of begin() exclusively, also after leave()',
-    () => ({ begin: async () => ({ release: async () => {} }) }),
-  ),
-  withLocker('mark() changes with every call', isOnePlace, () => {
-    let last = 0xa00000
-    return { mark: async () => (last++).toString(16).toUpperCase() }
-  }),
-  inFiles('all lockers return the same mark()', isOnePlace, ({ locker }) => ({
-    ...(locker && { locker: { ...locker, mark: async () => 'ABCDEF' } }),
+  withLocker('idPrefix() returns lower-case digits', isUnique, () => ({ idPrefix: async () => 'abcdef' })),
+  inFiles('all lockers return the same idPrefix()', isUnique, ({ locker }) => ({
+    ...(locker && { locker: { ...locker, idPrefix: async () => 'ABCDEF' } }),
   })),
   withLocker(
     'acquire() grants a held lock',
@@ -198,7 +135,7 @@ export const locks: Broken[] = [
   ),
   inMemory(
     'a locker exists though unsupported',
-    'locker > is present exactly if supports.locker is true, and paths() if supports.paths is true',
+    'locker > is present exactly if capabilities.locker is true, and paths() if capabilities.paths is true',
     () => ({
       locker: memoryLocker(),
     }),
