@@ -1,16 +1,16 @@
-/** How many bytes a batch has. */
+/** The number of bytes in a batch. */
 export function byteLength(chunks: readonly Uint8Array[]): number {
   let sum = 0
   for (const chunk of chunks) sum += chunk.length
   return sum
 }
 
-/** What is left of a batch after its first `count` bytes; the bytes are not copied. */
+/** The batch without its first `count` bytes. Bytes are not copied. */
 export function dropBytes(chunks: readonly Uint8Array[], count: number): Uint8Array[] {
-  let left = count
+  let remaining = count
   return chunks.flatMap((chunk) => {
-    const skip = Math.min(left, chunk.length)
-    left -= skip
-    return skip === chunk.length ? [] : [chunk.subarray(skip)]
+    const skipped = Math.min(remaining, chunk.length)
+    remaining -= skipped
+    return skipped === chunk.length ? [] : [chunk.subarray(skipped)]
   })
 }

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { BitsError } from '../protocol/errors.ts'
-import { assertKnownKeys } from '../validate.ts'
+import { assertKnownKeys, optionError } from '../validate.ts'
 import { byteLength } from './chunks.ts'
 import type {
   AppendOptions,
@@ -15,13 +15,16 @@ import type {
 
 /** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
-  /** Bytes that all sessions and files may have together; then uploads end with `disk-full`. Default: 64 MiB. */
+  /**
+   * Most bytes of all sessions and files together; above it an upload fails with `disk-full`. Default: 64
+   * MiB.
+   */
   readonly capacity?: number
 }
 
-/** A store that forgets with the process: for tests and examples. */
+/** A store in memory, for tests and examples. It is lost when the process ends. */
 export interface MemoryStore extends Store {
-  /** What was published, by name. The application may take files out. */
+  /** The published files, by name. The application may remove files. */
   readonly files: Map<string, Buffer>
 }
 
@@ -37,14 +40,14 @@ interface Entry {
 }
 
 /**
- * Keeps sessions and files in memory.
+ * A store in memory.
  *
  * @example app.use('/upload', bitsUpload({ store: memoryStore() }))
  */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
   assertKnownKeys('memoryStore', 'option', options, ['capacity'])
   const { capacity = 64 * 1024 * 1024 } = options
-  if (!(capacity > 0)) throw new TypeError('memoryStore: capacity is a number of bytes above 0')
+  if (!(capacity > 0)) throw optionError('memoryStore', 'capacity', 'a number of bytes above 0', capacity)
   const entries = new Map<string, Entry>()
   const files = new Map<string, Buffer>()
   const replies = new Map<string, { readonly bytes: Buffer; readonly modified: number }>()
@@ -54,25 +57,28 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
     if (!entry) throw new BitsError('session-not-found')
     return entry
   }
-  /** Bytes of parts and replies: counted as they come and go, for each chunk asks. */
-  let resting = 0
-  /** Bytes of files at most: the application takes them out without a word. */
-  let filed = 0
+  /**
+   * Bytes of unfinished uploads and replies. Counted with each change, because each chunk checks the
+   * capacity.
+   */
+  let sessionBytes = 0
+  /** Bytes of published files, or more: the store does not see when the application removes a file. */
+  let fileBytes = 0
   const checkSpace = (count: number): void => {
-    if (resting + filed + count <= capacity) return
-    filed = byteLength([...files.values()])
-    if (resting + filed + count > capacity) throw new BitsError('disk-full')
+    if (sessionBytes + fileBytes + count <= capacity) return
+    fileBytes = byteLength([...files.values()])
+    if (sessionBytes + fileBytes + count > capacity) throw new BitsError('disk-full')
   }
-  const dropPart = ({ chunks }: Entry): void => {
-    resting -= byteLength(chunks)
+  const dropChunks = ({ chunks }: Entry): void => {
+    sessionBytes -= byteLength(chunks)
     chunks.length = 0
   }
   const dropReply = (id: string): void => {
-    resting -= replies.get(id)?.bytes.length ?? 0
+    sessionBytes -= replies.get(id)?.bytes.length ?? 0
     replies.delete(id)
   }
   const snapshot = ({ session, chunks: _, ...rest }: Entry): Session => ({ ...session, ...rest })
-  const refuseTaken = ({ name, overwrite }: NewSession): void => {
+  const rejectTakenName = ({ name, overwrite }: NewSession): void => {
     if (files.has(name) && !overwrite) throw new BitsError('destination-exists')
   }
 
@@ -80,7 +86,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
     files,
 
     async create(session) {
-      refuseTaken(session)
+      rejectTakenName(session)
       const entry: Entry = {
         session,
         chunks: [],
@@ -103,13 +109,13 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
       try {
         for await (const chunks of body) {
           for (const chunk of chunks) {
-            // Removed meanwhile: nobody would count, or drop, what it gets now.
+            // The session was removed meanwhile: these bytes would never be freed.
             if (entries.get(id) !== entry) throw new BitsError('session-not-found')
             checkSpace(chunk.length)
-            // A copy: the memory is the giver's again when he is asked for more.
+            // A copy, because the body reuses the memory for the next batch.
             entry.chunks.push(Buffer.from(chunk))
             entry.received += chunk.length
-            resting += chunk.length
+            sessionBytes += chunk.length
           }
         }
       } finally {
@@ -125,34 +131,34 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
     async reject({ id }, rejection) {
       const entry = entryOf(id)
       Object.assign(entry, { state: 'rejected', rejection })
-      dropPart(entry)
+      dropChunks(entry)
     },
 
     async publish({ id }) {
       const entry = entryOf(id)
       if (entry.state === 'published') return
-      refuseTaken(entry.session)
+      rejectTakenName(entry.session)
       files.set(entry.session.name, Buffer.concat(entry.chunks))
-      filed += entry.received
-      dropPart(entry)
+      fileBytes += entry.received
+      dropChunks(entry)
       entry.state = 'published'
     },
 
     read: ({ id }) => Readable.from(entryOf(id).chunks, { objectMode: false }),
 
     async saveReply({ id }, body) {
-      const kept: Uint8Array[] = []
+      const copies: Uint8Array[] = []
       let size = 0
       for await (const chunks of body ?? []) {
         size += byteLength(chunks)
         checkSpace(size)
-        kept.push(...chunks.map((chunk) => Buffer.from(chunk)))
+        copies.push(...chunks.map((chunk) => Buffer.from(chunk)))
       }
-      // Removed meanwhile: nobody would drop it.
+      // Throws if the session was removed meanwhile: the reply would never be freed.
       entryOf(id)
       dropReply(id)
-      replies.set(id, { bytes: Buffer.concat(kept), modified: Date.now() })
-      resting += size
+      replies.set(id, { bytes: Buffer.concat(copies), modified: Date.now() })
+      sessionBytes += size
     },
 
     async loadReply({ id }): Promise<StoredReply | undefined> {
@@ -166,7 +172,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
     async remove({ id }) {
       dropReply(id)
       const entry = entries.get(id)
-      if (entry) dropPart(entry)
+      if (entry) dropChunks(entry)
       entries.delete(id)
     },
 

@@ -1,7 +1,7 @@
 import type { Decision, Session, SessionState } from './store.ts'
 
-/** What a record says of what was decided. */
-interface Decisions {
+/** The fields of a saved session that its state depends on. */
+interface StateFields {
   readonly total?: number
   readonly accepted?: Decision | null
   readonly rejected?: string
@@ -9,21 +9,22 @@ interface Decisions {
 }
 
 /**
- * What a record says of its session.
- * @param held bytes of the part that are surely there; undefined where there is no part
+ * The state of a saved session.
+ * @param held bytes that are certain to exist; undefined if no bytes were ever written, or the data file is
+ * missing
  */
-export function stateOf(facts: Decisions, held: number | undefined): SessionState {
-  if (facts.published) return 'published'
-  if (facts.rejected !== undefined) return 'rejected'
-  if (facts.accepted?.publish === false) return 'accepted'
-  if (held === undefined && facts.total !== undefined) return 'lost'
-  if (!facts.accepted) return 'receiving'
-  return held === facts.total ? 'accepted' : 'lost'
+export function stateOf(fields: StateFields, held: number | undefined): SessionState {
+  if (fields.published) return 'published'
+  if (fields.rejected !== undefined) return 'rejected'
+  if (fields.accepted?.publish === false) return 'accepted'
+  if (held === undefined && fields.total !== undefined) return 'lost'
+  if (!fields.accepted) return 'receiving'
+  return held === fields.total ? 'accepted' : 'lost'
 }
 
-/** Whether all is done that needs the part. */
-export const isFinal = ({ published, rejected, accepted }: Decisions): boolean =>
+/** Whether no further step needs the bytes. */
+export const isFinal = ({ published, rejected, accepted }: StateFields): boolean =>
   published === true || rejected !== undefined || accepted?.publish === false
 
-/** Whether the part, if there still is one, is of no use any more. */
+/** Whether the bytes that may still exist are no longer needed. */
 export const isDataObsolete = ({ state }: Session): boolean => state === 'published' || state === 'rejected'

@@ -1,180 +1,217 @@
 import type { Readable } from 'node:stream'
 import type { Locker } from '../locks/locker.ts'
 
-/** What is known of an upload when its session begins; it never changes after. */
+/** The fields of a session that are known when it is created. They never change. */
 export interface NewSession {
-  /** `{UPPER-CASE-GUID}`, unique, never used again. */
+  /** `{UPPER-CASE-GUID}`. Unique; an id is never used twice. */
   readonly id: string
-  /** Where the file is to be published: checked segments joined with `/`, below the store's root. */
+  /**
+   * The name to publish the file under: validated segments joined with `/`, relative to the root of the
+   * store.
+   */
   readonly name: string
-  /** The path that the client asked for, decoded, with the mount path; its later packets must name it too. */
+  /**
+   * The path that the client requested, decoded, with the mount path. Its later packets must have the same
+   * path.
+   */
   readonly path: string
-  /** The whole URL that the client asked for, query and all, as it wrote it. */
+  /** The whole URL that the client requested, with the query, as the client wrote it. */
   readonly url: string
-  /** Whoever `authorize` said the client is; undefined where nobody asked. */
+  /** The owner that `authorize` returned; undefined without that hook. */
   readonly owner?: string
-  /** Largest size in bytes that this upload may have. */
+  /** Largest size of this upload in bytes. */
   readonly maxSize: number
   /** Whether publishing may replace a file. */
   readonly overwrite: boolean
-  /** What `onCreate` wanted to be kept with the upload. */
+  /** The metadata that `onCreate` returned. */
   readonly metadata?: Readonly<Record<string, string>>
   /** Milliseconds since 1970. */
   readonly created: number
 }
 
 /**
- * - `receiving`: bytes are missing, or all are there and nothing was decided yet
- * - `accepted`: all bytes are there and `onUpload` took them; not published yet, or not to be published
- * - `published`: the file stands under its name
- * - `rejected`: all bytes were there and `onUpload` rejected them for good
- * - `lost`: bytes were held and have vanished behind the store's back
+ * - `receiving`: bytes are missing, or all bytes are held and nothing is decided yet
+ * - `accepted`: all bytes are held and `onUpload` accepted them; not published yet, or never to be published
+ * - `published`: the file exists under its name
+ * - `rejected`: all bytes were held and `onUpload` rejected them permanently
+ * - `lost`: bytes were held and have disappeared without a call of the store
  */
 export type SessionState = 'receiving' | 'accepted' | 'published' | 'rejected' | 'lost'
 
-/** What `onUpload` made of an upload that it took. */
+/** The decision of `onUpload` about an upload that it accepted. */
 export interface Decision {
-  /** Whether the upload is to appear under its name. */
+  /** Whether the upload is published under its name. */
   readonly publish: boolean
-  /** Where its reply is: `'stored'` by the store, or at a URL that stands elsewhere. Undefined: there is none. */
+  /** The reply: `'stored'` in the store, or at another URL. Undefined: there is no reply. */
   readonly reply?: 'stored' | { readonly url: string }
 }
 
-/** A reply that a store keeps. It never changes once its upload is accepted. */
+/** A reply that a store holds. It does not change after its upload was accepted. */
 export interface StoredReply {
   /** Bytes. */
   readonly size: number
-  /** When it was written. Milliseconds since 1970; the same whenever it is asked for. */
+  /** When the reply was written: milliseconds since 1970. Every load returns the same value. */
   readonly modified: number
   /** The bytes from `first` to `last`, inclusive. */
   read(first: number, last: number): Readable
 }
 
-/** Where a store that keeps sessions in files has those of one session: absolute paths. */
+/** Absolute paths of the files of one session, for a store that holds sessions in files. */
 export interface SessionPaths {
   /** The bytes held. */
   readonly upload: string
-  /** The reply; nothing need stand there. */
+  /** The reply. The file may be missing. */
   readonly reply: string
 }
 
-/** A session as the store holds it at this moment. */
+/** A session as the store holds it now. */
 export interface Session extends NewSession {
   readonly state: SessionState
-  /** Bytes held from 0 without holes: the only truth about progress. Once published or rejected, the total. */
+  /**
+   * Bytes held from offset 0 without holes: the only truth about progress. Once published or rejected, the
+   * same as `total`.
+   */
   readonly received: number
-  /** Size of the whole file in bytes; undefined until the first fragment told it. */
+  /** Size of the whole file in bytes; undefined before the first `append`. */
   readonly total?: number
-  /** When the last append came to its end, or the session was created. Milliseconds since 1970. */
+  /** When the last `append` ended, or the session was created. Milliseconds since 1970. */
   readonly updatedAt: number
-  /** What `accept` was told, also once it is published. */
+  /** The argument of `accept`, also after the upload was published. */
   readonly decision?: Decision
-  /** What `refuse` was told. */
+  /** The reason that was passed to `reject`. */
   readonly rejection?: string
 }
 
 /**
- * A fragment's bytes, in the batches in which they arrived. Each batch is written before the next is asked for: then its
- * memory is the giver's again, and it and its chunks may be empty, so who wants to keep some bytes copies them.
+ * The bytes of a fragment, in batches as they arrived. A store writes each batch before it requests the next
+ * one: then the body uses the memory of the batch again, and may empty the array and its chunks. A store that
+ * keeps bytes longer copies them.
  */
 export type Body = AsyncIterable<readonly Uint8Array[]>
 
 export interface StoreOptions {
-  /** Aborted when nobody waits for the result any more. A store may then give up, or finish; never half. */
+  /**
+   * Aborted when the caller no longer waits for the result. The store may then stop or finish, but must not
+   * leave a half change.
+   */
   readonly signal?: AbortSignal
 }
 
 export interface AppendOptions extends StoreOptions {
-  /** Size of the whole file in bytes, to be remembered from the first append on. */
+  /** Size of the whole file in bytes. The store saves it with the first `append`. */
   readonly total: number
-  /** Resolve only after all bytes held would survive a loss of power: the caller is about to promise them. */
-  readonly durable: boolean
   /**
-   * Whether `publish` follows at once: then `total` may be remembered no sooner than that the file stands, or that
-   * `publish` failed. Default: false.
+   * Resolve only when all bytes held would survive a loss of power, because the caller is about to
+   * acknowledge them.
    */
-  readonly publishes?: boolean
+  readonly durable: boolean
 }
 
 /**
- * Where sessions and their bytes rest. One verb a method; the caller holds the session's lock, so that of one session
- * only one method runs at a time; not so `list`, `load` and `loadReply` for the download of a reply, and a call that was
- * given up after `storeTimeout` and goes on. A `session` argument is what `create`, `load`, or `append` after
- * them, returned under that lock: a store may carry more in it than the contract names. What was done meanwhile to
- * that session it need not show: one that was loaded, accepted and then published may still say `receiving`. Methods may reject with a `BitsError`, which goes to
- * the client as it is; any other rejection is answered with a 5xx, and the client will come back.
+ * Holds sessions and their bytes.
+ *
+ * The caller holds the lock of the session, so only one method runs for one session at a time. Exceptions:
+ * `list`; `load` and `loadReply` for the download of a reply; and a call that exceeded `storeTimeout` and is
+ * still running.
+ *
+ * The `session` argument of a method is an object that `create` or `load` returned under this lock, or that
+ * `append` returned for such an object. Copies with changed fields of {@link Session} are allowed, so a store
+ * must find its own fields in a copy that `Object.assign` made. A store may add fields that it needs between
+ * calls: `Held` is their type. The object need not show what other methods did since: a session that was
+ * loaded, accepted and published may still have the state `receiving`.
+ *
+ * A method may reject with a `BitsError`, which is sent to the client unchanged. Any other error becomes a
+ * 5xx, and the client sends its packet again later.
+ *
+ * @typeParam Held sessions of this store, with the fields that it adds
  */
-export interface Store {
-  /** Locks that hold among all who share what the store stands on. Without it they hold within this process. */
+export interface Store<Held extends Session = Session> {
+  /**
+   * Locks between all processes that share the storage. Without it, sessions are locked within this process
+   * only.
+   */
   readonly locker?: Locker
 
   /**
-   * Begins a session. It must be found by `load` from any process that shares the store.
+   * Creates a session. `load` must find it from every process that shares the storage.
    *
-   * Rejects with `destination-exists` if the name is taken and `overwrite` is off (publishing checks again),
-   * `invalid-destination` if it is a folder, `destination-not-found` if its folder does not exist (a store
-   * without folders never does), and then leaves nothing behind.
-   * @returns the session as `load` would tell it now
+   * Rejects with `destination-exists` if the name is taken and `overwrite` is off (`publish` checks again),
+   * `invalid-destination` if the name is a folder, `destination-not-found` if the folder of the name does not
+   * exist (never in a store without folders). A rejected call leaves nothing behind.
+   * @returns the session as `load` would return it now
    */
-  create(session: NewSession, options?: StoreOptions): Promise<Session>
+  create(session: NewSession, options?: StoreOptions): Promise<Held>
 
-  /** The session as it is now, asked of what is really held, never of a memory; undefined if it is not known. */
-  load(id: string, options?: StoreOptions): Promise<Session | undefined>
+  /** The session as the storage holds it now, never from a cache; undefined if it does not exist. */
+  load(id: string, options?: StoreOptions): Promise<Held | undefined>
 
   /**
-   * Gives back what the store keeps open for a session: the caller is about to let go of it. Only for stores of which a
-   * session may be kept from one packet to the next, as long as its lock is, for a second or two, without asking `load`
-   * again. After a method failed it is asked in any case. May be called more than once, and before a method that was
-   * given up has come to its end; the session may still be used. Must not throw. What was only loaded or listed is
-   * not released.
+   * Closes what is open for a session: the caller evicts the session from its cache.
+   *
+   * A store that has this method allows the caller to cache a session between packets, for a second or two
+   * while the lock is held, without calling `load` again. After a method failed, `release` is always called.
+   * It may be called more than once, and before a method that exceeded `storeTimeout` has ended; the session
+   * may be used again afterwards. It must not throw. A session that was only loaded or listed is not
+   * released.
    */
-  release?(session: Session): void
+  release?(session: Held): void
 
   /**
-   * Writes a body behind the bytes that are held (`session.received`), in bounded memory, and marks progress even if
-   * the body is empty. When the body throws, all batches that it gave before are kept and counted by `load`, and its
-   * error is passed on. When writing fails, what `load` counts is there.
-   * @returns the session as `load` would tell it now
+   * Writes a body after the bytes held (at offset `session.received`), in bounded memory. Updates `updatedAt`
+   * even if the body is empty. If the body throws, the batches that it yielded before are kept, `load` counts
+   * them, and the call rejects with the error of the body. If writing fails, the bytes that `load` counts are
+   * held.
+   * @returns the session as `load` would return it now
    */
-  append(session: Session, body: Body, options: AppendOptions): Promise<Session>
+  append(session: Held, body: Body, options: AppendOptions): Promise<Held>
 
-  /** Remembers, durably, that `onUpload` took the upload, and what it made of it: the state `accepted`. */
-  accept(session: Session, decision: Decision, options?: StoreOptions): Promise<void>
+  /** Saves durably that `onUpload` accepted the upload, with its decision: the state becomes `accepted`. */
+  accept(session: Held, decision: Decision, options?: StoreOptions): Promise<void>
 
   /**
-   * Remembers, durably, that `onUpload` rejected the upload for good: the state `rejected`. Its bytes are of no use any more.
+   * Saves durably that `onUpload` rejected the upload permanently: the state becomes `rejected`. The bytes
+   * are no longer needed.
    * @param reason for the operator
    */
-  reject(session: Session, reason: string, options?: StoreOptions): Promise<void>
+  reject(session: Held, reason: string, options?: StoreOptions): Promise<void>
 
   /**
-   * Makes the complete upload appear under its name, atomically and durably: at no moment, and after no crash, does a
-   * part of it stand there. Exclusively, if the session may not overwrite: `destination-exists` if the name is taken.
-   * Called again after a crash, it publishes only what was not published.
+   * Publishes the complete upload under its name, atomically and durably: the name never shows a part of the
+   * file, also not after a crash. Without `overwrite`, rejects with `destination-exists` if the name is
+   * taken, also if another process takes it at the same time. Called again after a crash, it publishes only
+   * what is not published yet.
    */
-  publish(session: Session, options?: StoreOptions): Promise<void>
-
-  /** The bytes held, as a stream; what was published is no longer the store's to read. For `onUpload`. */
-  read(session: Session): Readable
-
-  /** Only for stores that keep sessions in files, where programs on the same machine may want to look at them. */
-  paths?(session: Session): SessionPaths
+  publish(session: Held, options?: StoreOptions): Promise<void>
 
   /**
-   * Keeps the reply to an upload, in place of an earlier one, durably when it resolves. When the body throws, its error is
-   * passed on.
-   * @param body left out: what stands in `paths(session).reply` already, nothing being an empty reply
+   * The bytes held, as a stream for `onUpload`. Not for published uploads: the store no longer owns their
+   * bytes.
    */
-  saveReply(session: Session, body?: Body, options?: StoreOptions): Promise<void>
+  read(session: Held): Readable
 
-  /** The reply that was kept; undefined if there is none. */
-  loadReply(session: Session, options?: StoreOptions): Promise<StoredReply | undefined>
+  /** Only for stores that hold sessions in files, which other programs of the machine can read. */
+  paths?(session: Held): SessionPaths
 
-  /** Forgets the session, its reply, and the bytes that it still holds; never what was published. No error if there is
-   * none. */
-  remove(session: Session, options?: StoreOptions): Promise<void>
+  /**
+   * Saves the reply to an upload, in place of an earlier one. It is durable when the call resolves. If the
+   * body throws, the call rejects with the error of the body.
+   * @param body undefined: the reply is what the file at `paths(session).reply` contains; a missing file is
+   * an empty reply
+   */
+  saveReply(session: Held, body?: Body, options?: StoreOptions): Promise<void>
 
-  /** All sessions, in any order, those that come and go meanwhile perhaps among them. Never all in memory at once.
-   * A store may clear away meanwhile what crashes left behind. */
-  list(options?: StoreOptions): AsyncIterable<Session>
+  /** The saved reply; undefined if there is none. */
+  loadReply(session: Held, options?: StoreOptions): Promise<StoredReply | undefined>
+
+  /**
+   * Removes the session, its reply and the bytes that it still holds, but never a published file. Resolves
+   * also if the session does not exist.
+   */
+  remove(session: Held, options?: StoreOptions): Promise<void>
+
+  /**
+   * All sessions, in any order. Sessions that are created or removed meanwhile may be missing or present. A
+   * store must not hold all sessions in memory at once. It may remove meanwhile what crashes left behind.
+   */
+  list(options?: StoreOptions): AsyncIterable<Held>
 }

@@ -1,157 +1,111 @@
 import { BitsError } from '../protocol/errors.ts'
-import type { AppendOptions, Body, Session, Store } from './store.ts'
+import type { Body, Session, Store } from './store.ts'
 
 /**
- * The same store, but for those who wait: what does not settle in time is given up, as a fault of the store. A hung disk
- * or network would else hold a session, and its client's connection, for ever. The late call's result is nobody's any
- * more: a session that it tells is released. `append` is told by its signal, so that it ends as soon as it can.
+ * Wraps a store so that each call rejects with `store-failed` if it does not settle within the timeout.
+ * Without a timeout, a disk or network that hangs would hold the session and the connection of its client
+ * forever.
  *
- * @param timeout in milliseconds; of a body only the time that the store takes, not that of whoever gives the bytes
+ * A call that settles later is ignored, but `release` is called for the session that a late `create` or
+ * `append` returns. For `append` and `saveReply` the timeout aborts `signal`, and the body yields no more
+ * batches.
+ *
+ * @param timeout milliseconds. The time that the store waits for a batch of a body does not count
  */
-export function withTimeout(store: Store, timeout: number): Store {
-  const release = (session: Session): void => store.release?.(session)
+export function withTimeout<Held extends Session>(store: Store<Held>, timeout: number): Store<Held> {
+  const release = (session: Held): void => store.release?.(session)
+  const run = <Result>(
+    method: string,
+    call: (deadline: Deadline) => Promise<Result>,
+    onLateResult?: (late: Result) => void,
+  ) => new Deadline(method, timeout).run(call, onLateResult)
   return {
     ...(store.locker && { locker: store.locker }),
-    create: (...args) => runWithTimeout(timeout, 'create', () => store.create(...args), release),
-    load: (...args) => runWithTimeout(timeout, 'load', () => store.load(...args)),
-    accept: (...args) => runWithTimeout(timeout, 'accept', () => store.accept(...args)),
-    reject: (...args) => runWithTimeout(timeout, 'reject', () => store.reject(...args)),
-    publish: (...args) => runWithTimeout(timeout, 'publish', () => store.publish(...args)),
-    remove: (...args) => runWithTimeout(timeout, 'remove', () => store.remove(...args)),
-    read: (session) => store.read(session),
     ...(store.paths && { paths: store.paths.bind(store) }),
     ...(store.release && { release }),
-    loadReply: (...args) => runWithTimeout(timeout, 'loadReply', () => store.loadReply(...args)),
+    create: (...args) => run('create', () => store.create(...args), release),
+    load: (...args) => run('load', () => store.load(...args)),
+    accept: (...args) => run('accept', () => store.accept(...args)),
+    reject: (...args) => run('reject', () => store.reject(...args)),
+    publish: (...args) => run('publish', () => store.publish(...args)),
+    read: (session) => store.read(session),
+    loadReply: (...args) => run('loadReply', () => store.loadReply(...args)),
+    remove: (...args) => run('remove', () => store.remove(...args)),
 
-    saveReply(session, body) {
-      const patience = new Deadline(timeout, 'saveReply')
-      const given = body && new DeadlineBody(body, patience)
-      return patience.wait(() => store.saveReply(session, given, patience))
-    },
-
-    append(session, body, options) {
-      const patience = new Deadline(timeout, 'append')
-      const paced = new DeadlineBody(body, patience)
-      const given = new DeadlineOptions(options, patience)
-      return patience.wait(() => store.append(session, paced, given), release)
-    },
-
+    append: (session, body, options) =>
+      run(
+        'append',
+        (deadline) => {
+          const limited = { ...options, signal: deadline.signalWith(options.signal) }
+          return store.append(session, pausing(body, deadline), limited)
+        },
+        release,
+      ),
+    saveReply: (session, body, options) =>
+      run('saveReply', (deadline) => {
+        const signal = deadline.signalWith(options?.signal)
+        return store.saveReply(session, body && pausing(body, deadline), { signal })
+      }),
     async *list(options) {
       const sessions = store.list(options)[Symbol.asyncIterator]()
       try {
         for (;;) {
-          const { done, value } = await runWithTimeout(timeout, 'list', () => sessions.next())
+          const { done, value } = await run('list', () => sessions.next())
           if (done) return
           yield value
         }
       } finally {
-        // Not awaited: behind a call that hangs it would hang too.
+        // Not awaited: after a call that hangs it would hang too.
         void sessions.return?.().catch(() => {})
       }
     },
   }
 }
 
-const runWithTimeout = <T>(
-  timeout: number,
-  verb: string,
-  run: () => Promise<T>,
-  onLateResult?: (result: T) => void,
-): Promise<T> => new Deadline(timeout, verb).wait(run, onLateResult)
-
-/** Waiting for the bytes is no fault of the store: the clock stands still meanwhile. */
-class DeadlineBody implements AsyncIterableIterator<readonly Uint8Array[]> {
-  readonly #body: Body
-  readonly #patience: Deadline
-  #batches: AsyncIterator<readonly Uint8Array[]> | undefined
-
-  constructor(body: Body, patience: Deadline) {
-    this.#body = body
-    this.#patience = patience
+/** The same body. The deadline is paused while the store waits for a batch. */
+function pausing(body: Body, deadline: Deadline): Body {
+  let batches: AsyncIterator<readonly Uint8Array[]> | undefined
+  const iterator: AsyncIterableIterator<readonly Uint8Array[]> = {
+    [Symbol.asyncIterator]: () => iterator,
+    async next() {
+      // After the timeout another packet may have acquired the session.
+      if (deadline.error) throw deadline.error
+      deadline.pause()
+      try {
+        // Not earlier: if the store fails before it reads the body, nothing would end the iteration.
+        batches ??= body[Symbol.asyncIterator]()
+        return await batches.next()
+      } finally {
+        deadline.resume()
+      }
+    },
+    async return() {
+      await batches?.return?.()
+      return { done: true, value: undefined }
+    },
   }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  next(): Promise<IteratorResult<readonly Uint8Array[]>> {
-    const { error } = this.#patience
-    // Given up: another packet may have the session by now.
-    if (error) return Promise.reject(error)
-    this.#patience.pause()
-    // Not before: nobody would end what a store has begun that fails before it asks.
-    this.#batches ??= this.#body[Symbol.asyncIterator]()
-    return this.#batches.next().then(this.#onBatch, this.#onError)
-  }
-
-  async return(): Promise<IteratorResult<readonly Uint8Array[]>> {
-    await this.#batches?.return?.()
-    return { done: true, value: undefined }
-  }
-
-  readonly #onBatch = (batch: IteratorResult<readonly Uint8Array[]>) => {
-    this.#patience.start()
-    return batch
-  }
-
-  readonly #onError = (error: unknown): never => {
-    this.#patience.start()
-    throw error
-  }
+  return iterator
 }
 
-/**
- * The options of an append with a time limit. The signal is created when the store first reads it: the file store, S3 and
- * Azure do in each append, the memory store never does. A class, because with a getter in an object literal V8 would create
- * a new hidden class for each object.
- */
-class DeadlineOptions implements AppendOptions {
-  readonly total: number
-  readonly durable: boolean
-  readonly publishes: boolean
-  readonly #patience: Deadline
-
-  constructor({ total, durable, publishes = false }: AppendOptions, patience: Deadline) {
-    this.total = total
-    this.durable = durable
-    this.publishes = publishes
-    this.#patience = patience
-  }
-
-  get signal(): AbortSignal {
-    return this.#patience.signal
-  }
-}
-
-/** A clock that ends a wait, and that may stand still: then there is no timer, for thousands may wait for their bytes. */
+/** The time limit of one call. A paused one has no timer, because thousands of uploads may wait for bytes. */
 class Deadline {
+  readonly #method: string
   readonly #timeout: number
-  readonly #verb: string
-  #late: AbortController | undefined
+  readonly #controller = new AbortController()
   #timer: NodeJS.Timeout | undefined
-  #isOver = false
-  #error: Error | undefined
-  #reject: ((error: Error) => void) | undefined
+  /** Set while the call runs. */
+  #reject: ((error: BitsError) => void) | undefined
+  /** Set at the timeout. */
+  error: BitsError | undefined
 
-  constructor(timeout: number, verb: string) {
+  constructor(method: string, timeout: number) {
+    this.#method = method
     this.#timeout = timeout
-    this.#verb = verb
   }
 
-  /** What the wait was ended with. */
-  get error(): Error | undefined {
-    return this.#error
-  }
-
-  /** Tells when the wait was ended. */
-  get signal(): AbortSignal {
-    this.#late ??= new AbortController()
-    if (this.#error) this.#late.abort(this.#error)
-    return this.#late.signal
-  }
-
-  start(): void {
-    if (!this.#isOver) this.#timer ??= setTimeout(onTime, this.#timeout, this).unref()
+  /** Aborted at the timeout, or by the signal of the caller. */
+  signalWith(signal: AbortSignal | undefined): AbortSignal {
+    return signal ? AbortSignal.any([signal, this.#controller.signal]) : this.#controller.signal
   }
 
   pause(): void {
@@ -159,46 +113,37 @@ class Deadline {
     this.#timer = undefined
   }
 
-  /** @param onLateResult gets a result that nobody waited for */
-  wait<Result>(run: () => Promise<Result>, onLateResult?: (result: Result) => void): Promise<Result> {
-    return new Promise((resolve, reject) => {
-      this.#reject = reject
-      // Before the work: that may stop it.
-      this.start()
-      begin(run).then(
-        (result) => {
-          this.#end()
-          if (this.#error) onLateResult?.(result)
-          resolve(result)
-        },
-        (error) => {
-          this.#end()
-          reject(error)
-        },
-      )
-    })
+  resume(): void {
+    if (this.#reject) this.#timer ??= setTimeout(() => this.#expire(), this.#timeout).unref()
   }
 
-  expire(): void {
-    const text = `store.${this.#verb}() did not settle within ${this.#timeout} ms`
-    this.#error = new BitsError('store-failed', text, { cause: new Error(text) })
-    this.#late?.abort(this.#error)
-    this.#reject?.(this.#error)
+  /** @param onLateResult called with a result that arrives after the timeout */
+  run<Result>(
+    call: (deadline: this) => Promise<Result>,
+    onLateResult?: (late: Result) => void,
+  ): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject
+      // Before the call, which may pause it at once.
+      this.resume()
+      const onResult = (result: Result): void => {
+        if (this.error) onLateResult?.(result)
+        resolve(result)
+      }
+      // A promise of its own, so that a method that throws also rejects.
+      new Promise<Result>((settle) => settle(call(this))).then(onResult, reject).then(() => this.#end())
+    })
   }
 
   #end(): void {
     this.pause()
-    this.#isOver = true
+    this.#reject = undefined
+  }
+
+  #expire(): void {
+    const text = `store.${this.#method}() did not settle within ${this.#timeout} ms`
+    this.error = new BitsError('store-failed', text, { cause: new Error(text) })
+    this.#controller.abort(this.error)
+    this.#reject?.(this.error)
   }
 }
-
-/** What throws at once rejects, too. */
-function begin<Result>(run: () => Promise<Result>): Promise<Result> {
-  try {
-    return Promise.resolve(run())
-  } catch (error) {
-    return Promise.reject(error)
-  }
-}
-
-const onTime = (patience: Deadline): void => patience.expire()

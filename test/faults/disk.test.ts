@@ -11,14 +11,14 @@ import { uploadServer } from '../support/server.ts'
 
 const file = noise(3000)
 
-/** The real file system, one of whose calls fails while it is told to. */
-function sickDisk(call: keyof FileSystem, code: string) {
-  const disk = { sick: false }
-  const fail = () => Promise.reject(Object.assign(new Error(`${code}: made by the test`), { code }))
-  const healthy = nodeFileSystem[call] as (...args: unknown[]) => unknown
+/** The real file system. One of its calls fails while `disk.isFailing` is set. */
+function failingDisk(call: keyof FileSystem, code: string) {
+  const disk = { isFailing: false }
+  const fail = () => Promise.reject(Object.assign(new Error(`${code}: thrown by the test`), { code }))
+  const working = nodeFileSystem[call] as (...args: unknown[]) => unknown
   const fileSystem: FileSystem = {
     ...nodeFileSystem,
-    [call]: (...args: unknown[]) => (disk.sick ? fail() : healthy(...args)),
+    [call]: (...args: unknown[]) => (disk.isFailing ? fail() : working(...args)),
   }
   return { disk, fileSystem }
 }
@@ -35,7 +35,7 @@ const calls = [
   'lstat',
   'link',
 ] as const
-/** Calls that need no space: their errors are never reported as a full disk. */
+/** Calls that need no space. Their errors are never reported as a full disk. */
 const reads = new Set<string>(['readFile', 'stat', 'lstat'])
 const codes = ['EIO', 'EMFILE', 'EROFS', 'EACCES', 'ENOSPC'] as const
 
@@ -44,7 +44,7 @@ describe.each(codes)('File store on a disk that fails with %s', (code) => {
     'returns 500 and the true offset when %s fails, and completes the upload afterwards',
     async (call) => {
       const directory = await temporaryDirectory()
-      const { disk, fileSystem } = sickDisk(call, code)
+      const { disk, fileSystem } = failingDisk(call, code)
       const store = fileStore(directory, { fileSystem })
       const { upload, url } = await uploadServer({ store, sweepEvery: 0 })
       let failures = 0
@@ -55,24 +55,25 @@ describe.each(codes)('File store on a disk that fails with %s', (code) => {
       await client.create()
       await client.fragment(0, file.subarray(0, 1000), file.length)
 
-      // Else the session is still known, and not read anew.
-      if (call === 'readFile' || call === 'stat') store.locker?.letGo?.()
+      // Otherwise the session is cached and not loaded again.
+      if (call === 'readFile' || call === 'stat') later(1001)
       if (call === 'fstat') later()
-      disk.sick = true
-      const begun = await new TestClient(new URL('b.bin', url)).create()
+      disk.isFailing = true
+      const created = await new TestClient(new URL('b.bin', url)).create()
       const answer = await client.fragment(1000, file.subarray(1000), file.length)
-      // Not every call belongs to every packet; but where one fails, the client is asked to come back.
-      for (const { status, headers } of [begun, answer]) {
+      // Not every packet makes every call. A packet whose call fails is answered with a temporary error.
+      for (const { status, headers } of [created, answer]) {
         if (status === 200) continue
         expect(status).toBe(500)
         const hresult = code === 'ENOSPC' && !reads.has(call) ? '0x80070070' : undefined
         expect([headers['bits-error-code'], headers['bits-error']]).toEqual([hresult, hresult])
       }
-      expect(begun.status === 500 || answer.status === 500).toBe(true)
+      expect(created.status === 500 || answer.status === 500).toBe(true)
       expect(failures).toBeGreaterThan(0)
-      disk.sick = false
+      disk.isFailing = false
 
-      // From where it was, or from where it was told: what was not synced may be lost once a sync failed.
+      // The client resumes at the offset of the answer, or at its own: a failed sync may have lost unsynced
+      // bytes.
       const from = Number.isNaN(received(answer)) ? 1000 : received(answer)
       if (call === 'fdatasync') expect(from).toBe(0)
       else expect(from).toBeGreaterThanOrEqual(1000)
@@ -92,41 +93,41 @@ describe('Sync that fails once and then succeeds', () => {
   it.each([
     { durability: 'file', first: 1000, from: 0 },
     { durability: 'fragment', first: 1000, from: 1000 },
-    // On Linux its one write is the sync.
+    // On Linux the only write of the file is also its sync.
     { durability: 'file', first: 0, from: 0 },
   ] as const)(
     'makes the client send again from offset $from (durability $durability, $first bytes before)',
     async ({ durability, first, from }) => {
       const directory = await temporaryDirectory()
-      let isSick = false
+      let failsOnce = false
       const fail = (): never => {
-        isSick = false
+        failsOnce = false
         throw Object.assign(new Error('EIO'), { code: 'EIO' })
       }
-      const syncing = new Set<number>()
+      const syncedDescriptors = new Set<number>()
       let written = 0
       const fileSystem: FileSystem = {
         ...nodeFileSystem,
         async open(path, flags) {
           const fd = await nodeFileSystem.open(path, flags)
-          if (typeof flags === 'number' && flags & constants.O_DSYNC) syncing.add(fd)
-          else syncing.delete(fd)
+          if (typeof flags === 'number' && flags & constants.O_DSYNC) syncedDescriptors.add(fd)
+          else syncedDescriptors.delete(fd)
           return fd
         },
         async writev(fd, buffers, position) {
           const count = await nodeFileSystem.writev(fd, buffers, position)
           written += count
-          return isSick && syncing.has(fd) ? fail() : count
+          return failsOnce && syncedDescriptors.has(fd) ? fail() : count
         },
-        fdatasync: (fd) => (isSick ? Promise.resolve().then(fail) : nodeFileSystem.fdatasync(fd)),
+        fdatasync: (fd) => (failsOnce ? Promise.resolve().then(fail) : nodeFileSystem.fdatasync(fd)),
       }
       const { url } = await uploadServer({ store: fileStore(directory, { fileSystem, durability }) })
       const client = new TestClient(new URL('a.bin', url))
       await client.create()
       if (first > 0) await client.fragment(0, file.subarray(0, first), file.length)
-      isSick = true
+      failsOnce = true
       const answer = await client.fragment(first, file.subarray(first), file.length)
-      expect([answer.status, received(answer), isSick]).toEqual([500, from, false])
+      expect([answer.status, received(answer), failsOnce]).toEqual([500, from, false])
       written = 0
       const rest = await client.fragment(from, file.subarray(from), file.length)
       expect([rest.status, received(rest), written]).toEqual([200, file.length, file.length - from])

@@ -30,12 +30,12 @@ it('Upload: completes with the same file after three SIGKILLs during a fragment'
     client.agent.destroy()
     client = new TestClient(client.url)
     client.sessionId = sessionId
-    // A gap asks where to go on.
+    // A fragment after a gap: the answer contains the offset.
     const answer = await client.fragment(file.length - 1, file.subarray(-1), file.length)
     expect(answer.status).toBe(416)
     expect(received(answer)).toBeGreaterThan(acked)
     expect(received(answer)).toBe((await stat(part)).size)
-    // As a client does: from the place of its last Ack, not of what the server happens to hold.
+    // The client resumes at the offset of its last Ack, not at the one that the server holds.
   }
   expect((await client.fragment(acked, file.subarray(acked), file.length)).status).toBe(200)
   expect((await client.close()).status).toBe(200)

@@ -29,7 +29,7 @@ import { listen, serve, uploadServer } from '../support/server.ts'
 
 const file = noise(300_000)
 
-/** The next event of a kind. */
+/** The arguments of the next event of this name. */
 const next = async <Event extends keyof BitsUploadEvents>(
   { events }: BitsUpload,
   event: Event,
@@ -39,7 +39,7 @@ const next = async <Event extends keyof BitsUploadEvents>(
   return message.promise
 }
 
-/** A file store, and a promise that is kept when it has written bytes of a fragment. */
+/** A file store, and a promise that resolves when it has written bytes of a fragment. */
 async function watchedStore() {
   const written = withResolvers<void>()
   const directory = await temporaryDirectory()
@@ -54,8 +54,8 @@ async function watchedStore() {
   return { directory, store: fileStore(directory, { fileSystem }), written: written.promise }
 }
 
-/** Begins a fragment, sends these bytes of it and waits until they are on their way to the store. */
-async function trickle(client: TestClient, first: number, length: number, bytes: Buffer) {
+/** Starts a fragment and sends only these bytes of it. */
+async function sendPartOf(client: TestClient, first: number, length: number, bytes: Buffer) {
   const outgoing = begin(client.url, 'Fragment', { headers: client.range(first, length, file.length) })
   const answer = answerTo(outgoing).catch((error: Error) => error)
   outgoing.write(bytes)
@@ -98,9 +98,9 @@ describe('Failing hook or store', () => {
     ['Express 4', (upload: BitsUpload) => express4().use('/upload', upload)],
     ['Connect', (upload: BitsUpload) => connect().use('/upload', upload)],
   ] as const
-  const broken = () => Promise.reject(new Error('made by the test'))
+  const broken = () => Promise.reject(new Error('thrown by the test'))
   const thrown = () => {
-    throw new Error('made by the test')
+    throw new Error('thrown by the test')
   }
 
   const upTo = async (url: URL): Promise<Answer> => {
@@ -166,7 +166,7 @@ describe('Failing hook or store', () => {
         const answer = await upTo(new URL('upload/a.bin', url))
         expect(answer.status).toBe(500)
         expect(hresult(answer)).toBeUndefined()
-        expect((await failed).error.cause).toMatchObject({ message: 'made by the test' })
+        expect((await failed).error.cause).toMatchObject({ message: 'thrown by the test' })
       },
     )
   })
@@ -223,7 +223,7 @@ describe('Client that stops sending', () => {
     const client = new TestClient(new URL('a.bin', url))
     await client.create()
     const interrupted = next(upload, 'interrupted')
-    const { outgoing, answer } = await trickle(client, 0, file.length, file.subarray(0, 1000))
+    const { outgoing, answer } = await sendPartOf(client, 0, file.length, file.subarray(0, 1000))
     await written
     outgoing.destroy()
     const reason = { code: 'disconnected' }
@@ -242,7 +242,7 @@ describe('Client that stops sending', () => {
     const client = new TestClient(new URL('upload/a.bin', await listen(server)))
     await client.create()
     const interrupted = next(upload, 'interrupted')
-    const { answer } = await trickle(client, 0, file.length, file.subarray(0, 1000))
+    const { answer } = await sendPartOf(client, 0, file.length, file.subarray(0, 1000))
     const { received, reason } = await interrupted
     expect(received).toBe(1000)
     expect(reason.message).toMatch(/server\.requestTimeout .* set it to 0/)
@@ -267,17 +267,17 @@ describe('Client that stops sending', () => {
 
   it('does not block its session by a disconnect while a packet waits for the lock', async () => {
     const release = withResolvers<void>()
-    const entered = withResolvers<void>()
+    const called = withResolvers<void>()
     const { upload, url } = await uploadServer({
       async onUpload() {
-        entered.resolve()
+        called.resolve()
         await release.promise
       },
     })
     const client = new TestClient(new URL('a.bin', url))
     await client.create()
     const first = client.fragment(0, file, file.length)
-    await entered.promise
+    await called.promise
     const closed = begin(client.url, 'Close-Session', {
       headers: { 'BITS-Session-Id': client.sessionId, 'Content-Length': 0 },
     })
@@ -294,7 +294,7 @@ describe('Client that stops sending', () => {
     const client = new TestClient(new URL('a.bin', url))
     await client.create()
     const interrupted = next(upload, 'interrupted')
-    const { outgoing, answer } = await trickle(client, 0, file.length, file.subarray(0, 1000))
+    const { outgoing, answer } = await sendPartOf(client, 0, file.length, file.subarray(0, 1000))
     expect(await interrupted).toMatchObject({ received: 1000, reason: { code: 'timeout' } })
     const ack = (await answer) as Answer
     expect(ack.status).toBe(408)
@@ -340,19 +340,20 @@ describe('Answer before the body was read', () => {
     socket.write(`BITS_POST /upload/a.bin HTTP/1.1\r\n${head.join('')}\r\n`)
     const [answer] = await once(socket, 'data')
     expect(String(answer)).toMatch(/^HTTP\/1\.1 500 /)
-    // The Ack is there, and the connection still takes bytes: as many as a fragment of Windows may have, and no more.
+    // After the Ack the connection still accepts bytes: as many as a fragment of Windows may have, and no
+    // more.
     const closed = new Promise((resolve) => socket.on('close', resolve).on('error', () => {}))
     const chunk = Buffer.alloc(1024 * 1024)
-    let taken = 0
-    const more = (error?: Error | null): void => {
+    let accepted = 0
+    const writeNext = (error?: Error | null): void => {
       if (error || socket.destroyed) return
-      taken += 1
-      socket.write(chunk, more)
+      accepted += 1
+      socket.write(chunk, writeNext)
     }
-    more()
+    writeNext()
     await closed
-    expect(taken).toBeGreaterThan(13)
-    expect(taken).toBeLessThan(40)
+    expect(accepted).toBeGreaterThan(13)
+    expect(accepted).toBeLessThan(40)
   })
 
   it.each([
@@ -388,12 +389,17 @@ describe('Answer to a client that is still sending', () => {
     await client.fragment(0, file.subarray(0, 200_000), file.length)
     await client.fragment(200_000, file.subarray(200_000), file.length)
     for (const first of [0, 200_000]) {
-      const { outgoing, answer } = await trickle(client, first, 100_000, file.subarray(first, first + 1000))
+      const { outgoing, answer } = await sendPartOf(
+        client,
+        first,
+        100_000,
+        file.subarray(first, first + 1000),
+      )
       let answered = false
       void answer.then(() => {
         answered = true
       })
-      // Another packet of another session shows that the server has had time to answer, and did not.
+      // Packets of other sessions are answered meanwhile, so the server had time to answer.
       await new TestClient(new URL('b.bin', url)).create()
       await new TestClient(new URL('c.bin', url)).create()
       expect(answered).toBe(false)
@@ -423,7 +429,7 @@ describe('Answer to a client that is still sending', () => {
         socket.write(piece, (error) => (error ? reject(error) : resolve()))
       })
     }
-    // The server hangs up now, and says so: no reset.
+    // The server closes the connection with FIN, not with a reset.
     await once(socket.resume(), 'end')
   })
 
@@ -455,13 +461,13 @@ it('Fragment: is not interrupted by Cancel-Session from another user or at anoth
   const { url } = await uploadServer({ store, authorize: ({ headers }) => String(headers['x-user']) })
   const alice = new TestClient(new URL('a.bin', url), { 'X-User': 'alice' })
   await alice.create()
-  const { outgoing, answer } = await trickle(alice, 0, file.length, file.subarray(0, 1000))
+  const { outgoing, answer } = await sendPartOf(alice, 0, file.length, file.subarray(0, 1000))
   await written
   const bob = new TestClient(new URL('a.bin', url), { 'X-User': 'bob' })
   const elsewhere = new TestClient(new URL('b.bin', url), { 'X-User': 'alice' })
-  for (const stranger of [bob, elsewhere]) {
-    stranger.sessionId = alice.sessionId
-    expect(hresult(await stranger.cancel())).toBe('0x8020001F')
+  for (const other of [bob, elsewhere]) {
+    other.sessionId = alice.sessionId
+    expect(hresult(await other.cancel())).toBe('0x8020001F')
   }
   outgoing.end(file.subarray(1000))
   expect(((await answer) as Answer).status).toBe(200)
@@ -469,17 +475,17 @@ it('Fragment: is not interrupted by Cancel-Session from another user or at anoth
 
 describe('close()', () => {
   it('does not wait for a hook that never settles, and rejects a grace that is no number', async () => {
-    const entered = withResolvers<void>()
+    const called = withResolvers<void>()
     const upload = bitsUpload({
       store: memoryStore(),
       onCreate: () => {
-        entered.resolve()
+        called.resolve()
         return new Promise<never>(() => {})
       },
     })
     const client = new TestClient(new URL('upload/a.bin', await serve(express().use('/upload', upload))))
     const hanging = client.create().catch(() => {})
-    await entered.promise
+    await called.promise
     await upload.close({ grace: 0 })
     await expect(upload.close({ grace: 'x' as never })).rejects.toThrow(TypeError)
     client.agent.destroy()
@@ -496,8 +502,8 @@ describe('close()', () => {
     const { upload, url, directory } = await uploadServer()
     const client = new TestClient(new URL('a.bin', url))
     await client.create()
-    const { outgoing, answer } = await trickle(client, 0, file.length, file.subarray(0, 1000))
-    // A second connection's Ping shows that the first one's head was read.
+    const { outgoing, answer } = await sendPartOf(client, 0, file.length, file.subarray(0, 1000))
+    // The answer to a Ping on a second connection shows that the head of the fragment was read.
     await send(client.url, 'Ping')
     const closed = upload.close()
     expect((await send(client.url, 'Ping')).status).toBe(503)
@@ -512,7 +518,7 @@ describe('close()', () => {
     const { upload, url } = await uploadServer({ store })
     const client = new TestClient(new URL('a.bin', url))
     await client.create()
-    const { outgoing, answer } = await trickle(client, 0, file.length, file.subarray(0, 1000))
+    const { outgoing, answer } = await sendPartOf(client, 0, file.length, file.subarray(0, 1000))
     await written
     await upload.close({ grace: 0 })
     const ack = (await answer) as Answer
@@ -527,36 +533,36 @@ describe('close()', () => {
 })
 
 it('Upload events: rethrows the error of a listener in the next tick', () => {
-  const reports = new UploadEvents()
-  reports.on('closed', () => {
-    throw new Error('made by the test')
+  const events = new UploadEvents()
+  events.on('closed', () => {
+    throw new Error('thrown by the test')
   })
   const nextTick = vi.spyOn(process, 'nextTick').mockImplementation(() => {})
   onTestFinished(() => nextTick.mockRestore())
-  reports.emitEvent('closed', {
+  events.emitEvent('closed', {
     id: '{}',
     name: 'a',
     path: '/a',
     received: 0,
     total: 0,
   })
-  const [heard] = nextTick.mock.calls[0] as [() => void]
-  expect(heard).toThrow('made by the test')
+  const [callback] = nextTick.mock.calls[0] as [() => void]
+  expect(callback).toThrow('thrown by the test')
 })
 
 it('Middleware: adds nothing to an answer that another handler sent', async () => {
-  const entered = withResolvers<void>()
+  const called = withResolvers<void>()
   const release = withResolvers<void>()
   const upload = bitsUpload({
     store: memoryStore(),
     async onCreate() {
-      entered.resolve()
+      called.resolve()
       await release.promise
     },
   })
   const app = express().use('/upload', (request, response, proceed) => {
     if (request.get('BITS-Packet-Type') === 'Create-Session') {
-      void entered.promise.then(() => response.status(504).end('too slow', () => release.resolve()))
+      void called.promise.then(() => response.status(504).end('too slow', () => release.resolve()))
     }
     upload(request, response, proceed)
   })

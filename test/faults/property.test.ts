@@ -8,7 +8,7 @@ import { answerTo, begin, received, TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { serve } from '../support/server.ts'
 
-/** What may happen to an upload. Places and lengths are shares of the file. */
+/** A step of an upload. Positions and lengths are fractions of the file size. */
 type Step =
   | { readonly kind: 'fragment'; readonly at: number; readonly length: number }
   | { readonly kind: 'next'; readonly length: number }
@@ -16,11 +16,11 @@ type Step =
   | { readonly kind: 'restart' }
   | { readonly kind: 'ping' }
 
-const share = fc.double({ min: 0, max: 1, noNaN: true })
+const fraction = fc.double({ min: 0, max: 1, noNaN: true })
 const step: fc.Arbitrary<Step> = fc.oneof(
-  fc.record({ kind: fc.constant('fragment' as const), at: share, length: share }),
-  { arbitrary: fc.record({ kind: fc.constant('next' as const), length: share }), weight: 2 },
-  fc.record({ kind: fc.constant('cut' as const), length: share, after: share }),
+  fc.record({ kind: fc.constant('fragment' as const), at: fraction, length: fraction }),
+  { arbitrary: fc.record({ kind: fc.constant('next' as const), length: fraction }), weight: 2 },
+  fc.record({ kind: fc.constant('cut' as const), length: fraction, after: fraction }),
   fc.constant({ kind: 'restart' as const }),
   fc.constant({ kind: 'ping' as const }),
 )
@@ -45,22 +45,25 @@ it('Upload: publishes the whole file and returns true offsets for random packets
         const client = new TestClient(new URL(name, url))
         expect((await client.create()).status).toBe(200)
         const part = join(directory, '.bits-sessions', `${client.sessionId}.part`)
-        /** What the server said last. Cut fragments may have added to it. */
+        /** The offset of the last answer. Fragments that were cut off may have added bytes since. */
         let held = 0
         let done = false
-        /** A cut fragment may be read by the server after the packet that follows it, and takes the session from it. */
-        let overtaken = false
+        /**
+         * Whether a fragment was cut off: the server may read it after the next packet, and take the session
+         * from that.
+         */
+        let wasCutOff = false
 
         const check = async (first: number, end: number): Promise<void> => {
           const answer = await client.fragment(first, file.subarray(first, end), size)
           const now = received(answer)
           expect(now).toBeGreaterThanOrEqual(held)
-          if (!overtaken || first > now) expect(answer.status).toBe(first > now ? 416 : 200)
+          if (!wasCutOff || first > now) expect(answer.status).toBe(first > now ? 416 : 200)
           if (answer.status === 200) expect(now).toBeGreaterThanOrEqual(end)
           held = now
           done = held === size
           const bytes = await readFile(done ? join(directory, name) : part).catch(() => Buffer.alloc(0))
-          // An overtaken fragment may have added to them since.
+          // A fragment that was cut off may have added bytes since.
           expect(bytes.subarray(0, held).equals(file.subarray(0, held))).toBe(true)
           expect(bytes.equals(file.subarray(0, bytes.length))).toBe(true)
         }
@@ -76,12 +79,12 @@ it('Upload: publishes the whole file and returns true offsets for random packets
           const end = Math.min(size, first + 1 + Math.floor(length * (size - first)))
           if (kind === 'fragment' || kind === 'next') await check(first, end)
           if (kind === 'cut' && !done) {
-            overtaken = true
+            wasCutOff = true
             const outgoing = begin(client.url, 'Fragment', {
               headers: client.range(first, end - first, size),
             })
             const answer = answerTo(outgoing).catch(() => {})
-            // Always a byte short: what is complete is not a cut.
+            // At least one byte is missing, so that the fragment is not complete.
             const sent = file.subarray(first, first + Math.floor(after * (end - first - 1)))
             await new Promise<void>((resolve) => outgoing.write(sent, () => resolve()))
             outgoing.destroy()

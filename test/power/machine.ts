@@ -1,16 +1,16 @@
-/** An upload server on a simulated disk whose process can die and whose power can fail, and a client of it. */
+/** An upload server on a simulated disk, which can crash or lose power, and a client of the server. */
 import express from 'express'
 import { expect } from 'vitest'
 import { type BitsUploadOptions, bitsUpload, type Durability, fileStore } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { hresult, received, TestClient } from '../support/client.ts'
 import { serve } from '../support/server.ts'
-import { ForgetfulDisk, type Random } from './forgetful-disk.ts'
+import { type Random, SimulatedDisk } from './simulated-disk.ts'
 
 /** The uploaded file. */
 export const file = noise(5000)
 /** Default size of a fragment in bytes: the file needs four. */
-export const piece = 1500
+export const fragmentSize = 1500
 
 /** A pseudo-random sequence (mulberry32): the same numbers for the same seed. */
 export function randomOf(seed: number): Random {
@@ -23,13 +23,16 @@ export function randomOf(seed: number): Random {
   }
 }
 
-/** Starts a server on an empty simulated disk. `restart` starts a new server on the same disk, as a new process would. */
+/**
+ * Starts a server on an empty simulated disk. `restart` starts a new server on the same disk, as a new
+ * process would.
+ */
 export async function machine(
   durability: Durability,
   onUpload?: BitsUploadOptions['onUpload'],
   { name = 'a.bin', createFolders = false, overwrite = true } = {},
 ) {
-  const disk = new ForgetfulDisk()
+  const disk = new SimulatedDisk()
   const open = () =>
     bitsUpload({
       store: fileStore('/disk', { fileSystem: disk.fileSystem, durability, createFolders }),
@@ -59,7 +62,7 @@ export interface Progress {
 }
 
 /** Sends the file from the offset that the server requests, until it is complete or the machine stops. */
-export async function send(client: TestClient, progress: Progress, size = piece): Promise<void> {
+export async function send(client: TestClient, progress: Progress, size = fragmentSize): Promise<void> {
   let at = progress.acked
   for (let tries = 0; tries < 30 && !progress.done; tries += 1) {
     if (!client.sessionId) {
@@ -80,9 +83,12 @@ export async function send(client: TestClient, progress: Progress, size = piece)
   }
 }
 
-/** The offset and the bytes that the file store holds of the session; undefined if there is none, or if it is published. */
+/**
+ * The offset and the bytes that the file store holds of the session; undefined if there is none, or if it is
+ * published.
+ */
 export async function held(
-  { fileSystem }: ForgetfulDisk,
+  { fileSystem }: SimulatedDisk,
   id: string,
 ): Promise<{ received: number; bytes: Buffer } | undefined> {
   const store = fileStore('/disk', { fileSystem })
@@ -94,20 +100,20 @@ export async function held(
 }
 
 /** The reply that the file store keeps for the session. */
-export async function replyOf({ fileSystem }: ForgetfulDisk, id: string): Promise<Buffer | undefined> {
+export async function replyOf({ fileSystem }: SimulatedDisk, id: string): Promise<Buffer | undefined> {
   const store = fileStore('/disk', { fileSystem })
   const session = await store.load(id)
-  const kept = session?.decision?.reply === 'stored' ? await store.loadReply(session) : undefined
-  if (!kept) return undefined
+  const reply = session?.decision?.reply === 'stored' ? await store.loadReply(session) : undefined
+  if (!reply) return undefined
   const chunks: Uint8Array[] = []
-  for await (const chunk of kept.read(0, kept.size - 1)) chunks.push(chunk)
+  for await (const chunk of reply.read(0, reply.size - 1)) chunks.push(chunk)
   return Buffer.concat(chunks)
 }
 
 /** The number of calls of the file system for a whole upload. */
 export async function callsOf(
   durability: Durability,
-  { onUpload, size = piece }: { onUpload?: BitsUploadOptions['onUpload']; size?: number } = {},
+  { onUpload, size = fragmentSize }: { onUpload?: BitsUploadOptions['onUpload']; size?: number } = {},
 ): Promise<number> {
   const { disk, client } = await machine(durability, onUpload)
   const progress = { acked: 0, done: false }
@@ -115,8 +121,8 @@ export async function callsOf(
   await send(uploader, progress, size)
   expect(progress.done).toBe(true)
   await uploader.close()
-  // If the file is one fragment, its one write is also the sync, on systems that support that.
-  const isThrough = durability === 'file' && size === file.length && process.platform === 'linux'
-  expect(disk.writesThrough).toBe(isThrough ? 1 : 0)
+  // On Linux the only write of a file of one fragment is also its sync.
+  const isSingleWrite = durability === 'file' && size === file.length && process.platform === 'linux'
+  expect(disk.syncedWrites).toBe(isSingleWrite ? 1 : 0)
   return disk.calls
 }

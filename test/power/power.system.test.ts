@@ -1,4 +1,4 @@
-/** Process death and loss of power, the long form: at each call of the file system, with six seeds. */
+/** Crashes and losses of power, the long form: at each call of the file system, with six seeds. */
 import { durabilityTests, stopAtCalls } from './scenarios.ts'
 
 stopAtCalls({ every: 1, seeds: 6 })

@@ -3,17 +3,29 @@ import { describe, expect, it } from 'vitest'
 import { fileStore } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { body, loaded, newSession } from '../support/store.ts'
-import { ForgetfulDisk } from './forgetful-disk.ts'
-import { callsOf, file, held, machine, type Progress, piece, randomOf, replyOf, send } from './machine.ts'
+import {
+  callsOf,
+  file,
+  fragmentSize,
+  held,
+  machine,
+  type Progress,
+  randomOf,
+  replyOf,
+  send,
+} from './machine.ts'
+import { SimulatedDisk } from './simulated-disk.ts'
 
 /** How much of the suites runs. */
 export interface Sample {
   /**
-   * The machine stops at every n-th call of the file system. 1: at each call. At most 8, because the shortest test has so
-   * many calls.
+   * The machine stops at every n-th call of the file system. 1: at each call. At most 8, the number of calls
+   * of the shortest test.
    */
   readonly every: number
-  /** How often it stops at one call, each time with another seed for what a loss of power leaves on the disk. */
+  /**
+   * How often it stops at one call, each time with another seed for what a loss of power leaves on the disk.
+   */
   readonly seeds: number
 }
 
@@ -24,41 +36,40 @@ interface Stop {
   readonly at: string
 }
 
-/** One kind of death. */
-interface Death {
-  readonly title: 'the process dies' | 'the power fails'
-  readonly restart: (disk: ForgetfulDisk, seed: number) => void
+interface Failure {
+  readonly title: 'the process crashes' | 'the power fails'
+  readonly restart: (disk: SimulatedDisk, seed: number) => void
 }
 
-const deaths: readonly Death[] = [
-  { title: 'the process dies', restart: (disk) => disk.restart() },
+const failures: readonly Failure[] = [
+  { title: 'the process crashes', restart: (disk) => disk.restart() },
   { title: 'the power fails', restart: (disk, seed) => disk.losePower(randomOf(seed)) },
 ]
 
 interface Scene {
-  readonly death: Death
-  /** For titles: when the death happens. */
+  readonly failure: Failure
+  /** For titles: when the failure happens. */
   readonly when: string
   /**
-   * Where the machine stops among so many calls. The first stop differs from test to test, so that a sample does not have
-   * the same calls in each.
+   * The stops for a test with this many calls. The first stop differs from test to test, so that a sample
+   * does not stop at the same calls in each.
    * @param most most seeds for one call
    */
   readonly stops: (calls: number, most?: number) => Iterable<Stop>
 }
 
-/** Declares the suites in which the machine stops at calls of the file system, with both kinds of death. */
+/** Declares the suites in which the machine stops at calls of the file system, with both kinds of failure. */
 export function stopAtCalls({ every, seeds }: Sample): void {
   const which = every === 1 ? 'any call' : `every ${every}th call`
   let tests = 0
 
   const scenes = (): Scene[] =>
-    deaths.map((death) => {
+    failures.map((failure) => {
       const first = 1 + (tests % every)
       tests += 1
       return {
-        death,
-        when: `${death.title} at ${which}`,
+        failure,
+        when: `${failure.title} at ${which}`,
         *stops(calls, most = seeds) {
           for (let call = first; call <= calls; call += every) {
             for (let seed = call; seed < call + 1000 * Math.min(seeds, most); seed += 1000) {
@@ -70,7 +81,8 @@ export function stopAtCalls({ every, seeds }: Sample): void {
     })
 
   for (const durability of ['file', 'fragment'] as const) {
-    for (const overwrite of [true, false]) uploadSuite({ durability, overwrite, size: piece }, scenes())
+    for (const overwrite of [true, false])
+      uploadSuite({ durability, overwrite, size: fragmentSize }, scenes())
   }
   for (const overwrite of [true, false]) {
     uploadSuite({ durability: 'file', overwrite, size: file.length }, scenes())
@@ -89,10 +101,10 @@ interface UploadCase {
 
 function uploadSuite({ durability, overwrite, size }: UploadCase, scenes: readonly Scene[]): void {
   describe(`File store with durability '${durability}', overwrite ${overwrite} and fragments of ${size} bytes`, () => {
-    for (const { death, when, stops } of scenes) {
+    for (const { failure, when, stops } of scenes) {
       it(`shows no partial file and resumes the upload when ${when}`, async () => {
         const calls = await callsOf(durability, { size })
-        expect(calls).toBeGreaterThan(size === piece ? 20 : 12)
+        expect(calls).toBeGreaterThan(size === fragmentSize ? 20 : 12)
         for (const { call, seed, at } of stops(calls)) {
           const { disk, client, restart } = await machine(durability, undefined, { overwrite })
           const uploader = client()
@@ -100,28 +112,28 @@ function uploadSuite({ durability, overwrite, size }: UploadCase, scenes: readon
           disk.stopAfter(call)
           await send(uploader, progress, size)
           const { acked, done } = progress
-          death.restart(disk, seed)
+          failure.restart(disk, seed)
           await restart()
 
-          const whole = disk.files().get('/disk/a.bin')
+          const published = disk.files().get('/disk/a.bin')
           // The name never shows a part of the file, a hole or zeros. After the last Ack it shows the file.
-          if (whole || done) expect(whole?.equals(file), at).toBe(true)
+          if (published || done) expect(published?.equals(file), at).toBe(true)
           const session = await held(disk, uploader.sessionId)
           if (session) {
             // The store holds all bytes before the offset that it reports.
             const { bytes, received } = session
             expect(bytes.subarray(0, received).equals(file.subarray(0, received)), at).toBe(true)
-            if (!done && (durability === 'fragment' || death.title === 'the process dies')) {
+            if (!done && (durability === 'fragment' || failure.title === 'the process crashes')) {
               expect(received, at).toBeGreaterThanOrEqual(acked)
             }
           } else if (!done && acked > 0 && durability === 'fragment') {
-            expect(whole?.equals(file), at).toBe(true)
+            expect(published?.equals(file), at).toBe(true)
           }
 
           // The client resumes and completes the upload.
           await send(uploader, progress, size)
           // If its session is lost and its file is published, the name is taken.
-          expect(progress.done || (whole !== undefined && !overwrite), at).toBe(true)
+          expect(progress.done || (published !== undefined && !overwrite), at).toBe(true)
           expect(disk.files().get('/disk/a.bin')?.equals(file), at).toBe(true)
         }
       })
@@ -129,39 +141,40 @@ function uploadSuite({ durability, overwrite, size }: UploadCase, scenes: readon
   })
 }
 
-function compactionSuite({ death, when, stops }: Scene): void {
+function compactionSuite({ failure, when, stops }: Scene): void {
   describe(`Session journal compaction when ${when}`, () => {
     it('keeps the acknowledged offset', async () => {
-      // With the two entries of the beginning, as many as a journal may have.
-      const many = 998
-      const begun = async () => {
-        const disk = new ForgetfulDisk()
+      // Together with the first entry and `total`, as many entries as a journal may have.
+      const count = 998
+      const prepare = async () => {
+        const disk = new SimulatedDisk()
         const store = fileStore('/disk', { fileSystem: disk.fileSystem, durability: 'fragment' })
         let session = await store.create(newSession())
         const append = async (): Promise<void> => {
-          session = await store.append(session, body('x'), { total: 2 * many, durable: false })
+          session = await store.append(session, body('x'), { total: 2 * count, durable: false })
         }
-        for (let count = 0; count < many; count += 1) await append()
+        for (let i = 0; i < count; i += 1) await append()
         return { disk, id: session.id, append }
       }
-      const whole = await begun()
-      const before = whole.disk.calls
-      await whole.append()
-      const calls = whole.disk.calls - before
-      // The new journal is written, synced and renamed, and its name is synced, in addition to the calls of each fragment.
+      const complete = await prepare()
+      const before = complete.disk.calls
+      await complete.append()
+      const calls = complete.disk.calls - before
+      // The new journal is written, synced and renamed, and its name is synced, in addition to the calls of
+      // each fragment.
       expect(calls).toBeGreaterThan(7)
-      expect(whole.disk.files().get(`/disk/.bits-sessions/${whole.id}.json`)?.length).toBeLessThan(1000)
+      expect(complete.disk.files().get(`/disk/.bits-sessions/${complete.id}.json`)?.length).toBeLessThan(1000)
       // One seed, because the journal takes long to fill.
       for (const { call, seed, at } of stops(calls, 1)) {
-        const { disk, id, append } = await begun()
+        const { disk, id, append } = await prepare()
         disk.stopAfter(call)
         const isDone = await append().then(
           () => true,
           () => false,
         )
-        death.restart(disk, seed)
+        failure.restart(disk, seed)
         const store = fileStore('/disk', { fileSystem: disk.fileSystem, durability: 'fragment' })
-        const least = isDone ? many + 1 : many
+        const least = isDone ? count + 1 : count
         expect((await store.load(id))?.received, at).toBeGreaterThanOrEqual(least)
         await store.remove(await loaded(store, id))
       }
@@ -169,7 +182,7 @@ function compactionSuite({ death, when, stops }: Scene): void {
   })
 }
 
-function replySuite({ death, when, stops }: Scene): void {
+function replySuite({ failure, when, stops }: Scene): void {
   describe(`Upload-reply when ${when}`, () => {
     it('keeps the whole reply after the last Ack, and never a part of it', async () => {
       const reply = noise(2000, 2)
@@ -181,11 +194,11 @@ function replySuite({ death, when, stops }: Scene): void {
         disk.stopAfter(call)
         await send(uploader, progress)
         const { done } = progress
-        death.restart(disk, seed)
+        failure.restart(disk, seed)
         await restart()
-        const kept = await replyOf(disk, uploader.sessionId)
-        // Never a part of the reply, whether it was promised or not. After the last Ack it exists.
-        if (kept || done) expect(kept?.equals(reply), at).toBe(true)
+        const stored = await replyOf(disk, uploader.sessionId)
+        // Never a part of the reply, acknowledged or not. After the last Ack it exists.
+        if (stored || done) expect(stored?.equals(reply), at).toBe(true)
         await send(uploader, progress)
         expect(progress.done, at).toBe(true)
         expect((await replyOf(disk, uploader.sessionId))?.equals(reply), at).toBe(true)
@@ -198,38 +211,39 @@ function replySuite({ death, when, stops }: Scene): void {
   })
 }
 
-function createFoldersSuite({ death, when, stops }: Scene): void {
+function createFoldersSuite({ failure, when, stops }: Scene): void {
   describe(`Upload with createFolders when ${when}`, () => {
     it('keeps the folders and the file after the last Ack', async () => {
-      const begin = () => machine('file', undefined, { name: 'x/y/a.bin', createFolders: true })
-      const whole = await begin()
-      await send(whole.client(), { acked: 0, done: false })
-      for (const { call, seed, at } of stops(whole.disk.calls)) {
-        const { disk, client, restart } = await begin()
+      const open = () => machine('file', undefined, { name: 'x/y/a.bin', createFolders: true })
+      const complete = await open()
+      await send(complete.client(), { acked: 0, done: false })
+      for (const { call, seed, at } of stops(complete.disk.calls)) {
+        const { disk, client, restart } = await open()
         const uploader = client()
         const progress: Progress = { acked: 0, done: false }
         disk.stopAfter(call)
         await send(uploader, progress)
-        // First the process dies, and the next process completes the upload. Then the death of this scene happens.
+        // First the process crashes, and the next process completes the upload. Then the failure of this
+        // scene happens.
         if (!progress.done) {
           disk.restart()
           await restart()
           await send(uploader, progress)
         }
         expect(progress.done, at).toBe(true)
-        death.restart(disk, seed)
+        failure.restart(disk, seed)
         expect(disk.files().get('/disk/x/y/a.bin')?.equals(file), at).toBe(true)
       }
     })
   })
 }
 
-/** Declares the tests of the option `durability`: the numbers of syncs, and what is lost without them. */
+/** Declares the tests of the option `durability`: the number of syncs, and what is lost without them. */
 export function durabilityTests(): void {
   it.each([
-    // The bytes, and the name.
+    // The bytes, and the directory of the file.
     ['file', 2],
-    // In addition, after each of four fragments its bytes and the journal, and once their names.
+    // In addition, after each of four fragments its bytes and the journal, and once the session directory.
     ['fragment', 2 + 4 * 2 - 1 + 1],
     ['none', 0],
   ] as const)('Durability %s: makes %d syncs for a file of four fragments', async (durability, syncs) => {
@@ -245,7 +259,7 @@ export function durabilityTests(): void {
   })
 
   it.each([
-    // The reply, the names, the journal; then the file, as without a reply.
+    // The reply, the session directory, the journal; then the file, as without a reply.
     ['file', 2 + 3],
     ['none', 0],
   ] as const)('Durability %s: makes %d syncs for a file with a reply', async (durability, syncs) => {
@@ -277,7 +291,7 @@ export function durabilityTests(): void {
 
   it('fileStore: throws for an unknown durability', () => {
     expect(() => fileStore('/disk', { durability: 'some' as 'none' })).toThrow(
-      /durability is 'file', 'fragment' or 'none'/,
+      /'durability' takes 'file', 'fragment' or 'none', not 'some'/,
     )
   })
 }

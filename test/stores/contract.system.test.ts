@@ -1,35 +1,35 @@
-/** The contract of stores for options of the file store; contract.test.ts has it for the defaults. */
+/** The store contract for the options of the file store; contract.test.ts tests the defaults. */
 import { statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { describe, it } from 'vitest'
 import type { Durability } from '../../lib/index.ts'
 import { storeSuite } from '../../lib/testing/index.ts'
 import { temporaryDirectory } from '../support/directory.ts'
-import { testedFileStore } from '../testing/tested.ts'
+import { fileStoreFixture } from '../testing/fixtures.ts'
 
 const runner = { describe, it }
 
 const durabilities: Durability[] = ['fragment', 'none']
 
 describe.each(durabilities)('fileStore, durability: %s', (durability) => {
-  storeSuite(runner, () => testedFileStore({ durability }))
+  storeSuite(runner, () => fileStoreFixture({ durability }))
 })
 
 describe('fileStore with createFolders', () => {
-  storeSuite(runner, () => testedFileStore({ createFolders: true }), { missingFolders: false })
+  storeSuite(runner, () => fileStoreFixture({ createFolders: true }), { missingFolders: false })
 })
 
 describe('fileStore with a separate sessionDirectory', () => {
-  storeSuite(runner, async () => testedFileStore({ sessionDirectory: await temporaryDirectory() }))
+  storeSuite(runner, async () => fileStoreFixture({ sessionDirectory: await temporaryDirectory() }))
 })
 
-/** Linux has a second file system everywhere. */
-const memory = '/dev/shm'
+/** On Linux a tmpfs: another file system than the temporary directory. */
+const sharedMemory = '/dev/shm'
 const device = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.dev
-const isApart = ![undefined, device(tmpdir())].includes(device(memory))
+const isOtherDevice = ![undefined, device(tmpdir())].includes(device(sharedMemory))
 
-describe.runIf(isApart)('fileStore with a sessionDirectory on another file system', () => {
-  const open = async () => testedFileStore({ sessionDirectory: await temporaryDirectory(memory) })
-  // Publishing would have to copy all 4 GiB.
+describe.runIf(isOtherDevice)('fileStore with a sessionDirectory on another file system', () => {
+  const open = async () => fileStoreFixture({ sessionDirectory: await temporaryDirectory(sharedMemory) })
+  // Publishing would copy all 4 GiB.
   storeSuite(runner, open, { bigOffsets: false })
 })

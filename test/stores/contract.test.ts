@@ -2,16 +2,16 @@ import { describe, expect, it } from 'vitest'
 import { memoryStore } from '../../lib/index.ts'
 import { storeSuite } from '../../lib/testing/index.ts'
 import { body, complete, loaded, newSession } from '../support/store.ts'
-import { memorySupports, testedFileStore, testedMemoryStore } from '../testing/tested.ts'
+import { fileStoreFixture, memoryCapabilities, memoryStoreFixture } from '../testing/fixtures.ts'
 
 const runner = { describe, it }
 
 describe('memoryStore', () => {
-  storeSuite(runner, () => testedMemoryStore(), memorySupports)
+  storeSuite(runner, () => memoryStoreFixture(), memoryCapabilities)
 })
 
 describe('fileStore with default options', () => {
-  storeSuite(runner, () => testedFileStore())
+  storeSuite(runner, () => fileStoreFixture())
 })
 
 describe('memoryStore capacity', () => {

@@ -11,13 +11,14 @@ import { withResolvers } from '../support/promise.ts'
 import { uploadServer } from '../support/server.ts'
 import { body, complete, listed, loaded, newSession } from '../support/store.ts'
 
-// A call reaches its time limit when the test says so, not when the machine is slow.
+// Fake timers, so that a call does not time out because the machine is slow.
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }))
 afterEach(() => void vi.useRealTimers())
 
-/** Lets the time pass after which a call of the store counts as failed. */
-const reachTimeout = (): Promise<unknown> => vi.advanceTimersByTimeAsync(Timeout)
+/** The timeout of a call in milliseconds. */
 const Timeout = 1000
+/** Advances the timers by the timeout of a call. */
+const reachTimeout = (): Promise<unknown> => vi.advanceTimersByTimeAsync(Timeout)
 
 const never = new Promise<never>(() => {})
 const hello = Buffer.from('hello')
@@ -27,12 +28,12 @@ it.each(['create', 'load', 'append', 'saveReply', 'accept', 'publish'] as const)
   async (verb) => {
     const store = memoryStore()
     const called = withResolvers<void>()
-    let hung = true
+    let isHanging = true
     const hanging = {
       ...store,
       [verb](...args: never[]) {
         called.resolve()
-        return hung ? never : (store[verb] as (...args: never[]) => unknown)(...args)
+        return isHanging ? never : (store[verb] as (...args: never[]) => unknown)(...args)
       },
     }
     const { upload, url } = await uploadServer({
@@ -45,13 +46,13 @@ it.each(['create', 'load', 'append', 'saveReply', 'accept', 'publish'] as const)
     upload.events.on('failed', ({ error }) => errors.push(error.message))
     const client = new TestClient(new URL('a.bin', url))
     if (verb !== 'create') await client.create()
-    const hanged = verb === 'create' ? client.create() : client.fragment(0, hello, 5)
+    const pending = verb === 'create' ? client.create() : client.fragment(0, hello, 5)
     await called.promise
     await reachTimeout()
-    let answer = await hanged
+    let answer = await pending
     expect(answer.status).toBe(500)
     expect(errors[0]).toMatch(`store.${verb}() did not settle within ${Timeout} ms`)
-    hung = false
+    isHanging = false
     if (verb === 'create') await client.create()
     answer = await client.fragment(0, hello, 5)
     expect([answer.status, received(answer)]).toEqual([200, 5])
@@ -70,10 +71,10 @@ it.each(['load', 'append'] as const)(
     upload.events.on('failed', ({ error }) => errors.push(error.message))
     const client = new TestClient(new URL('a.bin', url))
     expect((await client.create()).status).toBe(200)
-    const begun = performance.now()
+    const start = performance.now()
     expect((await client.fragment(0, hello, 5)).status).toBe(500)
     // Timers may fire up to a millisecond early.
-    expect(performance.now() - begun).toBeGreaterThanOrEqual(storeTimeout - 1)
+    expect(performance.now() - start).toBeGreaterThanOrEqual(storeTimeout - 1)
     expect(errors[0]).toMatch(`store.${verb}() did not settle within ${storeTimeout} ms`)
   },
 )
@@ -95,12 +96,12 @@ it('Store timeout: excludes the time that the client takes for the body', async 
 })
 
 it('Store timeout: stops writing a reply after the timeout', async () => {
-  const [gate, hung] = [withResolvers<void>(), withResolvers<void>()]
+  const [gate, blocked] = [withResolvers<void>(), withResolvers<void>()]
   let written = 0
   const fileSystem: FileSystem = {
     ...nodeFileSystem,
     writev: async (fd, buffers, position) => {
-      if (written === 2) hung.resolve()
+      if (written === 2) blocked.resolve()
       if (written === 2) await gate.promise
       const count = await nodeFileSystem.writev(fd, buffers, position)
       written += count
@@ -114,9 +115,9 @@ it('Store timeout: stops writing a reply after the timeout', async () => {
     await nodeFileSystem.close(fd)
     closed.resolve()
   }
-  const kept = withTimeout(files, Timeout).saveReply(session, body('c', 'd', 'e'))
-  const failed = expect(kept).rejects.toMatchObject({ code: 'store-failed' })
-  await hung.promise
+  const saved = withTimeout(files, Timeout).saveReply(session, body('c', 'd', 'e'))
+  const failed = expect(saved).rejects.toMatchObject({ code: 'store-failed' })
+  await blocked.promise
   await reachTimeout()
   await failed
   gate.resolve()
@@ -125,53 +126,81 @@ it('Store timeout: stops writing a reply after the timeout', async () => {
 })
 
 it('Store timeout: aborts the signal of append on timeout, and passes on an error of the body', async () => {
-  const told = withResolvers<unknown>()
+  const aborted = withResolvers<unknown>()
   const memory = memoryStore()
   const append: Store['append'] = (_, bytes, { signal }) => {
-    signal?.addEventListener('abort', () => told.resolve(signal.reason))
+    signal?.addEventListener('abort', () => aborted.resolve(signal.reason))
     bytes[Symbol.asyncIterator]().next().then(reachTimeout)
     return never
   }
   const session = newSession()
   await memory.create(session)
-  const hung = withTimeout({ ...memory, append }, Timeout)
-  const given = hung.append(await loaded(memory, session.id), body('a'), { total: 1, durable: true })
-  await expect(given).rejects.toMatchObject({ code: 'store-failed' })
-  expect(await told.promise).toMatchObject({ code: 'store-failed' })
+  const hanging = withTimeout({ ...memory, append }, Timeout)
+  const pending = hanging.append(await loaded(memory, session.id), body('a'), { total: 1, durable: true })
+  await expect(pending).rejects.toMatchObject({ code: 'store-failed' })
+  expect(await aborted.promise).toMatchObject({ code: 'store-failed' })
   const store = withTimeout(memory, Timeout)
-  const broken = store.append(await loaded(memory, session.id), body(new Error('cut')), {
+  const broken = store.append(await loaded(memory, session.id), body(new Error('cut off')), {
     total: 1,
     durable: true,
   })
-  await expect(broken).rejects.toThrow('cut')
+  await expect(broken).rejects.toThrow('cut off')
+})
+
+it('Store timeout: aborts the signal of append when the signal of the caller is aborted', async () => {
+  const memory = memoryStore()
+  let signal: AbortSignal | undefined
+  const append: Store['append'] = async (session, _, options) => {
+    signal = options.signal
+    return session
+  }
+  const session = await memory.create(newSession())
+  const controller = new AbortController()
+  const options = { total: 1, durable: true, signal: controller.signal }
+  await withTimeout({ ...memory, append }, Timeout).append(session, body('a'), options)
+  expect(signal?.aborted).toBe(false)
+  controller.abort()
+  expect(signal?.aborted).toBe(true)
+})
+
+it('Store timeout: rejects when a method throws, and clears its timer', async () => {
+  const load = () => {
+    throw new Error('broken')
+  }
+  await expect(withTimeout({ ...memoryStore(), load }, Timeout).load('')).rejects.toThrow('broken')
+  await new Promise(setImmediate)
+  expect(vi.getTimerCount()).toBe(0)
 })
 
 it('Store timeout: gives no more bytes to an append after the timeout', async () => {
   const gate = withResolvers<void>()
-  const asked = withResolvers<unknown>()
+  const next = withResolvers<unknown>()
   const memory = memoryStore()
   const append: Store['append'] = async (_, bytes) => {
     const batches = bytes[Symbol.asyncIterator]()
     await batches.next()
     void reachTimeout()
     await gate.promise
-    batches.next().then(asked.resolve, asked.resolve)
+    batches.next().then(next.resolve, next.resolve)
     return never
   }
   const session = newSession()
   await memory.create(session)
-  const hung = withTimeout({ ...memory, append }, Timeout)
-  const given = hung.append(await loaded(memory, session.id), body('a', 'b'), { total: 2, durable: true })
-  await expect(given).rejects.toMatchObject({ code: 'store-failed' })
+  const hanging = withTimeout({ ...memory, append }, Timeout)
+  const pending = hanging.append(await loaded(memory, session.id), body('a', 'b'), {
+    total: 2,
+    durable: true,
+  })
+  await expect(pending).rejects.toMatchObject({ code: 'store-failed' })
   gate.resolve()
-  expect(await asked.promise).toMatchObject({ code: 'store-failed' })
+  expect(await next.promise).toMatchObject({ code: 'store-failed' })
 })
 
 it('Store timeout: starts the body only when the store reads it', async () => {
-  let isBegun = false
+  let isStarted = false
   const bytes = {
     [Symbol.asyncIterator]() {
-      isBegun = true
+      isStarted = true
       return body('a')[Symbol.asyncIterator]()
     },
   }
@@ -181,13 +210,13 @@ it('Store timeout: starts the body only when the store reads it', async () => {
   const append = async () => {
     throw new Error('broken')
   }
-  const asked = await loaded(memory, session.id)
+  const current = await loaded(memory, session.id)
   const options = { total: 1, durable: true }
-  await expect(withTimeout({ ...memory, append }, Timeout).append(asked, bytes, options)).rejects.toThrow(
+  await expect(withTimeout({ ...memory, append }, Timeout).append(current, bytes, options)).rejects.toThrow(
     'broken',
   )
-  expect(isBegun).toBe(false)
-  expect(await withTimeout(memory, Timeout).append(asked, bytes, options)).toMatchObject({ received: 1 })
+  expect(isStarted).toBe(false)
+  expect(await withTimeout(memory, Timeout).append(current, bytes, options)).toMatchObject({ received: 1 })
 })
 
 it('Store timeout: lists, ends a list early, and rejects with store-failed when the list hangs', async () => {
@@ -199,19 +228,19 @@ it('Store timeout: lists, ends a list early, and rejects with store-failed when 
     expect(received).toBe(1)
     break
   }
-  const hung: Store['list'] = () => ({ [Symbol.asyncIterator]: () => ({ next: () => never }) })
-  const list = withTimeout({ ...memoryStore(), list: hung }, Timeout).list()
-  const failed = expect(listed({ ...memoryStore(), list: () => list })).rejects.toMatchObject({
+  const list: Store['list'] = () => ({ [Symbol.asyncIterator]: () => ({ next: () => never }) })
+  const sessions = withTimeout({ ...memoryStore(), list }, Timeout).list()
+  const failed = expect(listed({ ...memoryStore(), list: () => sessions })).rejects.toMatchObject({
     code: 'store-failed',
   })
   await reachTimeout()
   await failed
 })
 
-/** The real file system, watched, and a way to have one call wait. */
+/** The real file system, with its descriptors watched, and a function that makes one call hang. */
 function hangingFileSystem() {
   const { fileSystem, ...watched } = watchedFileSystem()
-  /** The next call of this kind waits until the gate is opened, after the time limit has passed. */
+  /** Makes the next call of this kind time out, and wait until the returned gate is resolved. */
   const hang = (call: 'open' | 'write' | 'fdatasync') => {
     const gate = withResolvers<void>()
     const real = fileSystem[call] as (...args: unknown[]) => Promise<unknown>
@@ -242,46 +271,52 @@ it('Store timeout: closes all files when create finishes after the timeout', asy
 
 it('Store timeout: closes all files when an append finishes after the timeout', async () => {
   const { fileSystem, open, hang } = hangingFileSystem()
-  const files = fileStore(await temporaryDirectory(), { fileSystem, durability: 'fragment' })
+  const directory = await temporaryDirectory()
+  const files = fileStore(directory, { fileSystem, durability: 'fragment' })
   const session = await files.create(newSession())
   const store = withTimeout(files, Timeout)
   const gate = hang('fdatasync')
-  const given = store.append(session, body('a'), { total: 3, durable: false })
-  await expect(given).rejects.toMatchObject({ code: 'store-failed' })
+  const pending = store.append(session, body('a'), { total: 3, durable: false })
+  await expect(pending).rejects.toMatchObject({ code: 'store-failed' })
   store.release?.(session)
   gate.resolve()
-  // What it does last.
-  await vi.waitUntil(async () => open.size === 0 && (await syncedOf(session.id)) === 1)
-
-  async function syncedOf(id: string): Promise<unknown> {
-    const now = (await files.load(id)) as unknown as { record: { facts: { synced?: number } } }
-    return now.record.facts.synced
-  }
+  // The checkpoint is the last step of the append.
+  const journal = join(directory, '.bits-sessions', `${session.id}.json`)
+  await vi.waitUntil(async () => open.size === 0 && (await readFile(journal, 'utf8')).includes('"synced":1'))
 })
 
 it.each([
-  { boot: 'an earlier one', received: 0 },
+  { boot: 'an earlier boot', received: 0 },
   { boot: nodeFileSystem.boot(), received: 3 },
-])('Store timeout: a late append changes no bytes of a newer one ($received bytes held)', async (scene) => {
-  const directory = await temporaryDirectory()
-  const session = newSession()
-  const before = fileStore(directory, { fileSystem: { ...nodeFileSystem, boot: () => scene.boot } })
-  const begun = await before.append(await before.create(session), body('abc'), { total: 9, durable: false })
-  before.release?.(begun)
-  const { fileSystem, open, closed, hang } = hangingFileSystem()
-  const files = fileStore(directory, { fileSystem })
-  const late = await loaded(files, session.id)
-  expect(late.received).toBe(scene.received)
-  const gate = hang('open')
-  const given = withTimeout(files, Timeout).append(late, body('x'), { total: 9, durable: false })
-  await expect(given).rejects.toMatchObject({ code: 'store-failed' })
-  const rest = 'abcdef'.slice(scene.received)
-  const after = await files.append(await loaded(files, session.id), body(rest), { total: 9, durable: false })
-  closed.length = 0
-  gate.resolve()
-  // The late one's.
-  await vi.waitUntil(() => closed.length > 0)
-  files.release?.(after)
-  await vi.waitUntil(() => open.size === 0)
-  expect(await readFile(join(directory, '.bits-sessions', `${session.id}.part`), 'utf8')).toBe('abcdef')
-})
+])(
+  'Store timeout: a late append changes no bytes of a newer one ($received bytes held)',
+  async (scenario) => {
+    const directory = await temporaryDirectory()
+    const session = newSession()
+    const before = fileStore(directory, { fileSystem: { ...nodeFileSystem, boot: () => scenario.boot } })
+    const appended = await before.append(await before.create(session), body('abc'), {
+      total: 9,
+      durable: false,
+    })
+    before.release?.(appended)
+    const { fileSystem, open, closed, hang } = hangingFileSystem()
+    const files = fileStore(directory, { fileSystem })
+    const late = await loaded(files, session.id)
+    expect(late.received).toBe(scenario.received)
+    const gate = hang('open')
+    const pending = withTimeout(files, Timeout).append(late, body('x'), { total: 9, durable: false })
+    await expect(pending).rejects.toMatchObject({ code: 'store-failed' })
+    const rest = 'abcdef'.slice(scenario.received)
+    const after = await files.append(await loaded(files, session.id), body(rest), {
+      total: 9,
+      durable: false,
+    })
+    closed.length = 0
+    gate.resolve()
+    // The descriptor of the late append.
+    await vi.waitUntil(() => closed.length > 0)
+    files.release?.(after)
+    await vi.waitUntil(() => open.size === 0)
+    expect(await readFile(join(directory, '.bits-sessions', `${session.id}.part`), 'utf8')).toBe('abcdef')
+  },
+)

@@ -1,58 +1,63 @@
 import { constants } from 'node:fs'
 import { byteLength } from '../chunks.ts'
-import type { AppendOptions, Body, Session } from '../store.ts'
+import type { AppendOptions, Body } from '../store.ts'
 import { type FileSystem, sameBoot, translate, writeAll } from './file-system.ts'
-import { closesQuickly } from './session-directory.ts'
 import { FileSession, releaseFiles, type SessionProgress } from './session-files.ts'
 
-/** Bytes of a file that comes whole, and soon. */
+/**
+ * Largest file in bytes whose journal stays open during its last fragment, because publishing soon appends to
+ * it.
+ */
 const SmallFileBytes = 1024 * 1024
 
-/** Bytes after which an unfinished upload is synced, so that a loss of power costs the client no more than these. */
-const SyncEvery = 64 * 1024 * 1024
+/** Bytes after which an unfinished upload is synced. A loss of power costs the client at most these. */
+const SyncEveryBytes = 64 * 1024 * 1024
 
 /** See {@link FileStoreOptions.durability}. */
 export type Durability = 'file' | 'fragment' | 'none'
 
-/** What an append needs to know of its store. */
+/** The settings of the store that an append needs. */
 export interface Disk {
   readonly fs: FileSystem
   readonly durability: Durability
   readonly boot: string
 }
 
-/** In the place of a boot, for bytes whose sync failed: they are believed under none. */
+/** Journaled instead of a boot id when a sync failed: no boot has this id, so the bytes are never trusted. */
 const UntrustedBoot = 'distrusted'
 
-/** See `Store.append`. Small, for it waits for the client's bytes: thousands may wait for hours. */
+/**
+ * See `Store.append`. This function holds few variables, because it waits for the bytes of the client,
+ * possibly for hours and for thousands of clients.
+ */
 export async function append(
   disk: Disk,
   session: FileSession,
   body: Body,
   options: AppendOptions,
-): Promise<Session> {
-  const appending = new AppendOperation(disk, session, options)
+): Promise<FileSession> {
+  const operation = new AppendOperation(disk, session, options)
   try {
-    // One write in flight.
-    for await (const chunks of body) await appending.write(chunks)
-    return await appending.finish()
+    // One write at a time.
+    for await (const chunks of body) await operation.write(chunks)
+    return await operation.finish()
   } catch (error) {
     releaseFiles(session)
     throw translate(error)
   } finally {
-    appending.release()
+    operation.release()
   }
 }
 
-/** An append under way. It opens nothing before the first bytes are here. */
+/** One append. It opens the data file when the first bytes are there. */
 class AppendOperation {
   readonly #disk: Disk
   readonly #session: FileSession
   readonly #options: AppendOptions
   #fd = -1
-  #isEntered = false
-  /** Whether the one write syncs what it writes. */
-  #isWrittenThrough = false
+  #isAcquired = false
+  /** Whether the data file is open with `O_DSYNC`. */
+  #isWriteSynced = false
   #end: number
   #synced = 0
 
@@ -64,63 +69,61 @@ class AppendOperation {
   }
 
   async write(chunks: readonly Uint8Array[]): Promise<void> {
-    if (!this.#isEntered) await this.#enter(byteLength(chunks))
+    if (!this.#isAcquired) await this.#acquire(chunks)
     const { fs, durability } = this.#disk
     const written = writeAll(fs, this.#fd, chunks, this.#end)
-    this.#end = await (this.#isWrittenThrough ? this.#distrustOnFailure(written) : written)
-    if (durability !== 'none' && this.#end - this.#synced >= SyncEvery) await this.#checkpoint()
+    this.#end = await (this.#isWriteSynced ? this.#distrustOnFailure(written) : written)
+    if (durability !== 'none' && this.#end - this.#synced >= SyncEveryBytes) await this.#checkpoint()
   }
 
-  /** Makes what was written as durable as it is to be. */
-  async finish(): Promise<Session> {
-    if (!this.#isEntered) await this.#enter(0)
+  /** Updates the modification time, and syncs what `durability` requires. */
+  async finish(): Promise<FileSession> {
+    if (!this.#isAcquired) await this.#acquire([])
     const { fs, durability } = this.#disk
     const session = this.#session
     const { total, durable } = this.#options
-    session.part.touched()
+    session.dataFile.lastWrite = performance.now()
     if (this.#end === session.received) await fs.futimes(this.#fd, new Date(), new Date())
     if (durability === 'fragment') await this.#checkpoint()
-    else if (durability === 'file' && durable && !this.#isWrittenThrough) await this.#sync()
+    else if (durability === 'file' && durable && !this.#isWriteSynced) await this.#sync()
     return withProgress(session, total, this.#end)
   }
 
-  /** Ends it, whatever became of it. */
+  /** Must be called at the end, also after an error. */
   release(): void {
-    if (this.#isEntered) this.#session.part.file.release()
+    if (this.#isAcquired) this.#session.dataFile.descriptor.release()
   }
 
-  /** @param count bytes that are here */
-  async #enter(count: number): Promise<void> {
+  /** Opens the data file for the first batch. */
+  async #acquire(batch: readonly Uint8Array[]): Promise<void> {
     const session = this.#session
-    const isKept = session.part.file.isOpen
-    // What is open was opened without it.
-    this.#isWrittenThrough = !isKept && comesInOneWrite(this.#disk, this.#options, count)
-    // What is published in a moment is noted with that: until then it tells nothing that the client does not tell again.
-    const isNotedLater = this.#isWrittenThrough && this.#options.publishes === true && session.record.isOpen
-    const { total, durable } = this.#options
-    if (session.total === undefined && !isNotedLater) await session.record.append({ total })
-    if (session.state === 'lost') await session.record.append({ accepted: null, synced: 0 })
-    // Only where the end is near will there be more to note at once.
-    if (!durable || total > SmallFileBytes) session.record.close()
-    this.#isEntered = true
-    if (!isKept) session.part.file.closesQuickly = closesQuickly(total)
-    this.#fd = await open(session, this.#isWrittenThrough)
-    if (isKept) await session.part.verify(this.#fd, session.received)
-    this.#throwIfTimedOut()
-    const { state: facts } = session.record
-    const isSure = sameBoot(facts.boot, this.#disk.boot)
-    this.#synced = isSure ? (facts.synced ?? 0) : await truncateToDurable(this.#disk, this.#fd, session)
-    this.#throwIfTimedOut()
-  }
-
-  /** After its timeout an append must not truncate or write: another packet may have acquired the session. */
-  #throwIfTimedOut(): void {
-    this.#options.signal?.throwIfAborted()
+    const { journal, dataFile } = session
+    const { total, durable, signal } = this.#options
+    const wasOpen = dataFile.descriptor.isOpen
+    // A file that is open was opened without O_DSYNC.
+    this.#isWriteSynced = !wasOpen && isSingleWrite(this.#disk, this.#options, batch)
+    // Before the data file is created: this fails if the session was removed, which must not come back.
+    if (session.total === undefined) {
+      await journal.append({ total })
+      if (!durable || total > SmallFileBytes) journal.close()
+    }
+    if (session.state === 'lost') await journal.append({ accepted: null, synced: 0 })
+    this.#isAcquired = true
+    this.#fd = await dataFile.descriptor.acquire(openFlags(session, this.#isWriteSynced))
+    if (wasOpen) await dataFile.verify(this.#fd, session.received)
+    // After its timeout an append must not truncate or write: another packet may have acquired the session.
+    signal?.throwIfAborted()
+    const { boot, synced = 0 } = journal.state
+    const isTrusted = sameBoot(boot, this.#disk.boot)
+    this.#synced = isTrusted ? synced : await truncateToDurable(this.#disk, this.#fd, session)
+    signal?.throwIfAborted()
   }
 
   async #checkpoint(): Promise<void> {
     await this.#sync()
-    await this.#session.part.checkpoint(this.#end, this.#synced)
+    await this.#session.dataFile.checkpoint(this.#end, this.#synced)
+    // The next checkpoint is 64 MiB away, or it is at the next fragment.
+    if (this.#disk.durability !== 'fragment') this.#session.journal.close()
     this.#synced = this.#end
   }
 
@@ -129,59 +132,63 @@ class AppendOperation {
   }
 
   /**
-   * If what syncs bytes fails, they have to come again: the kernel tells an error once, and may say of the same bytes next
-   * time that all is well.
+   * After a failed sync the client must send the bytes again: the kernel reports an error once, and the next
+   * sync may succeed although the same bytes are not on disk.
    */
   async #distrustOnFailure<T>(sync: Promise<T>): Promise<T> {
     try {
       return await sync
     } catch (error) {
-      await this.#session.record.append({ boot: UntrustedBoot }).catch(() => {})
+      await this.#session.journal.append({ boot: UntrustedBoot }).catch(() => {})
       throw error
     }
   }
 }
 
 /**
- * Whether a file's bytes are all here, and are written with `O_DSYNC`: the one write syncs what it writes, which spares
- * a file of 1 KiB a tenth of its time. On Linux only: elsewhere the flag promises less than a sync, or is none.
+ * Whether the first batch is the whole file. Then it is written with `O_DSYNC`: the write is also the sync,
+ * which saves a tenth of the time of a file of 1 KiB. On Linux only: on other systems the flag guarantees
+ * less than a sync, or does not exist.
  */
-const comesInOneWrite = ({ durability }: Disk, { total, durable }: AppendOptions, count: number): boolean =>
-  durable && durability === 'file' && count > 0 && count === total && process.platform === 'linux'
+const isSingleWrite = (
+  { durability }: Disk,
+  { total, durable }: AppendOptions,
+  batch: readonly Uint8Array[],
+): boolean =>
+  durable && durability === 'file' && process.platform === 'linux' && total > 0 && byteLength(batch) === total
 
-function open(session: FileSession, isWrittenThrough: boolean): Promise<number> {
-  const { part } = session
-  // Made by the first append only: if it is gone later, the session was removed, and must not come back.
-  const begins = (session.total === undefined && session.received === 0) || session.state === 'lost'
-  return part.file.acquire(
-    constants.O_WRONLY | (begins ? constants.O_CREAT : 0) | (isWrittenThrough ? constants.O_DSYNC : 0),
-  )
+function openFlags({ total, received, state }: FileSession, isWriteSynced: boolean): number {
+  // Only the first append creates the data file. If it is missing later, the session was removed, and must
+  // not come back.
+  const isFirst = (total === undefined && received === 0) || state === 'lost'
+  return constants.O_WRONLY | (isFirst ? constants.O_CREAT : 0) | (isWriteSynced ? constants.O_DSYNC : 0)
 }
 
-/** The session, with all bytes up to `end`. */
-function withProgress(session: FileSession, total: number, end: number): Session {
-  // What vanished was accepted, not what came in its place.
-  const isAnew = session.state === 'lost'
-  const now: SessionProgress = {
-    state: isAnew ? 'receiving' : session.state,
+/** The session with all bytes up to `end`. */
+function withProgress(session: FileSession, total: number, end: number): FileSession {
+  // The decision was about the lost bytes, not about those that replace them.
+  const wasLost = session.state === 'lost'
+  const progress: SessionProgress = {
+    state: wasLost ? 'receiving' : session.state,
     received: end,
     total,
     updatedAt: Date.now(),
-    decision: isAnew ? undefined : session.decision,
+    decision: wasLost ? undefined : session.decision,
     rejection: undefined,
   }
-  return new FileSession(session, now, session)
+  return new FileSession(session, progress, session)
 }
 
-/** Cuts off what was written under an earlier boot, or whose sync failed. Resolves to what is surely there. */
+/**
+ * Truncates bytes that were written under an earlier boot, or whose sync failed. Resolves to the number of
+ * bytes that are durable.
+ */
 async function truncateToDurable(
   { fs, boot }: Disk,
   fd: number,
-  { received, record, part }: FileSession,
+  { received, journal }: FileSession,
 ): Promise<number> {
-  // Of a file that was cut off to nothing, ext4 begins to write back the rest when it is closed.
-  part.file.closesQuickly = false
   await fs.ftruncate(fd, received)
-  await record.append({ boot, synced: received })
+  await journal.append({ boot, synced: received })
   return received
 }

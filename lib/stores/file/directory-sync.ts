@@ -1,29 +1,30 @@
 import { canSyncDirectories, type FileSystem } from './file-system.ts'
 
 /**
- * Milliseconds after which a directory is opened anew: if somebody put another in its place, entries made there would not be
- * durable.
+ * Milliseconds for which an open directory is used for consecutive syncs. Then it is opened again: if the
+ * directory was replaced, a sync of the old one would not make new entries durable.
  */
 const ReuseForMs = 10
 
-/** A directory that is open, and since when by the monotonic clock. */
-interface Opened {
+interface OpenDirectory {
   readonly fd: number
+  /** When it was opened, by the monotonic clock. */
   readonly since: number
 }
 
 /**
- * Makes the entries of directories durable, for all who ask meanwhile at once: what was done before a sync begins is
- * in it, so whoever comes while one is under way waits for the next, and that is one for all of them. If the one under
- * way fails they hear that too: the kernel tells an error once, and what it did not write may be theirs.
- * While one follows another the directory stays open: to open and close it is two calls of three.
+ * Syncs directories with group commit: calls that arrive during a sync share the next one, because a sync
+ * covers only entries that were made before it started. If the running sync fails, the waiting calls fail,
+ * too: the kernel reports an error once, and it may concern their entries.
+ *
+ * The directory stays open between consecutive syncs, which saves two of three calls.
  */
 export class DirectorySyncer {
   readonly #fs: FileSystem
-  /** By path: the sync that is under way, and the one that will begin behind it. */
+  /** By path: the sync that is running, and the one that starts after it. */
   readonly #running = new Map<string, Promise<void>>()
   readonly #next = new Map<string, Promise<void>>()
-  readonly #open = new Map<string, Opened>()
+  readonly #open = new Map<string, OpenDirectory>()
 
   constructor(fs: FileSystem) {
     this.#fs = fs
@@ -34,45 +35,45 @@ export class DirectorySyncer {
     const next = this.#next.get(path)
     if (next) return next
     const running = this.#running.get(path)
-    if (!running) return this.#begin(path)
-    const behind = running.then(
-      () => this.#begin(path),
+    if (!running) return this.#start(path)
+    const queued = running.then(
+      () => this.#start(path),
       (error) => {
         this.#next.delete(path)
         throw error
       },
     )
-    this.#next.set(path, behind)
-    return behind
+    this.#next.set(path, queued)
+    return queued
   }
 
-  #begin(path: string): Promise<void> {
+  #start(path: string): Promise<void> {
     this.#next.delete(path)
     const sync = this.#sync(path)
     this.#running.set(path, sync)
     const end = (): void => {
       this.#running.delete(path)
     }
-    // Before anybody else hears of its end.
+    // First, so that it runs before the callbacks of the callers.
     sync.then(end, end)
     return sync
   }
 
   async #sync(path: string): Promise<void> {
-    const opened = this.#open.get(path) ?? (await this.#openDirectory(path))
+    const directory = this.#open.get(path) ?? (await this.#openDirectory(path))
     this.#open.delete(path)
-    let isKept = false
+    let staysOpen = false
     try {
-      await this.#fs.fsync(opened.fd)
-      isKept = this.#next.has(path) && performance.now() - opened.since < ReuseForMs
+      await this.#fs.fsync(directory.fd)
+      staysOpen = this.#next.has(path) && performance.now() - directory.since < ReuseForMs
     } finally {
-      if (isKept) this.#open.set(path, opened)
-      // Nobody could act upon what its end says: the sync told.
-      else this.#fs.close(opened.fd).catch(() => {})
+      if (staysOpen) this.#open.set(path, directory)
+      // An error of close is ignored, because the sync has reported its own.
+      else this.#fs.close(directory.fd).catch(() => {})
     }
   }
 
-  async #openDirectory(path: string): Promise<Opened> {
+  async #openDirectory(path: string): Promise<OpenDirectory> {
     const since = performance.now()
     return { fd: await this.#fs.open(path, 'r'), since }
   }

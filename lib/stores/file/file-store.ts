@@ -5,7 +5,6 @@ import type {
   Body,
   Decision,
   NewSession,
-  Session,
   SessionPaths,
   Store,
   StoredReply,
@@ -24,19 +23,24 @@ import {
 } from './file-system.ts'
 import { SessionJournal } from './journal.ts'
 import { listSessions } from './list.ts'
-import { DataFile } from './part.ts'
 import { checkDestination, type Directories, publishFile, temporaryCopyPath } from './publish.ts'
 import { ReplyFile } from './reply-file.ts'
 import { SessionDirectory } from './session-directory.ts'
-import { FileSession, releaseFiles, type SessionFiles, type SessionProgress } from './session-files.ts'
+import {
+  DataFile,
+  FileSession,
+  releaseFiles,
+  type SessionFiles,
+  type SessionProgress,
+} from './session-files.ts'
 
 /** See {@link fileStore}. */
-export class FileStore implements Store {
+export class FileStore implements Store<FileSession> {
   readonly locker: Locker
   readonly #directories: Directories
   readonly #sessions: SessionDirectory
   readonly #fs: FileSystem
-  readonly #syncs: DirectorySyncer
+  readonly #directorySyncer: DirectorySyncer
   readonly #disk: Disk
 
   constructor(directories: Directories, fs: FileSystem, durability: Durability, locker: Locker) {
@@ -44,23 +48,23 @@ export class FileStore implements Store {
     this.#directories = directories
     this.#sessions = new SessionDirectory(fs, directories.sessions)
     this.#fs = fs
-    this.#syncs = new DirectorySyncer(fs)
+    this.#directorySyncer = new DirectorySyncer(fs)
     this.#disk = { fs, durability, boot: fs.boot() }
   }
 
   async create(session: NewSession): Promise<FileSession> {
     await checkDestination(this.#fs, this.#directories, session)
-    const begin = () => SessionJournal.begin(this.#sessions, session, { boot: this.#disk.boot })
+    const createJournal = () => SessionJournal.create(this.#sessions, session, { boot: this.#disk.boot })
     try {
-      const record = await begin().catch(async (error) => {
+      const journal = await createJournal().catch(async (error) => {
         if (errno(error) !== 'ENOENT') throw error
         const durable = this.#isDurable
         await makeDirectory(this.#fs, this.#directories.root, { durable })
-        // What is on its way is nobody's to read.
+        // Other users must not read unfinished uploads.
         await makeDirectory(this.#fs, this.#sessions.path, { durable, mode: 0o700 })
-        return begin()
+        return createJournal()
       })
-      const now: SessionProgress = {
+      const progress: SessionProgress = {
         state: 'receiving',
         received: 0,
         total: undefined,
@@ -68,136 +72,131 @@ export class FileStore implements Store {
         decision: undefined,
         rejection: undefined,
       }
-      return new FileSession(session, now, this.#filesOf(record, { isNew: true }))
+      return new FileSession(session, progress, this.#filesOf(journal, { isNew: true }))
     } catch (error) {
       throw translate(error)
     }
   }
 
   async load(id: string): Promise<FileSession | undefined> {
-    const [record, found] = await Promise.all([
+    const [journal, dataStatus] = await Promise.all([
       SessionJournal.read(this.#sessions, id),
       orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'part'))),
     ])
-    if (!record) return undefined
-    const { session, state: facts } = record
-    const updatedAt = found ?? (await orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'json'))))
-    // Removed since it was read.
-    if (!updatedAt) return undefined
-    const held = found?.size ?? 0
-    // Written under an earlier boot and not synced, or its sync failed: perhaps on disk, perhaps a hole. A part with a
-    // second name was synced, and was being published, or had been: it is the file itself, and must not be written to.
-    const isSure = sameBoot(facts.boot, this.#disk.boot) || (found !== undefined && found.nlink > 1)
-    const sure = isSure ? held : Math.min(held, facts.synced ?? 0)
-    // Its publisher died before it was noted, see `AppendOptions.publishes`. Not after a loss of power, which may take notes.
-    const isPlaced = sameBoot(facts.boot, this.#disk.boot) && found !== undefined && found.nlink > 1
-    const total = facts.total ?? (isPlaced ? held : undefined)
-    const now: SessionProgress = {
-      state: stateOf(facts, found && sure),
-      received: isFinal(facts) ? (facts.total ?? 0) : sure,
-      total,
-      updatedAt: updatedAt.mtimeMs,
-      decision: facts.accepted ?? undefined,
-      rejection: facts.rejected,
+    if (!journal) return undefined
+    const { session, state } = journal
+    const status = dataStatus ?? (await orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'json'))))
+    // Removed since the journal was read.
+    if (!status) return undefined
+    const size = dataStatus?.size ?? 0
+    // Bytes after `synced` that were written under an earlier boot, or whose sync failed, may be on disk or
+    // holes. A data file with a second link was synced before publishing linked it: it is the published file
+    // and must not be written to.
+    const isLinked = dataStatus !== undefined && dataStatus.nlink > 1
+    const isTrusted = isLinked || sameBoot(state.boot, this.#disk.boot)
+    const held = isTrusted ? size : Math.min(size, state.synced ?? 0)
+    const progress: SessionProgress = {
+      state: stateOf(state, dataStatus && held),
+      received: isFinal(state) ? (state.total ?? 0) : held,
+      total: state.total,
+      updatedAt: status.mtimeMs,
+      decision: state.accepted ?? undefined,
+      rejection: state.rejected,
     }
-    return new FileSession(session, now, this.#filesOf(record, { isNew: false }))
+    return new FileSession(session, progress, this.#filesOf(journal, { isNew: false }))
   }
 
-  #filesOf(record: SessionJournal, { isNew }: { isNew: boolean }): SessionFiles {
-    const part = new DataFile(this.#sessions, record)
-    return { record, part, reply: new ReplyFile(this.#sessions, record.session.id, !isNew) }
+  #filesOf(journal: SessionJournal, { isNew }: { isNew: boolean }): SessionFiles {
+    const dataFile = new DataFile(this.#sessions, journal)
+    return { journal, dataFile, reply: new ReplyFile(this.#sessions, journal.session.id, !isNew) }
   }
 
-  release(session: Session): void {
-    releaseFiles(session as FileSession)
+  release(session: FileSession): void {
+    releaseFiles(session)
   }
 
-  append(session: Session, body: Body, options: AppendOptions): Promise<Session> {
-    return append(this.#disk, session as FileSession, body, options)
+  append(session: FileSession, body: Body, options: AppendOptions): Promise<FileSession> {
+    return append(this.#disk, session, body, options)
   }
 
-  async accept(session: Session, decision: Decision): Promise<void> {
+  async accept({ journal, received }: FileSession, decision: Decision): Promise<void> {
     const durable = this.#isDurable
-    // First the names, of part, record and reply: the fact must not outlive what it speaks of.
+    // First the names of data file, journal and reply: after a loss of power the entry must not exist without
+    // them.
     if (durable) await syncDirectory(this.#fs, this.#sessions.path)
-    const synced = durable && { synced: session.received }
-    await (session as FileSession).record.append({ accepted: decision, ...synced }, durable)
+    await journal.append({ accepted: decision, ...(durable && { synced: received }) }, durable)
   }
 
-  async reject(session: Session, reason: string): Promise<void> {
-    const { record, part } = session as FileSession
-    await record.append({ rejected: reason }, this.#isDurable)
+  async reject({ journal, dataFile }: FileSession, reason: string): Promise<void> {
+    await journal.append({ rejected: reason }, this.#isDurable)
     if (this.#isDurable) await syncDirectory(this.#fs, this.#sessions.path)
-    await part.remove()
+    await dataFile.remove()
   }
 
-  async publish(session: Session): Promise<void> {
+  async publish(session: FileSession): Promise<void> {
     if (session.state === 'published') return
-    const { record, part } = session as FileSession
+    const { journal, dataFile } = session
     const durable = this.#isDurable
-    let copied = false
+    let isCopied = false
     const beforeCopy = async (): Promise<void> => {
-      copied = true
-      await record.append({ copying: true })
+      isCopied = true
+      await journal.append({ copying: true })
     }
     try {
-      // It becomes the file itself, and is not written to any more.
-      part.file.close()
-      const { replacementLink: spare } = part
-      await publishFile(this.#fs, this.#directories, session, part.file.path, {
-        linkPath: spare,
+      // It becomes the published file, and is not written to again.
+      dataFile.descriptor.close()
+      await publishFile(this.#fs, this.#directories, session, dataFile.path, {
+        linkPath: dataFile.replacementLink,
         durable,
-        syncNames: (folder) => (durable ? this.#syncs.sync(folder) : Promise.resolve()),
+        syncNames: (folder) => (durable ? this.#directorySyncer.sync(folder) : Promise.resolve()),
         beforeCopy,
       })
-      // Not before the name is durable: who reads this trusts it. The part stays until the session ends: this fact is
-      // not synced, and after a loss of power the part tells as much.
-      await record.append({ total: session.received, published: true }, copied && durable)
-      if (!copied) return
-      // A copy is no second name: part and file would take twice the space.
-      await part.remove()
+      // Only after the name is durable, because `load` trusts this entry. The entry of a linked file is not
+      // synced: the data file stays until the session ends, so after a loss of power the link shows that the
+      // file was published.
+      await journal.append({ published: true }, isCopied && durable)
+      if (!isCopied) return
+      // A copy is not a link: data file and published file would use twice the space.
+      await dataFile.remove()
       await orAbsent(this.#fs.unlink(temporaryCopyPath(this.#directories, session)))
     } catch (error) {
-      // It was to be noted with the publication.
-      if (record.state.total === undefined) await record.append({ total: session.received }).catch(() => {})
-      releaseFiles(session as FileSession)
+      releaseFiles(session)
       throw translate(error)
     }
   }
 
-  read(session: Session) {
-    return this.#fs.createReadStream((session as FileSession).part.file.path)
+  read({ dataFile }: FileSession) {
+    return this.#fs.createReadStream(dataFile.path)
   }
 
-  paths(session: Session): SessionPaths {
-    const { part, reply } = session as FileSession
-    return { upload: part.file.path, reply: reply.path }
+  paths({ dataFile, reply }: FileSession): SessionPaths {
+    return { upload: dataFile.path, reply: reply.path }
   }
 
-  async saveReply(session: Session, body?: Body, { signal }: StoreOptions = {}): Promise<void> {
-    const { reply } = session as FileSession
-    // Its name is made durable by accept().
-    await reply.keep(body, { durable: this.#isDurable, signal }).catch((error) => {
+  async saveReply({ reply }: FileSession, body?: Body, { signal }: StoreOptions = {}): Promise<void> {
+    try {
+      // The name of the file is synced by `accept`.
+      await reply.write(body, { durable: this.#isDurable, signal })
+    } catch (error) {
       throw translate(error)
-    })
+    }
   }
 
-  loadReply(session: Session): Promise<StoredReply | undefined> {
-    return (session as FileSession).reply.load()
+  loadReply({ reply }: FileSession): Promise<StoredReply | undefined> {
+    return reply.load()
   }
 
-  async remove(session: Session): Promise<void> {
-    const { record, part, reply } = session as FileSession
-    // The record last: as long as it stands, the rest will be found and removed.
-    if (record.state.copying) await orAbsent(this.#fs.unlink(temporaryCopyPath(this.#directories, session)))
-    if (session.overwrite) await orAbsent(this.#fs.unlink(part.replacementLink))
-    await part.remove()
-    const replyRemoved = reply.remove()
-    if (replyRemoved) await replyRemoved
-    await record.remove()
+  async remove(session: FileSession): Promise<void> {
+    const { journal, dataFile, reply } = session
+    if (journal.state.copying) await orAbsent(this.#fs.unlink(temporaryCopyPath(this.#directories, session)))
+    if (session.overwrite) await orAbsent(this.#fs.unlink(dataFile.replacementLink))
+    await dataFile.remove()
+    await reply.remove()
+    // The journal last: while it exists, a sweep finds the other files and removes them.
+    await journal.remove()
   }
 
-  list(): AsyncIterable<Session> {
+  list(): AsyncIterable<FileSession> {
     return listSessions(this.#fs, this.#sessions.path, (id) => this.load(id))
   }
 

@@ -7,24 +7,25 @@ import { promisify } from 'node:util'
 import { BitsError } from '../../protocol/errors.ts'
 import { dropBytes } from '../chunks.ts'
 
-/** What the file store needs to know of a file. */
+/** The fields of `fs.Stats` that the file store uses. */
 export type FileStatus = Pick<
   fs.Stats,
   'size' | 'mtimeMs' | 'nlink' | 'ino' | 'dev' | 'isDirectory' | 'isSymbolicLink'
 >
 
 /**
- * The calls that the file store makes, on plain descriptors: `FileHandle` costs up to a third of the speed of small
- * fragments. It is also the seam at which tests let a disk fill up, fail or forget.
+ * The calls that the file store makes. They take plain descriptors, because `FileHandle` costs up to a third
+ * of the speed of small fragments. Tests replace them to simulate a disk that is full, fails or loses power.
  */
 export interface FileSystem {
   open(path: string, flags: string | number): Promise<number>
   close(fd: number): Promise<void>
-  /** Closes in the calling thread. Asked for small files, on file systems where this waits for nothing. */
-  closeSync?(fd: number): void
-  /** Writes the buffers at `position`; may write fewer bytes than there are. Resolves to the bytes written. */
+  /**
+   * Writes the buffers at `position`, or only the first bytes of them. Resolves to the number of bytes
+   * written.
+   */
   writev(fd: number, buffers: readonly Uint8Array[], position: number): Promise<number>
-  /** Writes the whole text where the descriptor stands. */
+  /** Writes the whole text at the current position of the descriptor. */
   write(fd: number, text: string): Promise<void>
   fdatasync(fd: number): Promise<void>
   fsync(fd: number): Promise<void>
@@ -38,23 +39,23 @@ export interface FileSystem {
   rename(path: string, newPath: string): Promise<void>
   unlink(path: string): Promise<void>
   copyFile(path: string, newPath: string): Promise<void>
-  /** Resolves to the first of the directories that it made, if it made any. */
+  /** Resolves to the first directory that was created, or undefined. */
   mkdir(path: string, options: { recursive: true; mode?: number }): Promise<string | undefined>
   realpath(path: string): Promise<string>
   opendir(path: string): Promise<AsyncIterable<{ readonly name: string }>>
-  /** `start` and `end` are offsets, inclusive. */
+  /** `start` and `end` are inclusive offsets. */
   createReadStream(path: string, range?: { start?: number; end?: number }): Readable
-  /** Names the run of the machine during which what was written is sure to be there, synced or not. */
+  /** Id of this boot of the machine. While it lasts, written bytes exist, synced or not. */
   boot(): string
 }
 
-/** Writes all bytes where the descriptor stands. */
+/** Writes all bytes at the current position of the descriptor. */
 const write = (fd: number, bytes: Uint8Array): Promise<void> =>
   new Promise((resolve, reject) => {
     fs.write(fd, bytes, (error, written) => {
       if (error) reject(error)
       else if (written === bytes.length) resolve()
-      // A disk that is almost full takes a part, and says why only when it is asked for the rest.
+      // A disk that is almost full writes a part, and reports the error only for the rest.
       else resolve(write(fd, bytes.subarray(written)))
     })
   })
@@ -62,7 +63,6 @@ const write = (fd: number, bytes: Uint8Array): Promise<void> =>
 export const nodeFileSystem: FileSystem = {
   open: promisify(fs.open),
   close: promisify(fs.close),
-  closeSync: fs.closeSync,
   writev: (fd, buffers, position) =>
     new Promise((resolve, reject) => {
       fs.writev(fd, buffers, position, (error, written) => {
@@ -90,18 +90,18 @@ export const nodeFileSystem: FileSystem = {
   boot: currentBoot,
 }
 
-/** The code of a system error, `ENOENT` for example. */
+/** The code of a system error, for example `ENOENT`. */
 export const errno = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 
-/** Resolves to undefined where the file, or the folder above it, is not there. */
+/** Resolves to undefined if the file or its folder does not exist. */
 export const orAbsent = <T>(result: Promise<T>): Promise<T | undefined> => result.catch(ifAbsent)
 
 function ifAbsent(error: unknown): undefined {
   if (errno(error) !== 'ENOENT' && errno(error) !== 'ENOTDIR') throw error
 }
 
-/** Opens, uses and closes a file, whatever happens in between. */
+/** Opens a file, uses it, and closes it also after an error. */
 export async function withFile<T>(
   fs: FileSystem,
   path: string,
@@ -116,7 +116,7 @@ export async function withFile<T>(
   }
 }
 
-/** Windows cannot sync a directory, and needs not: NTFS journals its entries. */
+/** Windows cannot sync a directory and need not: NTFS journals its entries. */
 export const canSyncDirectories = process.platform !== 'win32'
 
 /** Makes the entries of a directory durable. */
@@ -125,39 +125,45 @@ export async function syncDirectory(fs: FileSystem, path: string): Promise<void>
   await withFile(fs, path, 'r', (fd) => fs.fsync(fd))
 }
 
-/** Makes a directory, with those above it. One that is there is synced all the same: who made it may have died. */
+/**
+ * Creates a directory and its parents. An existing directory is synced, too: the process that created it may
+ * have crashed before its sync.
+ */
 export async function makeDirectory(
   fs: FileSystem,
   path: string,
   { durable, mode }: { readonly durable: boolean; readonly mode?: number },
 ): Promise<void> {
   const first = await fs.mkdir(path, { recursive: true, ...(mode !== undefined && { mode }) })
-  let made = path
+  let parent = path
   do {
-    made = dirname(made)
-    if (durable) await syncDirectory(fs, made)
-  } while (first !== undefined && made.length >= first.length)
+    parent = dirname(parent)
+    if (durable) await syncDirectory(fs, parent)
+  } while (first !== undefined && parent.length >= first.length)
 }
 
-/** Writes a batch at `position`, whole. Resolves to the position behind it. */
+/** Writes a whole batch at `position`. Resolves to the position after it. */
 export async function writeAll(
   fs: FileSystem,
   fd: number,
   chunks: readonly Uint8Array[],
   position: number,
 ): Promise<number> {
+  let remaining = 0
+  for (const { length } of chunks) remaining += length
   let rest = chunks
   let at = position
-  for (;;) {
+  while (remaining > 0) {
     const written = await fs.writev(fd, rest, at)
     at += written
-    // A disk that is almost full takes less than it is given, and says why only when it is asked again.
-    rest = dropBytes(rest, written)
-    if (rest.length === 0) return at
+    remaining -= written
+    // A disk that is almost full writes a part, and reports the error only for the rest.
+    if (remaining > 0) rest = dropBytes(rest, written)
   }
+  return at
 }
 
-/** Gives a system error the meaning that the protocol has a word for. */
+/** Translates a system error to the BITS error that means the same, if there is one. */
 export function translate(error: unknown): unknown {
   switch (errno(error)) {
     case 'ENOSPC':
@@ -170,12 +176,15 @@ export function translate(error: unknown): unknown {
   }
 }
 
-/** How far apart two readings of one boot's time may lie, in seconds: clocks are set right while machines run. */
-const Drift = 5
+/**
+ * Seconds by which two start times of one boot may differ, because clocks are corrected while a machine runs.
+ */
+const MaxClockDriftSeconds = 5
 
 /**
- * Names this run of the machine's kernel. What was written but not synced is sure to be there while it lasts, and
- * not after. Where the kernel gives no name it is the second at which it started.
+ * Id of this boot of the machine. Bytes that were written but not synced are certain to exist during the
+ * boot, not after it. The id is the `boot_id` of Linux; on other systems it is the second at which the
+ * machine started.
  */
 export function currentBoot(): string {
   try {
@@ -185,7 +194,10 @@ export function currentBoot(): string {
   }
 }
 
-/** Whether two names are of one boot. A wrong no costs a client some bytes again, a wrong yes would cost a file. */
+/**
+ * Whether two ids belong to the same boot. A wrong false makes a client send some bytes again; a wrong true
+ * could lose a file.
+ */
 export function sameBoot(a: string, b: string): boolean {
-  return a === b || Math.abs(Number(a) - Number(b)) <= Drift
+  return a === b || Math.abs(Number(a) - Number(b)) <= MaxClockDriftSeconds
 }

@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path'
 import { memoryLocker } from '../../locks/memory.ts'
-import { processLocker } from '../../locks/processes.ts'
-import { assertKnownKeys } from '../../validate.ts'
+import { processLocker } from '../../locks/process.ts'
+import { assertKnownKeys, checkBoolean, checkOneOf, optionError } from '../../validate.ts'
 import type { Store } from '../store.ts'
 import type { Durability } from './append.ts'
 import { FileStore } from './file-store.ts'
@@ -13,39 +13,43 @@ export type { Durability }
 /** Options of {@link fileStore}. */
 export interface FileStoreOptions {
   /**
-   * Where unfinished uploads rest. Default: `.bits-sessions` below the store's directory. IIS: BITSSessionDirectory.
-   * On another file system than the files, publishing has to copy.
+   * Directory for unfinished uploads. Default: `.bits-sessions` in the upload directory. If it is on another
+   * file system than the upload directory, publishing copies the file. IIS: BITSSessionDirectory.
    */
   readonly sessionDirectory?: string
   /**
-   * What a loss of power may cost; the death of the process never costs an acknowledged byte.
-   * - `'file'`, the default: the last Ack promises the whole file. An unfinished upload goes back to where it was
-   *   synced last, every 64 MiB, and the client sends the rest again. Two syncs a file.
-   * - `'fragment'`: every Ack promises what it counts. Two syncs more for each fragment.
-   * - `'none'`: nothing is promised, and nothing synced: a file that was published just before may be torn.
+   * What survives a loss of power. A crash of the process never loses an acknowledged byte.
+   * - `'file'`, the default: after the last Ack the whole file survives. An unfinished upload resumes at its
+   *   last sync, every 64 MiB, and the client sends the rest again. Two syncs per file.
+   * - `'fragment'`: after every Ack all acknowledged bytes survive. Two more syncs per fragment.
+   * - `'none'`: nothing is synced. A file that was published shortly before may be incomplete or contain
+   *   zeros.
    */
   readonly durability?: Durability
   /**
-   * Whether folders are made that a file's name has and the directory has not, when the file is complete. Default: false,
-   * as IIS: then such an upload is refused with 404.
+   * Whether missing folders of a file's name are created when the file is published. Default: false, as in
+   * IIS: an upload to a missing folder is refused with 404.
    */
   readonly createFolders?: boolean
-  /** The calls to the file system. Default: those of `node:fs`. For tests: a disk that fails. */
+  /** The calls to the file system, for tests that simulate a disk that fails. Default: those of `node:fs`. */
   readonly fileSystem?: FileSystem
 }
 
 /**
- * Keeps uploads in one directory: `<directory>/<name>` is a finished file, `<directory>/.bits-sessions/` holds all else,
- * two files a session, flat: `{GUID}.json`, its record, and `{GUID}.part`, its bytes. The part's length is the
- * progress. The directory is made when the first session begins; folders below it only if `createFolders` says so. Several processes may
- * share it, but not several machines: what one has written and not synced, another cannot know to be there.
+ * A store in one directory. `<directory>/<name>` is a published file. `<directory>/.bits-sessions/` contains
+ * two files per session: `{GUID}.json`, its journal, and `{GUID}.part`, its bytes. The length of the `.part`
+ * file is the progress.
  *
- * @param directory relative to the working directory
- * @throws {TypeError} if `directory` is no path, or an option is unknown or out of range
+ * The directory is created with the first session, folders in it only with `createFolders`. Several processes
+ * of one machine may share the directory, but not several machines: one machine cannot know which unsynced
+ * bytes of another exist.
+ *
+ * @param directory path, relative to the working directory
+ * @throws {TypeError} if `directory` is not a path, or an option is unknown or invalid
  */
 export function fileStore(directory: string, options: FileStoreOptions = {}): Store {
   if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) {
-    throw new TypeError('fileStore: the first argument is the directory that uploads go to')
+    throw new TypeError('fileStore: pass the upload directory as the first argument')
   }
   assertKnownKeys('fileStore', 'option', options, [
     'sessionDirectory',
@@ -59,25 +63,22 @@ export function fileStore(directory: string, options: FileStoreOptions = {}): St
     fileSystem = nodeFileSystem,
     sessionDirectory,
   } = options
-  if (!['file', 'fragment', 'none'].includes(durability)) {
-    throw new TypeError(`fileStore: durability is 'file', 'fragment' or 'none', not '${durability}'`)
-  }
-  if (typeof createFolders !== 'boolean') throw new TypeError('fileStore: createFolders is true or false')
+  checkOneOf('fileStore', 'durability', durability, ['file', 'fragment', 'none'])
+  checkBoolean('fileStore', 'createFolders', createFolders)
   const root = resolve(directory)
   if (
     sessionDirectory === '' ||
     (sessionDirectory !== undefined && isWithin(resolve(sessionDirectory), root))
   ) {
-    throw new TypeError(
-      'fileStore: sessionDirectory is a directory of its own, not the one that uploads go to',
-    )
+    const expected = 'a directory that is neither the upload directory nor one of its parents'
+    throw optionError('fileStore', 'sessionDirectory', expected, sessionDirectory)
   }
   const directories: Directories = {
     root,
     sessions: resolve(sessionDirectory ?? join(root, '.bits-sessions')),
     createFolders,
   }
-  // Whoever brings a file system of his own brings one that no other process can see.
+  // No other process can see a custom file system.
   const locker = options.fileSystem ? memoryLocker() : processLocker(directories.sessions)
   return new FileStore(directories, fileSystem, durability, locker)
 }

@@ -2,105 +2,92 @@ import { constants } from 'node:fs'
 import type { Decision, NewSession } from '../store.ts'
 import { errno, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import { SharedDescriptor } from './open-file.ts'
-import { closesQuickly, type SessionDirectory } from './session-directory.ts'
+import type { SessionDirectory } from './session-directory.ts'
 
-/** What becomes known of a session later. */
+/** An entry: the fields of a session that change. */
 interface JournalEntry {
-  /** Size of the whole file. */
+  /** Size of the whole file in bytes. */
   readonly total?: number
-  /** Bytes that would survive a loss of power. */
+  /** Bytes of the data file that would survive a loss of power. */
   readonly synced?: number
-  /** The boot under which the bytes behind `synced` were written; a word that is none, if their sync failed. */
+  /** The boot under which the bytes after `synced` were written; no boot has this id if their sync failed. */
   readonly boot?: string
-  /** `onUpload` took the upload, and made this of it; null, if its bytes vanished after. */
+  /** `onUpload` accepted the upload, with this decision; null if the bytes were lost afterwards. */
   readonly accepted?: Decision | null
-  /** `onUpload` rejected the upload for good, for this reason; the part is of no use any more. */
+  /** `onUpload` rejected the upload permanently, for this reason; the data file is obsolete. */
   readonly rejected?: string
-  /** The file stands under the session's name, durably; the part is of no use any more. */
+  /** The file exists under the name of the session, durably; the data file is obsolete. */
   readonly published?: true
-  /** A copy of the part was begun beside the destination, which lies on another file system. */
+  /** A copy of the data file was started beside the destination, which is on another file system. */
   readonly copying?: true
-  /** The fact before was to be durable, and its sync failed: it did not happen. */
+  /** The previous entry does not count, because its sync failed. */
   readonly reverted?: true
 }
 
-/** All facts; one of them is there from the beginning. */
+/** All entries merged. The first entry contains `boot`. */
 type JournalState = JournalEntry & { readonly boot: string }
 
-/** Facts after which a record is written anew: what is read again and again must not grow with the upload. */
+/** Entries after which a journal is rewritten, because `load` reads all of it. */
 const MaxEntries = 1000
 
 /**
- * The record of a session: its beginning, and all facts since. It is a journal, a line of JSON a fact: a fact costs one
- * small append, nothing is ever written in place, and a line that a crash tore is a fact that did not happen. Hence the
- * line feed on both sides: whatever stands before, a new fact begins on a line of its own.
+ * The journal of a session, `{GUID}.json`: the session as it was created, then one line of JSON for each
+ * entry. An entry costs one small append, and nothing is overwritten. A line that a crash cut off is an entry
+ * that does not count. Each entry has a line feed before and after it, so that it starts a line even after a
+ * line that was cut off.
  */
 export class SessionJournal {
   readonly session: NewSession
   readonly #directory: SessionDirectory
-  readonly #file: SharedDescriptor
-  #state: JournalState
-  #count: number
+  readonly #descriptor: SharedDescriptor
+  /** All entries combined. It changes only by {@link append}. */
+  state: JournalState
+  #entryCount: number
 
-  private constructor(
-    directory: SessionDirectory,
-    file: SharedDescriptor,
-    { session, state, count }: JournalContents,
-  ) {
+  private constructor(directory: SessionDirectory, descriptor: SharedDescriptor, contents: JournalContents) {
     this.#directory = directory
-    this.#file = file
-    this.session = session
-    this.#state = state
-    this.#count = count
+    this.#descriptor = descriptor
+    this.session = contents.session
+    this.state = contents.state
+    this.#entryCount = contents.entryCount
   }
 
-  /** Begins a record, whole or not at all. */
-  static async begin(
+  /** Creates a journal, or leaves no file. */
+  static async create(
     directory: SessionDirectory,
     session: NewSession,
     state: JournalState,
   ): Promise<SessionJournal> {
     const { fs } = directory
-    const text = serialize(session, state)
-    const file = new SharedDescriptor(directory, session.id, 'json', closesQuickly(Buffer.byteLength(text)))
+    const descriptor = new SharedDescriptor(directory, session.id, 'json')
     try {
-      await file.with('ax', (fd) => fs.write(fd, text))
+      await descriptor.with('ax', (fd) => fs.write(fd, serialize(session, state)))
     } catch (error) {
-      if (errno(error) !== 'EEXIST') await orAbsent(fs.unlink(file.path)).catch(() => {})
+      if (errno(error) !== 'EEXIST') await orAbsent(fs.unlink(descriptor.path)).catch(() => {})
       throw error
     }
-    return new SessionJournal(directory, file, { session, state, count: 1 })
+    return new SessionJournal(directory, descriptor, { session, state, entryCount: 1 })
   }
 
+  /** Reads a journal; undefined if there is none, or if it was cut off while it was created. */
   static async read(directory: SessionDirectory, id: string): Promise<SessionJournal | undefined> {
     const text = await orAbsent(directory.fs.readFile(directory.pathOf(id, 'json'), 'utf8'))
-    if (text === undefined) return undefined
-    const file = new SharedDescriptor(directory, id, 'json', closesQuickly(Buffer.byteLength(text)))
-    const found = readJournal(text)
-    return found && new SessionJournal(directory, file, found)
+    const contents = text === undefined ? undefined : parseJournal(text)
+    return contents && new SessionJournal(directory, new SharedDescriptor(directory, id, 'json'), contents)
   }
 
-  get state(): JournalState {
-    return this.#state
-  }
-
-  /** Whether it is there, or was when this began; else a fact has to be noted to learn that. */
-  get isOpen(): boolean {
-    return this.#file.isOpen
-  }
-
-  /** Adds a fact to a record that exists; a removed session's must not come back. */
+  /** Appends an entry. Rejects with ENOENT if the session was removed, unless the journal is open. */
   async append(entry: JournalEntry, durable = false): Promise<void> {
-    // Not put together of two: V8 would make a hidden class of its own for it.
-    const all = Object.assign({}, this.#state, entry)
-    if (durable && this.#count >= MaxEntries) await this.#replace(all)
+    // Not an object spread, for which V8 would create another hidden class.
+    const state = Object.assign({}, this.state, entry)
+    if (durable && this.#entryCount >= MaxEntries) await this.#rewrite(state)
     else await this.#append(entry, durable)
-    this.#state = all
-    this.#count += 1
+    this.state = state
+    this.#entryCount += 1
   }
 
   #append(entry: JournalEntry, durable: boolean): Promise<void> {
-    return this.#file.with(constants.O_WRONLY | constants.O_APPEND, (fd) => {
+    return this.#descriptor.with(constants.O_WRONLY | constants.O_APPEND, (fd) => {
       const written = this.#directory.fs.write(fd, serializeEntry(entry))
       return durable ? written.then(() => this.#sync(fd)) : written
     })
@@ -111,33 +98,34 @@ export class SessionJournal {
     try {
       await fs.fdatasync(fd)
     } catch (error) {
-      // Else it would be read as a fact that is durable, and the next sync may say that all is well.
+      // Otherwise `load` would take the entry for durable, and the next sync may succeed without having
+      // written it.
       await fs.write(fd, serializeEntry({ reverted: true })).catch(() => {})
       throw error
     }
   }
 
-  /** Writes all facts as one, in the place of the others: durably, and at no moment are they not there. */
-  async #replace(state: JournalState): Promise<void> {
+  /** Replaces the journal durably and atomically by one with a single entry. */
+  async #rewrite(state: JournalState): Promise<void> {
     const { fs, path } = this.#directory
     const next = this.#directory.pathOf(this.session.id, 'new')
     await withFile(fs, next, 'w', async (fd) => {
       await fs.write(fd, serialize(this.session, state))
       await fs.fdatasync(fd)
     })
-    this.#file.close()
-    await fs.rename(next, this.#file.path)
+    this.#descriptor.close()
+    await fs.rename(next, this.#descriptor.path)
     await syncDirectory(fs, path)
-    this.#count = 0
+    this.#entryCount = 0
   }
 
   close(): void {
-    this.#file.close()
+    this.#descriptor.close()
   }
 
   remove(): Promise<void> {
     this.close()
-    return orAbsent(this.#directory.fs.unlink(this.#file.path))
+    return orAbsent(this.#directory.fs.unlink(this.#descriptor.path))
   }
 }
 
@@ -146,31 +134,31 @@ const serialize = (session: NewSession, state: JournalState): string =>
 
 const serializeEntry = (entry: JournalEntry): string => `\n${JSON.stringify(entry)}\n`
 
-/** What stands in a record. */
+/** The contents of a journal. */
 interface JournalContents {
   readonly session: NewSession
   readonly state: JournalState
-  /** How many facts these were put together of. */
-  readonly count: number
+  readonly entryCount: number
 }
 
-/** Undefined for what is no record, or one torn while it was made. */
-function readJournal(text: string): JournalContents | undefined {
+/** Undefined for a text that is no journal, and for one that was cut off while it was created. */
+function parseJournal(text: string): JournalContents | undefined {
   const lines = text.split('\n')
-  lines.pop() // What follows the last line feed is empty, or torn.
-  // An empty line stands before each fact: to have JSON refuse them takes far longer than to read the facts.
-  const [head, ...entries] = lines.filter((line) => line !== '').map(readLine)
+  lines.pop() // After the last line feed: empty, or cut off.
+  // Empty lines stand before the entries. JSON.parse would throw for each, which takes far longer than to
+  // parse entries.
+  const [head, ...entries] = lines.filter((line) => line !== '').map(parseLine)
   if (head?.version !== 1 || typeof head.session?.id !== 'string') return undefined
-  const all = Object.assign(
+  const state = Object.assign(
     {},
     ...entries.filter((entry, i) => !entry?.reverted && !entries[i + 1]?.reverted),
   )
-  if (typeof all.boot !== 'string') return undefined
-  return { session: head.session, state: all, count: entries.length }
+  if (typeof state.boot !== 'string') return undefined
+  return { session: head.session, state, entryCount: entries.length }
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: what stands in a file is checked where it is used
-function readLine(line: string): any {
+// biome-ignore lint/suspicious/noExplicitAny: the fields are checked where they are used
+function parseLine(line: string): any {
   try {
     return JSON.parse(line)
   } catch {

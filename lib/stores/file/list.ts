@@ -1,21 +1,23 @@
 import { join } from 'node:path'
-import { readGuid } from '../../protocol/guid.ts'
+import { readGuid } from '../../protocol/packet.ts'
 import { isDataObsolete } from '../state.ts'
 import type { Session } from '../store.ts'
 import { type FileSystem, orAbsent } from './file-system.ts'
 
-/** Record, its next form, part, a second name of the part, and reply. */
+/** Extensions: the journal, its replacement, the data file, the replacement link, the reply. */
 const fileKinds = ['json', 'new', 'part', 'out', 'reply']
 
-/** What a crash left in the sessions' directory is cleared away when it is this old, in milliseconds. */
+/** Age in milliseconds from which a file that a crash left behind is removed. */
 const OrphanAgeMs = 60 * 1000
 
-/** The sessions of a directory, each as `load` tells it; what belongs to none of them is removed on the way. */
-export async function* listSessions(
+/**
+ * Yields the sessions of a directory as `load` returns them, and removes files that belong to none of them.
+ */
+export async function* listSessions<Held extends Session>(
   fs: FileSystem,
   directory: string,
-  load: (id: string) => Promise<Session | undefined>,
-): AsyncGenerator<Session> {
+  load: (id: string) => Promise<Held | undefined>,
+): AsyncGenerator<Held> {
   const entries = await orAbsent(fs.opendir(directory))
   if (!entries) return
   let failure: unknown
@@ -24,21 +26,21 @@ export async function* listSessions(
     if (readGuid(id) !== id || !fileKinds.includes(kind ?? '')) continue
     try {
       const session = await load(id)
-      if (!session || kind === 'new' || (isPart(kind) && isDataObsolete(session)))
+      if (!session || kind === 'new' || (isData(kind) && isDataObsolete(session)))
         await removeOrphan(fs, join(directory, name))
       else if (kind === 'json') yield session
     } catch (error) {
-      // One record that cannot be read must not hide the others.
+      // A journal that cannot be read must not hide the other sessions.
       failure ??= error
     }
   }
   if (failure) throw failure
 }
 
-/** Removes what has no record, a part of a published or rejected file, or a torn record: nobody needs it any more. */
+/** Removes a file that is no longer needed, if it is old: a new one may belong to a call that is running. */
 async function removeOrphan(fs: FileSystem, path: string): Promise<void> {
-  const found = await orAbsent(fs.stat(path))
-  if (found && Date.now() - found.mtimeMs > OrphanAgeMs) await orAbsent(fs.unlink(path))
+  const status = await orAbsent(fs.stat(path))
+  if (status && Date.now() - status.mtimeMs > OrphanAgeMs) await orAbsent(fs.unlink(path))
 }
 
-const isPart = (kind: string | undefined): boolean => kind === 'part' || kind === 'out'
+const isData = (kind: string | undefined): boolean => kind === 'part' || kind === 'out'

@@ -1,29 +1,27 @@
 import type { SessionDirectory } from './session-directory.ts'
 
 /**
- * A file that stays open between its uses, until it is let go: to open and close it costs a fragment of 64 KiB about as
- * much as to write it.
+ * The descriptor of a file that stays open between uses, until {@link close}: to open and close the file for
+ * each fragment of 64 KiB costs about as much as to write the fragment.
  */
 export class SharedDescriptor {
-  /** Whether to close it is little work; see {@link closesQuickly}. */
-  closesQuickly: boolean
   readonly #directory: SessionDirectory
   readonly #id: string
   readonly #kind: string
   #opened: Promise<number> | undefined
   #fd = -1
   #users = 0
-  #isLetGo = false
+  /** Whether the file is closed after its last use. */
+  #closesAfterUse = false
 
-  /** @param kind what its name ends with, behind the id of the session */
-  constructor(directory: SessionDirectory, id: string, kind: string, closesQuickly: boolean) {
-    this.closesQuickly = closesQuickly
+  /** @param kind the extension of the file name, after the session id */
+  constructor(directory: SessionDirectory, id: string, kind: string) {
     this.#directory = directory
     this.#id = id
     this.#kind = kind
   }
 
-  /** Put together when it is asked for: an open file needs none, and thousands may be open. */
+  /** Computed when it is needed: thousands of files may be open, and an open file needs no path. */
   get path(): string {
     return this.#directory.pathOf(this.#id, this.#kind)
   }
@@ -33,9 +31,10 @@ export class SharedDescriptor {
   }
 
   /**
-   * Opens the file if it is not open. {@link release} has to follow, once this has resolved or failed. There is one use at a
-   * time; only one that was given up may still be under way, or begin late: once the file was let go, or a use failed, it
-   * is open no longer than it is used.
+   * Opens the file if it is not open. {@link release} must follow when this has resolved or rejected.
+   *
+   * Only one use runs at a time, except that a call that exceeded its timeout may still be running, or may
+   * start late. Therefore, after `close` or a failed use, the file is closed again after each use.
    */
   acquire(flags: string | number): Promise<number> {
     this.#users += 1
@@ -50,13 +49,13 @@ export class SharedDescriptor {
     })
   }
 
-  /** Ends a use. Behind one that failed the file has to be let go. */
+  /** Ends a use. After a failed use {@link close} must be called, too. */
   release(): void {
     this.#users -= 1
-    if (this.#isLetGo) this.close()
+    if (this.#closesAfterUse) this.close()
   }
 
-  /** A use, from its beginning to its end. */
+  /** Acquires the descriptor, works with it and releases it. */
   async with<T>(flags: string | number, work: (fd: number) => Promise<T>): Promise<T> {
     try {
       return await work(await this.acquire(flags))
@@ -68,17 +67,13 @@ export class SharedDescriptor {
     }
   }
 
-  /** Closes the file. Not under a use: the number would soon be that of another file. */
+  /** Closes the file, after its last use: the number of a closed descriptor is soon that of another file. */
   close(): void {
-    this.#isLetGo = true
-    if (this.#users > 0) {
-      // Whoever closes it behind a late use may be the last who knows it: others may have removed it.
-      this.closesQuickly = false
-      return
-    }
+    this.#closesAfterUse = true
+    if (this.#users > 0) return
     const fd = this.#fd
     this.#fd = -1
     this.#opened = undefined
-    if (fd >= 0) this.#directory.close(fd, this.closesQuickly)
+    if (fd >= 0) this.#directory.close(fd)
   }
 }

@@ -7,20 +7,20 @@ import { errno, type FileStatus, type FileSystem, orAbsent, syncDirectory, withF
 export interface Directories {
   readonly root: string
   readonly sessions: string
-  /** Whether folders below the root are made when a file is to stand in them. */
+  /** Whether `publish` creates the missing folders of a name. */
   readonly createFolders: boolean
 }
 
-/** Whether a path is a folder, or lies below it. */
+/** Whether a path is the folder, or inside it. */
 export function isWithin(folder: string, path: string, { relative, sep, isAbsolute } = platform): boolean {
   const steps = relative(folder, path)
-  // From one drive of Windows to another there are no steps: then the path itself comes back.
+  // Between two drives of Windows, `relative` returns the path itself.
   return steps !== '..' && !steps.startsWith(`..${sep}`) && !isAbsolute(steps)
 }
 
 /**
- * The path at which a session's file is to stand, by its name, whose segments were checked before.
- * @throws {BitsError} `invalid-destination` within the sessions' directory
+ * The path to publish a file at. The segments of its name were validated before.
+ * @throws {BitsError} `invalid-destination` inside the session directory
  */
 function destinationPath({ root, sessions }: Directories, name: string): string {
   const path = join(root, ...name.split('/'))
@@ -29,44 +29,45 @@ function destinationPath({ root, sessions }: Directories, name: string): string 
 }
 
 /**
- * As `isWithin`, for a folder that is no root, and paths without `..`; in any letter case, so that what one platform takes is
- * no surprise on the next.
+ * Like `isWithin`, for a folder that is not the root and paths without `..`. Ignores letter case, so that all
+ * platforms accept the same names.
  */
 function isInside(folder: string, path: string): boolean {
-  const [above, below] = [folder.toLowerCase(), path.toLowerCase()]
-  return below.startsWith(above) && (below.length === above.length || below[above.length] === platform.sep)
+  const [parent, child] = [folder.toLowerCase(), path.toLowerCase()]
+  return child.startsWith(parent) && (child.length === parent.length || child[parent.length] === platform.sep)
 }
 
 /**
- * Checks the folders above a path for what the file system alone knows: links that lead out of the root, short names
- * (`BITS-S~1`) and letter case that lead into the sessions' directory.
+ * Checks the folders of a path with `realpath`. It finds what a check of the name cannot: links that lead out
+ * of the root, and short names (`BITS-S~1`) or letter case that lead into the session directory.
  */
 async function checkFolders(fs: FileSystem, directories: Directories, path: string): Promise<void> {
   const { root, sessions, createFolders } = directories
   let folder = dirname(path)
-  // Folders that are to be made will stand in the last one that is there.
+  // Missing folders will be created in the last one that exists.
   if (createFolders) while (folder !== root && !(await exists(fs, folder))) folder = dirname(folder)
-  const [real, found] = await Promise.all([orAbsent(fs.realpath(folder)), orAbsent(fs.stat(folder))])
-  if (folder === root && !found) return
-  if (real === undefined || !found?.isDirectory()) throw new BitsError('destination-not-found')
-  const inside = isWithin(await fs.realpath(root), real)
-  const hidden = await orAbsent(fs.realpath(sessions))
-  if (!inside || (hidden !== undefined && isWithin(hidden, real))) {
-    throw outsideStoreError()
-  }
+  const [real, status] = await Promise.all([orAbsent(fs.realpath(folder)), orAbsent(fs.stat(folder))])
+  if (folder === root && !status) return
+  if (real === undefined || !status?.isDirectory()) throw new BitsError('destination-not-found')
+  const isInRoot = isWithin(await fs.realpath(root), real)
+  const realSessions = await orAbsent(fs.realpath(sessions))
+  if (!isInRoot || (realSessions !== undefined && isWithin(realSessions, real))) throw outsideStoreError()
 }
 
-/** The rules for names allow 255 bytes a segment and 2,200 in all; file systems may take fewer, and links go in circles. */
+/**
+ * Rejects a name that the file system does not support. Names may have 255 bytes per segment and 2,200 in
+ * all, but a file system may allow fewer, and links may form a loop.
+ */
 function rejectUnsupportedName(error: unknown): never {
   if (errno(error) !== 'ENAMETOOLONG' && errno(error) !== 'ELOOP') throw error
-  throw new BitsError('invalid-destination', 'The file system cannot have this name', { cause: error })
+  throw new BitsError('invalid-destination', 'The file system does not support this name', { cause: error })
 }
 
-/** Also of a link that leads nowhere: behind that nothing can be made. */
+/** True also for a link without a target: no folder can be created at its path. */
 const exists = async (fs: FileSystem, path: string): Promise<boolean> =>
   (await orAbsent(fs.lstat(path))) !== undefined
 
-/** Makes the folders that a name needs. Their names are as durable as the file is to be. */
+/** Creates the missing folders of a path, durably if the file must be durable. */
 async function makeFolders(
   fs: FileSystem,
   { root }: Directories,
@@ -75,7 +76,7 @@ async function makeFolders(
 ): Promise<void> {
   let folder = dirname(path)
   await fs.mkdir(folder, { recursive: true })
-  // All of them, for a crash may have left some that were made and not synced.
+  // All of them, because a crash may have left folders that were created but not synced.
   while (durable && folder !== root) {
     folder = dirname(folder)
     await syncDirectory(fs, folder)
@@ -83,7 +84,7 @@ async function makeFolders(
 }
 
 const outsideStoreError = () =>
-  new BitsError('invalid-destination', 'The destination lies outside of the store')
+  new BitsError('invalid-destination', 'The destination is outside the upload directory')
 
 /**
  * Resolves the destination of a session and checks that its file may be published there.
@@ -95,94 +96,107 @@ export async function checkDestination(
   { name, overwrite }: NewSession,
 ): Promise<string> {
   const path = destinationPath(directories, name)
-  let found: FileStatus | undefined
+  let existing: FileStatus | undefined
   let target: FileStatus | undefined
   try {
     if (dirname(path) !== directories.root) await checkFolders(fs, directories, path)
-    found = await orAbsent(fs.lstat(path))
-    target = found?.isSymbolicLink() ? await orAbsent(fs.stat(path)) : found
+    existing = await orAbsent(fs.lstat(path))
+    target = existing?.isSymbolicLink() ? await orAbsent(fs.stat(path)) : existing
   } catch (error) {
     rejectUnsupportedName(error)
   }
   if (target?.isDirectory()) throw new BitsError('invalid-destination', 'The destination is a directory')
-  if (found && !overwrite) throw new BitsError('destination-exists')
+  if (existing && !overwrite) throw new BitsError('destination-exists')
   return path
 }
 
-/** What there is to be done around a publication. */
-export interface PlaceOptions {
-  /** A name beside the part, on its file system, that nobody else uses. */
+export interface PublishOptions {
+  /** A path on the file system of the data file that nothing else uses. */
   readonly linkPath: string
-  /** Whether the names of new folders must survive a loss of power. */
+  /** Whether new folders must survive a loss of power. */
   readonly durable: boolean
-  /** Sees to it that the new name survives one, if it must. */
+  /** Syncs the folder of the published file, if the file must survive a loss of power. */
   syncNames(folder: string): Promise<void>
-  /** Called before a copy appears beside the destination: {@link temporaryCopyPath} names it. */
+  /** Called before a copy is created at {@link temporaryCopyPath}. */
   beforeCopy(): Promise<void>
 }
 
 /**
- * Makes a complete part stand at its destination too, atomically. The part stays: as long as it does, and the session is
- * not known to be published, this may be called again, and goes on where a crash ended it.
+ * Publishes a complete data file at its destination, atomically. The data file stays, as a second link. While
+ * it exists and the session is not known to be published, the call can be repeated, and continues where a
+ * crash ended it.
  */
 export async function publishFile(
   fs: FileSystem,
   directories: Directories,
   session: NewSession,
-  part: string,
-  { linkPath, durable, syncNames, beforeCopy }: PlaceOptions,
+  dataPath: string,
+  { linkPath, durable, syncNames, beforeCopy }: PublishOptions,
 ): Promise<void> {
   const path = destinationPath(directories, session.name)
   if (dirname(path) !== directories.root) {
     await checkFolders(fs, directories, path).catch(rejectUnsupportedName)
     if (directories.createFolders) await makeFolders(fs, directories, path, durable)
   }
-  const copy = () => temporaryCopyPath(directories, session)
-  // After a crash it may be in its place already, under this name or that.
-  const isPlaced = async () => (await isSameFile(fs, part, path)) || (await isSameFile(fs, copy(), path))
-  // Only what replaces has to know it before: a rename over another name of the same file would leave both.
-  if (!session.overwrite || !(await isPlaced())) {
+  const copyPath = () => temporaryCopyPath(directories, session)
+  // After a crash the file may be published already, as a link to the data file or to the copy.
+  const isPublished = async () =>
+    (await isSameFile(fs, dataPath, path)) || (await isSameFile(fs, copyPath(), path))
+  // Checked first only for a replacement: a rename to another link of the same file would leave both links.
+  if (!session.overwrite || !(await isPublished())) {
     try {
-      if (session.overwrite) await replaceFile(fs, part, path, linkPath)
-      else await putExclusively(fs, part, path)
+      if (session.overwrite) await replaceFile(fs, dataPath, path, linkPath)
+      else await linkExclusively(fs, dataPath, path)
     } catch (error) {
-      // Or somebody who does not see our locks has placed it at the same time.
-      if (!(await isPlaced())) {
+      // A process that does not see our locks may also have published it at the same time.
+      if (!(await isPublished())) {
         if (errno(error) !== 'EXDEV') throw error
         await beforeCopy()
-        await placeCopy(fs, part, path, copy(), session.overwrite)
+        await publishCopy(fs, dataPath, path, copyPath(), session.overwrite)
       }
     }
   }
   await syncNames(dirname(path))
 }
 
-/** The hidden name beside the destination that a copy travels under, and that a crash may have left it at. */
+/** The path of a copy beside the destination, until it is published. A crash may leave it behind. */
 export const temporaryCopyPath = ({ root }: Directories, { name, id }: NewSession): string =>
   join(dirname(join(root, ...name.split('/'))), `.${id}.part`)
 
-/** Between two file systems the bytes travel to a hidden name first, so that the last step is atomic again. */
-async function placeCopy(fs: FileSystem, part: string, path: string, copy: string, overwrite: boolean) {
+/**
+ * Publishes on another file system: copies the file to a temporary path first, so that the last step is
+ * atomic.
+ */
+async function publishCopy(
+  fs: FileSystem,
+  dataPath: string,
+  path: string,
+  copyPath: string,
+  overwrite: boolean,
+): Promise<void> {
   try {
-    await orAbsent(fs.unlink(copy))
-    await fs.copyFile(part, copy)
-    await withFile(fs, copy, 'r+', (fd) => fs.fsync(fd))
-    if (overwrite) await renameOver(fs, copy, path)
-    else await putExclusively(fs, copy, path)
+    await orAbsent(fs.unlink(copyPath))
+    await fs.copyFile(dataPath, copyPath)
+    await withFile(fs, copyPath, 'r+', (fd) => fs.fsync(fd))
+    if (overwrite) await renameOver(fs, copyPath, path)
+    else await linkExclusively(fs, copyPath, path)
   } catch (error) {
-    await orAbsent(fs.unlink(copy))
+    await orAbsent(fs.unlink(copyPath))
     throw error
   }
 }
 
-/** A second name of the part replaces the file, so that the part is still there to tell what was done. */
-async function replaceFile(fs: FileSystem, part: string, path: string, linkPath: string): Promise<void> {
+/**
+ * Replaces the file by a second link to the data file. The data file stays, so that its links show after a
+ * crash what was done.
+ */
+async function replaceFile(fs: FileSystem, dataPath: string, path: string, linkPath: string): Promise<void> {
   await orAbsent(fs.unlink(linkPath))
   try {
-    await fs.link(part, linkPath)
+    await fs.link(dataPath, linkPath)
   } catch (error) {
     if (!hasNoLinks(error)) throw error
-    return renameOver(fs, part, path)
+    return renameOver(fs, dataPath, path)
   }
   await renameOver(fs, linkPath, path).catch(async (error) => {
     await orAbsent(fs.unlink(linkPath))
@@ -197,14 +211,14 @@ async function renameOver(fs: FileSystem, source: string, path: string): Promise
   })
 }
 
-/** rename() would replace whatever stands at the path; link() never does. */
-async function putExclusively(fs: FileSystem, source: string, path: string): Promise<void> {
+/** Links and never replaces, as rename() would. */
+async function linkExclusively(fs: FileSystem, source: string, path: string): Promise<void> {
   try {
     await fs.link(source, path)
   } catch (error) {
     if (errno(error) === 'EEXIST') throw new BitsError('destination-exists', undefined, { cause: error })
     if (!hasNoLinks(error)) throw error
-    throw new Error('Publishing without overwrite needs a file system with hard links', { cause: error })
+    throw new Error('Publishing without overwrite requires a file system with hard links', { cause: error })
   }
 }
 

@@ -3,31 +3,37 @@ import type { Body, StoredReply } from '../store.ts'
 import { orAbsent, withFile, writeAll } from './file-system.ts'
 import type { SessionDirectory } from './session-directory.ts'
 
-/** The reply of a session, a file. Whether it counts says the session's record. */
+/**
+ * The file of a reply, `{GUID}.reply`. It is a reply only if the journal of the session contains the
+ * decision.
+ */
 export class ReplyFile {
   readonly #directory: SessionDirectory
   readonly #id: string
-  /** Whether something may stand there: then the session's end has to clear it away. */
-  #mayStand: boolean
+  /** Whether the file may exist, so that the end of the session must remove it. */
+  #mayExist: boolean
 
-  constructor(directory: SessionDirectory, id: string, mayStand: boolean) {
+  constructor(directory: SessionDirectory, id: string, mayExist: boolean) {
     this.#directory = directory
     this.#id = id
-    this.#mayStand = mayStand
+    this.#mayExist = mayExist
   }
 
   get #path(): string {
     return this.#directory.pathOf(this.#id, 'reply')
   }
 
-  /** For an application that may write it itself. */
+  /** The path for an application, which may write the file. */
   get path(): string {
-    this.#mayStand = true
+    this.#mayExist = true
     return this.#path
   }
 
-  /** Writes the reply; without a body it is what stands there already, or empty. Its name is not synced. */
-  async keep(
+  /**
+   * Writes the reply. Without a body the reply is the file as it exists; a missing file is created empty. The
+   * name of the file is not synced.
+   */
+  async write(
     body: Body | undefined,
     { durable, signal }: { readonly durable: boolean; readonly signal?: AbortSignal | undefined },
   ): Promise<void> {
@@ -46,14 +52,14 @@ export class ReplyFile {
   async load(): Promise<StoredReply | undefined> {
     const { fs } = this.#directory
     const path = this.#path
-    const found = await orAbsent(fs.stat(path))
-    if (!found) return undefined
+    const status = await orAbsent(fs.stat(path))
+    if (!status) return undefined
     const read = (start: number, end: number) => fs.createReadStream(path, { start, end })
-    return { size: found.size, modified: found.mtimeMs, read }
+    return { size: status.size, modified: status.mtimeMs, read }
   }
 
-  /** Also where none was accepted: an earlier try may have left one. */
+  /** Removes the file, also if no reply was accepted: an earlier attempt may have written it. */
   remove(): Promise<void> | undefined {
-    return this.#mayStand ? orAbsent(this.#directory.fs.unlink(this.#path)) : undefined
+    return this.#mayExist ? orAbsent(this.#directory.fs.unlink(this.#path)) : undefined
   }
 }

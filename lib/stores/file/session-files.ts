@@ -1,25 +1,28 @@
+import { BitsError } from '../../protocol/errors.ts'
 import type { Decision, NewSession, Session, SessionState } from '../store.ts'
+import { orAbsent, syncDirectory } from './file-system.ts'
 import type { SessionJournal } from './journal.ts'
-import type { DataFile } from './part.ts'
+import { SharedDescriptor } from './open-file.ts'
 import type { ReplyFile } from './reply-file.ts'
+import type { SessionDirectory } from './session-directory.ts'
 
-/** What of a session changes. All of it is there, so that V8 has one hidden class for it. */
+/** The fields of a session that change. None is optional, so that V8 needs only one hidden class. */
 export interface SessionProgress extends Pick<Session, 'state' | 'received' | 'updatedAt'> {
   readonly total: number | undefined
   readonly decision: Decision | undefined
   readonly rejection: string | undefined
 }
 
-/** Where a session is kept. */
+/** The files of a session. */
 export interface SessionFiles {
-  readonly record: SessionJournal
-  readonly part: DataFile
+  readonly journal: SessionJournal
+  readonly dataFile: DataFile
   readonly reply: ReplyFile
 }
 
 /**
- * A session with what only the file store needs to know. A class, because V8 makes a hidden class of its own for each
- * object that is put together of several: 400 bytes more, and no inline cache knows it.
+ * A session with its files. A class, because V8 creates a hidden class for each object that is combined from
+ * several: 400 bytes more, and no inline cache knows it.
  */
 export class FileSession implements Session, SessionFiles {
   readonly id: string
@@ -29,7 +32,7 @@ export class FileSession implements Session, SessionFiles {
   declare readonly owner?: string
   readonly maxSize: number
   readonly overwrite: boolean
-  declare readonly metadata?: Readonly<globalThis.Record<string, string>>
+  declare readonly metadata?: Readonly<Record<string, string>>
   readonly created: number
   readonly state: SessionState
   readonly received: number
@@ -37,8 +40,8 @@ export class FileSession implements Session, SessionFiles {
   declare readonly total?: number
   declare readonly decision?: Decision
   declare readonly rejection?: string
-  readonly record: SessionJournal
-  readonly part: DataFile
+  readonly journal: SessionJournal
+  readonly dataFile: DataFile
   readonly reply: ReplyFile
 
   constructor(created: NewSession, progress: SessionProgress, files: SessionFiles) {
@@ -52,8 +55,8 @@ export class FileSession implements Session, SessionFiles {
     this.state = progress.state
     this.received = progress.received
     this.updatedAt = progress.updatedAt
-    this.record = files.record
-    this.part = files.part
+    this.journal = files.journal
+    this.dataFile = files.dataFile
     this.reply = files.reply
     if (created.owner !== undefined) this.owner = created.owner
     if (created.metadata) this.metadata = created.metadata
@@ -63,8 +66,65 @@ export class FileSession implements Session, SessionFiles {
   }
 }
 
-/** Closes what is open of a session. */
-export function releaseFiles({ part, record }: SessionFiles): void {
-  part.file.close()
-  record.close()
+/** Closes the files of a session that are open. */
+export function releaseFiles({ dataFile, journal }: SessionFiles): void {
+  dataFile.descriptor.close()
+  journal.close()
+}
+
+/** Milliseconds since the last write after which the data file is verified before the next write. */
+const VerifyAfterMs = 100
+
+/** The data file of a session, `{GUID}.part`. Its length is the progress. */
+export class DataFile {
+  readonly descriptor: SharedDescriptor
+  readonly #directory: SessionDirectory
+  readonly #journal: SessionJournal
+  /** When this process wrote last, by the monotonic clock; see {@link verify}. */
+  lastWrite = Number.NEGATIVE_INFINITY
+
+  constructor(directory: SessionDirectory, journal: SessionJournal) {
+    this.descriptor = new SharedDescriptor(directory, journal.session.id, 'part')
+    this.#directory = directory
+    this.#journal = journal
+  }
+
+  get path(): string {
+    return this.descriptor.path
+  }
+
+  /** The path of a second link to the data file, which exists while it replaces a file. */
+  get replacementLink(): string {
+    return this.#directory.pathOf(this.#journal.session.id, 'out')
+  }
+
+  /**
+   * Checks that the open file still exists and has the expected length: an operator may have removed it, or
+   * restored an older one. Skipped while fragments follow each other closely, because `fstat` costs half as
+   * much as to write a fragment of 64 KiB.
+   * @throws {BitsError} `out-of-sync`
+   */
+  async verify(fd: number, received: number): Promise<void> {
+    if (performance.now() - this.lastWrite < VerifyAfterMs) return
+    const { nlink, size } = await this.#directory.fs.fstat(fd)
+    // More than one link is allowed: an operator may keep copies as hard links.
+    if (nlink === 0 || size !== received)
+      throw new BitsError(
+        'out-of-sync',
+        'The data file of the session was removed or changed by another program',
+      )
+  }
+
+  /** Saves how many bytes are synced: after a loss of power the upload resumes there. */
+  async checkpoint(end: number, synced: number): Promise<void> {
+    // The first checkpoint also syncs the names of data file and journal. Before the journal entry, so that
+    // it is done again after a failure.
+    if (synced === 0) await syncDirectory(this.#directory.fs, this.#directory.path)
+    await this.#journal.append({ synced: end }, true)
+  }
+
+  remove(): Promise<void> {
+    this.descriptor.close()
+    return orAbsent(this.#directory.fs.unlink(this.path))
+  }
 }

@@ -3,9 +3,11 @@ import { DirectorySyncer } from '../../../lib/stores/file/directory-sync.ts'
 import { nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { withResolvers } from '../../support/promise.ts'
 
-/** Syncs that end when the test says so; each tells in which order it began. */
-function heldSyncs() {
-  const begun: { readonly path: string; end(error?: Error): void }[] = []
+/**
+ * A syncer whose syncs end when the test calls `end`. `started` has them in the order in which they started.
+ */
+function manualSyncs() {
+  const started: { readonly path: string; end(error?: Error): void }[] = []
   const paths = ['']
   const closed: number[] = []
   const syncs = new DirectorySyncer({
@@ -14,103 +16,103 @@ function heldSyncs() {
     close: async (fd) => void closed.push(fd),
     fsync: (fd) => {
       const { promise, resolve, reject } = withResolvers<void>()
-      begun.push({ path: paths[fd] ?? '', end: (error) => (error ? reject(error) : resolve()) })
+      started.push({ path: paths[fd] ?? '', end: (error) => (error ? reject(error) : resolve()) })
       return promise
     },
   })
-  return { syncs, begun, paths, closed }
+  return { syncs, started, paths, closed }
 }
 
 afterEach(() => void vi.useRealTimers())
 
-const soon = (): Promise<void> => new Promise(setImmediate)
+const nextTurn = (): Promise<void> => new Promise(setImmediate)
 
-/** Writes down who is served, or hears of an error. */
-const noting = (log: string[], name: string, sync: Promise<void>): void =>
+/** Logs the name when the sync resolves, or with the message when it rejects. */
+const logResult = (log: string[], name: string, sync: Promise<void>): void =>
   void sync.then(
     () => log.push(name),
     ({ message }) => log.push(`${name}: ${message}`),
   )
 
 it('Directory syncer: runs one shared sync for all calls that arrive during a sync', async () => {
-  const { syncs, begun } = heldSyncs()
+  const { syncs, started } = manualSyncs()
   const log: string[] = []
-  for (const name of ['a', 'b', 'c']) noting(log, name, syncs.sync('/x'))
-  await soon()
-  expect([begun.length, log]).toEqual([1, []])
-  begun[0]?.end()
-  await soon()
-  expect([begun.length, log]).toEqual([2, ['a']])
-  // What it has to sync was done after the second began.
-  noting(log, 'd', syncs.sync('/x'))
-  begun[1]?.end()
-  await soon()
-  expect([begun.length, log]).toEqual([3, ['a', 'b', 'c']])
-  begun[2]?.end()
-  await soon()
+  for (const name of ['a', 'b', 'c']) logResult(log, name, syncs.sync('/x'))
+  await nextTurn()
+  expect([started.length, log]).toEqual([1, []])
+  started[0]?.end()
+  await nextTurn()
+  expect([started.length, log]).toEqual([2, ['a']])
+  // Its entries were made after the second sync started.
+  logResult(log, 'd', syncs.sync('/x'))
+  started[1]?.end()
+  await nextTurn()
+  expect([started.length, log]).toEqual([3, ['a', 'b', 'c']])
+  started[2]?.end()
+  await nextTurn()
   expect(log).toEqual(['a', 'b', 'c', 'd'])
-  noting(log, 'e', syncs.sync('/x'))
-  await soon()
-  expect(begun.length).toBe(4)
+  logResult(log, 'e', syncs.sync('/x'))
+  await nextTurn()
+  expect(started.length).toBe(4)
 })
 
 it('Directory syncer: syncs different directories independently', async () => {
-  const { syncs, begun } = heldSyncs()
+  const { syncs, started } = manualSyncs()
   const log: string[] = []
-  noting(log, 'x', syncs.sync('/x'))
-  noting(log, 'y', syncs.sync('/y'))
-  await soon()
-  expect(begun.map(({ path }) => path)).toEqual(['/x', '/y'])
-  begun[1]?.end()
-  await soon()
+  logResult(log, 'x', syncs.sync('/x'))
+  logResult(log, 'y', syncs.sync('/y'))
+  await nextTurn()
+  expect(started.map(({ path }) => path)).toEqual(['/x', '/y'])
+  started[1]?.end()
+  await nextTurn()
   expect(log).toEqual(['y'])
 })
 
 it('Directory syncer: a failed sync rejects the running and waiting calls, but no later call', async () => {
-  const { syncs, begun } = heldSyncs()
+  const { syncs, started } = manualSyncs()
   const log: string[] = []
-  for (const name of ['a', 'b', 'c']) noting(log, name, syncs.sync('/x'))
-  await soon()
-  begun[0]?.end(new Error('EIO'))
-  await soon()
+  for (const name of ['a', 'b', 'c']) logResult(log, name, syncs.sync('/x'))
+  await nextTurn()
+  started[0]?.end(new Error('EIO'))
+  await nextTurn()
   expect(log).toEqual(['a: EIO', 'b: EIO', 'c: EIO'])
-  for (const name of ['d', 'e']) noting(log, name, syncs.sync('/x'))
-  await soon()
-  begun[1]?.end()
-  await soon()
-  begun[2]?.end()
-  await soon()
+  for (const name of ['d', 'e']) logResult(log, name, syncs.sync('/x'))
+  await nextTurn()
+  started[1]?.end()
+  await nextTurn()
+  started[2]?.end()
+  await nextTurn()
   expect(log.slice(3)).toEqual(['d', 'e'])
 })
 
 it('Directory syncer: opens a directory once for consecutive syncs, then closes it', async () => {
   vi.useFakeTimers({ toFake: ['performance'] })
-  const { syncs, begun, paths, closed } = heldSyncs()
+  const { syncs, started, paths, closed } = manualSyncs()
   const all = ['a', 'b', 'c'].map(() => syncs.sync('/x'))
-  await soon()
-  begun[0]?.end()
-  await soon()
+  await nextTurn()
+  started[0]?.end()
+  await nextTurn()
   all.push(syncs.sync('/x'))
   expect(closed).toEqual([])
-  begun[1]?.end()
-  await soon()
-  begun[2]?.end()
+  started[1]?.end()
+  await nextTurn()
+  started[2]?.end()
   await Promise.all(all)
   expect([paths, closed]).toEqual([['', '/x'], [1]])
   void syncs.sync('/x')
-  await soon()
+  await nextTurn()
   expect(paths).toEqual(['', '/x', '/x'])
 })
 
 it('Directory syncer: opens a directory again after 10 ms, because it may have been replaced', async () => {
   vi.useFakeTimers({ toFake: ['performance'] })
-  const { syncs, begun, paths, closed } = heldSyncs()
+  const { syncs, started, paths, closed } = manualSyncs()
   const all = [syncs.sync('/x'), syncs.sync('/x')]
-  await soon()
+  await nextTurn()
   vi.advanceTimersByTime(10)
-  begun[0]?.end()
-  await soon()
-  begun[1]?.end()
+  started[0]?.end()
+  await nextTurn()
+  started[1]?.end()
   await Promise.all(all)
   expect([paths, closed]).toEqual([
     ['', '/x', '/x'],
@@ -119,30 +121,30 @@ it('Directory syncer: opens a directory again after 10 ms, because it may have b
 })
 
 it('Directory syncer: closes the directory when a sync fails, even if another call waits', async () => {
-  const { syncs, begun, closed } = heldSyncs()
+  const { syncs, started, closed } = manualSyncs()
   const all = Promise.allSettled([syncs.sync('/x'), syncs.sync('/x')])
-  await soon()
-  begun[0]?.end(new Error('EIO'))
+  await nextTurn()
+  started[0]?.end(new Error('EIO'))
   await all
   expect(closed).toEqual([1])
 })
 
 it('Directory syncer: never runs two syncs of a directory at once', async () => {
-  const { syncs, begun, paths, closed } = heldSyncs()
+  const { syncs, started, paths, closed } = manualSyncs()
   const all = [syncs.sync('/x'), syncs.sync('/x')]
-  await soon()
-  begun[0]?.end()
-  // At every moment between the end of the one and the beginning of the next.
+  await nextTurn()
+  started[0]?.end()
+  // In each microtask between the end of one sync and the start of the next.
   for (let i = 0; i < 20; i += 1) {
     await undefined
     all.push(syncs.sync('/x'))
   }
-  await soon()
-  expect(begun.length).toBe(2)
-  begun[1]?.end()
-  await soon()
-  expect(begun.length).toBe(3)
-  begun[2]?.end()
+  await nextTurn()
+  expect(started.length).toBe(2)
+  started[1]?.end()
+  await nextTurn()
+  expect(started.length).toBe(3)
+  started[2]?.end()
   await Promise.all(all)
   expect(closed.length).toBe(paths.length - 1)
 })

@@ -55,8 +55,8 @@ describe('fileStore with file system errors', () => {
     const store = fileStore(root, { fileSystem: withCalls({ open }) })
     await expect(complete(store, 'abc')).rejects.toThrow('EMFILE')
     const stat: FileSystem['stat'] = async () => failing('EIO')
-    const sick = fileStore(root, { fileSystem: withCalls({ stat }) })
-    await expect(sick.load(newSession().id)).rejects.toThrow('EIO')
+    const failingStore = fileStore(root, { fileSystem: withCalls({ stat }) })
+    await expect(failingStore.load(newSession().id)).rejects.toThrow('EIO')
   })
 
   it('names hard links in the error when link fails with EPERM, and publishes with overwrite', async () => {
@@ -77,7 +77,7 @@ describe('fileStore with file system errors', () => {
 })
 
 it('fileStore: throws for a missing path, an invalid sessionDirectory and an unknown option', () => {
-  // @ts-expect-error a path is required
+  // @ts-expect-error the path is missing
   expect(() => fileStore()).toThrow(TypeError)
   expect(() => fileStore('')).toThrow(TypeError)
   for (const sessionDirectory of ['', '/a/b', '/a']) {

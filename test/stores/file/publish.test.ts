@@ -39,7 +39,7 @@ describe('fileStore destination', () => {
     for (const [name, code] of Object.entries(cases)) {
       await expect(store.create(newSession({ name })), name).rejects.toMatchObject({ code })
     }
-    // A way out that was made meanwhile.
+    // A link out of the root that was created meanwhile.
     const late = await complete(store, 'abc', { name: 'late/x/a.bin' })
     await symlink(outside, join(root, 'late'))
     await expect(store.publish(late)).rejects.toMatchObject({ code: 'invalid-destination' })
@@ -77,7 +77,7 @@ describe('fileStore destination', () => {
     await store.publish(await complete(store, 'abc', { name: 'in/a' }))
     expect(await readFile(join(root, 'real/a'), 'utf8')).toBe('abc')
 
-    // Planted while the upload ran.
+    // A link that was created during the upload.
     const late = await complete(store, 'abc', { name: 'real/b' })
     await rename(join(root, 'real'), join(root, 'was-real'))
     await symlink(outside, join(root, 'real'))
@@ -116,7 +116,7 @@ describe('fileStore destination', () => {
 })
 
 describe('fileStore publish across file systems', () => {
-  /** Names ending in .part lie on another device. */
+  /** A call that fails between the session directory and the root, as on two file systems. */
   const across = (name: 'link' | 'rename'): FileSystem['link'] => {
     return async (path, newPath) =>
       path.includes('elsewhere') && !newPath.includes('elsewhere')
@@ -142,9 +142,9 @@ describe('fileStore publish across file systems', () => {
   it('rejects with destination-exists when the file exists and overwrite is off', async () => {
     const { root, store } = await open()
     const session = await complete(store, 'abc')
-    await writeFile(join(root, 'a.bin'), 'theirs')
+    await writeFile(join(root, 'a.bin'), 'existing')
     await expect(store.publish(session)).rejects.toEqual(refusal('destination-exists'))
-    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('theirs')
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('existing')
     expect((await readdir(root)).sort()).toEqual(['a.bin', 'elsewhere'])
   })
 

@@ -20,19 +20,19 @@ describe('fileStore after a crash', () => {
   })
 
   it.each([
-    ['after the link', 'fsync', 'receiving'],
-    ['before the journal entry', 'write', 'receiving'],
-  ] as const)('publishes on retry when the crash came %s', async (_, call, state) => {
+    ['after the link', 'fsync'],
+    ['before the journal entry', 'write'],
+  ] as const)('publishes on retry after a crash %s', async (_, call) => {
     const root = await temporaryDirectory()
     const session = await complete(fileStore(root), 'abc')
     const crashed = fileStore(root, { fileSystem: withCalls({ [call]: async () => failing('EKILLED') }) })
     await expect(crashed.publish(await loaded(crashed, session.id))).rejects.toThrow('EKILLED')
     const store = fileStore(root)
     const found = await loaded(store, session.id)
-    expect(found).toMatchObject({ state, received: 3 })
+    expect(found).toMatchObject({ state: 'receiving', received: 3, total: 3 })
     await store.publish(found)
     const published = await loaded(store, session.id)
-    expect(published).toMatchObject({ state: 'published', received: 3 })
+    expect(published).toMatchObject({ state: 'published', received: 3, total: 3 })
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
     await store.remove(published)
     expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
@@ -43,7 +43,7 @@ describe('fileStore after a crash', () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc', { overwrite: true })
-    // rename() of two names of one file does nothing.
+    // rename() does nothing if both paths are links to the same file.
     await link(join(root, '.bits-sessions', `${session.id}.part`), join(root, 'a.bin'))
     await store.publish(session)
     expect(await loaded(store, session.id)).toMatchObject({ state: 'published' })
@@ -69,31 +69,31 @@ describe('fileStore after a crash', () => {
     expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
   })
 
-  it('removes old torn journals and orphans on list, and keeps new and unrelated files', async () => {
+  it('removes old incomplete journals and orphans on list, and keeps new and unrelated files', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
-    const kept = await complete(store, 'abc')
+    const current = await complete(store, 'abc')
     const sessions = join(root, '.bits-sessions')
-    const { id: torn } = newSession()
+    const { id: cutOff } = newSession()
     const { id: orphan } = newSession()
     const { id: fresh } = newSession()
-    await writeFile(join(sessions, `${torn}.json`), '{"version":1,"sess')
+    await writeFile(join(sessions, `${cutOff}.json`), '{"version":1,"sess')
     await writeFile(join(sessions, `${orphan}.part`), 'abc')
     await writeFile(join(sessions, `${orphan}.reply`), 'abc')
     await writeFile(join(sessions, `${fresh}.json`), '')
-    await writeFile(join(sessions, `${kept.id}.new`), '{"version":1,"sess')
-    await writeFile(join(sessions, 'README'), 'not ours')
+    await writeFile(join(sessions, `${current.id}.new`), '{"version":1,"sess')
+    await writeFile(join(sessions, 'README'), 'another file')
     const old = new Date(Date.now() - 3_600_000)
-    for (const name of [`${torn}.json`, `${orphan}.part`, `${orphan}.reply`, `${kept.id}.new`]) {
+    for (const name of [`${cutOff}.json`, `${orphan}.part`, `${orphan}.reply`, `${current.id}.new`]) {
       await utimes(join(sessions, name), old, old)
     }
-    expect(await listed(store)).toEqual([kept.id])
+    expect(await listed(store)).toEqual([current.id])
     expect((await readdir(sessions)).sort()).toEqual(
-      [`${kept.id}.json`, `${kept.id}.part`, `${fresh}.json`, 'README'].sort(),
+      [`${current.id}.json`, `${current.id}.part`, `${fresh}.json`, 'README'].sort(),
     )
   })
 
-  it('removes an old part of a published file on list when the session is never closed', async () => {
+  it('removes an old data file of a published upload on list when the session is never closed', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc')
@@ -127,16 +127,16 @@ describe('fileStore after a crash', () => {
       await complete(fileStore(root), 'a', { name: 'a' }),
       await complete(fileStore(root), 'b', { name: 'b' }),
     ]
-    const [sick, well] = ids.map(({ id }) => id) as [string, string]
+    const [unreadable, readable] = ids.map(({ id }) => id) as [string, string]
     const readFile: FileSystem['readFile'] = async (path, encoding) =>
-      path.includes(sick) ? failing('EIO') : nodeFileSystem.readFile(path, encoding)
+      path.includes(unreadable) ? failing('EIO') : nodeFileSystem.readFile(path, encoding)
     const store = fileStore(root, { fileSystem: withCalls({ readFile }) })
     const seen: string[] = []
     const list = async () => {
       for await (const { id } of store.list()) seen.push(id)
     }
     await expect(list()).rejects.toThrow('EIO')
-    expect(seen).toEqual([well])
+    expect(seen).toEqual([readable])
   })
 
   it('returns undefined from load when the session is removed meanwhile', async () => {
@@ -151,39 +151,39 @@ describe('fileStore after a crash', () => {
     expect(await fileStore(root, { fileSystem: withCalls({ readFile }) }).load(session.id)).toBeUndefined()
   })
 
-  it('ignores a torn journal entry, and continues the session', async () => {
+  it('ignores a journal entry that was cut off, and continues the session', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = newSession()
     await store.create(session)
-    const record = join(root, '.bits-sessions', `${session.id}.json`)
-    await writeFile(record, `${await readFile(record, 'utf8')}\n{"tot`)
+    const journal = join(root, '.bits-sessions', `${session.id}.json`)
+    await writeFile(journal, `${await readFile(journal, 'utf8')}\n{"tot`)
     expect(await loaded(store, session.id)).toMatchObject({ received: 0 })
     await store.append(await loaded(store, session.id), body('ab'), { total: 5, durable: false })
     expect(await loaded(store, session.id)).toMatchObject({ received: 2, total: 5 })
   })
 
-  it('reports the state gone when the part is missing, and accepts the file again', async () => {
+  it('reports the state lost when the data file is missing, and accepts the bytes again', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc')
     await store.accept(session, { publish: true })
     await rm(join(root, '.bits-sessions', `${session.id}.part`))
-    const gone = await loaded(store, session.id)
-    expect(gone).toMatchObject({ state: 'lost', received: 0, total: 3 })
-    await store.append(gone, body('ab'), { total: 3, durable: false })
+    const lost = await loaded(store, session.id)
+    expect(lost).toMatchObject({ state: 'lost', received: 0, total: 3 })
+    await store.append(lost, body('ab'), { total: 3, durable: false })
     expect(await loaded(store, session.id)).toMatchObject({ state: 'receiving', received: 2 })
   })
 })
 
 describe('fileStore after a power loss', () => {
-  /** Rewrites a session's record as if it stemmed from before the last start of the machine. */
+  /** Rewrites the journal of a session as if it was written under an earlier boot. */
   const reboot = async (root: string, id: string): Promise<void> => {
-    const record = join(root, '.bits-sessions', `${id}.json`)
-    await writeFile(record, (await readFile(record, 'utf8')).replaceAll(currentBoot(), 'another-boot'))
+    const journal = join(root, '.bits-sessions', `${id}.json`)
+    await writeFile(journal, (await readFile(journal, 'utf8')).replaceAll(currentBoot(), 'another-boot'))
   }
 
-  it('truncates the part to the last checkpoint, and resumes there', async () => {
+  it('truncates the data file to the last checkpoint, and resumes there', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = newSession({ maxSize: 2 ** 30 })
@@ -226,9 +226,9 @@ describe('fileStore after a power loss', () => {
     const session = await complete(store, 'abc')
     await store.accept(session, { publish: true })
     await reboot(root, session.id)
-    const gone = await loaded(store, session.id)
-    expect(gone).toMatchObject({ state: 'lost', received: 0, total: 3 })
-    await store.append(gone, body('abc'), { total: 3, durable: true })
+    const lost = await loaded(store, session.id)
+    expect(lost).toMatchObject({ state: 'lost', received: 0, total: 3 })
+    await store.append(lost, body('abc'), { total: 3, durable: true })
     expect(await loaded(store, session.id)).toMatchObject({ state: 'receiving', received: 3 })
   })
 

@@ -1,4 +1,4 @@
-import { constants, link, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { constants, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type AppendOptions, type FileStoreOptions, fileStore, type Session } from '../../../lib/index.ts'
@@ -22,7 +22,7 @@ describe('fileStore durability', () => {
       link: counted('link'),
     })
     const store = fileStore(await temporaryDirectory(), { fileSystem })
-    // The first makes the directories.
+    // The first session creates the directories.
     await store.create(newSession())
     calls.length = 0
     const session = newSession()
@@ -34,12 +34,12 @@ describe('fileStore durability', () => {
     await store.publish(
       await store.append(await loaded(store, session.id), body('ab'), { total: 22, durable: true }),
     )
-    // Bytes, then the name, then the name's directory.
+    // The bytes, the link, and the directory of the link.
     expect(calls).toEqual(['fdatasync', 'link', 'fsync'])
   })
 
-  /** The syncs of bytes; `dsync` stands for a write that syncs what it writes. */
-  function heardSyncs() {
+  /** Logs the syncs of files; `dsync` is a write with O_DSYNC. */
+  function loggedSyncs() {
     const calls: string[] = []
     const writesThrough = new Set<number>()
     const fileSystem = withCalls({
@@ -60,13 +60,13 @@ describe('fileStore durability', () => {
     return { calls, fileSystem }
   }
 
-  /** Those of a file that comes in one fragment, in these batches. */
+  /** The syncs of a file that arrives in one fragment with these batches. */
   async function syncsOf(
     batches: readonly string[],
     options: FileStoreOptions = {},
     appendOptions: Partial<AppendOptions> = {},
   ): Promise<string[]> {
-    const { calls, fileSystem } = heardSyncs()
+    const { calls, fileSystem } = loggedSyncs()
     const store = fileStore(await temporaryDirectory(), { ...options, fileSystem })
     const session = await store.create(newSession())
     const total = batches.join('').length
@@ -76,59 +76,43 @@ describe('fileStore durability', () => {
 
   it.runIf(process.platform === 'linux')('uses O_DSYNC for a file written by a single write', async () => {
     expect(await syncsOf(['a'])).toEqual(['dsync'])
-    // Else a client that sends a byte at a time would have each of them synced.
+    // With O_DSYNC each batch would be synced, even one of a single byte.
     expect(await syncsOf(['a', 'b', 'c'])).toEqual(['fdatasync'])
-    // There is no write.
+    // Without a write.
     expect(await syncsOf([])).toEqual(['fdatasync'])
-    // It is not the end, or nothing is promised, or what is promised is noted besides.
+    // The file is incomplete; nothing is synced; or the checkpoint needs a sync of its own.
     expect(await syncsOf(['a'], {}, { total: 2, durable: false })).toEqual([])
     expect(await syncsOf(['a'], { durability: 'none' })).toEqual([])
     expect(await syncsOf(['a'], { durability: 'fragment' })).toEqual(['fdatasync', 'fdatasync'])
   })
 
-  it.runIf(process.platform === 'linux')(
-    'appends total and published as one journal entry when publication follows',
-    async () => {
-      const root = await temporaryDirectory()
-      const store = fileStore(root)
-      const facts = async ({ id }: Session): Promise<string[]> => {
-        const text = await readFile(join(root, '.bits-sessions', `${id}.json`), 'utf8')
-        return text.split('\n').filter(Boolean).slice(2)
-      }
-      const options = { total: 1, durable: true, publishes: true }
-      const whole = await store.append(await store.create(newSession()), body('a'), options)
-      expect(await facts(whole)).toEqual([])
-      expect(whole.total).toBe(1)
-      await store.publish(whole)
-      expect(await facts(whole)).toEqual(['{"total":1,"published":true}'])
-      // Somebody may have taken the name meanwhile.
-      await rename(join(root, 'a.bin'), join(root, 'c.bin'))
-      const late = await store.create(newSession())
-      const loser = await store
-        .append(late, body('b'), options)
-        .finally(() => writeFile(join(root, 'a.bin'), 'c'))
-      await expect(store.publish(loser)).rejects.toEqual(refusal('destination-exists'))
-      expect(await facts(loser)).toEqual(['{"total":1}'])
-      // What comes in pieces may be cut.
-      const session = await store.create(newSession({ name: 'b.bin' }))
-      await store.append(session, body('a', new Error('cut')), { ...options, total: 2 }).catch(() => {})
-      expect(await facts(session)).toEqual(['{"total":2}'])
-    },
-  )
-
-  it('recovers the total of a linked file when the process died before the journal entry', async () => {
+  it('appends one journal entry for the total and one for the publication', async () => {
     const root = await temporaryDirectory()
-    const options = { total: 3, durable: true, publishes: true }
     const store = fileStore(root)
-    const { id } = await store.append(await store.create(newSession()), body('abc'), options)
-    await link(join(root, '.bits-sessions', `${id}.part`), join(root, 'a.bin'))
-    expect(await loaded(fileStore(root), id)).toMatchObject({ state: 'receiving', received: 3, total: 3 })
+    const entries = async ({ id }: Session): Promise<string[]> => {
+      const text = await readFile(join(root, '.bits-sessions', `${id}.json`), 'utf8')
+      return text.split('\n').filter(Boolean).slice(2)
+    }
+    const options = { total: 2, durable: true }
+    const session = await store.create(newSession())
+    await store.append(session, body('a', new Error('cut off')), options).catch(() => {})
+    expect(await entries(session)).toEqual(['{"total":2}'])
+    const complete = await store.append(await loaded(store, session.id), body('b'), options)
+    expect(await entries(session)).toEqual(['{"total":2}'])
+    await store.publish(complete)
+    expect(await entries(session)).toEqual(['{"total":2}', '{"published":true}'])
+    // The name was taken meanwhile.
+    const late = await store.create(newSession({ name: 'b.bin' }))
+    const other = await store.append(late, body('cd'), options)
+    await writeFile(join(root, 'b.bin'), 'taken')
+    await expect(store.publish(other)).rejects.toEqual(refusal('destination-exists'))
+    expect(await entries(other)).toEqual(['{"total":2}'])
   })
 
   it('rejects an append with ENOENT when the part or the session was removed', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
-    const options = { total: 3, durable: true, publishes: true }
+    const options = { total: 3, durable: true }
     const { id } = await store.append(await store.create(newSession()), body('abc'), options)
     const session = await loaded(store, id)
     await rm(join(root, '.bits-sessions', `${id}.part`))
@@ -141,11 +125,11 @@ describe('fileStore durability', () => {
   })
 
   it('uses fdatasync when an earlier append wrote bytes', async () => {
-    const { calls, fileSystem } = heardSyncs()
+    const { calls, fileSystem } = loggedSyncs()
     const store = fileStore(await temporaryDirectory(), { fileSystem })
     const session = await store.create(newSession())
-    // Nobody knows what of this was synced, and how.
-    await store.append(session, body('ab', new Error('cut')), { total: 4, durable: true }).catch(() => {})
+    // These bytes are not synced.
+    await store.append(session, body('ab', new Error('cut off')), { total: 4, durable: true }).catch(() => {})
     const now = await loaded(store, session.id)
     expect(now.received).toBe(2)
     await store.append(now, body('cd'), { total: 4, durable: true })
@@ -153,7 +137,7 @@ describe('fileStore durability', () => {
   })
 
   it('uses fdatasync when the descriptor was opened by an earlier append', async () => {
-    const { calls, fileSystem } = heardSyncs()
+    const { calls, fileSystem } = loggedSyncs()
     const store = fileStore(await temporaryDirectory(), { fileSystem })
     const empty = await store.append(await store.create(newSession()), body(), { total: 4, durable: false })
     await store.append(empty, body('abcd'), { total: 4, durable: true })
@@ -164,7 +148,7 @@ describe('fileStore durability', () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await store.create(newSession())
-    await store.append(session, body(new Error('cut')), { total: 2, durable: true }).catch(() => {})
+    await store.append(session, body(new Error('cut off')), { total: 2, durable: true }).catch(() => {})
     const released = async function* () {
       yield* body('a')
       store.release?.(session)
@@ -177,17 +161,17 @@ describe('fileStore durability', () => {
 
 describe('fileStore with a failed sync', () => {
   it('reverts the decision of accept, and syncs again for the next accept', async () => {
-    let isSick = false
+    let failsOnce = false
     let syncs = 0
     const fdatasync: FileSystem['fdatasync'] = async (fd) => {
       syncs += 1
-      if (!isSick) return nodeFileSystem.fdatasync(fd)
-      isSick = false
+      if (!failsOnce) return nodeFileSystem.fdatasync(fd)
+      failsOnce = false
       return failing('EIO')
     }
     const store = fileStore(await temporaryDirectory(), { fileSystem: withCalls({ fdatasync }) })
     const session = await complete(store, 'abc')
-    isSick = true
+    failsOnce = true
     await expect(store.accept(session, { publish: true })).rejects.toMatchObject({ code: 'EIO' })
     const now = await loaded(store, session.id)
     expect(now).toMatchObject({ state: 'receiving', received: 3, total: 3 })
@@ -199,11 +183,11 @@ describe('fileStore with a failed sync', () => {
 
   it('repeats the directory sync with the next append: unsynced names would lose the bytes', async () => {
     const syncs: boolean[] = []
-    let isSick = false
+    let fails = false
     const fileSystem = withCalls({
       fsync: async (fd) => {
-        syncs.push(!isSick)
-        if (isSick) failing('EIO')
+        syncs.push(!fails)
+        if (fails) failing('EIO')
         await nodeFileSystem.fsync(fd)
       },
     })
@@ -211,12 +195,12 @@ describe('fileStore with a failed sync', () => {
     const session = await store.create(newSession())
     syncs.length = 0
     const fragment = (now: Session) => store.append(now, body('a'), { total: 3, durable: false })
-    isSick = true
+    fails = true
     await expect(fragment(session)).rejects.toMatchObject({ code: 'EIO' })
-    isSick = false
+    fails = false
     const again = await fragment(await loaded(store, session.id))
     expect([again.received, syncs]).toEqual([2, [false, true]])
-    // Once is enough.
+    // A sync that succeeded is not repeated.
     await fragment(again)
     expect(syncs).toEqual([false, true])
   })

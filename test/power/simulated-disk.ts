@@ -7,7 +7,7 @@ interface File {
   readonly kind: 'file'
   readonly ino: number
   bytes: Buffer
-  /** What was synced last. */
+  /** The bytes at the last sync. */
   synced: Buffer
   modified: number
 }
@@ -16,102 +16,99 @@ interface Directory {
   readonly kind: 'directory'
   readonly ino: number
   entries: Map<string, Node>
-  /** The entries that were synced last, and changes since in their order. */
+  /** The entries at the last sync. */
   synced: Map<string, Node>
 }
 
 type Node = File | Directory
 
-/** A number from 0 to 1, the next of a sequence. */
+/** Returns the next number of a pseudo-random sequence, from 0 to 1. */
 export type Random = () => number
 
-/** One that has but one way to close a file. */
-const { closeSync: _, ...realCalls } = nodeFileSystem
-
 const fail = (code: string): never => {
-  throw Object.assign(new Error(`${code}: said by the forgetful disk`), { code })
+  throw Object.assign(new Error(`${code}: thrown by the simulated disk`), { code })
 }
 
 /**
- * A disk that forgets what was not synced. It models what POSIX leaves open and no more: data of a file and entries of
- * a directory are sure only after fsync of that file, of that directory, data also if they were written with O_DSYNC;
- * what was not synced may be there or not, each by itself, data also in part or as zeros; a rename happens as a whole or
- * not at all.
+ * A disk in memory that loses unsynced changes when the power fails. It models what POSIX guarantees and no
+ * more: the bytes of a file and the entries of a directory are durable only after an fsync of that file or
+ * directory, bytes also if they were written with O_DSYNC. Each unsynced change may exist or not,
+ * independently of the others; bytes also in part or as zeros. A rename happens completely or not at all.
  */
-export class ForgetfulDisk {
+export class SimulatedDisk {
   #inodes = 1
   #boots = 1
-  readonly #open = new Map<number, { readonly node: Node; readonly isWrittenThrough: boolean }>()
+  readonly #open = new Map<number, { readonly node: Node; readonly isWriteSynced: boolean }>()
   #root: Directory = this.#directory()
-  /** Renames whose two directories were not both synced yet. */
+  /** Renames of which neither directory was synced yet. */
   #renames: { from: Directory; to: Directory; name: string; newName: string; node: Node }[] = []
-  /** Calls until the power fails; each call then rejects. */
-  #left = Number.POSITIVE_INFINITY
+  /** Calls until the machine stops; then each call rejects. */
+  #callsLeft = Number.POSITIVE_INFINITY
   calls = 0
   syncs = 0
-  /** Writes that synced what they wrote, which are syncs too. */
-  writesThrough = 0
+  /** Writes with O_DSYNC. `syncs` includes them. */
+  syncedWrites = 0
 
-  /** Lets so many calls happen; at the one after that the machine stops. */
+  /** Stops the machine at the call after this many calls. */
   stopAfter(calls: number): void {
-    this.#left = calls
+    this.#callsLeft = calls
   }
 
-  /** The machine starts again. After a mere death of the process nothing is forgotten. */
+  /** Starts a new process after a crash. No written byte is lost. */
   restart(): void {
-    this.#left = Number.POSITIVE_INFINITY
+    this.#callsLeft = Number.POSITIVE_INFINITY
     this.#open.clear()
   }
 
-  /** The power fails, and the machine starts again. */
+  /** Loses power, and starts the machine again. */
   losePower(random: Random): void {
     this.restart()
     this.#boots += 1
-    // Entries first: each directory keeps what was synced, and of the rest what luck will have.
-    const renames = this.#renames.map((move) => ({ ...move, undone: random() < 0.5 }))
+    // A directory keeps its synced entries, and a random choice of the unsynced changes.
+    const renames = this.#renames.map((move) => ({ ...move, isLost: random() < 0.5 }))
     this.#renames = []
     const seen = new Set<Node>()
-    const settle = (node: Node): void => {
+    const dropUnsynced = (node: Node): void => {
       if (seen.has(node)) return
       seen.add(node)
       if (node.kind === 'file') {
-        node.bytes = forget(node, random)
+        node.bytes = bytesAfterPowerLoss(node, random)
         node.synced = node.bytes
         return
       }
       const names = new Set([...node.entries.keys(), ...node.synced.keys()])
-      const kept = new Map<string, Node>()
+      const entries = new Map<string, Node>()
       for (const name of names) {
-        const [now, then] = [node.entries.get(name), node.synced.get(name)]
-        // Both sides of a rename share its luck.
+        // Both directories of a rename keep it, or neither.
         const rename = renames.find(
           (move) => (move.from === node && move.name === name) || (move.to === node && move.newName === name),
         )
-        const entry = (rename ? rename.undone : random() < 0.5) ? then : now
-        if (entry) kept.set(name, entry)
+        const isLost = rename ? rename.isLost : random() < 0.5
+        const entry = (isLost ? node.synced : node.entries).get(name)
+        if (entry) entries.set(name, entry)
       }
-      node.entries = kept
-      node.synced = new Map(kept)
-      for (const child of kept.values()) settle(child)
+      node.entries = entries
+      node.synced = new Map(entries)
+      for (const child of entries.values()) dropUnsynced(child)
     }
-    settle(this.#root)
+    dropUnsynced(this.#root)
   }
 
   /** All files, by path. */
   files(): Map<string, Buffer> {
-    const found = new Map<string, Buffer>()
+    const files = new Map<string, Buffer>()
     const walk = (path: string, { entries }: Directory): void => {
       for (const [name, node] of entries) {
-        if (node.kind === 'file') found.set(`${path}/${name}`, node.bytes)
+        if (node.kind === 'file') files.set(`${path}/${name}`, node.bytes)
         else walk(`${path}/${name}`, node)
       }
     }
     walk('', this.#root)
-    return found
+    return files
   }
 
   readonly fileSystem: FileSystem = {
-    ...realCalls,
+    ...nodeFileSystem,
     boot: () => `boot-${this.#boots}`,
     open: (path, flags) => this.#call(() => this.#openFile(path, flags)),
     close: async (fd) => {
@@ -120,11 +117,11 @@ export class ForgetfulDisk {
     writev: (fd, buffers, position) =>
       this.#call(() => {
         const bytes = Buffer.concat(buffers)
-        // A call is not an atom: the machine may stop within it.
-        const whole = this.#left > 0
-        this.#put(this.#file(fd), whole ? bytes : bytes.subarray(0, bytes.length >> 1), position)
-        if (!whole) fail('EPOWER')
-        if (this.#open.get(fd)?.isWrittenThrough) this.#putThrough(this.#file(fd), bytes, position)
+        // A write is not atomic: the machine may stop during it.
+        const isComplete = this.#callsLeft > 0
+        this.#put(this.#file(fd), isComplete ? bytes : bytes.subarray(0, bytes.length >> 1), position)
+        if (!isComplete) fail('EPOWER')
+        if (this.#open.get(fd)?.isWriteSynced) this.#putSynced(this.#file(fd), bytes, position)
         return bytes.length
       }),
     write: (fd, text) =>
@@ -201,11 +198,11 @@ export class ForgetfulDisk {
   }
 
   async #call<T>(run: () => T): Promise<T> {
-    if (this.#left < 0) fail('EPOWER')
+    if (this.#callsLeft < 0) fail('EPOWER')
     this.calls += 1
-    this.#left -= 1
-    if (this.#left < 0) fail('EPOWER')
-    // Others get their turn, as with a real disk.
+    this.#callsLeft -= 1
+    if (this.#callsLeft < 0) fail('EPOWER')
+    // Other calls may run meanwhile, as with a real disk.
     await new Promise<void>((resolve) => setImmediate(resolve))
     return run()
   }
@@ -229,22 +226,22 @@ export class ForgetfulDisk {
   }
 
   #openFile(path: string, flags: string | number): number {
-    const found = this.#find(path)
-    const makes =
+    const existing = this.#find(path)
+    const isCreated =
       flags === 'ax' || flags === 'w' || (typeof flags === 'number' && (flags & constants.O_CREAT) !== 0)
-    if (flags === 'ax' && found) fail('EEXIST')
-    if (flags === 'w' && found?.kind === 'file') found.bytes = Buffer.alloc(0)
-    let node = found
+    if (flags === 'ax' && existing) fail('EEXIST')
+    if (flags === 'w' && existing?.kind === 'file') existing.bytes = Buffer.alloc(0)
+    let node = existing
     if (!node) {
-      if (!makes) fail('ENOENT')
+      if (!isCreated) fail('ENOENT')
       const [folder, name] = this.#place(path)
       const nothing = Buffer.alloc(0)
       node = { kind: 'file', ino: this.#inodes++, bytes: nothing, synced: nothing, modified: Date.now() }
       folder.entries.set(name, node)
     }
     const fd = 1000 + this.#inodes++
-    const isWrittenThrough = typeof flags === 'number' && (flags & constants.O_DSYNC) !== 0
-    this.#open.set(fd, { node, isWrittenThrough })
+    const isWriteSynced = typeof flags === 'number' && (flags & constants.O_DSYNC) !== 0
+    this.#open.set(fd, { node, isWriteSynced })
     return fd
   }
 
@@ -258,15 +255,15 @@ export class ForgetfulDisk {
   }
 
   #put(file: File, bytes: Buffer, position: number): void {
-    file.bytes = overlaid(file.bytes, bytes, position)
+    file.bytes = overwrite(file.bytes, bytes, position)
     file.modified = Date.now()
   }
 
-  /** Of what was written before, it syncs nothing. */
-  #putThrough(file: File, bytes: Buffer, position: number): void {
+  /** Syncs these bytes, but not bytes that were written before. */
+  #putSynced(file: File, bytes: Buffer, position: number): void {
     this.syncs += 1
-    this.writesThrough += 1
-    file.synced = overlaid(file.synced, bytes, position)
+    this.syncedWrites += 1
+    file.synced = overwrite(file.synced, bytes, position)
   }
 
   #sync(node: Node): void {
@@ -276,7 +273,7 @@ export class ForgetfulDisk {
       return
     }
     node.synced = new Map(node.entries)
-    // A rename is whole: whoever syncs one side of it has synced the other.
+    // A rename is atomic: a sync of one directory makes it durable in both.
     for (const move of this.#renames.filter(({ from, to }) => from === node || to === node)) {
       if (move.from.synced.get(move.name) === move.node) move.from.synced.delete(move.name)
       move.to.synced.set(move.newName, move.node)
@@ -284,8 +281,8 @@ export class ForgetfulDisk {
     this.#renames = this.#renames.filter(({ from, to }) => from !== node && to !== node)
   }
 
-  /** How many names a file has. */
-  #names(file: Node): number {
+  /** The number of links to a file. */
+  #linkCount(file: Node): number {
     const count = ({ entries }: Directory): number => {
       let sum = 0
       for (const node of entries.values())
@@ -304,7 +301,7 @@ export class ForgetfulDisk {
     return {
       size: file ? node.bytes.length : 0,
       mtimeMs: file ? node.modified : 0,
-      nlink: this.#names(node),
+      nlink: this.#linkCount(node),
       ino: node.ino,
       dev: 1,
       isDirectory: () => !file,
@@ -313,23 +310,25 @@ export class ForgetfulDisk {
   }
 }
 
-function overlaid(before: Buffer, bytes: Buffer, position: number): Buffer {
-  const whole = Buffer.alloc(Math.max(before.length, position + bytes.length))
-  before.copy(whole)
-  bytes.copy(whole, position)
-  return whole
+function overwrite(before: Buffer, bytes: Buffer, position: number): Buffer {
+  const result = Buffer.alloc(Math.max(before.length, position + bytes.length))
+  before.copy(result)
+  bytes.copy(result, position)
+  return result
 }
 
-/** What a file may be after the power failed: synced bytes surely; behind them something, nothing, or zeros. */
-function forget({ bytes, synced }: File, random: Random): Buffer {
-  const luck = random()
-  if (luck < 0.3) return synced
-  if (luck < 0.6) return bytes
+/**
+ * A file after a loss of power: its synced bytes, and then all, some or none of the other bytes, or zeros.
+ */
+function bytesAfterPowerLoss({ bytes, synced }: File, random: Random): Buffer {
+  const choice = random()
+  if (choice < 0.3) return synced
+  if (choice < 0.6) return bytes
   const length = synced.length + Math.floor(random() * Math.max(0, bytes.length - synced.length + 1))
-  const torn = Buffer.alloc(Math.max(length, luck < 0.8 ? bytes.length : 0))
-  bytes.copy(torn, 0, 0, length)
-  synced.copy(torn)
-  return torn
+  const result = Buffer.alloc(Math.max(length, choice < 0.8 ? bytes.length : 0))
+  bytes.copy(result, 0, 0, length)
+  synced.copy(result)
+  return result
 }
 
 async function* names(all: readonly string[]) {
