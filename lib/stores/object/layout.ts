@@ -8,190 +8,213 @@ import {
 } from './service/service.ts'
 
 /**
- * How the bytes of an upload are cut, fixed by its first fragment. A part is what one request writes, and what memory
- * has room for. A file of so many parts that no join takes them has groups: parts that were joined before.
+ * The received bytes of an upload as objects, in this order: groups, parts, tail objects.
+ *
+ * - A part has `partSize` bytes, which one request writes.
+ * - A group is one object composed of `partsPerGroup` parts. Only files with more parts than one compose call
+ *   accepts have groups.
+ * - The tail objects hold the bytes behind the last part, together less than a part.
+ *
+ * The keys of groups and parts follow from their numbers, so that the size of the layout does not depend on
+ * the size of the file. Part size and group size are fixed by the first fragment.
  */
-interface LayoutParameters {
-  /** Bytes of a part. */
-  readonly part: number
-  /** Parts of a group; 1: there are no groups. */
-  readonly compactedParts: number
+export interface UploadLayout {
+  /**
+   * Random part of all keys. When bytes were lost and the upload starts again, its new objects have other
+   * keys than what remains of the old ones.
+   */
+  readonly epoch: string
+  /** Bytes. */
+  readonly partSize: number
+  /** 1: the layout has no groups. */
+  readonly partsPerGroup: number
+  /** Number of groups. */
+  readonly groups: number
+  /** Number of parts behind the groups. */
+  readonly parts: number
+  readonly tail: readonly TailObject[]
 }
 
-/** Bytes that do not fill a part. */
+/** An object with bytes that do not fill a part. */
 export interface TailObject {
-  /** No two have the same. */
+  /** Unique. */
   readonly name: string
+  /** Bytes. */
   readonly size: number
-  /** How often its bytes were gathered from smaller ones. */
+  /** How often its bytes were compacted: rewritten together with those of other tail objects. */
   readonly level: number
 }
 
 /**
- * The bytes of an upload that are held, as objects: whole groups, behind them whole parts, behind them pieces that
- * together are less than a part. Groups and parts are told by their number alone: what is told of a file does not grow
- * with it.
+ * Share of the sources of a compose call that groups may use; the rest is for the parts behind the last
+ * group.
  */
-export interface UploadLayout extends LayoutParameters {
-  /** Part of all names: what was lost and came anew does not meet what is left of it. */
-  readonly epoch: string
-  readonly groups: number
-  /** Behind the groups. */
-  readonly parts: number
-  readonly pieces: readonly TailObject[]
-}
+const ComposeHeadroom = 0.9
 
-/** Joins leave room for the parts behind the last whole group. */
-const JoinHeadroom = 0.9
+/** This many tail objects of one level in a row become one of the next level. */
+const CompactionFactor = 32
 
-/** Nothing, of a file of this size. */
+/** Entries of one page of a list. */
+export const ListPageSize = 1000
+
+/** The layout of a file of `total` bytes before its first byte. */
 export function emptyLayout(
   total: number,
-  { part, epoch, maxSources }: Pick<UploadLayout, 'part' | 'epoch'> & Pick<ObjectService, 'maxSources'>,
+  {
+    partSize,
+    epoch,
+    maxSources,
+  }: Pick<UploadLayout, 'partSize' | 'epoch'> & Pick<ObjectService, 'maxSources'>,
 ): UploadLayout {
-  const compactedParts = Math.max(1, Math.ceil(total / (part * Math.floor(maxSources * JoinHeadroom))))
-  return { epoch, part, compactedParts, groups: 0, parts: 0, pieces: [] }
+  const partsPerGroup = Math.max(1, Math.ceil(total / (partSize * Math.floor(maxSources * ComposeHeadroom))))
+  return { epoch, partSize, partsPerGroup, groups: 0, parts: 0, tail: [] }
 }
 
-export const layoutSize = (objects: readonly { readonly size: number }[]): number =>
+/** Number of bytes of a layout. */
+export const receivedOf = (layout: UploadLayout): number =>
+  layout.partSize * partCount(layout) + sizeOf(layout.tail)
+
+/** Number of bytes of several objects. */
+export const sizeOf = (objects: readonly { readonly size: number }[]): number =>
   objects.reduce((sum, { size }) => sum + size, 0)
 
-export const tailSize = ({ pieces }: UploadLayout): number => layoutSize(pieces)
+/** Number of parts, including those in groups. */
+const partCount = ({ groups, partsPerGroup, parts }: UploadLayout): number => groups * partsPerGroup + parts
 
-/** How many bytes are held. */
-export const receivedOf = (held: UploadLayout): number => held.part * partsOf(held) + tailSize(held)
-
-/** How many parts, those in groups too. */
-const partsOf = ({ groups, compactedParts, parts }: UploadLayout): number => groups * compactedParts + parts
-
-/** What is held when a part is there that has the pieces' bytes, and what came behind them. */
-export const withPart = (held: UploadLayout): UploadLayout => ({ ...held, parts: held.parts + 1, pieces: [] })
-
-export const withPiece = (held: UploadLayout, piece: TailObject): UploadLayout => ({
-  ...held,
-  pieces: [...held.pieces, piece],
+/** The layout after a part was written that has the bytes of all tail objects, and more behind them. */
+export const withPart = (layout: UploadLayout): UploadLayout => ({
+  ...layout,
+  parts: layout.parts + 1,
+  tail: [],
 })
 
-/** The name of the part behind those that are held. */
-export const nextPart = (held: UploadLayout): string => partName(held, partsOf(held))
+/** The layout after a tail object was written. */
+export const withTailObject = (layout: UploadLayout, object: TailObject): UploadLayout => ({
+  ...layout,
+  tail: [...layout.tail, object],
+})
 
-/** The objects that hold the bytes, in their order: names, to be looked for below the upload's place. */
-export function objectsOf(held: UploadLayout): ComposeSource[] {
-  const { groups, compactedParts, part, parts, pieces, epoch } = held
-  const range = (count: number, name: (i: number) => string, size: number): ComposeSource[] =>
-    Array.from({ length: count }, (_, i) => ({ key: name(i), size }))
+/** The key of the next part, below the prefix of the upload's bytes. */
+export const nextPartKey = (layout: UploadLayout): string => partKey(layout, partCount(layout))
+
+/** The objects of a layout, in the order of their bytes. Keys are below the prefix of the upload's bytes. */
+export function objectsOf(layout: UploadLayout): ComposeSource[] {
+  const { groups, partsPerGroup, partSize, parts, tail, epoch } = layout
+  const range = (count: number, keyOf: (i: number) => string, size: number): ComposeSource[] =>
+    Array.from({ length: count }, (_, i) => ({ key: keyOf(i), size }))
   return [
-    ...range(groups, (i) => groupName(held, i), part * compactedParts),
-    ...range(parts, (i) => partName(held, groups * compactedParts + i), part),
-    ...pieces.map(({ name, size }) => ({ key: pieceName(epoch, name), size })),
+    ...range(groups, (i) => groupKey(layout, i), partSize * partsPerGroup),
+    ...range(parts, (i) => partKey(layout, groups * partsPerGroup + i), partSize),
+    ...tail.map(({ name, size }) => ({ key: tailObjectKey(epoch, name), size })),
   ]
 }
 
-/** A group that can be made: of these parts. */
+/** The next group, if its parts exist. */
 export function nextGroup(
-  held: UploadLayout,
-): { key: string; of: ComposeSource[]; after: UploadLayout } | undefined {
-  const { compactedParts, groups, parts, part } = held
-  if (compactedParts === 1 || parts < compactedParts) return undefined
-  const of = Array.from({ length: compactedParts }, (_, i) => ({
-    key: partName(held, groups * compactedParts + i),
-    size: part,
+  layout: UploadLayout,
+): { key: string; sources: ComposeSource[]; after: UploadLayout } | undefined {
+  const { partsPerGroup, groups, parts, partSize } = layout
+  if (partsPerGroup === 1 || parts < partsPerGroup) return undefined
+  const sources = Array.from({ length: partsPerGroup }, (_, i) => ({
+    key: partKey(layout, groups * partsPerGroup + i),
+    size: partSize,
   }))
   return {
-    key: groupName(held, groups),
-    of,
-    after: { ...held, groups: groups + 1, parts: parts - compactedParts },
+    key: groupKey(layout, groups),
+    sources,
+    after: { ...layout, groups: groups + 1, parts: parts - partsPerGroup },
   }
 }
 
-/** So many pieces of one level, one behind the other, become one of the next. */
-const CompactionFactor = 32
-
 /**
- * The pieces at the end that are to be gathered into one: thousands of small fragments must not become thousands of
- * objects, nor may all of them be written anew for each. Every byte is gathered once a level; two or three are many.
+ * The last tail objects, if they must be compacted into one: thousands of small fragments must not become
+ * thousands of objects, nor may each fragment rewrite all bytes. A byte is rewritten once per level; more
+ * than three levels are rare.
  */
-export function tailToCompact({ pieces }: UploadLayout): readonly TailObject[] {
-  const level = pieces.at(-1)?.level
-  const first = pieces.findLastIndex((piece) => piece.level !== level) + 1
-  return pieces.length - first < CompactionFactor ? [] : pieces.slice(first)
+export function tailToCompact({ tail }: UploadLayout): readonly TailObject[] {
+  const level = tail.at(-1)?.level
+  const first = tail.findLastIndex((object) => object.level !== level) + 1
+  return tail.length - first < CompactionFactor ? [] : tail.slice(first)
 }
 
-/** The names have their groups' and parts' numbers with zeros in front, so that services list them in order. */
-const numbered = (kind: string, i: number): string => `${kind}${String(i).padStart(8, '0')}`
-const groupName = ({ epoch }: UploadLayout, i: number): string => `${epoch}/${numbered('group-', i)}`
-const partName = ({ epoch }: UploadLayout, i: number): string => `${epoch}/${numbered('part-', i)}`
-export const pieceName = (epoch: string, name: string): string => `${epoch}/piece-${name}`
+const groupKey = ({ epoch }: UploadLayout, i: number): string => `${epoch}/group-${paddedNumber(i)}`
+const partKey = ({ epoch }: UploadLayout, i: number): string => `${epoch}/part-${paddedNumber(i)}`
+export const tailObjectKey = (epoch: string, name: string): string => `${epoch}/piece-${name}`
 
-export const recordPlaces = `${InternalPrefix}records/`
-export const recordKey = (id: string): string => `${recordPlaces}${id}`
+/** Numbers have leading zeros, so that services list the objects in the order of their bytes. */
+const paddedNumber = (i: number): string => String(i).padStart(8, '0')
 
-/** All that a session has but its record, below a folder of its own. */
-export const uploadPlaces = `${InternalPrefix}uploads/`
-export const uploadPrefix = (id: string): string => `${uploadPlaces}${id}/`
+export const recordsPrefix = `${InternalPrefix}records/`
+export const recordKey = (id: string): string => `${recordsPrefix}${id}`
+
+/** Prefix of one folder per session, with all objects of the session except its record. */
+export const uploadsPrefix = `${InternalPrefix}uploads/`
+export const uploadPrefix = (id: string): string => `${uploadsPrefix}${id}/`
 export const bytesPrefix = (id: string): string => `${uploadPrefix(id)}bytes/`
 export const replyKey = (id: string, name: string): string => `${uploadPrefix(id)}reply-${name}`
 
-/** A name, or part of one, that was never used and never will be. */
+/** A name, or part of a name, that is never used twice. */
 export const randomId = (): string => randomBytes(12).toString('base64url')
 
-/** What one request lists. */
-const Page = 1000
-
-/** The objects of an upload's bytes, the first of them or all, with their sizes. */
+/** A list of the objects that hold an upload's bytes, complete or only its first page. */
 export class ObjectListing {
   readonly #sizes = new Map<string, number>()
-  #isAll = true
+  #isComplete = true
 
   static async load(
     service: ObjectService,
     id: string,
-    { limit = Page, signal }: { readonly limit?: number } & ServiceOptions = {},
+    { limit = ListPageSize, signal }: { readonly limit?: number } & ServiceOptions = {},
   ): Promise<ObjectListing> {
-    const found = new ObjectListing()
-    const place = bytesPrefix(id)
-    for await (const { key, size } of service.list(place, signal ? { signal } : {})) {
-      found.#sizes.set(key.slice(place.length), size)
-      if (found.#sizes.size < limit) continue
-      found.#isAll = false
+    const listing = new ObjectListing()
+    const prefix = bytesPrefix(id)
+    for await (const { key, size } of service.list(prefix, signal ? { signal } : {})) {
+      listing.#sizes.set(key.slice(prefix.length), size)
+      if (listing.#sizes.size < limit) continue
+      listing.#isComplete = false
       break
     }
-    return found
+    return listing
   }
 
-  get isAll(): boolean {
-    return this.#isAll
+  get isComplete(): boolean {
+    return this.#isComplete
   }
 
-  /** Whether all that is said to be held is there, as far as was looked. Lists come in the order of the names. */
-  covers(held: UploadLayout): boolean {
-    const last = this.#isAll ? undefined : [...this.#sizes.keys()].at(-1)
-    return objectsOf(held).every(({ key, size }) =>
+  /**
+   * Whether all objects of a layout exist, as far as they were listed. Lists are in the order of the keys.
+   */
+  covers(layout: UploadLayout): boolean {
+    const last = this.#isComplete ? undefined : [...this.#sizes.keys()].at(-1)
+    return objectsOf(layout).every(({ key, size }) =>
       last !== undefined && key > last ? true : this.#sizes.get(key) === size,
     )
   }
 }
 
-/** The bytes of objects, one behind the other. */
-export function readThrough(service: ObjectService, sources: readonly ComposeSource[]): Readable {
-  return Readable.from(readParts(service, sources), { objectMode: false })
+/** The concatenated bytes of objects, as a stream. */
+export function streamObjects(service: ObjectService, sources: readonly ComposeSource[]): Readable {
+  return Readable.from(streamChunks(service, sources), { objectMode: false })
 }
 
-async function* readParts(
+/** The concatenated bytes of objects, in memory. The objects are read concurrently. */
+export async function readIntoMemory(
   service: ObjectService,
   sources: readonly ComposeSource[],
-): AsyncGenerator<Uint8Array> {
-  for (const { key, size } of sources) if (size > 0) yield* service.read(key, 0, size - 1)
-}
-
-/** The bytes of objects that memory has room for. */
-export async function readAll(service: ObjectService, sources: readonly ComposeSource[]): Promise<Buffer> {
+): Promise<Buffer> {
   const all = await Promise.all(
-    sources.map(async ({ key, size }) => {
+    sources.map(async (source) => {
       const chunks: Uint8Array[] = []
-      for await (const chunk of readParts(service, [{ key, size }])) chunks.push(chunk)
+      for await (const chunk of streamChunks(service, [source])) chunks.push(chunk)
       return chunks
     }),
   )
   return Buffer.concat(all.flat())
+}
+
+async function* streamChunks(
+  service: ObjectService,
+  sources: readonly ComposeSource[],
+): AsyncGenerator<Uint8Array> {
+  for (const { key, size } of sources) if (size > 0) yield* service.read(key, 0, size - 1)
 }

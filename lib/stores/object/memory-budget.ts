@@ -1,69 +1,79 @@
-/** The fewest bytes that are worth a request. */
+/** The smallest write in bytes that is worth a request. */
 const MinBufferBytes = 64 * 1024
 
+/** Largest number of writes of one fragment that are in progress at the same time. */
+const MaxWrites = 4
+
 /**
- * The memory that the bytes on their way may take together, shared by the fragments that arrive at the same time: a few
- * are given whole parts, several of them in flight; of thousands each gathers little before it writes.
+ * The memory for bytes in transit, shared by all fragments that arrive at the same time. With few fragments
+ * each buffers whole parts and writes several of them at a time; with thousands each buffers little before it
+ * writes.
  */
 export class MemoryBudget {
   readonly #size: number
-  readonly #part: number
-  #shares = 0
-  #lent = 0
-  readonly #waiting: { readonly bytes: number; readonly go: () => void }[] = []
+  readonly #partSize: number
+  #fragments = 0
+  #reserved = 0
+  readonly #queue: { readonly bytes: number; readonly start: () => void }[] = []
 
-  /** @param size bytes */
-  constructor(size: number, part: number) {
+  /**
+   * @param size bytes
+   * @param partSize bytes of a part
+   */
+  constructor(size: number, partSize: number) {
     this.#size = size
-    this.#part = part
+    this.#partSize = partSize
   }
 
+  /** Called when a fragment begins. */
   join(): void {
-    this.#shares += 1
+    this.#fragments += 1
   }
 
+  /** Called when a fragment ends. */
   leave(): void {
-    this.#shares -= 1
+    this.#fragments -= 1
   }
 
   /**
-   * Does what needs so many bytes that were written before, as soon as there is room. Together that is as much again as all
-   * fragments gather: thousands may come to the end of a part at the same moment.
+   * Runs work that reads `bytes` back from the service, once there is room for them. All such work together
+   * may use as much memory again as the buffers of all fragments, because thousands of fragments may complete
+   * a part at the same moment.
    */
   async reserve<Result>(bytes: number, work: () => Promise<Result>): Promise<Result> {
-    await new Promise<void>((go) => {
-      this.#waiting.push({ bytes, go })
-      this.#serve()
+    await new Promise<void>((start) => {
+      this.#queue.push({ bytes, start })
+      this.#startNext()
     })
     try {
       return await work()
     } finally {
-      this.#lent -= bytes
-      this.#serve()
+      this.#reserved -= bytes
+      this.#startNext()
     }
   }
 
-  #serve(): void {
-    for (let [next] = this.#waiting; next; [next] = this.#waiting) {
-      // One alone may be larger than all: a part of an upload that began with larger ones.
-      if (this.#lent > 0 && this.#lent + next.bytes > this.#size) return
-      this.#waiting.shift()
-      this.#lent += next.bytes
-      next.go()
+  #startNext(): void {
+    for (let [next] = this.#queue; next; [next] = this.#queue) {
+      // A single reservation may exceed the budget: a part of an upload that began with a larger part size.
+      if (this.#reserved > 0 && this.#reserved + next.bytes > this.#size) return
+      this.#queue.shift()
+      this.#reserved += next.bytes
+      next.start()
     }
   }
 
-  /** How many bytes a fragment may gather before it writes them, a part at most. */
+  /** Bytes that a fragment buffers before it writes them, at most a part. */
   get bufferSize(): number {
-    return Math.min(this.#part, Math.max(MinBufferBytes, Math.floor(this.#share / 2)))
+    return Math.min(this.#partSize, Math.max(MinBufferBytes, Math.floor(this.#share / 2)))
   }
 
-  /** How many writes of a fragment may be under way beside what it gathers. */
-  get inFlight(): number {
-    return Math.min(4, Math.max(1, Math.floor(this.#share / this.bufferSize) - 1))
+  /** Number of writes that a fragment may have in progress besides its buffer. */
+  get maxWrites(): number {
+    return Math.min(MaxWrites, Math.max(1, Math.floor(this.#share / this.bufferSize) - 1))
   }
 
   get #share(): number {
-    return this.#size / Math.max(1, this.#shares)
+    return this.#size / Math.max(1, this.#fragments)
   }
 }

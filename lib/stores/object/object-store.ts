@@ -2,26 +2,17 @@ import type { Readable } from 'node:stream'
 import type { Locker } from '../../locks/locker.ts'
 import { BitsError } from '../../protocol/errors.ts'
 import { isFinal } from '../state.ts'
-import type {
-  AppendOptions,
-  Body,
-  Decision,
-  NewSession,
-  Session,
-  Store,
-  StoredReply,
-  StoreOptions,
-} from '../store.ts'
+import type { AppendOptions, Body, Decision, NewSession, Store, StoredReply, StoreOptions } from '../store.ts'
 import {
   bytesPrefix,
   emptyLayout,
   ObjectListing,
   objectsOf,
   randomId,
-  readThrough,
   receivedOf,
   recordKey,
   replyKey,
+  streamObjects,
   type UploadLayout,
   uploadPrefix,
 } from './layout.ts'
@@ -35,40 +26,43 @@ import { Writer } from './writer.ts'
 
 export interface ObjectStoreSettings {
   readonly service: ObjectService
-  /** Locks that hold among all who share the objects; undefined: there is only this process. */
+  /**
+   * Locks of sessions, shared by all processes that use the objects; undefined: there is only this process.
+   */
   readonly locker: Locker | undefined
-  /** Keeps those apart who publish under one name. */
-  readonly names: Locker
-  /** Clears away what dead servers have left of their locks. */
+  /** Locks of published names. */
+  readonly nameLocker: Locker
+  /** Removes what failed servers left of their locks. */
   readonly clearLocks?: ((options: StoreOptions) => Promise<void>) | undefined
   /** Bytes of a part. */
-  readonly part: number
-  /** Bytes that all fragments on their way may take together. */
+  readonly partSize: number
+  /** Bytes that all fragments in transit may use together. */
   readonly memory: number
-  /** Longest name, in bytes of UTF-8, with what its user puts before it. */
-  readonly longest: number
+  /** Longest name, in bytes of UTF-8, without the prefix of the service. */
+  readonly maxNameBytes: number
 }
 
-/** See `azureStore` and `s3Store`. */
-export class ObjectStore implements Store {
+/** The store of `azureStore` and `s3Store`. */
+export class ObjectStore implements Store<ObjectSession> {
   readonly locker?: Locker
   readonly #service: ObjectService
-  readonly #names: Locker
+  readonly #nameLocker: Locker
   readonly #clearLocks: ObjectStoreSettings['clearLocks']
-  readonly #part: number
-  readonly #longest: number
+  readonly #partSize: number
+  readonly #maxNameBytes: number
   readonly #memory: MemoryBudget
-  /** A service that does not keep its word must not be trusted with a session. */
+  /** The check that the service supports what the store needs, before the first session. */
   #prepared: Promise<void> | undefined
 
-  constructor({ service, locker, names, clearLocks, part, memory, longest }: ObjectStoreSettings) {
+  constructor(settings: ObjectStoreSettings) {
+    const { service, locker, nameLocker, clearLocks, partSize, memory, maxNameBytes } = settings
     if (locker) this.locker = locker
     this.#service = service
-    this.#names = names
+    this.#nameLocker = nameLocker
     this.#clearLocks = clearLocks
-    this.#part = part
-    this.#longest = longest
-    this.#memory = new MemoryBudget(memory, part)
+    this.#partSize = partSize
+    this.#maxNameBytes = maxNameBytes
+    this.#memory = new MemoryBudget(memory, partSize)
   }
 
   async create(session: NewSession, options: StoreOptions = {}): Promise<ObjectSession> {
@@ -76,48 +70,53 @@ export class ObjectStore implements Store {
     this.#checkName(session)
     const { name, overwrite } = session
     if (!overwrite && (await this.#service.head(name, options))) throw new BitsError('destination-exists')
-    return toSession(await SessionRecord.begin(this.#service, session, options))
+    return toSession(await SessionRecord.create(this.#service, session, options))
   }
 
   async load(id: string, options: StoreOptions = {}): Promise<ObjectSession | undefined> {
-    const [record, first] = await Promise.all([
+    const [record, listing] = await Promise.all([
       SessionRecord.read(this.#service, id, options),
       ObjectListing.load(this.#service, id, options),
     ])
     if (!record) return undefined
-    const { held, total } = record.facts
-    if (!held || isFinal(record.facts)) return toSession(record)
-    // All are looked at before the file is called complete; at each of thousands of fragments it would cost too much.
-    const isEnough = first.isAll || receivedOf(held) !== total
-    return isEnough && first.covers(held) ? toSession(record) : this.#lookAtAll(record, options)
+    const { layout, total } = record.state
+    if (!layout || isFinal(record.state)) return toSession(record)
+    // All objects are checked when the file is complete; at each of thousands of fragments that would be too
+    // expensive.
+    const isSufficient = listing.isComplete || receivedOf(layout) !== total
+    return isSufficient && listing.covers(layout)
+      ? toSession(record)
+      : this.#loadWithAllObjects(record, options)
   }
 
-  /** The list may have been made before the record was advanced, by somebody who lost the session's lock: that is no loss. */
-  async #lookAtAll(seen: SessionRecord, options: StoreOptions): Promise<ObjectSession | undefined> {
-    const { id } = seen.facts.session
-    const found = await ObjectListing.load(this.#service, id, { ...options, limit: Number.POSITIVE_INFINITY })
+  /**
+   * A server that lost the session's lock may have updated the record after the objects were listed. Missing
+   * objects mean a loss only if the record is unchanged.
+   */
+  async #loadWithAllObjects(
+    before: SessionRecord,
+    options: StoreOptions,
+  ): Promise<ObjectSession | undefined> {
+    const { id } = before.state.session
+    const limit = Number.POSITIVE_INFINITY
+    const listing = await ObjectListing.load(this.#service, id, { ...options, limit })
     const record = await SessionRecord.read(this.#service, id, options)
     if (!record) return undefined
-    if (!record.hasSameVersion(seen)) return this.#lookAtAll(record, options)
-    return toSession(record, !record.facts.held || found.covers(record.facts.held))
+    if (!record.hasSameVersion(before)) return this.#loadWithAllObjects(record, options)
+    return toSession(record, !record.state.layout || listing.covers(record.state.layout))
   }
 
-  async append(session: Session, body: Body, { total, durable: _, signal }: AppendOptions): Promise<Session> {
-    const record = await this.#recordOf(session)
-    const place = bytesPrefix(session.id)
+  /** `durable` needs no treatment: an object is durable when the service has answered. */
+  async append(session: ObjectSession, body: Body, { total, signal }: AppendOptions): Promise<ObjectSession> {
+    const { id, record } = session
     const options = signal ? { signal } : {}
-    const writer = new Writer(
-      this.#service,
-      place,
-      this.#heldOf(session, record, total),
-      this.#memory,
-      options,
-    )
-    // What vanished was accepted, not what comes in its place.
-    const anew = session.state === 'lost' ? { accepted: undefined } : {}
-    const count = async (): Promise<void> => {
-      const { held } = writer
-      await record.update({ ...anew, held, total, updatedAt: Date.now() }).catch(overtaken)
+    const layout = this.#layoutOf(session, total)
+    const writer = new Writer(this.#service, bytesPrefix(id), layout, this.#memory, options)
+    // Bytes that replace lost ones were not accepted.
+    const reset = session.state === 'lost' ? { accepted: undefined } : {}
+    const checkpoint = async (): Promise<void> => {
+      const { layout } = writer
+      await record.update({ ...reset, layout, total, updatedAt: Date.now() }).catch(throwOutOfSync)
       await writer.removeObsolete()
     }
     this.#memory.join()
@@ -127,110 +126,88 @@ export class ObjectStore implements Store {
         await writer.write(chunks)
         if (!writer.needsCheckpoint) continue
         await writer.flush()
-        await count()
+        await checkpoint()
       }
       await writer.flush()
     } catch (error) {
-      // What came is held, whatever ended it: first all of it, if that still goes, else what was written.
+      // All bytes that arrived before the failure count, if they can be written; otherwise those that were
+      // written.
       await writer.flush().catch(() => {})
-      await count().catch(() => {})
+      await checkpoint().catch(() => {})
       throw error
     } finally {
       this.#memory.leave()
     }
-    await count()
+    await checkpoint()
     return toSession(record)
   }
 
-  async accept(session: Session, decision: Decision): Promise<void> {
-    await (await this.#recordOf(session)).update({ accepted: decision })
+  async accept({ record }: ObjectSession, decision: Decision): Promise<void> {
+    await record.update({ accepted: decision })
   }
 
-  async reject(session: Session, reason: string): Promise<void> {
-    const record = await this.#recordOf(session)
-    await this.#settle(record, { rejected: reason })
+  async reject({ record }: ObjectSession, reason: string): Promise<void> {
+    await this.#finish(record, { rejected: reason })
   }
 
-  async publish(session: Session): Promise<void> {
-    const record = await this.#recordOf(session)
-    if (record.facts.published) return
-    await publishSessionObject(this.#service, this.#names, this.#memory, record)
-    await this.#settle(record, { published: true })
+  async publish({ record }: ObjectSession): Promise<void> {
+    if (record.state.published) return
+    await publishSessionObject(this.#service, this.#nameLocker, this.#memory, record)
+    await this.#finish(record, { published: true })
   }
 
-  /** Notes what needs the bytes no more, and drops them. */
-  async #settle(record: SessionRecord, fact: Pick<RecordState, 'published' | 'rejected'>): Promise<void> {
-    const { held, session } = record.facts
-    await record.update({ ...fact, held: undefined })
-    // What is not removed now goes with the session.
-    await this.#service.remove(keysOf(session.id, held)).catch(() => {})
+  /** Records a final state, and removes the bytes. */
+  async #finish(record: SessionRecord, change: Pick<RecordState, 'published' | 'rejected'>): Promise<void> {
+    const { layout, session } = record.state
+    await record.update({ ...change, layout: undefined })
+    // Objects that are not removed now are removed with the session.
+    await this.#service.remove(sourcesOf(session.id, layout).map(({ key }) => key)).catch(() => {})
   }
 
-  read(session: Session): Readable {
-    const { id, record } = session as ObjectSession
-    const { held } = record.facts
-    const place = bytesPrefix(id)
-    const sources = held ? objectsOf(held) : []
-    return readThrough(
-      this.#service,
-      sources.map(({ key, size }) => ({ key: place + key, size })),
-    )
+  read({ id, record }: ObjectSession): Readable {
+    return streamObjects(this.#service, sourcesOf(id, record.state.layout))
   }
 
   async saveReply(
-    session: Session,
-    body: Body = emptyReadable(),
+    { id, record }: ObjectSession,
+    body: Body = emptyReply(),
     { signal }: StoreOptions = {},
   ): Promise<void> {
-    const record = await this.#recordOf(session)
-    const { reply: earlier } = record.facts
-    const settings = { part: this.#part, memory: this.#memory }
-    const reply = await writeReply(
-      this.#service,
-      session.id,
-      body,
-      signal ? { ...settings, signal } : settings,
-    )
+    const previous = record.state.reply
+    const options = { partSize: this.#partSize, memory: this.#memory, ...(signal && { signal }) }
+    const reply = await writeReply(this.#service, id, body, options)
     await record.update({ reply })
-    // What is not removed now goes with the session.
-    if (earlier) await this.#service.remove([replyKey(session.id, earlier)]).catch(() => {})
+    // A reply that is not removed now is removed with the session.
+    if (previous) await this.#service.remove([replyKey(id, previous)]).catch(() => {})
   }
 
-  async loadReply(session: Session, options?: StoreOptions): Promise<StoredReply | undefined> {
-    const { reply } = (await this.#recordOf(session)).facts
-    return reply === undefined ? undefined : loadReply(this.#service, session.id, reply, options)
+  async loadReply({ id, record }: ObjectSession, options?: StoreOptions): Promise<StoredReply | undefined> {
+    const { reply } = record.state
+    return reply === undefined ? undefined : loadReply(this.#service, id, reply, options)
   }
 
-  async remove(session: Session): Promise<void> {
-    const { id } = session
-    const stands = await SessionRecord.read(this.#service, id)
-    if (stands) {
-      const { record = stands } = session as Partial<ObjectSession>
-      // Nothing changes, but whoever lost the session's lock learns it here: it may have gone on.
+  async remove({ id, record }: ObjectSession): Promise<void> {
+    if (await SessionRecord.read(this.#service, id)) {
+      // Changes nothing, but fails if another server has updated the session after this one lost its lock.
       await record.update({})
-      await abandonPublication(this.#service, this.#names, record.facts)
+      await abandonPublication(this.#service, this.#nameLocker, record.state)
     }
-    // The record last: as long as it stands, the rest will be found and removed.
+    // The record is removed last: as long as it exists, the sweep finds the rest.
     await removePrefix(this.#service, uploadPrefix(id))
     await this.#service.remove([recordKey(id)])
   }
 
-  async *list(options: StoreOptions = {}): AsyncIterable<Session> {
+  async *list(options: StoreOptions = {}): AsyncIterable<ObjectSession> {
     await this.#prepare()
     for await (const record of listRecords(this.#service, options)) yield toSession(record)
     await this.#clearLocks?.(options)
   }
 
-  #heldOf(session: Session, { facts }: SessionRecord, total: number): UploadLayout {
-    if (facts.held && session.state !== 'lost') return facts.held
+  #layoutOf({ state, record }: ObjectSession, total: number): UploadLayout {
+    const { layout } = record.state
+    if (layout && state !== 'lost') return layout
     const { maxSources } = this.#service
-    return emptyLayout(total, { part: this.#part, epoch: randomId(), maxSources })
-  }
-
-  async #recordOf(session: Session): Promise<SessionRecord> {
-    const { record = await SessionRecord.read(this.#service, session.id) } = session as Partial<ObjectSession>
-    if (!record) throw new BitsError('session-not-found')
-    return record
+    return emptyLayout(total, { partSize: this.#partSize, epoch: randomId(), maxSources })
   }
 
   #prepare(): Promise<void> {
@@ -242,23 +219,29 @@ export class ObjectStore implements Store {
   }
 
   #checkName({ name }: NewSession): void {
-    // Not only at its beginning: stores of other prefixes have theirs there.
+    // The internal prefix is reserved at any place in a name, because stores with another prefix use it
+    // there.
     if (`${name}/`.toLowerCase().includes(InternalPrefix)) {
-      throw new BitsError('invalid-destination', 'The destination lies outside of the store')
+      throw new BitsError('invalid-destination', 'The name contains the reserved folder .bits-sessions')
     }
-    if (Buffer.byteLength(name) > this.#longest) {
-      throw new BitsError('invalid-destination', 'The object service cannot have this name')
+    if (Buffer.byteLength(name) > this.#maxNameBytes) {
+      throw new BitsError('invalid-destination', 'The name is too long for the object service')
     }
   }
 }
 
-/** A fragment is told to go on where the other server is; what decides over the upload is only tried again. */
-function overtaken(error: unknown): never {
+/**
+ * A fragment that another server has overtaken gets the error by which the client asks for the current
+ * offset. For decisions and publication ConditionFailed is answered as a failure, and the client repeats its
+ * packet.
+ */
+function throwOutOfSync(error: unknown): never {
   if (!(error instanceof ConditionFailed)) throw error
-  throw new BitsError('out-of-sync', 'Another server went on with the session', { cause: error })
+  throw new BitsError('out-of-sync', 'Another server has updated or removed the session', { cause: error })
 }
 
-const keysOf = (id: string, held: UploadLayout | undefined): string[] =>
-  held ? objectsOf(held).map(({ key }) => bytesPrefix(id) + key) : []
+/** The objects with the bytes of a session, in order. */
+const sourcesOf = (id: string, layout: UploadLayout | undefined): { key: string; size: number }[] =>
+  layout ? objectsOf(layout).map(({ key, size }) => ({ key: bytesPrefix(id) + key, size })) : []
 
-async function* emptyReadable(): AsyncGenerator<never> {}
+async function* emptyReply(): AsyncGenerator<never> {}

@@ -4,26 +4,38 @@ import { BitsError } from '../../protocol/errors.ts'
 import type { NewSession } from '../store.ts'
 import {
   bytesPrefix,
-  layoutSize,
   objectsOf,
   randomId,
-  readAll,
+  readIntoMemory,
   receivedOf,
+  sizeOf,
   type UploadLayout,
 } from './layout.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import type { RecordState, SessionRecord } from './record.ts'
-import { encodeValue } from './service/metadata.ts'
 import {
   ConditionFailed,
+  encodeValue,
   type ObjectAttributes,
   type ObjectService,
   type PutOptions,
 } from './service/service.ts'
 
 /**
- * Makes the file appear under its name, whole: what a single part holds in one request that the service refuses if the
- * name is taken, more by a join inside the service.
+ * Attempts to publish a file while other servers write the same name, one of which succeeds each time. After
+ * the last attempt the client tries again.
+ */
+const MaxPublishAttempts = 20
+
+/**
+ * Longest percent-encoded owner in bytes that is stored as metadata. S3 accepts 2 KB of metadata; no upload
+ * may fail because of a longer owner, which is then only in the session's record.
+ */
+const MaxOwnerBytes = 1024
+
+/**
+ * Publishes a file under its name, complete: a file of one part is written by one request, which the service
+ * refuses if the name is taken; a larger one is composed inside the service.
  * @throws {BitsError} `destination-exists`
  */
 export async function publishSessionObject(
@@ -32,28 +44,33 @@ export async function publishSessionObject(
   memory: MemoryBudget,
   record: SessionRecord,
 ): Promise<void> {
-  const { session, held, publishing } = record.facts
-  const place = () => publishWithRetry(service, memory, record)
-  if (!held || isSmall(held)) return place()
-  await withName(locker, session, async () => {
-    // A node that died may have left a join to this name.
+  const { session, layout, publishing } = record.state
+  const publish = () => publishWithRetry(service, memory, record)
+  if (!layout || fitsInOnePart(layout)) return publish()
+  await withNameLock(locker, session, async () => {
+    // A failed node may have left an unfinished upload to this name.
     if (publishing) await service.abortUploads(session.name)
     else await record.update({ publishing: true })
-    await place()
+    await publish()
   })
 }
 
-/** Clears away what a publication left that did not come to its end. */
+/** Removes what an interrupted publication left. */
 export async function abandonPublication(
   service: ObjectService,
   locker: Locker,
   { session, publishing, published }: RecordState,
 ): Promise<void> {
-  if (publishing && !published) await withName(locker, session, () => service.abortUploads(session.name))
+  if (publishing && !published) {
+    await withNameLock(locker, session, () => service.abortUploads(session.name))
+  }
 }
 
-/** Not every service refuses at the end of a join that the name is taken: those to one name come one after the other. */
-async function withName(locker: Locker, { name }: NewSession, work: () => Promise<void>): Promise<void> {
+/**
+ * Some services do not check the condition when a compose call completes, so those to one name run one at a
+ * time.
+ */
+async function withNameLock(locker: Locker, { name }: NewSession, work: () => Promise<void>): Promise<void> {
   const lock = await locker.acquire(`publish ${name}`)
   try {
     await work()
@@ -62,69 +79,69 @@ async function withName(locker: Locker, { name }: NewSession, work: () => Promis
   }
 }
 
-/** How often a file is placed that others came before: each time one of them is done. After that the client comes again. */
-const MaxPublishAttempts = 20
-
 async function publishWithRetry(
   service: ObjectService,
   memory: MemoryBudget,
   record: SessionRecord,
 ): Promise<void> {
-  const { session, held, total = 0 } = record.facts
+  const { session, layout, total = 0 } = record.state
   const { id, name, overwrite } = session
-  const description = destinationAttributes(session, total)
-  for (let tries = 1; ; tries += 1) {
+  const attributes = destinationAttributes(session, total)
+  for (let attempt = 1; ; attempt += 1) {
     const found = await service.head(name)
-    // What a crash, or an answer that was lost, left undone was only to be noted.
+    // The file was published before a crash, or the response was lost. Only the record was not updated.
     if (found?.metadata.session === id) return
     if (found && !overwrite) throw new BitsError('destination-exists')
-    // Only what stood there before the file was published by anybody is replaced: a server that was held up, or a
-    // request, does not put it in the place of one that came after it.
+    // Another server may have published this upload, and a newer one after it. A delayed server or request
+    // must not replace the newer file: it replaces only an object that it has seen while the record was
+    // current.
     if (found) await record.assertCurrent()
     const condition = found ? { version: found.version } : 'absent'
     try {
-      return await writeObject(service, memory, bytesPrefix(id), held, name, { description, condition })
+      return await writeObject(service, memory, bytesPrefix(id), layout, name, { attributes, condition })
     } catch (error) {
-      if (!(error instanceof ConditionFailed) || tries === MaxPublishAttempts) throw error
+      if (!(error instanceof ConditionFailed) || attempt === MaxPublishAttempts) throw error
     }
   }
 }
 
-/** S3 takes 2 KB of metadata: an owner that is longer, encoded, stands in the session alone. No upload is to fail of it. */
-const LongestOwner = 1024
-
-/** What users of an object service look for in a file. The session tells a second try that the first succeeded. */
+/** Attributes for readers of the bucket. By the session id a repeated publication recognizes its own file. */
 function destinationAttributes({ id, name, owner }: NewSession, size: number): ObjectAttributes {
-  const hasRoomForOwner = owner !== undefined && encodeValue(owner).length <= LongestOwner
+  const hasRoomForOwner = owner !== undefined && encodeValue(owner).length <= MaxOwnerBytes
   return {
     contentType: lookup(name) || 'application/octet-stream',
     metadata: { session: id, size: String(size), ...(hasRoomForOwner && { owner }) },
   }
 }
 
-const isSmall = (held: UploadLayout): boolean => receivedOf(held) <= held.part
+const fitsInOnePart = (layout: UploadLayout): boolean => receivedOf(layout) <= layout.partSize
 
-/** Makes one object of what is held. */
+/**
+ * Writes one object with all bytes of a layout.
+ * @param prefix of the keys of the layout
+ * @param layout undefined: an empty object
+ */
 export async function writeObject(
   service: ObjectService,
   memory: MemoryBudget,
-  place: string,
-  held: UploadLayout | undefined,
+  prefix: string,
+  layout: UploadLayout | undefined,
   key: string,
   options: PutOptions = {},
 ): Promise<void> {
-  const sources = held ? objectsOf(held).map((object) => ({ ...object, key: place + object.key })) : []
-  if (!held || isSmall(held)) {
-    return memory.reserve(layoutSize(sources), async () => {
-      await service.put(key, [await readAll(service, sources)], options)
+  const sources = layout ? objectsOf(layout).map((object) => ({ ...object, key: prefix + object.key })) : []
+  if (!layout || fitsInOnePart(layout)) {
+    return memory.reserve(sizeOf(sources), async () => {
+      await service.put(key, [await readIntoMemory(service, sources)], options)
     })
   }
-  // A join takes nothing small but at its end.
-  const pieces = sources.splice(sources.length - held.pieces.length)
-  const [piece] = pieces
-  if (!piece || pieces.length === 1) return service.compose([...sources, ...pieces], key, options)
-  const tail = { key: `${place}${held.epoch}/tail-${randomId()}`, size: layoutSize(pieces) }
-  await memory.reserve(tail.size, async () => service.put(tail.key, [await readAll(service, pieces)]))
-  await service.compose([...sources, tail], key, options)
-  await service.remove([tail.key]).catch(() => {})
+  // Only the last source of a compose call may be smaller than a part.
+  const tail = sources.splice(sources.length - layout.tail.length)
+  if (tail.length <= 1) return service.compose([...sources, ...tail], key, options)
+  const joinedTail = { key: `${prefix}${layout.epoch}/tail-${randomId()}`, size: sizeOf(tail) }
+  await memory.reserve(joinedTail.size, async () =>
+    service.put(joinedTail.key, [await readIntoMemory(service, tail)]),
+  )
+  await service.compose([...sources, joinedTail], key, options)
+  await service.remove([joinedTail.key]).catch(() => {})
 }

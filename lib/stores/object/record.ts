@@ -3,124 +3,134 @@ import type { Decision, NewSession, Session } from '../store.ts'
 import { randomId, receivedOf, recordKey, type UploadLayout } from './layout.ts'
 import { ConditionFailed, type ObjectService, type ServiceOptions } from './service/service.ts'
 
-/** What is known of a session. */
+/** A session of the object store, with its record. */
+export interface ObjectSession extends Session {
+  readonly record: SessionRecord
+}
+
+/** The content of a session's record. */
 export interface RecordState {
   readonly session: NewSession
   /** Milliseconds since 1970. */
   readonly updatedAt: number
-  /** Size of the whole file. */
+  /** Size of the whole file in bytes. */
   readonly total?: number
-  /** The bytes; nothing before the first fragment, and when the file is published or rejected. */
-  readonly held?: UploadLayout
+  /** Undefined before the first fragment, and after the file was published or rejected. */
+  readonly layout?: UploadLayout
   readonly accepted?: Decision
-  /** The name of the reply that was kept. */
+  /** Name of the stored reply. */
   readonly reply?: string
   readonly rejected?: string
-  /** A join to the file's name was begun: it may have left something. */
+  /** A compose call for the file's name was started and may have left an unfinished upload. */
   readonly publishing?: true
   readonly published?: true
 }
 
-/** The record of a session as it was seen: it can be advanced only if nobody else has advanced it since. */
+/**
+ * The record of a session in the version that was last read or written here. Updates are compare-and-swap:
+ * they fail if another server has updated or removed the record since.
+ */
 export class SessionRecord {
   readonly #service: ObjectService
-  #facts: RecordState
+  #state: RecordState
   #version: string
 
-  private constructor(service: ObjectService, facts: RecordState, version: string) {
+  private constructor(service: ObjectService, state: RecordState, version: string) {
     this.#service = service
-    this.#facts = facts
+    this.#state = state
     this.#version = version
   }
 
-  /** Begins a record, whole or not at all. */
-  static async begin(
+  static async create(
     service: ObjectService,
     session: NewSession,
     options: ServiceOptions,
   ): Promise<SessionRecord> {
-    const facts: RecordState = { session, updatedAt: session.created }
+    const state: RecordState = { session, updatedAt: session.created }
     const condition = 'absent'
-    const version = await service.put(recordKey(session.id), serialized(facts), { ...options, condition })
-    return new SessionRecord(service, facts, version)
+    const version = await service.put(recordKey(session.id), serializeRecord(state), {
+      ...options,
+      condition,
+    })
+    return new SessionRecord(service, state, version)
   }
 
+  /** Undefined if there is no record, or none that this version of the program can read. */
   static async read(
     service: ObjectService,
     id: string,
     options?: ServiceOptions,
   ): Promise<SessionRecord | undefined> {
     const found = await service.get(recordKey(id), options)
-    const facts = found && parseRecord(found.bytes)
-    return facts && new SessionRecord(service, facts, found.version)
+    const state = found && parseRecord(found.bytes)
+    return state && new SessionRecord(service, state, found.version)
   }
 
-  get facts(): RecordState {
-    return this.#facts
+  get state(): RecordState {
+    return this.#state
   }
 
-  /** Whether nobody advanced the session between the two. */
+  /** Whether the record was not updated between the two reads. */
   hasSameVersion(other: SessionRecord): boolean {
     return this.#version === other.#version
   }
 
   /**
-   * Asks whether it is still what is known.
-   * @throws {ConditionFailed} as `advance` does
+   * Reads the record again and checks that it is unchanged.
+   * @throws {ConditionFailed} another server has updated or removed it
    */
   async assertCurrent(): Promise<void> {
-    const now = await SessionRecord.read(this.#service, this.#facts.session.id)
-    if (!now?.hasSameVersion(this)) throw new ConditionFailed('Another server went on with the session')
+    const current = await SessionRecord.read(this.#service, this.#state.session.id)
+    if (!current?.hasSameVersion(this)) {
+      throw new ConditionFailed('Another server has updated or removed the session')
+    }
   }
 
   /**
-   * Adds to what is known. It is durable when this resolves.
-   * @throws {ConditionFailed} somebody else has advanced the session since, or removed it
+   * Writes the record with these changes; undefined removes a field. It is durable when this resolves.
+   * @throws {ConditionFailed} another server has updated or removed it
    */
   async update(changes: { readonly [K in keyof RecordState]?: RecordState[K] | undefined }): Promise<void> {
-    const facts = JSON.parse(JSON.stringify({ ...this.#facts, ...changes })) as RecordState
+    // JSON leaves out the fields that are undefined.
+    const state = JSON.parse(JSON.stringify({ ...this.#state, ...changes })) as RecordState
     const condition = { version: this.#version }
-    this.#version = await this.#service.put(recordKey(facts.session.id), serialized(facts), { condition })
-    this.#facts = facts
+    const bytes = serializeRecord(state)
+    this.#version = await this.#service.put(recordKey(state.session.id), bytes, { condition })
+    this.#state = state
   }
 }
 
-/** With something that never was before, because a version may be nothing but a checksum of the bytes. */
-const serialized = (facts: RecordState): Uint8Array[] => [
-  Buffer.from(JSON.stringify({ version: 1, revision: randomId(), ...facts })),
+/** Adds a unique revision, because the version of an object may be only a checksum of its bytes. */
+const serializeRecord = (state: RecordState): Uint8Array[] => [
+  Buffer.from(JSON.stringify({ version: 1, revision: randomId(), ...state })),
 ]
 
-/** Undefined for what is no record of ours. */
+/** Undefined for other formats: of a newer version of the program, or of another program. */
 function parseRecord(bytes: Buffer): RecordState | undefined {
   try {
     const {
       version,
       revision: _,
-      ...facts
+      ...state
     } = JSON.parse(bytes.toString()) as RecordState & Record<string, unknown>
-    return version === 1 ? facts : undefined
+    return version === 1 ? state : undefined
   } catch {
     return undefined
   }
 }
 
-/** A session with what only this store needs to know. */
-export interface ObjectSession extends Session {
-  readonly record: SessionRecord
-}
-
 /**
- * What a record says of its session.
- * @param isThere whether the bytes that are said to be held were found
+ * The session that a record describes.
+ * @param hasBytes whether all objects of its layout exist
  */
-export function toSession(record: SessionRecord, isThere = true): ObjectSession {
-  const { facts } = record
-  const { session, held, total, accepted, rejected, updatedAt } = facts
-  const sure = held && isThere ? receivedOf(held) : 0
+export function toSession(record: SessionRecord, hasBytes = true): ObjectSession {
+  const { state } = record
+  const { session, layout, total, accepted, rejected, updatedAt } = state
+  const received = layout && hasBytes ? receivedOf(layout) : 0
   return {
     ...session,
-    state: stateOf(facts, isThere ? sure : undefined),
-    received: isFinal(facts) ? (total ?? 0) : sure,
+    state: stateOf(state, hasBytes ? received : undefined),
+    received: isFinal(state) ? (total ?? 0) : received,
     ...(total !== undefined && { total }),
     updatedAt,
     ...(accepted && { decision: accepted }),

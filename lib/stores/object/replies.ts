@@ -7,20 +7,21 @@ import type { ObjectService, ServiceOptions } from './service/service.ts'
 import { Writer } from './writer.ts'
 
 /**
- * Keeps a reply, however large: it travels as the bytes of an upload do, and appears at once.
- * @returns its name: no two have the same, so that none comes late in the place of one that was accepted
+ * Stores a reply of any size. Its bytes are written like those of an upload; the reply then appears as one
+ * object.
+ * @returns its name, which is unique, so that a delayed write cannot replace a reply that was accepted
  */
 export async function writeReply(
   service: ObjectService,
   id: string,
   body: Body,
-  { part, memory, signal }: { readonly part: number; readonly memory: MemoryBudget } & ServiceOptions,
+  { partSize, memory, signal }: { readonly partSize: number; readonly memory: MemoryBudget } & ServiceOptions,
 ): Promise<string> {
   const name = randomId()
-  const place = `${uploadPrefix(id)}replies/`
-  const nothing = emptyLayout(0, { part, epoch: randomId(), maxSources: service.maxSources })
+  const prefix = `${uploadPrefix(id)}replies/`
+  const layout = emptyLayout(0, { partSize, epoch: randomId(), maxSources: service.maxSources })
   const options = signal ? { signal } : {}
-  const writer = new Writer(service, place, nothing, memory, options)
+  const writer = new Writer(service, prefix, layout, memory, options)
   memory.join()
   try {
     for await (const chunks of body) {
@@ -28,15 +29,16 @@ export async function writeReply(
       await writer.write(chunks)
     }
     await writer.flush()
-    await writeObject(service, memory, place, writer.held, replyKey(id, name), options)
+    await writeObject(service, memory, prefix, writer.layout, replyKey(id, name), options)
     return name
   } finally {
     memory.leave()
-    // What is not removed now goes with the session.
-    await service.remove(objectsOf(writer.held).map(({ key }) => place + key)).catch(() => {})
+    // Objects that are not removed now are removed with the session.
+    await service.remove(objectsOf(writer.layout).map(({ key }) => prefix + key)).catch(() => {})
   }
 }
 
+/** Undefined if the reply does not exist. */
 export async function loadReply(
   service: ObjectService,
   id: string,

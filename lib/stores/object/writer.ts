@@ -1,213 +1,241 @@
 import {
-  layoutSize,
   nextGroup,
-  nextPart,
-  pieceName,
+  nextPartKey,
   randomId,
-  readAll,
-  tailSize,
+  readIntoMemory,
+  sizeOf,
+  type TailObject,
+  tailObjectKey,
   tailToCompact,
   type UploadLayout,
   withPart,
-  withPiece,
+  withTailObject,
 } from './layout.ts'
 import type { MemoryBudget } from './memory-budget.ts'
 import type { ObjectService, ServiceOptions } from './service/service.ts'
 
-/** A write under way, and what is held when it has succeeded. */
-interface PartWrite {
+/**
+ * Parts that may be written between two updates of the session's record. If the node fails, at most these are
+ * lost.
+ */
+const PartsPerCheckpoint = 16
+
+/** The write of one object that is in progress, and the layout once it has succeeded. */
+interface PendingWrite {
   readonly done: Promise<unknown>
   readonly after: UploadLayout
 }
 
-/** The bytes that may have been written when they are counted next: this is what the death of a node costs at most. */
-const PartsPerCheckpoint = 16
-
-/** Writes a fragment behind what is held: whole parts as they fill, several at a time, and the rest as a piece. */
+/**
+ * Appends bytes to a layout: whole parts as they fill, several of them at a time, and the rest as a tail
+ * object.
+ */
 export class Writer {
   readonly #service: ObjectService
-  readonly #place: string
+  readonly #prefix: string
   readonly #memory: MemoryBudget
-  /** Its writes end when nobody waits for them any more: they would have their memory as long as the service hangs. */
+  /**
+   * The signal ends the writes, because otherwise they would occupy memory as long as the service does not
+   * answer.
+   */
   readonly #options: ServiceOptions
-  /** What is surely held. */
-  #held: UploadLayout
-  /** What is held when all writes under way have succeeded. */
+  /** The layout of the bytes that were written. */
+  #layout: UploadLayout
+  /** The layout when all writes in progress have succeeded. */
   #expected: UploadLayout
-  readonly #writes: PartWrite[] = []
-  readonly #gathered = new WriteBuffer()
-  #tail: number
-  #parts = 0
-  /** What is of no use any more once {@link held} is counted. */
+  readonly #writes: PendingWrite[] = []
+  readonly #buffer = new WriteBuffer()
+  /** Size of the tail of {@link #expected}. */
+  #tailBytes: number
+  #partsSinceCheckpoint = 0
+  /** Keys of objects that are no longer needed once {@link layout} is recorded. */
   #obsolete: string[] = []
 
-  /** @param place where the upload's bytes lie */
+  /** @param prefix of the keys of the upload's bytes */
   constructor(
-    space: ObjectService,
-    place: string,
-    held: UploadLayout,
+    service: ObjectService,
+    prefix: string,
+    layout: UploadLayout,
     memory: MemoryBudget,
     { signal }: ServiceOptions,
   ) {
-    this.#service = space
-    this.#place = place
+    this.#service = service
+    this.#prefix = prefix
     this.#memory = memory
     this.#options = signal ? { signal } : {}
-    this.#held = held
-    this.#expected = held
-    this.#tail = tailSize(held)
+    this.#layout = layout
+    this.#expected = layout
+    this.#tailBytes = sizeOf(layout.tail)
   }
 
-  get held(): UploadLayout {
-    return this.#held
+  /** The layout of the bytes that were written. */
+  get layout(): UploadLayout {
+    return this.#layout
   }
 
-  /** Whether so much was written that it should be counted, even if the fragment goes on for long. */
+  /**
+   * Whether enough parts were written that the layout must be recorded, even if the fragment continues for
+   * long.
+   */
   get needsCheckpoint(): boolean {
-    return this.#parts >= PartsPerCheckpoint
+    return this.#partsSinceCheckpoint >= PartsPerCheckpoint
   }
 
   async write(chunks: readonly Uint8Array[]): Promise<void> {
+    const { partSize } = this.#layout
     for (const chunk of chunks) {
       let rest = chunk
       while (rest.length > 0) {
-        const taken = rest.subarray(0, this.#held.part - this.#tail - this.#gathered.size)
-        rest = rest.subarray(taken.length)
-        this.#gathered.add(taken)
-        const { size } = this.#gathered
-        if (this.#tail + size === this.#held.part) await this.#writePart()
-        else if (size >= this.#memory.bufferSize) await this.#writePiece()
+        const bytes = rest.subarray(0, partSize - this.#tailBytes - this.#buffer.size)
+        rest = rest.subarray(bytes.length)
+        this.#buffer.add(bytes)
+        const { size } = this.#buffer
+        if (this.#tailBytes + size === partSize) await this.#writePart()
+        else if (size >= this.#memory.bufferSize) await this.#writeTailObject()
       }
     }
   }
 
-  /** Resolves when all that was given is held. What is held also tells how far it came when this fails. */
+  /**
+   * Resolves when all bytes are written. If it rejects, {@link layout} has the bytes before the first failed
+   * write.
+   */
   async flush(): Promise<void> {
-    if (this.#gathered.size > 0) await this.#writePiece()
+    if (this.#buffer.size > 0) await this.#writeTailObject()
     await this.#awaitWrites(0)
     await this.#compact()
-    this.#parts = 0
+    this.#partsSinceCheckpoint = 0
   }
 
-  /** Forgets what was of use only until what is held was counted. */
+  /** Removes the objects that were needed only until {@link layout} was recorded. */
   async removeObsolete(): Promise<void> {
-    const spent = this.#obsolete
+    const keys = this.#obsolete
     this.#obsolete = []
-    // What is not removed now goes with the session.
-    if (spent.length > 0) await this.#service.remove(spent).catch(() => {})
+    // Objects that are not removed now are removed with the session.
+    if (keys.length > 0) await this.#service.remove(keys).catch(() => {})
   }
 
   async #writePart(): Promise<void> {
     const before = this.#expected
-    const gathered = this.#gathered.drain()
-    const tail = before.pieces.map(({ name, size }) => ({ key: this.#keyOf(before, name), size }))
-    this.#tail = 0
-    this.#parts += 1
+    const bytes = this.#buffer.drain()
+    const tail = this.#tailSources(before, before.tail)
+    this.#tailBytes = 0
+    this.#partsSinceCheckpoint += 1
+    // The objects of the tail may still be in progress.
+    const pending = tail.length > 0 ? this.#writes.map(({ done }) => done) : []
+    const put = (chunks: readonly Uint8Array[]) =>
+      this.#service.put(this.#prefix + nextPartKey(before), chunks, this.#options)
     const write = async (): Promise<void> => {
-      // The pieces of the tail may be on their way yet.
       await Promise.all(pending)
-      const put = (bytes: readonly Uint8Array[]) =>
-        this.#service.put(this.#place + nextPart(before), bytes, this.#options)
-      if (tail.length === 0) await put(gathered)
+      if (tail.length === 0) await put(bytes)
       else {
-        await this.#memory.reserve(tailSize(before), async () =>
-          put([await readAll(this.#service, tail), ...gathered]),
+        await this.#memory.reserve(sizeOf(tail), async () =>
+          put([await readIntoMemory(this.#service, tail), ...bytes]),
         )
       }
     }
-    const pending = tail.length > 0 ? this.#writes.map(({ done }) => done) : []
     this.#obsolete.push(...tail.map(({ key }) => key))
-    await this.#begin(write(), withPart(before))
+    await this.#addWrite(write(), withPart(before))
   }
 
-  async #writePiece(): Promise<void> {
-    const piece = { name: randomId(), size: this.#gathered.size, level: 0 }
-    const gathered = this.#gathered.drain()
-    this.#tail += piece.size
-    const write = this.#service.put(this.#keyOf(this.#expected, piece.name), gathered, this.#options)
-    await this.#begin(write, withPiece(this.#expected, piece))
+  async #writeTailObject(): Promise<void> {
+    const object = { name: randomId(), size: this.#buffer.size, level: 0 }
+    const bytes = this.#buffer.drain()
+    this.#tailBytes += object.size
+    const write = this.#service.put(this.#tailKey(this.#expected, object.name), bytes, this.#options)
+    await this.#addWrite(write, withTailObject(this.#expected, object))
   }
 
-  async #begin(done: Promise<unknown>, after: UploadLayout): Promise<void> {
-    // Whoever waits for it hears of its failure.
+  async #addWrite(done: Promise<unknown>, after: UploadLayout): Promise<void> {
+    // The rejection is handled where the write is awaited.
     done.catch(() => {})
     this.#writes.push({ done, after })
     this.#expected = after
-    await this.#awaitWrites(this.#memory.inFlight - 1)
+    await this.#awaitWrites(this.#memory.maxWrites - 1)
   }
 
-  /** Waits until no more than `count` writes are under way. They count in their order: there are no holes. */
+  /**
+   * Waits until at most `count` writes are in progress. They are added to the layout in order, so it has no
+   * holes.
+   */
   async #awaitWrites(count: number): Promise<void> {
     for (let [write] = this.#writes; write && this.#writes.length > count; [write] = this.#writes) {
       try {
         await write.done
-        this.#held = write.after
+        this.#layout = write.after
         this.#writes.shift()
       } catch (error) {
-        // What comes behind a hole is not held. Nor must it come later, in the place of what is written anew.
+        // Bytes behind a hole do not count. Their writes must also end now: a late one could replace an
+        // object that is written again under the same key.
         await Promise.allSettled(this.#writes.map(({ done }) => done))
         this.#writes.length = 0
-        this.#expected = this.#held
+        this.#expected = this.#layout
         this.#obsolete = []
         throw error
       }
     }
   }
 
-  /** Gathers pieces, and makes groups of parts. */
+  /** Compacts tail objects, and composes groups of parts. */
   async #compact(): Promise<void> {
-    for (let pieces = tailToCompact(this.#held); pieces.length > 0; pieces = tailToCompact(this.#held)) {
-      const sources = pieces.map(({ name, size }) => ({ key: this.#keyOf(this.#held, name), size }))
-      const size = layoutSize(pieces)
-      const piece = { name: randomId(), size, level: (pieces[0]?.level ?? 0) + 1 }
+    for (let tail = tailToCompact(this.#layout); tail.length > 0; tail = tailToCompact(this.#layout)) {
+      const sources = this.#tailSources(this.#layout, tail)
+      const size = sizeOf(tail)
+      const object = { name: randomId(), size, level: (tail[0]?.level ?? 0) + 1 }
       await this.#memory.reserve(size, async () => {
-        const bytes = await readAll(this.#service, sources)
-        await this.#service.put(this.#keyOf(this.#held, piece.name), [bytes], this.#options)
+        const bytes = await readIntoMemory(this.#service, sources)
+        await this.#service.put(this.#tailKey(this.#layout, object.name), [bytes], this.#options)
       })
       this.#obsolete.push(...sources.map(({ key }) => key))
-      const others = this.#held.pieces.slice(0, -pieces.length)
-      this.#held = { ...this.#held, pieces: [...others, piece] }
+      this.#layout = { ...this.#layout, tail: [...this.#layout.tail.slice(0, -tail.length), object] }
     }
-    for (let group = nextGroup(this.#held); group; group = nextGroup(this.#held)) {
-      const parts = group.of.map(({ key, size }) => ({ key: this.#place + key, size }))
-      await this.#service.compose(parts, this.#place + group.key, this.#options)
+    for (let group = nextGroup(this.#layout); group; group = nextGroup(this.#layout)) {
+      const parts = group.sources.map(({ key, size }) => ({ key: this.#prefix + key, size }))
+      await this.#service.compose(parts, this.#prefix + group.key, this.#options)
       this.#obsolete.push(...parts.map(({ key }) => key))
-      this.#held = group.after
+      this.#layout = group.after
     }
-    this.#expected = this.#held
+    this.#expected = this.#layout
   }
 
-  #keyOf = ({ epoch }: UploadLayout, name: string): string => this.#place + pieceName(epoch, name)
+  #tailSources(layout: UploadLayout, tail: readonly TailObject[]): { key: string; size: number }[] {
+    return tail.map(({ name, size }) => ({ key: this.#tailKey(layout, name), size }))
+  }
+
+  #tailKey({ epoch }: UploadLayout, name: string): string {
+    return this.#prefix + tailObjectKey(epoch, name)
+  }
 }
 
-/** As much as a socket gives at once. */
+/** Block size in bytes: the largest chunk of a socket. */
 const BlockSize = 64 * 1024
 
 /**
- * Bytes that wait to be written together. They are copied, for the memory of a chunk is the giver's again when he is asked
- * for more; and into blocks, for a chunk may be of a single byte, and would take a hundred for itself.
+ * Bytes that are collected for one write. They are copied, because the memory of a chunk belongs to the body
+ * again when the next batch is requested; and into blocks, because a chunk may have a single byte, and each
+ * Buffer takes about a hundred bytes.
  */
 export class WriteBuffer {
   #blocks: Buffer[] = []
   #size = 0
 
-  /** How many they are. */
+  /** Number of bytes. */
   get size(): number {
     return this.#size
   }
 
   add(bytes: Uint8Array): void {
     for (let rest = bytes; rest.length > 0; ) {
-      const at = this.#size % BlockSize
-      if (at === 0) this.#blocks.push(Buffer.allocUnsafe(BlockSize))
-      const taken = rest.subarray(0, BlockSize - at)
-      this.#blocks.at(-1)?.set(taken, at)
-      this.#size += taken.length
-      rest = rest.subarray(taken.length)
+      const offset = this.#size % BlockSize
+      if (offset === 0) this.#blocks.push(Buffer.allocUnsafe(BlockSize))
+      const copied = rest.subarray(0, BlockSize - offset)
+      this.#blocks.at(-1)?.set(copied, offset)
+      this.#size += copied.length
+      rest = rest.subarray(copied.length)
     }
   }
 
-  /** Gives all of them away. */
+  /** Returns all bytes and empties the buffer. */
   drain(): Uint8Array[] {
     const used = (i: number): number => Math.min(BlockSize, this.#size - i * BlockSize)
     const chunks = this.#blocks.map((block, i) => block.subarray(0, used(i)))

@@ -1,8 +1,8 @@
-/** The contract of stores for the object store on each service, with other than default options. */
+/** The contract of stores for the object store on each service, with options other than the default. */
 import { describe, it } from 'vitest'
 import { type Capabilities, storeSuite } from '../../../lib/testing/index.ts'
 import { allEngines, type PlaceOptions } from '../../support/places.ts'
-import { supports, tested } from './tested.ts'
+import { capabilities, objectStoreFixture } from './fixture.ts'
 
 interface Variant {
   readonly title: string
@@ -13,20 +13,20 @@ interface Variant {
 const variants: Readonly<Record<'azurite' | 'ceph', Variant>> = {
   azurite: {
     title: 'with a prefix and little memory',
-    // With little memory a fragment needs many writes instead of one, each as large as its memory allows.
+    // With little memory a fragment needs many writes instead of one.
     options: { prefix: 'in/', memory: '1mb', partSize: '5mb' },
-    supports,
+    supports: capabilities,
   },
   ceph: {
     title: 'without conditional writes, for one process',
     options: { conditionalWrites: false },
-    supports: { ...supports, sharing: false, locker: false },
+    supports: { ...capabilities, sharing: false, locker: false },
   },
 }
 
 describe.each(allEngines)('Object store on $name', (engine) => {
   const { title, options, supports } = variants[engine.program]
   engine.describe(title, () => {
-    storeSuite({ describe, it }, () => tested(engine, options), supports)
+    storeSuite({ describe, it }, () => objectStoreFixture(engine, options), supports)
   })
 })

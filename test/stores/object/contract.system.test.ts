@@ -2,10 +2,10 @@
 import { describe, it } from 'vitest'
 import { storeSuite } from '../../../lib/testing/index.ts'
 import { allEngines } from '../../support/places.ts'
-import { supports, tested } from './tested.ts'
+import { capabilities, objectStoreFixture } from './fixture.ts'
 
 describe.each(allEngines)('Object store on $name', (engine) => {
   engine.describe('with default options', () => {
-    storeSuite({ describe, it }, () => tested(engine), supports)
+    storeSuite({ describe, it }, () => objectStoreFixture(engine), capabilities)
   })
 })

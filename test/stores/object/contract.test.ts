@@ -1,33 +1,37 @@
-/** The contract of stores for the object store, over a service in memory; contract.system.test.ts has it over real ones. */
+/**
+ * The contract of stores for the object store over a service in memory. contract.system.test.ts runs it over
+ * real ones.
+ */
 import { describe, it } from 'vitest'
-import { defaultTiming } from '../../../lib/stores/object/lock/heartbeat.ts'
+import { defaultTiming, type Timing } from '../../../lib/stores/object/lock/heartbeat.ts'
 import { objectLocker } from '../../../lib/stores/object/lock/locker.ts'
 import { objectStore, readObjectStoreOptions } from '../../../lib/stores/object/options.ts'
 import { type StoreFixture, storeSuite } from '../../../lib/testing/index.ts'
-import { memoryObjectSpace } from '../../support/memory-object-service.ts'
-import { supports } from './tested.ts'
+import { memoryObjectService } from '../../support/memory-object-service.ts'
+import { capabilities } from './fixture.ts'
 
-/** Release requests are looked for more often, because some tests wait for one. */
-const timing = { ...defaultTiming, wants: 10, poll: [5, 20] } as const
+/** Short polling intervals, because some tests wait for a release request. */
+const timing: Timing = { ...defaultTiming, releasePollInterval: 10, poll: [5, 20] }
 
-function tested(semantics: 'Azure' | 'S3'): StoreFixture {
-  const space = memoryObjectSpace({ semantics })
+function memoryFixture(semantics: 'Azure' | 'S3'): StoreFixture {
+  const service = memoryObjectService({ semantics })
   const options = readObjectStoreOptions('the test', {}, [])
-  const reopen = () => objectStore(space, options, { locker: objectLocker(space, timing), isShared: true })
+  const reopen = () =>
+    objectStore(service, options, { locker: objectLocker(service, timing), isShared: true })
   return {
     store: reopen(),
     reopen,
     async published(name, first = 0) {
-      return (await space.get(name))?.bytes.subarray(first)
+      return (await service.get(name))?.bytes.subarray(first)
     },
     async loseBytes({ id }) {
       const keys: string[] = []
-      for await (const { key } of space.list(`.bits-sessions/uploads/${id}/bytes/`)) keys.push(key)
-      await space.remove(keys)
+      for await (const { key } of service.list(`.bits-sessions/uploads/${id}/bytes/`)) keys.push(key)
+      await service.remove(keys)
     },
   }
 }
 
 describe.each(['Azure', 'S3'] as const)('Object store on a service in memory (%s semantics)', (semantics) => {
-  storeSuite({ describe, it }, () => tested(semantics), supports)
+  storeSuite({ describe, it }, () => memoryFixture(semantics), capabilities)
 })

@@ -1,50 +1,34 @@
 import { describe, expect, it } from 'vitest'
-import { memoryLocker } from '../../../lib/locks/memory.ts'
-import { ObjectStore } from '../../../lib/stores/object/object-store.ts'
-import type { ObjectService } from '../../../lib/stores/object/service/service.ts'
-import type { Store } from '../../../lib/stores/store.ts'
 import { engines } from '../../support/places.ts'
 import { withResolvers } from '../../support/promise.ts'
 import { body, complete, loaded, newSession } from '../../support/store.ts'
-
-const MiB = 2 ** 20
-
-/** A server of its own on a space that something was done to. */
-const storeOn = (space: ObjectService): Store =>
-  new ObjectStore({
-    service: space,
-    locker: undefined,
-    names: memoryLocker(),
-    part: 5 * MiB,
-    memory: 256 * MiB,
-    longest: 1024,
-  })
+import { storeOn } from './fixture.ts'
 
 /** A server whose call timed out, or that lost its lock, continues with the call. */
 describe.each(engines)('Object store on $name', (engine) => {
   engine.describe('late calls', () => {
     it('append: another server that loads meanwhile does not report lost bytes', async () => {
       const place = await engine.open()
-      const space = place.space()
+      const service = place.service()
       const session = newSession()
-      const late = storeOn(space)
+      const late = storeOn(service)
       await late.create(session)
       await late.append(await loaded(late, session.id), body('abc'), { total: 9, durable: true })
-      const seen = await loaded(late, session.id)
+      const before = await loaded(late, session.id)
       let isLate = true
       const listed = withResolvers<void>()
-      // The list is made before, the record is read after it.
+      // The objects are listed before the late append, and the record is read after it.
       const other = storeOn({
-        ...space,
+        ...service,
         async get(key, options) {
           await listed.promise
-          if (isLate) await late.append(seen, body('def'), { total: 9, durable: true })
+          if (isLate) await late.append(before, body('def'), { total: 9, durable: true })
           isLate = false
-          return space.get(key, options)
+          return service.get(key, options)
         },
         async *list(prefix, options) {
           const found = []
-          for await (const object of space.list(prefix, options)) found.push(object)
+          for await (const object of service.list(prefix, options)) found.push(object)
           listed.resolve()
           yield* found
         },
@@ -54,53 +38,53 @@ describe.each(engines)('Object store on $name', (engine) => {
 
     it('publish: does not replace a newer file', async () => {
       const place = await engine.open()
-      const space = place.space()
-      const store = storeOn(space)
+      const service = place.service()
+      const store = storeOn(service)
       const first = await complete(store, 'first', { overwrite: true })
-      const [held, go] = [withResolvers<void>(), withResolvers<void>()]
+      const [reached, resume] = [withResolvers<void>(), withResolvers<void>()]
       const late = storeOn({
-        ...space,
+        ...service,
         async put(key, chunks, options) {
           if (key === first.name) {
-            held.resolve()
-            await go.promise
+            reached.resolve()
+            await resume.promise
           }
-          return space.put(key, chunks, options)
+          return service.put(key, chunks, options)
         },
       })
       const publishing = late.publish(await loaded(late, first.id)).catch(() => {})
-      await held.promise
-      // The client comes again, to another server; then the next client comes.
+      await reached.promise
+      // The client repeats its packet to another server; then another client uploads a file of the same name.
       await store.publish(await loaded(store, first.id))
       await store.publish(await complete(store, 'second', { overwrite: true }))
-      go.resolve()
+      resume.resolve()
       await publishing
       expect((await place.see(first.name))?.bytes.toString()).toBe('second')
     })
 
     it('saveReply: does not replace the accepted reply', async () => {
       const place = await engine.open()
-      const space = place.space()
-      const store = storeOn(space)
+      const service = place.service()
+      const store = storeOn(service)
       const { id } = await complete(store, 'abc')
-      const [held, go] = [withResolvers<void>(), withResolvers<void>()]
+      const [reached, resume] = [withResolvers<void>(), withResolvers<void>()]
       const late = storeOn({
-        ...space,
+        ...service,
         async put(key, chunks, options) {
           if (Buffer.concat(chunks).toString() === 'late') {
-            held.resolve()
-            await go.promise
+            reached.resolve()
+            await resume.promise
           }
-          return space.put(key, chunks, options)
+          return service.put(key, chunks, options)
         },
       })
-      const keeping = late.saveReply(await loaded(late, id), body('late')).catch(() => {})
-      await held.promise
+      const saving = late.saveReply(await loaded(late, id), body('late')).catch(() => {})
+      await reached.promise
       const session = await loaded(store, id)
       await store.saveReply(session, body('first'))
       await store.accept(session, { publish: false, reply: 'stored' })
-      go.resolve()
-      await keeping
+      resume.resolve()
+      await saving
       const reply = await store.loadReply(await loaded(store, id))
       const chunks: Buffer[] = []
       for await (const chunk of reply?.read(0, reply.size - 1) ?? []) chunks.push(chunk)
@@ -114,14 +98,14 @@ describe.each(engines)('Object store on $name', (engine) => {
       const [store, late] = [place.store(), place.store()]
       const { id, ...session } = newSession()
       await store.create({ id, ...session })
-      const seen = await loaded(late, id)
+      const before = await loaded(late, id)
       await store.append(await loaded(store, id), body('abc'), { total: 9, durable: true })
-      await expect(late.remove(seen)).rejects.toThrow()
+      await expect(late.remove(before)).rejects.toThrow()
       expect(await loaded(store, id)).toMatchObject({ state: 'receiving', received: 3 })
-      const now = await loaded(store, id)
-      await store.remove(now)
-      await store.remove(now)
-      await late.remove(seen)
+      const current = await loaded(store, id)
+      await store.remove(current)
+      await store.remove(current)
+      await late.remove(before)
       expect(await store.load(id)).toBeUndefined()
     })
   })

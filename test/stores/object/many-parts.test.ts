@@ -1,13 +1,13 @@
 import { describe, it } from 'vitest'
-import { type Bucket, memoryObjectSpace } from '../../support/memory-object-service.ts'
+import { type Bucket, memoryObjectService } from '../../support/memory-object-service.ts'
 import { maxSources, uploadManyParts } from './many-parts.ts'
 
 describe.each(['Azure', 'S3'] as const)('Object store on a service in memory (%s semantics)', (semantics) => {
-  describe('upload with more parts than one join takes', () => {
-    it('is published with all bytes after every second join failed', async () => {
+  describe('upload with more parts than one compose call accepts', () => {
+    it('is published with all bytes although every second compose call failed', async () => {
       const bucket: Bucket = new Map()
-      const space = memoryObjectSpace({ bucket, semantics, maxSources })
-      await uploadManyParts(space, 64 * 1024, {
+      const service = memoryObjectService({ bucket, semantics, maxSources })
+      await uploadManyParts(service, 64 * 1024, {
         keys: async () => [...bucket.keys()],
         bytesOf: async (key) => bucket.get(key)?.bytes,
       })

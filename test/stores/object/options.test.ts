@@ -16,12 +16,16 @@ describe.each([
 ])('%s options', (name, open) => {
   it.each<[string, object, RegExp]>([
     ['an unknown option', { partsize: 1 }, /did you mean 'partSize'/],
-    ['a prefix with a leading slash', { prefix: '/in' }, /prefix is/],
-    ['a prefix that is too long', { prefix: 'ü'.repeat(257) }, /prefix is/],
-    ['a partSize below the minimum of an S3 part', { partSize: '4mb' }, /partSize is .* '8mb', not 4mb/],
-    ['a partSize above its maximum', { partSize: '1gb' }, /partSize is/],
-    ['a memory of 0', { memory: 0 }, /memory is/],
-    ['an invalid locker', { locker: {} }, /locker is/],
+    ['a prefix with a leading slash', { prefix: '/in' }, /'prefix' takes .* not '\/in'/],
+    ['a prefix that is too long', { prefix: 'ü'.repeat(257) }, /'prefix' takes/],
+    [
+      'a partSize below the minimum of an S3 part',
+      { partSize: '4mb' },
+      /'partSize' takes .* from 5242880 to 268435456, .* not '4mb'/,
+    ],
+    ['a partSize above its maximum', { partSize: '1gb' }, /'partSize' takes/],
+    ['a memory of 0', { memory: 0 }, /'memory' takes/],
+    ['an invalid locker', { locker: {} }, /'locker' takes/],
   ])('reject %s with a TypeError', (_, options, message) => {
     expect(() => open(options)).toThrow(TypeError)
     expect(() => open(options)).toThrow(message)
@@ -37,15 +41,15 @@ describe.each([
 
 it('azureStore: throws when container is no ContainerClient', () => {
   for (const wrong of [undefined, 'incoming', {}]) {
-    expect(() => azure({ container: wrong })).toThrow(/container is a ContainerClient/)
+    expect(() => azure({ container: wrong })).toThrow(/'container' takes a ContainerClient/)
   }
 })
 
 it('s3Store: throws for an invalid client, bucket, conditionalWrites or locker', () => {
-  expect(() => s3({ client: {} })).toThrow(/client is an S3Client/)
-  expect(() => s3({ bucket: '' })).toThrow(/bucket is/)
-  expect(() => s3({ conditionalWrites: 'no' })).toThrow(/conditionalWrites is true or false/)
-  expect(() => s3({ conditionalWrites: false, locker: memoryLocker() })).toThrow(/a locker is of no use/)
+  expect(() => s3({ client: {} })).toThrow(/'client' takes an S3Client/)
+  expect(() => s3({ bucket: '' })).toThrow(/'bucket' takes/)
+  expect(() => s3({ conditionalWrites: 'no' })).toThrow(/'conditionalWrites' takes true or false, not 'no'/)
+  expect(() => s3({ conditionalWrites: false, locker: memoryLocker() })).toThrow(/'locker' has no effect/)
 })
 
 it('s3Store: has no locker when conditionalWrites is false', () => {

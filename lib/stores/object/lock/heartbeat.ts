@@ -1,20 +1,54 @@
+/** Leases of nodes, and the detection of failed nodes by their heartbeats. */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ObjectService } from '../service/service.ts'
 import { nodeKey } from './lock-objects.ts'
 
+/** Intervals of the lock protocol in milliseconds. */
+export interface Timing {
+  /** From one heartbeat to the next. */
+  readonly heartbeatInterval: number
+  /** Another node regards a node as failed when its heartbeat has not changed for this long. */
+  readonly failureTimeout: number
+  /** A node that holds no lock and waits for none ends its lease after this time. */
+  readonly idleTtl: number
+  /** From one read of the release requests to a node to the next. */
+  readonly releasePollInterval: number
+  /** From one read of a lock that another node holds to the next: at first, and at most. */
+  readonly poll: readonly [first: number, last: number]
+}
+
 /**
- * A node under one id, which it has until others may have taken it for dead, and never again. None of its heartbeats has
- * stood still for longer than since the last one that was answered was sent, for that one was seen thereafter.
+ * Failure timeout: two heartbeats in a row may fail and the third is still in time, so that a short
+ * disturbance is not regarded as a failure. The clients of a failed node return after a minute by default, so
+ * ten seconds are soon enough.
+ *
+ * Idle TTL: the packets of one client follow each other closely, and share one lease instead of a heartbeat
+ * each. More than one heartbeat interval would cost more requests than it saves.
+ */
+export const defaultTiming: Timing = {
+  heartbeatInterval: 2000,
+  failureTimeout: 10_000,
+  idleTtl: 2000,
+  releasePollInterval: 1000,
+  poll: [100, 1000],
+}
+
+/**
+ * The lease of a node: an id and its heartbeat, an object with new content every interval. The id is used
+ * until other nodes may have regarded this one as failed, and never again.
+ *
+ * Another node cannot have seen an unchanged heartbeat for longer than the time since the last answered
+ * heartbeat was sent, because it saw that one later.
  */
 export class NodeLease {
   readonly id: string = randomUUID()
   readonly #service: ObjectService
   readonly #timing: Timing
   readonly #clock: ElapsedClock
-  /** When the last heartbeat that was answered was sent. */
+  /** When the last answered heartbeat was sent. */
   #lastRenewal: Timestamp | undefined
-  /** Those that were sent and not answered yet. */
+  /** Heartbeats without an answer so far. */
   readonly #pendingRenewals = new Set<Promise<unknown>>()
 
   constructor(service: ObjectService, timing: Timing, clock: ElapsedClock) {
@@ -23,62 +57,54 @@ export class NodeLease {
     this.#clock = clock
   }
 
-  /** Others may have taken it for dead. It stays so. The clocks of two machines do not run quite at the same speed. */
+  /**
+   * Whether other nodes may have regarded this one as failed. Once true it stays true. The margin of 10 % is
+   * for clocks of two machines that run at different speeds.
+   */
   get isExpired(): boolean {
-    return (
-      this.#lastRenewal !== undefined &&
-      elapsedUpperBound(this.#clock, this.#lastRenewal) >= 0.9 * this.#timing.failureTimeout
-    )
+    return this.#lastRenewal !== undefined && this.#sinceRenewal() >= 0.9 * this.#timing.failureTimeout
   }
 
-  /** Nobody can have taken it for dead so far. */
+  /** Whether no other node can have regarded this one as failed yet. */
   get isValid(): boolean {
     return this.#lastRenewal !== undefined && !this.isExpired
   }
 
-  /** Nor will anybody before what is asked of the service now has been done, or was given up. */
+  /** Whether the lease stays valid until a request that is sent now has been answered or has timed out. */
   get isSafeToUse(): boolean {
-    return (
-      this.#lastRenewal !== undefined &&
-      elapsedUpperBound(this.#clock, this.#lastRenewal) < this.#timing.failureTimeout / 2
-    )
+    return this.#lastRenewal !== undefined && this.#sinceRenewal() < this.#timing.failureTimeout / 2
   }
 
-  /** Resolves when others can see that it lives, or that it did too late. */
+  #sinceRenewal(): number {
+    return this.#lastRenewal ? elapsedUpperBound(this.#clock, this.#lastRenewal) : Number.POSITIVE_INFINITY
+  }
+
+  /** Sends a heartbeat. When this resolves, other nodes can see it, unless the lease has expired. */
   async renew(): Promise<void> {
-    const begun = now(this.#clock)
-    // Something new each time: on S3 the same bytes are the same version.
-    const renew = this.#service.put(nodeKey(this.id), [Buffer.from(randomUUID())], {
+    const sentAt = timestampOf(this.#clock)
+    // New bytes each time, because on S3 the same bytes are the same version.
+    const renewal = this.#service.put(nodeKey(this.id), [Buffer.from(randomUUID())], {
       signal: this.#clock.timeout(this.#timing.failureTimeout),
     })
-    this.#pendingRenewals.add(renew)
+    this.#pendingRenewals.add(renewal)
     try {
-      await renew
-      // Answers do not come in the order in which the heartbeats were sent.
+      await renewal
+      // Heartbeats may be answered in another order than they were sent.
       if (this.isExpired) return
-      if (!this.#lastRenewal || begun.monotonic > this.#lastRenewal.monotonic) this.#lastRenewal = begun
+      if (!this.#lastRenewal || sentAt.monotonic > this.#lastRenewal.monotonic) this.#lastRenewal = sentAt
     } finally {
-      this.#pendingRenewals.delete(renew)
+      this.#pendingRenewals.delete(renewal)
     }
   }
 
-  /** Tells others that it is no more. */
+  /** Removes the heartbeat, after all renewals have ended. */
   async revoke(): Promise<void> {
     await Promise.allSettled(this.#pendingRenewals)
     await this.#service.remove([nodeKey(this.id)])
   }
 }
 
-/** What is known of a node. */
-interface NodeStatus {
-  /** When it was looked at last, and whether it was found dead then. */
-  checkedAt: number
-  isDead: Promise<boolean>
-  /** Its heartbeat, and since when no other was seen in its place. */
-  heartbeat?: { readonly version: string; readonly since: number }
-}
-
-/** Finds out which nodes are dead: by this process's clock alone, for no two machines agree on what time it is. */
+/** Detects failed nodes, by the clock of this process only, because the clocks of two machines may differ. */
 export class FailureDetector {
   readonly #service: ObjectService
   readonly #timing: Timing
@@ -91,26 +117,29 @@ export class FailureDetector {
     this.#clock = clock
   }
 
-  /** Whether a node is no more. To be asked again and again: what was seen earlier counts. */
-  isDead(node: string): Promise<boolean> {
+  /**
+   * Whether a node has failed or has ended its lease. A failure is detected only by repeated calls, which
+   * compare the heartbeats that they see.
+   */
+  hasFailed(node: string): Promise<boolean> {
     const checkedAt = this.#clock.monotonic()
     const known = this.#nodes.get(node)
-    // All who wait for locks of one node share their looks at it.
-    if (known && checkedAt - known.checkedAt < this.#timing.heartbeatInterval / 2) return known.isDead
-    const status: NodeStatus = known ?? { checkedAt, isDead: Promise.resolve(false) }
+    // All requests that wait for locks of one node share a check.
+    if (known && checkedAt - known.checkedAt < this.#timing.heartbeatInterval / 2) return known.hasFailed
+    const status: NodeStatus = known ?? { checkedAt, hasFailed: Promise.resolve(false) }
     status.checkedAt = checkedAt
-    status.isDead = this.#check(node, status)
+    status.hasFailed = this.#check(node, status)
     this.#nodes.set(node, status)
-    return status.isDead
+    return status.hasFailed
   }
 
-  /** Forgets all others. */
+  /** Forgets all other nodes. */
   retain(nodes: ReadonlySet<string>): void {
     for (const node of this.#nodes.keys()) if (!nodes.has(node)) this.#nodes.delete(node)
   }
 
   async #check(node: string, status: NodeStatus): Promise<boolean> {
-    const begun = this.#clock.monotonic()
+    const sentAt = this.#clock.monotonic()
     try {
       const found = await this.#service.get(nodeKey(node))
       if (!found) {
@@ -119,16 +148,35 @@ export class FailureDetector {
       }
       const { version } = found
       const { heartbeat } = status
-      // It stood from when it was seen first, at the latest, until it was asked for last, at least.
-      if (version === heartbeat?.version) return begun - heartbeat.since >= this.#timing.failureTimeout
+      // The heartbeat was unchanged at least from when it was first seen until this request was sent.
+      if (version === heartbeat?.version) return sentAt - heartbeat.since >= this.#timing.failureTimeout
       status.heartbeat = { version, since: this.#clock.monotonic() }
       return false
     } catch (error) {
-      // The next one who asks looks again.
+      // The next call checks again.
       status.checkedAt = Number.NEGATIVE_INFINITY
       throw error
     }
   }
+}
+
+interface NodeStatus {
+  /** When the last check began, and its result. */
+  checkedAt: number
+  hasFailed: Promise<boolean>
+  /** The last heartbeat, and when it was first seen. */
+  heartbeat?: { readonly version: string; readonly since: number }
+}
+
+/** The source of time of a locker. Durations are milliseconds. */
+export interface ElapsedClock {
+  /** Milliseconds since an arbitrary start. Never set back, but may stop while the machine sleeps. */
+  monotonic(): number
+  /** Milliseconds since 1970. May be set back. */
+  wall(): number
+  delay(ms: number, options?: DelayOptions): Promise<void>
+  /** A signal that is aborted after `ms`. It does not keep the process alive. */
+  timeout(ms: number): AbortSignal
 }
 
 export interface DelayOptions {
@@ -138,17 +186,6 @@ export interface DelayOptions {
   readonly ref?: boolean
 }
 
-/** The source of time of a locker. Durations are milliseconds. */
-export interface ElapsedClock {
-  /** Milliseconds since an arbitrary start; never set back, but may stand still while the machine sleeps. */
-  monotonic(): number
-  /** Milliseconds since 1970; may be set back. */
-  wall(): number
-  delay(ms: number, options?: DelayOptions): Promise<void>
-  /** A signal that is aborted after `ms`. It does not keep the process alive. */
-  timeout(ms: number): AbortSignal
-}
-
 export const systemElapsedClock: ElapsedClock = {
   monotonic: () => performance.now(),
   wall: () => Date.now(),
@@ -156,45 +193,20 @@ export const systemElapsedClock: ElapsedClock = {
   timeout: (ms) => AbortSignal.timeout(ms),
 }
 
-/** A moment of this process, by both of its clocks. */
+/** A point in time by both clocks of this process. */
 export interface Timestamp {
   readonly monotonic: number
   readonly wall: number
 }
 
-export const now = (clock: ElapsedClock): Timestamp => ({ monotonic: clock.monotonic(), wall: clock.wall() })
+export const timestampOf = (clock: ElapsedClock): Timestamp => ({
+  monotonic: clock.monotonic(),
+  wall: clock.wall(),
+})
 
 /**
- * Upper bound of the milliseconds since a moment: the monotonic clock may stand still while the machine sleeps, and the
- * wall clock may be set back.
+ * Upper bound of the milliseconds since a timestamp: the larger value of both clocks, because the monotonic
+ * clock may stop while the machine sleeps, and the wall clock may be set back.
  */
 export const elapsedUpperBound = (clock: ElapsedClock, { monotonic, wall }: Timestamp): number =>
   Math.max(clock.monotonic() - monotonic, clock.wall() - wall)
-
-/** How long things take between nodes. Milliseconds. */
-export interface Timing {
-  /** From one heartbeat to the next. */
-  readonly heartbeatInterval: number
-  /** A heartbeat that another node saw stand still for so long is a dead node's. */
-  readonly failureTimeout: number
-  /** How long a node that neither holds nor wants a lock stays alive. */
-  readonly idleTtl: number
-  /** From one look at what others want of a node to the next. */
-  readonly releasePollInterval: number
-  /** From one look at a lock that is taken to the next: at first, and at last. */
-  readonly poll: readonly [first: number, last: number]
-}
-
-/**
- * A heartbeat may fail, and the next one, and the one after it may still be in time: nodes are not taken for dead because
- * of a hiccup. The clients of one that is dead come back after a minute by default, so ten seconds are soon enough.
- * To linger spares the packets of one client, which come close behind one another, a heartbeat each; for longer than one
- * beat it would cost more requests than it spares.
- */
-export const defaultTiming: Timing = {
-  heartbeatInterval: 2000,
-  failureTimeout: 10_000,
-  idleTtl: 2000,
-  releasePollInterval: 1000,
-  poll: [100, 1000],
-}

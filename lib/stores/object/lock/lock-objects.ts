@@ -6,19 +6,22 @@ import {
   type ServiceOptions,
 } from '../service/service.ts'
 
-/** Who has a lock. */
+/** The content of a lock object: its holder. */
 export interface LockOwner {
   readonly node: string
-  /** Another each time that a lock is taken. */
+  /** A new one for each acquisition. */
   readonly token: string
 }
 
-/** A lock as it stands at the service. */
+/** A lock object as it was last read or written. */
 export interface LockObject extends LockOwner {
   readonly version: string
 }
 
-/** @param hash of the lock's name, in hexadecimal digits */
+/**
+ * Reads a lock object; undefined if the lock is free.
+ * @param hash of the lock's key, in hexadecimal digits
+ */
 export async function readLock(
   service: ObjectService,
   hash: string,
@@ -30,78 +33,86 @@ export async function readLock(
   return { node, token, version: found.version }
 }
 
-/** @returns what stands there then: what was to be written, or what somebody else did; undefined: nothing any more */
+/**
+ * Writes a lock object if the condition is met.
+ * @returns the lock object afterwards: this owner's, or that of another writer; undefined if it was removed
+ * meanwhile
+ */
 export async function writeLock(
   service: ObjectService,
   hash: string,
-  holder: LockOwner,
+  owner: LockOwner,
   condition: Precondition,
   options?: ServiceOptions,
 ): Promise<LockObject | undefined> {
   try {
-    const bytes = Buffer.from(JSON.stringify(holder))
-    return { ...holder, version: await service.put(lockObjectKey(hash), [bytes], { ...options, condition }) }
+    const bytes = Buffer.from(JSON.stringify(owner))
+    return { ...owner, version: await service.put(lockObjectKey(hash), [bytes], { ...options, condition }) }
   } catch (error) {
-    // It may have been written all the same: answers get lost, and a request that is sent again then meets what it
-    // wrote itself. What stands there tells.
+    // The object may have been written all the same: a response can be lost, and the repeated request then
+    // fails because of the first one. The token of the existing object shows it.
     if (error instanceof ConditionFailed) return readLock(service, hash, options)
     const current = await readLock(service, hash, options).catch(() => undefined)
-    if (current?.token === holder.token) return current
+    if (current?.token === owner.token) return current
     throw error
   }
 }
 
-/** A lock that a node has, and somebody waits for. */
+/** A request to the holder of a lock to release it. */
 export interface ReleaseRequest {
-  /** Of the lock's name. */
+  /** Of the lock's key. */
   readonly hash: string
   readonly token: string
 }
 
-const hashLength = 64
+/** Length of a hash in hexadecimal digits. */
+const HashLength = 64
 
-/** Tells a node that a lock of it is wanted: this one, not the one that it takes under the same name after it. */
+/**
+ * Asks a node to release a lock. The token limits the request to this acquisition, not a later one of the
+ * same node.
+ */
 export async function sendReleaseRequest(
   service: ObjectService,
   hash: string,
   { node, token }: LockOwner,
   options?: ServiceOptions,
 ): Promise<void> {
-  await service.put(wantKey(node, { hash, token }), [], options)
+  await service.put(releaseRequestKey(node, { hash, token }), [], options)
 }
 
-/** All that is wanted of a node. */
+/** All release requests to a node. */
 export async function* listReleaseRequests(
   service: ObjectService,
   node: string,
   options?: ServiceOptions,
 ): AsyncGenerator<ReleaseRequest> {
-  const folder = requestPrefix(node)
-  for await (const { key } of service.list(folder, options)) {
-    const name = key.slice(folder.length)
-    yield { hash: name.slice(0, hashLength), token: name.slice(hashLength + 1) }
+  const prefix = releaseRequestsPrefix(node)
+  for await (const { key } of service.list(prefix, options)) {
+    const name = key.slice(prefix.length)
+    yield { hash: name.slice(0, HashLength), token: name.slice(HashLength + 1) }
   }
 }
 
-/** Takes what is wanted for told. */
+/** Removes release requests that were processed. */
 export const removeReleaseRequests = (
   service: ObjectService,
   node: string,
-  requestsPrefix: readonly ReleaseRequest[],
-): Promise<void> => service.remove(requestsPrefix.map((want) => wantKey(node, want)))
+  requests: readonly ReleaseRequest[],
+): Promise<void> => service.remove(requests.map((request) => releaseRequestKey(node, request)))
 
-const wantKey = (node: string, { hash, token }: ReleaseRequest): string =>
-  `${requestPrefix(node)}${hash}.${token}`
+const releaseRequestKey = (node: string, { hash, token }: ReleaseRequest): string =>
+  `${releaseRequestsPrefix(node)}${hash}.${token}`
 
-/** One object a lock that is held. */
+/** One object per lock that is held. */
 export const locksPrefix = `${InternalPrefix}locks/`
-/** @param hash of the lock's name, in hexadecimal digits */
+/** @param hash of the lock's key, in hexadecimal digits */
 export const lockObjectKey = (hash: string): string => locksPrefix + hash
 
-/** One object a node that is alive: its heartbeat. */
+/** One object per live node: its heartbeat. */
 export const nodesPrefix = `${InternalPrefix}nodes/`
 export const nodeKey = (node: string): string => nodesPrefix + node
 
-/** A folder for each node of which something is wanted. */
-export const requestPrefixes = `${InternalPrefix}wants/`
-export const requestPrefix = (node: string): string => `${requestPrefixes}${node}/`
+/** One folder per node with release requests. */
+export const allReleaseRequestsPrefix = `${InternalPrefix}wants/`
+export const releaseRequestsPrefix = (node: string): string => `${allReleaseRequestsPrefix}${node}/`

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Lock, Locker } from '../../../locks/locker.ts'
+import { callOnce, type Lock, type Locker } from '../../../locks/locker.ts'
 import { memoryLocker } from '../../../locks/memory.ts'
 import type { ObjectService, ServiceOptions } from '../service/service.ts'
 import { LockAcquirer } from './acquire.ts'
@@ -14,18 +14,19 @@ import { type LockObject, lockObjectKey, type ReleaseRequest, readLock } from '.
 import { collectGarbage, LockNode } from './node.ts'
 
 export interface ObjectLocker extends Locker {
-  /** Clears away what dead nodes left, and what this one has without knowing. To be called now and then. */
+  /** Removes locks and other objects of failed nodes, and locks that this node holds without knowing it. */
   clear(options?: ServiceOptions): Promise<void>
 }
 
 /**
- * A locker for any number of machines that share an object service, and need share nothing else. A lock is an object that
- * is written where none stands, in which one of all who try succeeds, and removed at the end. It names the node that has
- * it, whose heartbeat tells of all its locks that they hold. Where the heartbeat is gone, or stands still, whoever comes
- * takes the lock over, by writing in the place of the very object that was seen.
+ * A locker for any number of machines that share only an object service. A lock is an object that is written
+ * on the condition that none exists, so that one of several concurrent writers succeeds, and removed on
+ * release. It names its node, whose heartbeat keeps all its locks alive. If the heartbeat is missing, or has
+ * not changed for the failure timeout, another node takes over the lock, by replacing exactly the object that
+ * it has read.
  *
- * A process that was paused for long has lost its locks, and who works under one of them learns it late. So what is written
- * under a lock has to be written on conditions, too.
+ * A process that was stopped for long has lost its locks, and its holders learn that late. Therefore all
+ * writes under a lock must be conditional, too.
  *
  * @param timing shorter intervals, for tests over a real service
  * @param clock a clock that is advanced by hand, for tests
@@ -35,14 +36,17 @@ export function objectLocker(
   timing: Timing = defaultTiming,
   clock: ElapsedClock = systemElapsedClock,
 ): ObjectLocker {
-  /** Those of this process line up here: only the first in a line asks the service. */
+  /** The queue of this process: only the first request for a lock sends requests to the service. */
   const local = memoryLocker()
   const detector = new FailureDetector(service, timing, clock)
 
-  /** Lets a lock go that the node has without knowing: a request came late, or a release did not get through. */
+  /**
+   * Releases a lock that the node holds without knowing it: its request succeeded late, or its removal
+   * failed.
+   */
   const releaseUnknown = async ({ hash, token }: ReleaseRequest): Promise<void> => {
     const lock = await local.tryAcquire(hash)
-    // Else who asks for it finds that it is void.
+    // If it is taken, the request that has it finds that the lock object is abandoned.
     if (!lock) return
     try {
       const current = await readLock(service, hash)
@@ -60,19 +64,19 @@ export function objectLocker(
     return lock.release()
   }
 
-  /** Has the node live while it looks for a lock, and on if it found it. */
-  const withNode = async <Found>(lock: Lock, look: () => Promise<Found>): Promise<Found> => {
-    let lockObject: Found | undefined
+  /** Keeps the node alive while a lock is acquired and, if that succeeds, until it is released. */
+  const withNode = async <Result>(lock: Lock, acquire: () => Promise<Result>): Promise<Result> => {
+    let lockObject: Result | undefined
     node.retain()
     try {
-      lockObject = await look()
+      lockObject = await acquire()
       return lockObject
     } finally {
       if (!lockObject) await releaseLocal(lock)
     }
   }
 
-  /** Adds to a local lock that of all nodes. */
+  /** Combines a local lock with the lock object. */
   const toLock = (hash: string, lock: Lock, lockObject: LockObject, requestRelease: () => void): Lock => {
     let isReleased = false
     node.setHeld(lockObject.token, requestRelease)
@@ -80,8 +84,8 @@ export function objectLocker(
       async release() {
         if (isReleased) return
         isReleased = true
-        // If this fails the lock is let go when somebody wants it, or with the node's life. An answer that is ready is
-        // not to wait for that, nor to become an error.
+        // If this fails, the lock is released on the next release request, or when the lease ends. The
+        // response to the client must neither wait for that nor fail because of it.
         await acquirer.release(hash, lockObject).catch(() => {})
         node.remove(lockObject.token)
         await releaseLocal(lock)
@@ -89,54 +93,45 @@ export function objectLocker(
     }
   }
 
-  const tryHash = async (hash: string): Promise<Lock | undefined> => {
+  const tryAcquire = async (hash: string): Promise<Lock | undefined> => {
     const lock = await local.tryAcquire(hash)
     const lockObject = lock && (await withNode(lock, () => acquirer.tryAcquire(hash)))
     return lockObject && toLock(hash, lock, lockObject, () => {})
   }
 
-  const clearLock = async (hash: string, options: ServiceOptions): Promise<void> => {
+  const releaseAbandoned = async (hash: string, options: ServiceOptions): Promise<void> => {
     const current = await readLock(service, hash, options)
-    if (current && (await acquirer.isAbandoned(current))) await (await tryHash(hash))?.release()
+    if (current && (await acquirer.isAbandoned(current))) await (await tryAcquire(hash))?.release()
   }
 
   return {
-    async acquire(name, request = {}) {
-      const { signal } = request
-      const hash = hashLockKey(name)
-      const requestRelease = callOnce(request.onReleaseRequested)
-      const lock = await local.acquire(hash, { signal: request.signal, onReleaseRequested: requestRelease })
-      const lockObject = withNode(lock, () => acquirer.acquire(hash, signal))
-      return unlessAborted(
-        lockObject.then((object) => toLock(hash, lock, object, requestRelease)),
-        signal,
+    async acquire(key, request = {}) {
+      // Read, not spread: they may be getters of the request's class.
+      const { signal, onReleaseRequested } = request
+      const hash = hashLockKey(key)
+      const requestRelease = callOnce(onReleaseRequested)
+      const lock = await local.acquire(hash, { signal, onReleaseRequested: requestRelease })
+      const acquired = withNode(lock, () => acquirer.acquire(hash, signal)).then((lockObject) =>
+        toLock(hash, lock, lockObject, requestRelease),
       )
+      return unlessAborted(acquired, signal)
     },
-    tryAcquire: (name) => tryHash(hashLockKey(name)),
-    clear: (options = {}) => collectGarbage(service, detector, clearLock, options),
+    tryAcquire: (key) => tryAcquire(hashLockKey(key)),
+    clear: (options = {}) => collectGarbage(service, detector, releaseAbandoned, options),
   }
 }
 
-const hashLockKey = (name: string): string => createHash('sha256').update(name).digest('hex')
+const hashLockKey = (key: string): string => createHash('sha256').update(key).digest('hex')
 
-/** The lock, unless the signal comes first: then it is released as soon as it is there. */
-function unlessAborted(held: Promise<Lock>, signal: AbortSignal | undefined): Promise<Lock> {
-  if (!signal) return held
+/** The lock, unless the signal is aborted before: then the lock is released when it is acquired. */
+function unlessAborted(acquired: Promise<Lock>, signal: AbortSignal | undefined): Promise<Lock> {
+  if (!signal) return acquired
   return new Promise((resolve, reject) => {
-    const giveUp = (): void => reject(signal.reason)
-    signal.addEventListener('abort', giveUp, { once: true })
-    if (signal.aborted) giveUp()
-    held
+    const abort = (): void => reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    if (signal.aborted) abort()
+    acquired
       .then((lock) => (signal.aborted ? lock.release() : resolve(lock)), reject)
-      .finally(() => signal.removeEventListener('abort', giveUp))
+      .finally(() => signal.removeEventListener('abort', abort))
   })
-}
-
-/** The same call, of which only the first is made. */
-export function callOnce(call: (() => void) | undefined): () => void {
-  let called = false
-  return () => {
-    if (!called) call?.()
-    called = true
-  }
 }

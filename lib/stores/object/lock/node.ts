@@ -1,37 +1,42 @@
 import type { ObjectService, ServiceOptions } from '../service/service.ts'
 import { type ElapsedClock, type FailureDetector, NodeLease, type Timing } from './heartbeat.ts'
 import {
+  allReleaseRequestsPrefix,
   listReleaseRequests,
   locksPrefix,
   nodeKey,
   nodesPrefix,
   type ReleaseRequest,
+  releaseRequestsPrefix,
   removeReleaseRequests,
-  requestPrefix,
-  requestPrefixes,
 } from './lock-objects.ts'
 
+/** Locks that are checked at a time. */
+const GarbageConcurrency = 16
+
 /**
- * What others see of this process while it holds or wants locks: it is alive, and knows what it has. Idle it costs
- * nothing. Its timers keep no process alive: the locks of one that ends are nobody's after a while.
+ * This process as a node of the locker: its lease, its locks, and the release requests to it. An idle node
+ * sends no requests. Its timers do not keep the process alive; when the process ends, its locks become free
+ * after the failure timeout.
  */
 export class LockNode {
   readonly #service: ObjectService
   readonly #timing: Timing
   readonly #clock: ElapsedClock
   readonly #releaseLock: (request: ReleaseRequest) => Promise<void>
-  /** By nonce: how to tell the holder of a lock that it is wanted, or that it is being asked for. */
-  readonly #locks = new Map<string, 'asked' | (() => void)>()
+  /** By token: the callback for release requests, or 'pending' while the lock is being written. */
+  readonly #locks = new Map<string, 'pending' | (() => void)>()
   #lease: NodeLease | undefined
-  /** What all wait for who need it to be alive. */
+  /** The first renewal of the lease, which all requests for locks share. */
   #renewing: Promise<void> | undefined
+  /** Number of locks that are held or requested. */
   #refs = 0
-  /** Ends the rounds that are made while somebody is interested. */
+  /** Ends the heartbeat and the polling. */
   #loops: AbortController | undefined
-  /** Cancels the end of a node that is idle. */
+  /** Cancels the end of the lease of an idle node. */
   #idleTimer: AbortController | undefined
 
-  /** @param releaseLock sees to it that the node does not have a lock that it knows nothing of */
+  /** @param releaseLock releases a lock that the node holds without knowing it */
   constructor(
     service: ObjectService,
     timing: Timing,
@@ -44,14 +49,15 @@ export class LockNode {
     this.#releaseLock = releaseLock
   }
 
-  /** Somebody holds or wants a lock. */
+  /** Called when a lock is requested. */
   retain(): void {
     this.#refs += 1
     this.#idleTimer?.abort()
     if (this.#loops) return
     this.#loops = new AbortController()
     const { signal } = this.#loops
-    // One that hangs holds up no other, and none loses its place among requests that wait for a connection.
+    // A heartbeat is not awaited: one that hangs must not delay the next, and each one must get its place
+    // among the requests that wait for a connection.
     void repeat(
       this.#clock,
       this.#timing.heartbeatInterval,
@@ -61,7 +67,7 @@ export class LockNode {
     void repeat(this.#clock, this.#timing.releasePollInterval, signal, () => this.#pollReleaseRequests())
   }
 
-  /** And does so no more. */
+  /** Called once for each {@link retain}, when the lock was released or not acquired. */
   release(): void {
     this.#refs -= 1
     if (this.#refs > 0) return
@@ -69,7 +75,7 @@ export class LockNode {
     void this.#stopWhenIdle(this.#idleTimer.signal)
   }
 
-  /** Resolves when others can see that the node lives: to what it has to be called in locks. */
+  /** Resolves when other nodes can see the heartbeat, to a valid lease. */
   async ensureLease(): Promise<NodeLease> {
     for (;;) {
       this.#lease ??= new NodeLease(this.#service, this.#timing, this.#clock)
@@ -81,28 +87,31 @@ export class LockNode {
     }
   }
 
-  /** Whether it is this node, and no other. */
+  /** Whether this is the id of the node's current lease. */
   is(id: string): boolean {
     return this.#lease?.id === id
   }
 
-  /** Whether a lock that was taken under this id is still the node's for sure, and will be for the time of a request. */
+  /**
+   * Whether a lock that was acquired under this id is certainly still held, and stays so for the time of a
+   * request.
+   */
   isSafeToUse(id: string): boolean {
     return this.#lease !== undefined && this.is(id) && this.#lease.isSafeToUse
   }
 
-  /** Whether somebody here has that lock, or is asking for it. */
+  /** Whether a request in this process holds the lock or is acquiring it. */
   hasLock(token: string): boolean {
     return this.#locks.has(token)
   }
 
-  /** A lock is about to be asked for: it is not to be let go for being unknown. */
+  /** Registers a lock before it is written, so that it is not released as unknown. */
   markPending(token: string): void {
-    this.#locks.set(token, 'asked')
+    this.#locks.set(token, 'pending')
   }
 
-  setHeld(token: string, onRequested: () => void): void {
-    this.#locks.set(token, onRequested)
+  setHeld(token: string, onReleaseRequested: () => void): void {
+    this.#locks.set(token, onReleaseRequested)
   }
 
   remove(token: string): void {
@@ -114,15 +123,16 @@ export class LockNode {
     try {
       await lease?.renew()
     } finally {
-      // It goes on under another id. Whoever holds a lock may not be the only one.
+      // The node continues under a new id. Other nodes may have taken over its locks, so their holders must
+      // stop.
       if (lease?.isExpired && this.#lease === lease) {
         this.#endLease()
-        for (const onRequested of this.#locks.values()) if (onRequested !== 'asked') onRequested()
+        for (const callback of this.#locks.values()) if (callback !== 'pending') callback()
       }
     }
   }
 
-  /** Ends the node after the linger time, unless the signal is aborted before. */
+  /** Ends the lease after the idle TTL, unless the signal is aborted before. */
   async #stopWhenIdle(signal: AbortSignal): Promise<void> {
     await this.#clock.delay(this.#timing.idleTtl, { ref: false, signal }).catch(() => {})
     if (signal.aborted) return
@@ -131,43 +141,44 @@ export class LockNode {
     this.#endLease()
   }
 
-  /** Ends a life. What bears its id is void as soon as its heartbeat is gone. */
+  /** Removes the heartbeat, which frees all locks of the lease. */
   #endLease(): void {
     const lease = this.#lease
     this.#lease = undefined
-    // What fails here is cleared away when others find that the heartbeat stands still.
+    // If this fails, other nodes remove the heartbeat when it has not changed for the failure timeout.
     if (lease) void this.#revoke(lease).catch(() => {})
   }
 
   async #revoke(lease: NodeLease): Promise<void> {
     await lease.revoke()
-    await removeReleaseRequests(this.#service, lease.id, await this.#requestsOf(lease.id))
+    await removeReleaseRequests(this.#service, lease.id, await this.#requestsTo(lease.id))
   }
 
-  /** Tells those who hold what is wanted. */
   async #pollReleaseRequests(): Promise<void> {
     if (!this.#lease) return
     const { id } = this.#lease
     const handled: ReleaseRequest[] = []
-    for (const request of await this.#requestsOf(id))
+    for (const request of await this.#requestsTo(id)) {
       if (await this.#handleRequest(request)) handled.push(request)
+    }
     if (handled.length > 0) await removeReleaseRequests(this.#service, id, handled)
   }
 
-  /** Whether a want is dealt with. */
+  /** @returns whether the request was processed and can be removed */
   async #handleRequest(request: ReleaseRequest): Promise<boolean> {
-    const onRequested = this.#locks.get(request.token)
+    const callback = this.#locks.get(request.token)
+    // The lock was written, but its response has not arrived yet.
+    if (callback === 'pending') return false
     try {
-      if (onRequested === undefined) await this.#releaseLock(request)
-      // Else the lock is there, but the answer is not.
-      else if (onRequested !== 'asked') onRequested()
-      return onRequested !== 'asked'
+      if (callback) callback()
+      else await this.#releaseLock(request)
+      return true
     } catch {
       return false
     }
   }
 
-  async #requestsOf(id: string): Promise<ReleaseRequest[]> {
+  async #requestsTo(id: string): Promise<ReleaseRequest[]> {
     const requests: ReleaseRequest[] = []
     const signal = this.#clock.timeout(this.#timing.failureTimeout)
     for await (const request of listReleaseRequests(this.#service, id, { signal })) requests.push(request)
@@ -175,29 +186,26 @@ export class LockNode {
   }
 }
 
-/** Does something every so many milliseconds, well or not. */
+/** Runs work at an interval in milliseconds until the signal is aborted. Failures are ignored. */
 async function repeat(
   clock: ElapsedClock,
-  every: number,
+  interval: number,
   signal: AbortSignal,
   work: () => Promise<void>,
 ): Promise<void> {
   while (!signal.aborted) {
     await clock
-      .delay(every, { ref: false, signal })
+      .delay(interval, { ref: false, signal })
       .then(work)
       .catch(() => {})
   }
 }
 
-/** Locks that are looked at at the same time. */
-const GarbageConcurrency = 16
-
 /**
- * Removes what dead nodes left. It disturbs none that lives, not even one that was taken for dead: that one goes on under
- * another id.
+ * Removes the objects of failed nodes. A live node is not disturbed, even if it was regarded as failed: it
+ * continues under a new id.
  *
- * @param releaseAbandoned lets a lock go that nobody has, given the hash of its name
+ * @param releaseAbandoned releases the lock with this hash if it is abandoned
  */
 export async function collectGarbage(
   service: ObjectService,
@@ -210,12 +218,12 @@ export async function collectGarbage(
     await Promise.all(hashes.slice(i, i + GarbageConcurrency).map((hash) => releaseAbandoned(hash, options)))
   }
   const keys: string[] = []
-  for await (const node of service.folders(requestPrefixes, options)) {
-    if (!(await detector.isDead(node))) continue
-    for await (const { key } of service.list(requestPrefix(node), options)) keys.push(key)
+  for await (const node of service.folders(allReleaseRequestsPrefix, options)) {
+    if (!(await detector.hasFailed(node))) continue
+    for await (const { key } of service.list(releaseRequestsPrefix(node), options)) keys.push(key)
   }
   const nodes = await namesBelow(service, nodesPrefix, options)
-  for (const node of nodes) if (await detector.isDead(node)) keys.push(nodeKey(node))
+  for (const node of nodes) if (await detector.hasFailed(node)) keys.push(nodeKey(node))
   await service.remove(keys, options)
   detector.retain(new Set(nodes))
 }
@@ -227,7 +235,7 @@ async function namesBelow(
 ): Promise<string[]> {
   const names: string[] = []
   for await (const { key } of service.list(prefix, options)) {
-    // Not the empty object that consoles of services put in the place of a folder.
+    // Some consoles of services represent a folder by an empty object.
     if (key !== prefix) names.push(key.slice(prefix.length))
   }
   return names

@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events'
 
 /**
- * Works on some items at a time. After the first that fails nothing more is begun, what is under way is given up, and
- * its error is passed on when all have ended.
- * @param limit most items at a time
+ * Processes items with limited concurrency. After the first failure it starts no further items and aborts the
+ * running ones; when all have ended it rejects with that failure.
+ * @param limit largest number of items that are processed at the same time
  * @returns the results, in the order of the items
  */
 export async function inParallel<Item, Result>(
@@ -15,12 +15,12 @@ export async function inParallel<Item, Result>(
   signal?.throwIfAborted()
   const failure = new AbortController()
   const either = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal
-  // Each request listens; Node would take more than ten for a leak.
+  // Each request adds a listener. Above ten of them Node would warn of a leak.
   setMaxListeners(0, either)
   const results: Result[] = []
-  const left = items.entries()
+  const remaining = items.entries()
   const worker = async (): Promise<void> => {
-    for (const [index, item] of left) {
+    for (const [index, item] of remaining) {
       if (either.aborted) return
       results[index] = await work(item, either, index)
     }
@@ -31,16 +31,16 @@ export async function inParallel<Item, Result>(
   return results
 }
 
-/** Does what is to be done with one key one after the other, in the order in which it comes. */
+/** Returns a function that runs the work for one key one after the other, in the order of the calls. */
 export function keyedMutex(): <Result>(key: string, work: () => Promise<Result>) => Promise<Result> {
   const last = new Map<string, Promise<unknown>>()
   return async (key, work) => {
-    const mine = (last.get(key) ?? Promise.resolve()).then(work, work)
-    last.set(key, mine)
+    const current = (last.get(key) ?? Promise.resolve()).then(work, work)
+    last.set(key, current)
     try {
-      return await mine
+      return await current
     } finally {
-      if (last.get(key) === mine) last.delete(key)
+      if (last.get(key) === current) last.delete(key)
     }
   }
 }

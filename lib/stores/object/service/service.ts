@@ -1,78 +1,21 @@
 import type { Readable } from 'node:stream'
 
-export interface ServiceOptions {
-  /** Aborted when nobody waits for the result any more. */
-  readonly signal?: AbortSignal
-}
-
 /**
- * What has to be so for a write to happen: that nothing stands there, or that what stands there is what was seen. The
- * service decides, in one step with the write: of many who try at once one succeeds.
- */
-export type Precondition = 'absent' | { readonly version: string }
-
-/** What is told of an object to whoever finds it. */
-export interface ObjectAttributes {
-  readonly contentType: string
-  /** Names in lower-case letters. Values of any characters: they are percent-encoded where the service takes only ASCII. */
-  readonly metadata: Readonly<Record<string, string>>
-}
-
-export interface PutOptions extends ServiceOptions {
-  readonly condition?: Precondition
-  /** Undefined: bytes that are nobody's but ours. */
-  readonly description?: ObjectAttributes
-}
-
-/** An object as it was found. */
-export interface FoundObject {
-  /** Bytes. */
-  readonly size: number
-  /** Another whenever its bytes are others; the same bytes may have the same one again (S3's ETag is their MD5). */
-  readonly version: string
-  /** Milliseconds since 1970, by the service's clock. Some services tell whole seconds. */
-  readonly modified: number
-  /** As it was given to `put` or `join`. */
-  readonly metadata: Readonly<Record<string, string>>
-}
-
-/** An object in a list. */
-export interface ListedObject {
-  readonly key: string
-  readonly size: number
-  readonly modified: number
-}
-
-/** A whole object that becomes a stretch of another. */
-export interface ComposeSource {
-  readonly key: string
-  readonly size: number
-}
-
-/** A condition was not met: nothing was written. */
-export class ConditionFailed extends Error {
-  override readonly name = 'ConditionFailed'
-}
-
-/** An object that was to be there is not. */
-export class ObjectMissing extends Error {
-  override readonly name = 'ObjectMissing'
-}
-
-/**
- * An object service in the words that S3 and Azure Blob share; a key is a name below the bucket (container) and the
- * prefix that its user chose. What was written is found at once by everybody who asks (both services promise that), and
- * an object is there whole or not at all. Calls reject with the service's own error, but for the two of this page.
+ * An object service: the operations that S3 and Azure Blob Storage have in common. A key is a name below the
+ * bucket (container) and the prefix that the application chose.
+ *
+ * A written object is visible to all readers at once (both services guarantee this), and never in part. Calls
+ * reject with the error of the service's SDK, except for {@link ConditionFailed} and {@link ObjectMissing}.
  */
 export interface ObjectService {
-  /** Fewest bytes of a source that is not the last of its join. */
-  readonly minSource: number
-  /** Most sources of one join. */
+  /** Smallest size in bytes of a source of `compose`; the last source may be smaller. */
+  readonly minSourceBytes: number
+  /** Largest number of sources of one `compose` call. */
   readonly maxSources: number
 
   /**
-   * Asks the service, once, for what it might not keep its word on.
-   * @throws Error that tells the operator what the service lacks
+   * Checks once that the service can be reached and supports what the store needs.
+   * @throws Error that names what the service lacks, for the operator
    */
   prepare(): Promise<void>
 
@@ -83,44 +26,147 @@ export interface ObjectService {
    */
   put(key: string, chunks: readonly Uint8Array[], options?: PutOptions): Promise<string>
 
-  /** A small object, whole; undefined if there is none. */
+  /** Reads a small object completely; undefined if it does not exist. */
   get(key: string, options?: ServiceOptions): Promise<{ bytes: Buffer; version: string } | undefined>
 
-  /** What is known of an object; undefined if there is none. */
+  /** Reads size, version, time and metadata of an object; undefined if it does not exist. */
   head(key: string, options?: ServiceOptions): Promise<FoundObject | undefined>
 
-  /** The bytes from `first` to `last`, inclusive; asked for when the stream is read. It fails with {@link ObjectMissing}. */
+  /**
+   * The bytes from `first` to `last`, inclusive. The request is sent when the stream is read. If the object
+   * does not exist, the stream fails with {@link ObjectMissing}.
+   */
   read(key: string, first: number, last: number): Readable
 
-  /** All objects whose keys begin so, in the order of their keys. */
+  /** All objects whose keys begin with `prefix`, in the order of their keys. */
   list(prefix: string, options?: ServiceOptions): AsyncIterable<ListedObject>
 
-  /** What follows a prefix that ends with `/`, up to the next `/`, each once: what a disk would call its directories. */
+  /**
+   * The names of the folders below a prefix that ends with `/`: the part of a key from the prefix to the next
+   * `/`. Each name comes once.
+   */
   folders(prefix: string, options?: ServiceOptions): AsyncIterable<string>
 
-  /** Removes objects. No error for those that are not there. */
+  /** Removes objects. A missing object is no error. */
   remove(keys: readonly string[], options?: ServiceOptions): Promise<void>
 
-  /** Removes an object if it is of this version; where the service has no such request, without asking. No error if there is none. */
+  /**
+   * Removes an object if it has this version. A service without conditional removals removes any version. A
+   * missing object is no error.
+   */
   removeIfVersion(key: string, version: string, options?: ServiceOptions): Promise<void>
 
   /**
-   * Makes one object of several, behind one another; it appears under its key at once, whole. Copied inside the service
-   * where it can do that. A join that dies may leave what nobody sees: `abandon` clears it away.
+   * Concatenates objects to a new object, which becomes visible at once and complete. The service copies the
+   * bytes itself where it can. A call that is interrupted may leave an unfinished upload, which is not listed
+   * and which `abortUploads` removes.
    *
-   * `absent` is checked when it appears, where the service can; else before, so that joins to one key have to be kept
-   * apart by the caller.
+   * The condition is checked in the same step as the object appears, where the service supports that.
+   * Otherwise it is checked before, and the caller must run the calls for one key one after the other.
    * @throws {ConditionFailed}
-   * @throws {ObjectMissing} a source is not there
+   * @throws {ObjectMissing} a source does not exist
    */
   compose(sources: readonly ComposeSource[], key: string, options?: PutOptions): Promise<void>
 
   /**
-   * Clears away what joins left that died, to this key; to all keys that begin so, if it ends with `/` or is empty. No join
-   * to them may be under way.
+   * Removes what interrupted `compose` calls left: for this key, or, if it ends with `/` or is empty, for all
+   * keys that begin with it. No `compose` call for these keys may be running.
    */
   abortUploads(key: string, options?: ServiceOptions): Promise<void>
 }
 
-/** Below this lies all that is ours and no finished file, among the objects of whoever has the bucket. */
+export interface ServiceOptions {
+  /** Aborted when the caller no longer needs the result. */
+  readonly signal?: AbortSignal
+}
+
+export interface PutOptions extends ServiceOptions {
+  readonly condition?: Precondition
+  /** Undefined for objects that only the store reads. */
+  readonly attributes?: ObjectAttributes
+}
+
+/**
+ * Condition of a write: no object exists under the key, or the object has this version. The service checks it
+ * in the same step as it writes, so that one of several concurrent writers succeeds.
+ */
+export type Precondition = 'absent' | { readonly version: string }
+
+/** Attributes of an object that every reader of the bucket sees. */
+export interface ObjectAttributes {
+  readonly contentType: string
+  /**
+   * Names are in lower-case letters. Values may have any characters: they are percent-encoded where the
+   * service accepts only ASCII.
+   */
+  readonly metadata: Readonly<Record<string, string>>
+}
+
+/** Result of `head`. */
+export interface FoundObject {
+  /** Bytes. */
+  readonly size: number
+  /**
+   * Changes when the bytes change. The same bytes may have the same version again (the ETag of S3 is their
+   * MD5).
+   */
+  readonly version: string
+  /** Milliseconds since 1970, by the clock of the service. Some services have a resolution of one second. */
+  readonly modified: number
+  /** As passed to `put` or `compose`. */
+  readonly metadata: Readonly<Record<string, string>>
+}
+
+/** An entry of `list`. */
+export interface ListedObject {
+  readonly key: string
+  readonly size: number
+  readonly modified: number
+}
+
+/** A whole object whose bytes become part of another object. */
+export interface ComposeSource {
+  readonly key: string
+  readonly size: number
+}
+
+/** The condition of a write was not met. Nothing was written. */
+export class ConditionFailed extends Error {
+  override readonly name = 'ConditionFailed'
+}
+
+/** An object that a call needs does not exist. */
+export class ObjectMissing extends Error {
+  override readonly name = 'ObjectMissing'
+}
+
+export const conditionFailed = (key: string, cause?: unknown): ConditionFailed =>
+  new ConditionFailed(`The condition of the write to "${key}" was not met`, { cause })
+
+export const objectMissing = (key: string, cause?: unknown): ObjectMissing =>
+  new ObjectMissing(`There is no object "${key}"`, { cause })
+
+/** Prefix of all objects of the store and its locks. Published files are never below it. */
 export const InternalPrefix = '.bits-sessions/'
+
+/** Options of an SDK call; the SDKs of both services name the signal alike. */
+export const abortOptions = (signal: AbortSignal | undefined) => (signal ? { abortSignal: signal } : {})
+
+/**
+ * Encodes a metadata value for a header field, which holds printable ASCII and loses spaces at its ends.
+ * @returns the value with all other characters, `%` and these spaces percent-encoded
+ */
+export const encodeValue = (value: string): string =>
+  value.toWellFormed().replace(/[^\x20-\x7e]+|%|^ +| +$/gu, encodeURIComponent)
+
+/**
+ * Decodes a metadata value. Returns values with invalid percent-encoding, which other programs wrote,
+ * unchanged.
+ */
+export function decodeValue(value: string): string {
+  try {
+    return decodeURIComponent(value)
+  } catch {
+    return value
+  }
+}

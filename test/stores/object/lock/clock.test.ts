@@ -2,8 +2,8 @@ import { expect, it } from 'vitest'
 import {
   type ElapsedClock,
   elapsedUpperBound,
-  now,
   systemElapsedClock,
+  timestampOf,
 } from '../../../../lib/stores/object/lock/heartbeat.ts'
 
 it('Elapsed-time upper bound: includes system sleep and ignores a clock that is set back', () => {
@@ -12,7 +12,7 @@ it('Elapsed-time upper bound: includes system sleep and ignores a clock that is 
     monotonic: () => monotonic,
     wall: () => wall,
   })
-  const moment = now(at(1000, 90_000))
-  expect(elapsedUpperBound(at(1001, 150_000), moment)).toBe(60_000)
-  expect(elapsedUpperBound(at(1002, 30_000), moment)).toBe(2)
+  const timestamp = timestampOf(at(1000, 90_000))
+  expect(elapsedUpperBound(at(1001, 150_000), timestamp)).toBe(60_000)
+  expect(elapsedUpperBound(at(1002, 30_000), timestamp)).toBe(2)
 })

@@ -1,7 +1,8 @@
 /**
- * Child process that holds a lock: `holder.ts TIMING NAME`, with the environment of a `Place`. Messages to the parent:
- * `held`, `wanted` when another request waits, `released`. On the message `release` it releases the lock; on any other
- * message it disconnects from the parent, after which the process must exit by itself.
+ * Child process that holds a lock: `holder.ts TIMING NAME`, with the environment of a `Place`. Messages to
+ * the parent: `held`, `requested` when another request waits for the lock, `released`. On the message
+ * `release` it releases the lock; on any other message it disconnects from the parent, after which the
+ * process must exit by itself.
  */
 import { S3Client } from '@aws-sdk/client-s3'
 import { ContainerClient } from '@azure/storage-blob'
@@ -10,14 +11,14 @@ import { createAzureService } from '../../../../lib/stores/object/service/azure/
 import { createS3Service } from '../../../../lib/stores/object/service/s3/index.ts'
 
 const { STORE, BUCKET: bucket = '', AZURE_STORAGE_CONNECTION_STRING: connection = '' } = process.env
-const space =
+const service =
   STORE === 's3'
     ? createS3Service(new S3Client({}), { bucket })
     : createAzureService(new ContainerClient(connection, bucket))
 
 const [timing = '', name = ''] = process.argv.slice(2)
-const lock = await objectLocker(space, JSON.parse(timing)).acquire(name, {
-  onReleaseRequested: () => process.send?.('wanted'),
+const lock = await objectLocker(service, JSON.parse(timing)).acquire(name, {
+  onReleaseRequested: () => process.send?.('requested'),
 })
 process.on('message', async (message) => {
   if (message !== 'release') return process.disconnect()

@@ -1,13 +1,13 @@
-/** The contract of object services for the Azure client that copies blocks within the service. */
+/** The contract of object services for the Azure client when the server copies blocks itself. */
 import { describe } from 'vitest'
 import { temporaryContainer } from '../../../support/azurite.ts'
-import { serviceOver } from './azure/service.ts'
-import { tested } from './azure/tested.ts'
-import { spaceSuite } from './contract.ts'
+import { startCopyServer } from './azure/copy-server.ts'
+import { azureFixture } from './azure/fixture.ts'
+import { serviceSuite } from './contract.ts'
 
 describe('Azure object service with server-side block copy', () => {
-  spaceSuite(async () => {
-    const { container } = await serviceOver(await temporaryContainer())
-    return tested(container)
+  serviceSuite(async () => {
+    const { container } = await startCopyServer(await temporaryContainer())
+    return azureFixture(container)
   })
 })

@@ -2,14 +2,13 @@ import { ContainerClient, StorageSharedKeyCredential } from '@azure/storage-blob
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createAzureService } from '../../../../lib/stores/object/service/azure/index.ts'
 import { azuriteService, temporaryContainer } from '../../../support/azurite.ts'
-import { tested } from './azure/tested.ts'
-import { accountOf } from './azure/way.ts'
-import { all, keysOf, put, textOf } from './contract/tested.ts'
-import { spaceSuite } from './contract.ts'
+import { accountOf, azureFixture } from './azure/fixture.ts'
+import { all, keysOf, put, textOf } from './contract/fixture.ts'
+import { serviceSuite } from './contract.ts'
 
 describe('Azure object service in Azurite', () => {
-  // Azurite takes ten seconds to write a thousand objects: azure.system.test.ts runs the long case.
-  spaceSuite(async () => tested(await temporaryContainer()), {}, { skipLong: true })
+  // Azurite needs ten seconds to write a thousand objects: azure.system.test.ts runs the long test.
+  serviceSuite(async () => azureFixture(await temporaryContainer()), {}, { skipLong: true })
 })
 
 describe('Azure prepare()', () => {
@@ -24,8 +23,8 @@ describe('Azure prepare()', () => {
   it('names the container and the reason when access is denied, without the SAS signature', async () => {
     const container = await temporaryContainer()
     const { url } = container
-    const stranger = new StorageSharedKeyCredential(accountOf(container).accountName, 'c3RyYW5nZXI=')
-    const refused = createAzureService(new ContainerClient(url, stranger)).prepare()
+    const wrongKey = new StorageSharedKeyCredential(accountOf(container).accountName, 'c3RyYW5nZXI=')
+    const refused = createAzureService(new ContainerClient(url, wrongKey)).prepare()
     await expect(refused).rejects.toThrow(`${url}) cannot be used: Server failed to authenticate the request`)
     const unsigned = createAzureService(new ContainerClient(`${url}?sv=2024-11-04&sig=secret`)).prepare()
     await expect(unsigned).rejects.toThrow(`${url}) cannot be used`)
@@ -35,15 +34,15 @@ describe('Azure prepare()', () => {
 
 describe('Azure object service without its container', () => {
   it('rejects calls with status 404 instead of reporting a missing object', async () => {
-    const space = createAzureService(new ContainerClient(await azuriteService(), 'gone'))
-    const gone = { statusCode: 404 }
-    await expect(space.get('a')).rejects.toMatchObject(gone)
-    await expect(space.head('a')).rejects.toMatchObject(gone)
-    await expect(space.put('a', [], { condition: { version: '"0x1"' } })).rejects.toMatchObject(gone)
-    await expect(space.removeIfVersion('a', '"0x1"')).rejects.toMatchObject(gone)
-    await expect(all(space.list(''))).rejects.toMatchObject(gone)
-    await expect(all(space.read('a', 0, 0))).rejects.toMatchObject(gone)
-    await expect(space.compose([{ key: 'a', size: 1 }], 'b')).rejects.toMatchObject(gone)
+    const service = createAzureService(new ContainerClient(await azuriteService(), 'gone'))
+    const notFound = { statusCode: 404 }
+    await expect(service.get('a')).rejects.toMatchObject(notFound)
+    await expect(service.head('a')).rejects.toMatchObject(notFound)
+    await expect(service.put('a', [], { condition: { version: '"0x1"' } })).rejects.toMatchObject(notFound)
+    await expect(service.removeIfVersion('a', '"0x1"')).rejects.toMatchObject(notFound)
+    await expect(all(service.list(''))).rejects.toMatchObject(notFound)
+    await expect(all(service.read('a', 0, 0))).rejects.toMatchObject(notFound)
+    await expect(service.compose([{ key: 'a', size: 1 }], 'b')).rejects.toMatchObject(notFound)
   })
 })
 
@@ -51,11 +50,11 @@ describe('Azure remove()', () => {
   it('removes 40 objects with one signal, and emits no warning', async () => {
     const warn = vi.spyOn(process, 'emitWarning')
     onTestFinished(() => warn.mockRestore())
-    const space = createAzureService(await temporaryContainer())
+    const service = createAzureService(await temporaryContainer())
     const keys = Array.from({ length: 40 }, (_, i) => `${i}`)
-    for (const key of keys) await put(space, key)
-    await space.remove(keys, { signal: new AbortController().signal })
-    expect(await keysOf(space)).toEqual([])
+    for (const key of keys) await put(service, key)
+    await service.remove(keys, { signal: new AbortController().signal })
+    expect(await keysOf(service)).toEqual([])
     expect(warn).not.toHaveBeenCalled()
   })
 })
@@ -63,33 +62,33 @@ describe('Azure remove()', () => {
 describe('Foreign blobs in the Azure container', () => {
   it('can be append blobs and page blobs', async () => {
     const container = await temporaryContainer()
-    const space = createAzureService(container)
+    const service = createAzureService(container)
     const log = container.getAppendBlobClient('log')
     await log.create()
     await log.appendBlock('abc', 3)
     await container.getPageBlobClient('disk').create(512)
-    expect(await keysOf(space)).toEqual(['disk', 'log'])
-    expect(await textOf(space, 'log')).toBe('abc')
-    expect(await space.head('disk')).toMatchObject({ size: 512 })
+    expect(await keysOf(service)).toEqual(['disk', 'log'])
+    expect(await textOf(service, 'log')).toBe('abc')
+    expect(await service.head('disk')).toMatchObject({ size: 512 })
     for (const key of ['disk', 'log']) {
-      await expect(space.put(key, [], { condition: 'absent' })).rejects.toThrow('not what was expected')
-      const joining = space.compose([{ key: 'log', size: 3 }], key, { condition: 'absent' })
-      await expect(joining).rejects.toThrow('not what was expected')
+      await expect(service.put(key, [], { condition: 'absent' })).rejects.toThrow('was not met')
+      const composing = service.compose([{ key: 'log', size: 3 }], key, { condition: 'absent' })
+      await expect(composing).rejects.toThrow('was not met')
     }
-    await space.remove(['disk', 'log'])
-    expect(await keysOf(space)).toEqual([])
+    await service.remove(['disk', 'log'])
+    expect(await keysOf(service)).toEqual([])
   })
 
   it('can have snapshots, which are not listed and are removed with the blob', async () => {
     const container = await temporaryContainer()
-    const space = createAzureService(container)
-    const version = await put(space, 'a', 'old')
-    await put(space, 'b', 'old')
+    const service = createAzureService(container)
+    const version = await put(service, 'a', 'old')
+    await put(service, 'b', 'old')
     for (const key of ['a', 'b']) await container.getBlobClient(key).createSnapshot()
-    expect(await keysOf(space)).toEqual(['a', 'b'])
-    await space.removeIfVersion('a', version)
-    await space.remove(['b'])
-    expect(await keysOf(space)).toEqual([])
+    expect(await keysOf(service)).toEqual(['a', 'b'])
+    await service.removeIfVersion('a', version)
+    await service.remove(['b'])
+    expect(await keysOf(service)).toEqual([])
   })
 
   it('can have metadata with invalid percent-encoding, which is returned as it is', async () => {

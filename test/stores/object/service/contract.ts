@@ -1,49 +1,64 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'vitest'
-import { joining } from './contract/join.ts'
-import { listing } from './contract/list.ts'
-import { reading } from './contract/read.ts'
-import { removing } from './contract/remove.ts'
-import { type Chapter, type Keeps, keysOf, type TestedSpace } from './contract/tested.ts'
-import { conditions, writing } from './contract/write.ts'
+import { composeSection } from './contract/compose.ts'
+import { keysOf, type Section, type ServiceCapabilities, type ServiceFixture } from './contract/fixture.ts'
+import { listSection } from './contract/list.ts'
+import { readSection } from './contract/read.ts'
+import { removeSection } from './contract/remove.ts'
+import { conditionSection, writeSection } from './contract/write.ts'
 
-const preparing: Chapter = {
+const prepareSection: Section = {
   name: 'prepare()',
-  cases: [
+  tests: [
     {
       title: 'resolves for concurrent and repeated calls, and leaves no objects',
-      async run({ space }) {
-        await Promise.all([space.prepare(), space.prepare()])
-        await space.prepare()
-        assert.deepEqual(await keysOf(space), [])
+      async run({ service }) {
+        await Promise.all([service.prepare(), service.prepare()])
+        await service.prepare()
+        assert.deepEqual(await keysOf(service), [])
       },
     },
   ],
 }
 
-const chapters = [preparing, writing, conditions, reading, listing, removing, joining]
+const sections = [
+  prepareSection,
+  writeSection,
+  conditionSection,
+  readSection,
+  listSection,
+  removeSection,
+  composeSection,
+]
 
-/** How long a test may take, in milliseconds: some write a thousand objects. */
+/** Time limit of a test in milliseconds. Some tests write a thousand objects. */
 const timeout = 120_000
 
+const allSupported: ServiceCapabilities = {
+  conditionalRemovals: true,
+  conditionalCompose: true,
+  percentInSources: true,
+}
+
 /**
- * The contract that `ObjectSpace` is, as tests.
- * @param open gives a space in which there is nothing yet, for each test another; it is prepared by the suite
- * @param skipLong leaves out the long cases, because another run of the suite has them; default: false
+ * The contract of `ObjectService` as a suite of tests.
+ * @param open returns a new empty service for each test; the suite prepares it
+ * @param supports what the service lacks; default: nothing
+ * @param skipLong leaves out the long tests, because another run of the suite has them; default: false
  */
-export function spaceSuite(
-  open: () => Promise<TestedSpace>,
-  keeps: Partial<Keeps> = {},
+export function serviceSuite(
+  open: () => Promise<ServiceFixture>,
+  supports: Partial<ServiceCapabilities> = {},
   { skipLong = false }: { readonly skipLong?: boolean } = {},
 ): void {
-  for (const { name, cases } of chapters) {
+  for (const { name, tests } of sections) {
     describe(name, () => {
-      for (const { title, isLong = false, run } of cases) {
+      for (const { title, isLong = false, run } of tests) {
         if (isLong && skipLong) continue
         it(title, { timeout }, async () => {
-          const tested = await open()
-          await tested.space.prepare()
-          await run({ ...tested, keeps: { removeIf: true, join: true, percent: true, ...keeps } })
+          const fixture = await open()
+          await fixture.service.prepare()
+          await run({ ...fixture, supports: { ...allSupported, ...supports } })
         })
       }
     })

@@ -1,18 +1,18 @@
 import { describe } from 'vitest'
-import { type Bucket, memoryObjectSpace } from '../../../support/memory-object-service.ts'
-import { spaceSuite } from './contract.ts'
+import { type Bucket, memoryObjectService } from '../../../support/memory-object-service.ts'
+import { serviceSuite } from './contract.ts'
 
 describe.each(['Azure', 'S3'] as const)('In-memory object service (%s semantics)', (semantics) => {
-  spaceSuite(
+  serviceSuite(
     async () => {
       const bucket: Bucket = new Map()
-      const below = (prefix: string) => memoryObjectSpace({ bucket, prefix, semantics })
+      const below = (prefix: string) => memoryObjectService({ bucket, prefix, semantics })
       return {
-        space: below(''),
+        service: below(''),
         below,
-        contentType: async (key) => bucket.get(key)?.description.contentType,
+        contentType: async (key) => bucket.get(key)?.attributes.contentType,
       }
     },
-    { removeIf: semantics === 'Azure' },
+    { conditionalRemovals: semantics === 'Azure' },
   )
 })

@@ -1,9 +1,9 @@
 import { describeS3 } from '../../../support/ceph.ts'
-import { spaceSuite } from './contract.ts'
-import { keeps, open } from './s3/tested.ts'
+import { serviceSuite } from './contract.ts'
+import { cephCapabilities, s3Fixture } from './s3/fixture.ts'
 
 describeS3('S3 object service with the default checksums of the SDK', () => {
   const checksums = 'WHEN_SUPPORTED'
   const config = { requestChecksumCalculation: checksums, responseChecksumValidation: checksums } as const
-  spaceSuite(() => open(config, true), keeps)
+  serviceSuite(() => s3Fixture(config, true), cephCapabilities)
 })

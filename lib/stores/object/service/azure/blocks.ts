@@ -7,45 +7,107 @@ import {
   type ContainerClient,
 } from '@azure/storage-blob'
 import { inParallel } from '../parallel.ts'
-import { ObjectMissing, type PutOptions } from '../service.ts'
-import { assertWritten, errorCodeOf, errorStatusOf, uploadBlob } from './requests.ts'
+import type { PutOptions } from '../service.ts'
+import { assertBlobPrecondition, azureErrorCode, azureErrorStatus, uploadBlob } from './requests.ts'
 
-/** One block of a blob to be: all bytes of another blob. */
-export interface Block {
-  readonly id: string
-  readonly source: BlockBlobClient
-  /** Bytes, at least 1: by the page on Put Block none is empty. */
+/** Blocks that are copied at a time. */
+const MaxBlockCopies = 8
+
+/**
+ * Attempts of one compose call; each attempt after the first was caused by another write to the same blob.
+ */
+const MaxComposeAttempts = 5
+
+interface BlobSource {
+  readonly blob: BlockBlobClient
   readonly size: number
 }
 
-/** Stages a block of a blob. */
-export type Stage = (target: BlockBlobClient, block: Block, signal: AbortSignal) => Promise<void>
+/**
+ * Concatenates blobs: stages each source as a block, then commits the list of blocks, which makes all of them
+ * visible at once. A commit discards all other staged blocks of that blob; compose calls whose blocks were
+ * discarded start again.
+ */
+export async function composeBlobs(
+  target: BlockBlobClient,
+  sources: readonly BlobSource[],
+  options: PutOptions,
+  stage: StageBlock,
+): Promise<void> {
+  const { condition, signal } = options
+  const blocks = blocksOf(sources)
+  const ids = blocks.map(({ id }) => id)
+  for (let attempt = 1; ; attempt += 1) {
+    if (condition) await assertBlobPrecondition(target, condition, signal)
+    await inParallel(blocks, MaxBlockCopies, signal, (block, either) => stage(target, block, either))
+    try {
+      await uploadBlob(target, options, (writeOptions) => target.commitBlockList(ids, writeOptions))
+      return
+    } catch (error) {
+      if (azureErrorCode(error) !== 'InvalidBlockList' || attempt === MaxComposeAttempts) throw error
+    }
+  }
+}
+
+/** One block of a blob: all bytes of another blob. */
+interface Block {
+  readonly id: string
+  readonly source: BlockBlobClient
+  /** Bytes, at least 1: a block cannot be empty (page on Put Block). */
+  readonly size: number
+}
 
 /**
- * Has the service copy blocks within itself (Put Block From URL). Where it cannot, because it has no such request, or may
- * not read the source as whoever stands in the source's network may, the bytes pass through this process, and so do those
- * of all blocks that follow.
- * @param read all bytes of a source
+ * Computes blocks whose ids depend on all sources and on the offset. Different sources have different ids.
+ * The same sources have the same ids, so that a repeated compose call replaces the blocks of an interrupted
+ * one. Otherwise a large file that fails often could reach the limit of 100,000 uncommitted blocks
+ * ("Understanding block blobs").
+ *
+ * All uncommitted ids of a blob must have the same length. These have the length of the ids of the SDKs for
+ * JavaScript and .NET, 48 bytes, so that blocks that other programs left do not cause errors.
+ */
+function blocksOf(sources: readonly BlobSource[]): Block[] {
+  const names = sources.map(({ blob, size }) => [blob.name, size])
+  const hash = createHash('sha256').update(JSON.stringify(names)).digest('hex').slice(0, 36)
+  const blocks: Block[] = []
+  let offset = 0
+  for (const { blob: source, size } of sources) {
+    const id = Buffer.from(hash + offset.toString(16).padStart(12, '0')).toString('base64')
+    if (size > 0) blocks.push({ id, source, size })
+    offset += size
+  }
+  return blocks
+}
+
+/** Stages a block of a blob. */
+type StageBlock = (target: BlockBlobClient, block: Block, signal: AbortSignal) => Promise<void>
+
+/**
+ * Returns a function that lets the service copy blocks itself (Put Block From URL). If the service cannot,
+ * because it does not implement that request or has no access to the source, the bytes pass through this
+ * process: those of this block and of all later ones.
+ * @param read streams all bytes of a source
  */
 export function createBlockStager(
   container: ContainerClient,
   read: (source: BlockBlobClient, size: number) => Readable,
-): Stage {
-  const readable = sourceReader(container)
-  let passing = false
+): StageBlock {
+  const authorize = sourceAuthorizer(container)
+  let canCopy = true
 
-  const copy: Stage = async (target, { id, source, size }, signal) => {
-    const { url, ...authorization } = await readable(source)
+  const copy: StageBlock = async (target, { id, source, size }, signal) => {
+    const { url, ...authorization } = await authorize(source)
     await target.stageBlockFromURL(id, url, 0, size, { abortSignal: signal, ...authorization })
   }
 
-  const pass: Stage = async (target, { id, source, size }, signal) => {
+  const transfer: StageBlock = async (target, { id, source, size }, signal) => {
     let stream: Readable | undefined
     const failure = new AbortController()
-    // Called for each time that the SDK sends the request.
+    // Called each time that the SDK sends the request.
     const body = (): Readable => {
       stream?.destroy()
-      // The SDK neither listens for errors of a stream that it sends, nor ends it when it gives up.
+      // The SDK does not handle errors of a stream that it sends, and does not destroy the stream when it
+      // gives up.
       stream = read(source, size).on('error', (error) => failure.abort(error))
       return stream
     }
@@ -60,113 +122,57 @@ export function createBlockStager(
   }
 
   return async (target, block, signal) => {
-    if (!passing) {
+    if (canCopy) {
       try {
         return await copy(target, block, signal)
       } catch (error) {
-        if (!isTransient(error)) throw error
+        if (!isCopyRefused(error)) throw error
       }
     }
-    await pass(target, block, signal)
-    passing = true
+    await transfer(target, block, signal)
+    canCopy = false
   }
 }
 
 /**
- * Azurite answers 501. The service answers CannotVerifyCopySource with the status that it got from the source, or 403 for
- * itself, for example where the account's firewall lets this process in by its address, which is not that of the copy. If
- * the source is missing, too: whoever reads it will tell.
+ * The service did not copy. Azurite returns 501. The service returns CannotVerifyCopySource with the status
+ * of the source, or 403, for example when the account's firewall allows the address of this process but not
+ * that of the service. A missing source has the same code; reading it then reports that.
  */
-const isTransient = (error: unknown): boolean =>
-  errorStatusOf(error) === 501 ||
-  errorStatusOf(error) === 403 ||
-  errorCodeOf(error) === 'CannotVerifyCopySource'
-
-export const objectMissingError = ({ name }: BlockBlobClient, cause: unknown): ObjectMissing =>
-  new ObjectMissing(`There is no blob "${name}"`, { cause })
-
-const blocksAtOnce = 8
-
-/** How often a join begins anew because another one came before it. */
-const MaxComposeAttempts = 5
-
-export interface BlobSource {
-  readonly blob: BlockBlobClient
-  readonly size: number
-}
+const isCopyRefused = (error: unknown): boolean =>
+  azureErrorStatus(error) === 501 ||
+  azureErrorStatus(error) === 403 ||
+  azureErrorCode(error) === 'CannotVerifyCopySource'
 
 /**
- * Makes one blob of several: stages each as a block, and then commits the list of blocks, which publishes all of them at
- * once. To commit discards whatever else is staged for that blob: the joins that are overtaken so begin anew.
+ * Allowed difference of two clocks, either way (page "Best practices when using shared access signatures"):
+ * 15 minutes.
  */
-export async function joinBlobs(
-  target: BlockBlobClient,
-  sources: readonly BlobSource[],
-  options: PutOptions,
-  stage: Stage,
-): Promise<void> {
-  const { condition, signal } = options
-  const blocks = blocksOf(sources)
-  const ids = blocks.map(({ id }) => id)
-  for (let tries = 1; ; tries += 1) {
-    if (condition) await assertWritten(target, condition, signal)
-    await inParallel(blocks, blocksAtOnce, signal, (block, either) => stage(target, block, either))
-    try {
-      await uploadBlob(target, options, (committing) => target.commitBlockList(ids, committing))
-      return
-    } catch (error) {
-      if (errorCodeOf(error) !== 'InvalidBlockList' || tries === MaxComposeAttempts) throw error
-    }
-  }
-}
+const ClockSkewMs = 15 * 60_000
+const SignatureTtlMs = 60 * 60_000
 
-/**
- * The id of a block says of which join it is, and where in the file it stands. Joins of other sources have other ids. A
- * join of the same ones has the same: when one dies and is begun again, what it left is replaced. Else a file of many
- * blocks that fails often could come to the 100,000 that a blob may have uncommitted ("Understanding block blobs").
- *
- * All ids of a blob that are uncommitted have to be of one length. These have that of the ids which the SDKs for
- * JavaScript and .NET make, 48 bytes, so that what other programs left does not stand in the way.
- */
-function blocksOf(sources: readonly BlobSource[]): Block[] {
-  const names = sources.map(({ blob, size }) => [blob.name, size])
-  const join = createHash('sha256').update(JSON.stringify(names)).digest('hex').slice(0, 36)
-  const blocks: Block[] = []
-  let offset = 0
-  for (const { blob: source, size } of sources) {
-    const id = Buffer.from(join + offset.toString(16).padStart(12, '0')).toString('base64')
-    if (size > 0) blocks.push({ id, source, size })
-    offset += size
-  }
-  return blocks
-}
+/** A token is replaced this long before it expires. */
+const TokenMarginMs = 5 * 60_000
 
 type SourceAuthorization = NonNullable<BlockBlobStageBlockFromURLOptions['sourceAuthorization']>
 
-/** A blob as the service is told to read it. */
-export interface ReadableSource {
+/** How the service gets access to the source of a copy. */
+interface AuthorizedSource {
   readonly url: string
   readonly sourceAuthorization?: SourceAuthorization
 }
 
-/** By the page on best practices for shared access signatures clocks may be a quarter of an hour apart, either way. */
-const clockSkew = 15 * 60_000
-const validity = 60 * 60_000
-
-/** How long before its end a token is not used any more. */
-const tokenMargin = 5 * 60_000
-
 /**
- * Lets the service read blobs of a container on our behalf: a client's own authorization is for the request, not for the
- * source that the request names.
+ * Returns a function that gives the service read access to blobs of a container. The authorization of the
+ * copy request itself does not apply to its source.
  */
-export function sourceReader(container: ContainerClient): (blob: BlockBlobClient) => Promise<ReadableSource> {
+function sourceAuthorizer(container: ContainerClient): (blob: BlockBlobClient) => Promise<AuthorizedSource> {
   const { credential } = container
   if ('getToken' in credential) {
-    const token = tokens(credential)
+    const getToken = cachedToken(credential)
     return async ({ url }) => ({
       url,
-      sourceAuthorization: { scheme: 'Bearer', value: await token() },
+      sourceAuthorization: { scheme: 'Bearer', value: await getToken() },
     })
   }
   if ('accountName' in credential) {
@@ -174,31 +180,31 @@ export function sourceReader(container: ContainerClient): (blob: BlockBlobClient
       const now = Date.now()
       const url = await blob.generateSasUrl({
         permissions: BlobSASPermissions.parse('r'),
-        startsOn: new Date(now - clockSkew),
-        expiresOn: new Date(now + validity),
+        startsOn: new Date(now - ClockSkewMs),
+        expiresOn: new Date(now + SignatureTtlMs),
       })
       return { url }
     }
   }
-  // A signature that is part of the container's URL is part of its blobs' URLs.
+  // A signature in the URL of the container is also in the URLs of its blobs.
   return async ({ url }) => ({ url })
 }
 
 type TokenCredential = Extract<ContainerClient['credential'], { getToken: unknown }>
 
-/** Not every credential remembers its tokens, so this does; of many who ask at once one asks the credential. */
-function tokens(credential: TokenCredential): () => Promise<string> {
+/** Caches the token of a credential, because some credentials do not. Concurrent calls share one request. */
+function cachedToken(credential: TokenCredential): () => Promise<string> {
   let last = Promise.resolve<Awaited<ReturnType<TokenCredential['getToken']>>>(null)
   return async () => {
     last = last
       .catch(() => null)
-      .then((held) =>
-        held && held.expiresOnTimestamp > Date.now() + tokenMargin
-          ? held
+      .then((cached) =>
+        cached && cached.expiresOnTimestamp > Date.now() + TokenMarginMs
+          ? cached
           : credential.getToken('https://storage.azure.com/.default'),
       )
-    const given = await last
-    if (!given) throw new Error('The credential gave no token for the source of a copy')
-    return given.token
+    const token = await last
+    if (!token) throw new Error('The credential returned no token for the source of a copy')
+    return token.token
   }
 }

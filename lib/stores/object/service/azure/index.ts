@@ -1,43 +1,44 @@
 import { Readable } from 'node:stream'
 import type { BlockBlobClient, ContainerClient } from '@azure/storage-blob'
 import { inParallel } from '../parallel.ts'
-import type { ObjectService, ServiceOptions } from '../service.ts'
-import { createBlockStager, joinBlobs, objectMissingError } from './blocks.ts'
+import { abortOptions, type ObjectService, objectMissing } from '../service.ts'
+import { composeBlobs, createBlockStager } from './blocks.ts'
 import {
+  azureErrorCode,
   decodeMetadata,
   download,
-  errorCodeOf,
   etagOf,
   isBlobMissing,
-  isPreconditionFailed,
+  isBlobPreconditionFailed,
   lazyReadable,
   propertiesOf,
   uploadBlob,
-  withoutMark,
+  withoutWriteToken,
 } from './requests.ts'
 
-export interface AzureSpaceOptions {
-  /** What the names of all blobs begin with, as a rule a name and `/`. Default: nothing */
+export interface AzureServiceOptions {
+  /** Prefix of the names of all blobs, usually a name and `/`. Default: none */
   readonly prefix?: string
 }
 
-const removalsAtOnce = 16
+/** Removals at a time. */
+const MaxBlobRemovals = 16
 
-/** By the page on scalability targets for Blob Storage. */
-const maxBlocks = 50_000
+/** Largest number of blocks of a blob (page "Scalability and performance targets for Blob Storage"). */
+const MaxBlocks = 50_000
 
 /**
- * An object space in a container of Azure Blob Storage.
+ * The object service in a container of Azure Blob Storage.
  *
- * Needed of the client's credential is to read, write, delete and list blobs of the container ("Storage Blob Data
- * Contributor", or a shared access signature with `racwdl`). A blob written on a condition has one more entry of
- * metadata, `bitswrite`.
+ * The client's credential needs the permissions to read, write, delete and list blobs of the container
+ * ("Storage Blob Data Contributor", or a shared access signature with `racwdl`). A blob that was written on a
+ * condition has an additional metadata entry `bitswrite`.
  *
- * @param container need not be created yet before `prepare` is called; nothing here creates it
+ * @param container must exist when `prepare` is called; it is never created here
  */
 export function createAzureService(
   container: ContainerClient,
-  { prefix = '' }: AzureSpaceOptions = {},
+  { prefix = '' }: AzureServiceOptions = {},
 ): ObjectService {
   const blobAt = (key: string): BlockBlobClient => container.getBlockBlobClient(prefix + key)
   const keyOf = (name: string): string => name.slice(prefix.length)
@@ -48,26 +49,27 @@ export function createAzureService(
         const { bytes } = await download(blob, { first, count, signal })
         yield* bytes
       } catch (error) {
-        throw isBlobMissing(error) ? objectMissingError(blob, error) : error
+        throw isBlobMissing(error) ? objectMissing(blob.name, error) : error
       }
     })
 
   const stage = createBlockStager(container, (source, size) => read(source, 0, size))
 
   return {
-    minSource: 1,
-    maxSources: maxBlocks,
+    minSourceBytes: 1,
+    maxSources: MaxBlocks,
 
     async prepare() {
       const { origin, pathname } = new URL(container.url)
       const name = `"${container.containerName}" (${origin}${pathname})`
       try {
-        // Not the container's properties: a signature for a container does not open those.
+        // A signature for a container gives access to the list of blobs, but not to the container's
+        // properties.
         await container.listBlobsFlat({ prefix }).byPage({ maxPageSize: 1 }).next()
       } catch (cause) {
-        if (errorCodeOf(cause) === 'ContainerNotFound') {
-          // Whoever creates it decides who may read it, how it is encrypted, and how long it is kept.
-          throw new Error(`There is no container ${name}: it has to be created before it is used`, { cause })
+        if (azureErrorCode(cause) === 'ContainerNotFound') {
+          // The operator creates it, and decides on access, encryption and retention.
+          throw new Error(`There is no container ${name}: create it before the store is used`, { cause })
         }
         throw new Error(`The container ${name} cannot be used: ${(cause as Error).message}`, { cause })
       }
@@ -76,9 +78,9 @@ export function createAzureService(
     async put(key, chunks, options = {}) {
       const blob = blobAt(key)
       const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-      // A function, so that the SDK can send them again; not one buffer, which would be a copy of them all.
+      // A function, so that the SDK can repeat the request. One buffer would be a copy of all chunks.
       const body = (): Readable => Readable.from(chunks, { objectMode: false })
-      return uploadBlob(blob, options, (writing) => blob.upload(body, size, writing))
+      return uploadBlob(blob, options, (writeOptions) => blob.upload(body, size, writeOptions))
     },
 
     async get(key, { signal } = {}) {
@@ -100,7 +102,7 @@ export function createAzureService(
           size: found.contentLength ?? 0,
           version: etagOf(found),
           modified: timeOf(found),
-          metadata: decodeMetadata(withoutMark(found.metadata ?? {})),
+          metadata: decodeMetadata(withoutWriteToken(found.metadata ?? {})),
         }
       )
     },
@@ -109,60 +111,50 @@ export function createAzureService(
       return read(blobAt(key), first, last - first + 1)
     },
 
-    async *list(begin, options) {
-      for await (const { name, properties } of container.listBlobsFlat({
-        prefix: prefix + begin,
-        ...abortSignalOptions(options),
-      })) {
+    async *list(keyPrefix, { signal } = {}) {
+      const items = container.listBlobsFlat({ prefix: prefix + keyPrefix, ...abortOptions(signal) })
+      for await (const { name, properties } of items) {
         yield { key: keyOf(name), size: properties.contentLength ?? 0, modified: timeOf(properties) }
       }
     },
 
-    async *folders(begin, options) {
-      const items = container.listBlobsByHierarchy('/', {
-        prefix: prefix + begin,
-        ...abortSignalOptions(options),
-      })
-      for await (const { kind, name } of items) {
-        if (kind === 'prefix') yield keyOf(name).slice(begin.length, -1)
+    async *folders(keyPrefix, { signal } = {}) {
+      const options = { prefix: prefix + keyPrefix, ...abortOptions(signal) }
+      for await (const { kind, name } of container.listBlobsByHierarchy('/', options)) {
+        if (kind === 'prefix') yield keyOf(name).slice(keyPrefix.length, -1)
       }
     },
 
     async remove(keys, { signal } = {}) {
-      await inParallel(keys, removalsAtOnce, signal, (key, abortSignal) =>
+      await inParallel(keys, MaxBlobRemovals, signal, (key, abortSignal) =>
         blobAt(key).deleteIfExists({ deleteSnapshots: 'include', abortSignal }),
       )
     },
 
-    async removeIfVersion(key, version, options) {
+    async removeIfVersion(key, version, { signal } = {}) {
+      const conditions = { ifMatch: version }
       try {
-        await blobAt(key).delete({
-          deleteSnapshots: 'include',
-          conditions: { ifMatch: version },
-          ...abortSignalOptions(options),
-        })
+        await blobAt(key).delete({ deleteSnapshots: 'include', conditions, ...abortOptions(signal) })
       } catch (error) {
-        if (!isPreconditionFailed(error)) throw error
+        if (!isBlobPreconditionFailed(error)) throw error
       }
     },
 
     async compose(sources, key, options = {}) {
       const blobs = sources.map((source) => ({ blob: blobAt(source.key), size: source.size }))
-      await joinBlobs(blobAt(key), blobs, options, stage)
+      await composeBlobs(blobAt(key), blobs, options, stage)
     },
 
     /**
-     * Does nothing: what joins leave are uncommitted blocks, which are no part of any blob. There is no request that
-     * discards them and writes nothing: one would have to put an empty blob in their place, or to write a blob anew that
-     * stands there. The service discards them a week after the last one came, or as soon as a blob of that name is
-     * written or committed (Microsoft's page "Understanding block blobs, append blobs, and page blobs").
+     * Does nothing: an interrupted compose call leaves uncommitted blocks, which are no part of any blob. No
+     * request only discards them: it would have to create an empty blob, or rewrite the existing one. The
+     * service discards them a week after the last one was written, or when a blob of that name is written or
+     * committed (Microsoft's page "Understanding block blobs, append blobs, and page blobs").
      */
     async abortUploads(_key, options) {
       options?.signal?.throwIfAborted()
     },
   }
 }
-
-const abortSignalOptions = ({ signal }: ServiceOptions = {}) => (signal ? { abortSignal: signal } : {})
 
 const timeOf = ({ lastModified }: { readonly lastModified?: Date }): number => lastModified?.getTime() ?? 0

@@ -1,10 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { BlobHTTPHeaders, BlobRequestConditions, BlockBlobClient } from '@azure/storage-blob'
-import { decodeValue, encodeValue } from '../metadata.ts'
-import { ConditionFailed, type Precondition, type PutOptions } from '../service.ts'
+import {
+  abortOptions,
+  conditionFailed,
+  decodeValue,
+  encodeValue,
+  type Precondition,
+  type PutOptions,
+} from '../service.ts'
 
-/** How often in a row a connection may break without having brought a byte. */
+/** Largest number of connections in a row that may break before they deliver a byte. */
 const MaxReconnects = 5
 
 interface Download {
@@ -13,57 +19,58 @@ interface Download {
 }
 
 /**
- * Asks for a blob's bytes, which go on where a connection broke as long as the blob is the same. The SDK has code for
- * that, which never comes to it: Node tells of a break by the event 'aborted' first, and that ends the SDK's stream.
- * @param count left out: all that follow
+ * Downloads a blob. After a broken connection it continues at the next byte, as long as the blob is
+ * unchanged. The SDK's own code for that never runs: Node emits 'aborted' first, and that event ends the
+ * stream of the SDK.
+ * @param count number of bytes; undefined: all from `first`
  */
 export async function download(
   blob: BlockBlobClient,
   { first = 0, count, signal }: { first?: number; count?: number; signal?: AbortSignal | undefined } = {},
 ): Promise<Download> {
-  const ask = (at: number, bytes?: number, version?: string) =>
-    blob.download(at, bytes, {
-      ...(signal && { abortSignal: signal }),
+  const request = (offset: number, bytes?: number, version?: string) =>
+    blob.download(offset, bytes, {
+      ...abortOptions(signal),
       ...(version && { conditions: { ifMatch: version } }),
       maxRetryRequests: 0,
     })
 
-  const answer = await ask(first, count)
-  const version = etagOf(answer)
-  const size = answer.contentLength ?? 0
+  const response = await request(first, count)
+  const version = etagOf(response)
+  const size = response.contentLength ?? 0
   const end = first + size
 
   async function* bytes(): AsyncGenerator<Uint8Array> {
-    let body = answer.readableStreamBody ?? []
+    let body = response.readableStreamBody ?? []
     let breaks = 0
-    for (let at = first; ; ) {
+    for (let offset = first; ; ) {
       try {
         for await (const chunk of body as AsyncIterable<Buffer>) {
-          at += chunk.length
+          offset += chunk.length
           breaks = 0
           yield chunk
         }
         break
       } catch (error) {
-        if (at === end) break
+        if (offset === end) break
         breaks += 1
         if (signal?.aborted || breaks > MaxReconnects) throw error
       }
-      body = (await ask(at, end - at, version)).readableStreamBody ?? []
+      body = (await request(offset, end - offset, version)).readableStreamBody ?? []
     }
-    // A request that sends them on would wait for the rest of what it announced.
-    if (size < (count ?? 0)) throw new Error(`Of "${blob.name}" only ${size} of ${count} bytes are there`)
+    // A request that forwards these bytes announced `count` and would wait for the missing ones.
+    if (size < (count ?? 0)) throw new Error(`The blob "${blob.name}" has only ${size} of ${count} bytes`)
   }
   return { version, bytes: bytes() }
 }
 
-/** A stream that begins when it is read; to destroy it aborts what it waits for. */
-export function lazyReadable(begin: (signal: AbortSignal) => AsyncGenerator<Uint8Array>): Readable {
+/** A stream that starts when it is first read. Destroying it aborts the signal. */
+export function lazyReadable(start: (signal: AbortSignal) => AsyncGenerator<Uint8Array>): Readable {
   const controller = new AbortController()
-  const bytes = begin(controller.signal)
+  const bytes = start(controller.signal)
   const iterator = {
     next: () => bytes.next(),
-    // A generator returns only when what it waits for has come to its end.
+    // A generator returns only after the promise that it awaits has settled.
     async return() {
       controller.abort()
       return bytes.return(undefined)
@@ -72,112 +79,123 @@ export function lazyReadable(begin: (signal: AbortSignal) => AsyncGenerator<Uint
   return Readable.from({ [Symbol.asyncIterator]: () => iterator }, { objectMode: false })
 }
 
-/** What Put Blob and Put Block List are told beside the bytes. */
-export interface WriteOptions {
+/** Options that Put Blob and Put Block List have in common. */
+interface WriteOptions {
   readonly abortSignal?: AbortSignal
   readonly conditions: BlobRequestConditions
   readonly metadata: Record<string, string>
   readonly blobHTTPHeaders: BlobHTTPHeaders
 }
 
-/** Metadata that tells one conditional write from all others. */
-const mark = 'bitswrite'
+/** Metadata entry with the unique id of a conditional write. */
+const BlobWriteTokenKey = 'bitswrite'
 
 /**
- * Writes a blob on a condition. The SDK repeats a request whose answer was lost: a write that succeeded at first is then
- * refused because of itself. So each leaves a mark of its own, and when it is refused, what stands there is looked at.
- * @returns the blob's version
+ * Writes a blob on a condition. The SDK repeats a request whose response was lost: if the first one
+ * succeeded, the repetition fails because of it. Therefore each conditional write has a token; after a
+ * refusal the token of the existing blob shows whether this call wrote it.
+ * @returns the version of the blob
  */
 export async function uploadBlob(
   blob: BlockBlobClient,
-  { condition, description, signal }: PutOptions,
+  { condition, attributes, signal }: PutOptions,
   send: (options: WriteOptions) => Promise<{ readonly etag?: string }>,
 ): Promise<string> {
-  const id = randomUUID()
+  const token = randomUUID()
   try {
     const written = await send({
-      ...(signal && { abortSignal: signal }),
-      conditions: condition ? conditionsOf(condition) : {},
-      metadata: { ...encodeMetadata(description?.metadata ?? {}), ...(condition && { [mark]: id }) },
-      blobHTTPHeaders: description ? { blobContentType: description.contentType } : {},
+      ...abortOptions(signal),
+      conditions: condition ? toRequestConditions(condition) : {},
+      metadata: {
+        ...encodeMetadata(attributes?.metadata ?? {}),
+        ...(condition && { [BlobWriteTokenKey]: token }),
+      },
+      blobHTTPHeaders: attributes ? { blobContentType: attributes.contentType } : {},
     })
     return etagOf(written)
   } catch (error) {
-    if (!condition || !isPreconditionFailed(error)) throw error
+    if (!condition || !isBlobPreconditionFailed(error)) throw error
     const found = await propertiesOf(blob, signal)
-    if (found?.metadata?.[mark] === id) return etagOf(found)
-    throw unmet(blob, error)
+    if (found?.metadata?.[BlobWriteTokenKey] === token) return etagOf(found)
+    throw conditionFailed(blob.name, error)
   }
 }
 
-/** Refuses in advance what would be refused at the end. */
-export async function assertWritten(
+/**
+ * Checks the condition of a write before its bytes are copied.
+ * @throws {ConditionFailed}
+ */
+export async function assertBlobPrecondition(
   blob: BlockBlobClient,
   condition: Precondition,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const version = (await propertiesOf(blob, signal))?.etag
-  if (version !== (condition === 'absent' ? undefined : condition.version)) throw unmet(blob)
+  if (version !== (condition === 'absent' ? undefined : condition.version)) throw conditionFailed(blob.name)
 }
 
-/** What is known of a blob; undefined if there is none. */
+/** The properties of a blob; undefined if it does not exist. */
 export async function propertiesOf(blob: BlockBlobClient, signal: AbortSignal | undefined) {
   try {
-    return await blob.getProperties({ ...(signal && { abortSignal: signal }) })
+    return await blob.getProperties(abortOptions(signal))
   } catch (error) {
     if (isBlobMissing(error)) return undefined
     throw error
   }
 }
 
-/** Metadata without what is ours. */
-export function withoutMark({ [mark]: _, ...others }: Record<string, string>): Record<string, string> {
-  return others
+/** Returns metadata without the token of {@link uploadBlob}. */
+export function withoutWriteToken({
+  [BlobWriteTokenKey]: _,
+  ...metadata
+}: Record<string, string>): Record<string, string> {
+  return metadata
 }
 
-const conditionsOf = (condition: Precondition): BlobRequestConditions =>
+const toRequestConditions = (condition: Precondition): BlobRequestConditions =>
   condition === 'absent' ? { ifNoneMatch: '*' } : { ifMatch: condition.version }
 
-const unmet = ({ name }: BlockBlobClient, cause?: unknown): ConditionFailed =>
-  new ConditionFailed(`What stands at "${name}" is not what was expected`, { cause })
-
-/** What the service's answers say, in our words. */
-
-interface ServiceError {
+/** The parts of an error of the SDK that are used here. */
+interface AzureError {
   readonly statusCode?: number
   readonly code?: string
   readonly details?: { readonly errorCode?: string }
 }
 
-/** The service's own name for what went wrong. An answer to HEAD has no body, and so tells it by a header only. */
-export function errorCodeOf(error: unknown): string | undefined {
-  const { code, details } = error as ServiceError
+/**
+ * The error code of the service. A response to HEAD has no body and therefore only a header with the code.
+ */
+export function azureErrorCode(error: unknown): string | undefined {
+  const { code, details } = error as AzureError
   return code ?? details?.errorCode
 }
 
-export const errorStatusOf = (error: unknown): number | undefined => (error as ServiceError).statusCode
+export const azureErrorStatus = (error: unknown): number | undefined => (error as AzureError).statusCode
 
-/** The container is there, the blob is not. */
+/** The container exists, the blob does not. */
 export const isBlobMissing = (error: unknown): boolean =>
-  errorStatusOf(error) === 404 && errorCodeOf(error) !== 'ContainerNotFound'
+  azureErrorStatus(error) === 404 && azureErrorCode(error) !== 'ContainerNotFound'
 
-/** A write's condition was not met: by the page on Put Blob 409 for `absent`, and 412, or 404, for a version. */
-export const isPreconditionFailed = (error: unknown): boolean =>
-  errorCodeOf(error) === 'BlobAlreadyExists' ||
-  errorCodeOf(error) === 'ConditionNotMet' ||
+/**
+ * The condition of a write was not met. According to the page on Put Blob the status is 409 for `absent`, and
+ * 412 or 404 for a version.
+ */
+export const isBlobPreconditionFailed = (error: unknown): boolean =>
+  azureErrorCode(error) === 'BlobAlreadyExists' ||
+  azureErrorCode(error) === 'ConditionNotMet' ||
   isBlobMissing(error)
 
-/** The ETag, quotes and all: it changes with every write. */
+/** The ETag with its quotes. It changes with every write. */
 export function etagOf({ etag }: { readonly etag?: string }): string {
-  if (!etag) throw new Error('The service told no ETag')
+  if (!etag) throw new Error('The response of the service has no ETag')
   return etag
 }
 
 /**
- * Metadata as the service takes them: all of them together at most 8 KB (the page on naming and referencing metadata). The
- * SDK does not give back a value that is empty.
+ * Encodes metadata for the service, which accepts at most 8 KB of it (page "Naming and referencing
+ * containers, blobs, and metadata"). The SDK does not return entries with an empty value.
  */
-export const encodeMetadata = (metadata: Readonly<Record<string, string>>): Record<string, string> =>
+const encodeMetadata = (metadata: Readonly<Record<string, string>>): Record<string, string> =>
   mapValues(metadata, encodeValue)
 
 export const decodeMetadata = (metadata: Readonly<Record<string, string>>): Record<string, string> =>

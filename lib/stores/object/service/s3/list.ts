@@ -1,23 +1,6 @@
 import { paginateListObjectsV2 } from '@aws-sdk/client-s3'
-import type { ListedObject, ServiceOptions } from '../service.ts'
-import { abortOptions, type Bucket } from './requests.ts'
-
-const listPages = (bucket: Bucket, prefix: string, delimiter: '/' | undefined, { signal }: ServiceOptions) =>
-  paginateListObjectsV2(
-    { client: bucket.client },
-    {
-      Bucket: bucket.name,
-      Prefix: `${bucket.prefix}${prefix}`,
-      Delimiter: delimiter,
-      // XML has no way to write some characters that keys may have.
-      EncodingType: 'url',
-    },
-    abortOptions(signal),
-  )
-
-/** A key as it was given; S3 writes a space as a plus sign. A service that does not encode does not say that it did. */
-export const decodeKey = (text: string | undefined, encoding: string | undefined): string =>
-  encoding === 'url' ? decodeURIComponent((text ?? '').replaceAll('+', ' ')) : (text ?? '')
+import { abortOptions, type ListedObject, type ServiceOptions } from '../service.ts'
+import type { Bucket } from './requests.ts'
 
 export async function* listObjects(
   bucket: Bucket,
@@ -32,7 +15,7 @@ export async function* listObjects(
   }
 }
 
-export async function* folders(
+export async function* listFolders(
   bucket: Bucket,
   prefix: string,
   options: ServiceOptions = {},
@@ -42,3 +25,23 @@ export async function* folders(
     for (const { Prefix } of CommonPrefixes) yield decodeKey(Prefix, EncodingType).slice(length, -1)
   }
 }
+
+const listPages = (bucket: Bucket, prefix: string, delimiter: '/' | undefined, { signal }: ServiceOptions) =>
+  paginateListObjectsV2(
+    { client: bucket.client },
+    {
+      Bucket: bucket.name,
+      Prefix: `${bucket.prefix}${prefix}`,
+      Delimiter: delimiter,
+      // XML cannot represent some of the characters that keys may have.
+      EncodingType: 'url',
+    },
+    abortOptions(signal),
+  )
+
+/**
+ * Decodes a key of a list. S3 encodes a space as a plus sign. A service that does not support the encoding
+ * leaves the encoding type out of its response.
+ */
+export const decodeKey = (text: string | undefined, encoding: string | undefined): string =>
+  encoding === 'url' ? decodeURIComponent((text ?? '').replaceAll('+', ' ')) : (text ?? '')

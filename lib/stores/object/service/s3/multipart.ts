@@ -8,70 +8,80 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { inParallel } from '../parallel.ts'
-import { type ComposeSource, ObjectMissing, type PutOptions, type ServiceOptions } from '../service.ts'
-import { attributeParams, hasWriteToken, newWriteToken } from './metadata.ts'
-import { assertPrecondition, type ConditionFields, conditionFailed, headObject } from './objects.ts'
 import {
   abortOptions,
+  type ComposeSource,
+  conditionFailed,
+  ObjectMissing,
+  objectMissing,
+  type PutOptions,
+  type ServiceOptions,
+} from '../service.ts'
+import { assertObjectPrecondition, type ConditionFields, headObject } from './objects.ts'
+import {
+  attributeParams,
   type Bucket,
   copySourceParams,
+  hasWriteToken,
   isConflict,
   isKeyMissing,
-  isPreconditionFailed,
+  isS3PreconditionFailed,
   isUploadMissing,
+  newWriteToken,
   objectParams,
 } from './requests.ts'
 
 /** Copies at a time. */
 const MaxCopies = 8
-/** How long a join that failed waits for its parts to be cleared away, in milliseconds. */
+/** A failed compose call waits at most this long for the removal of its parts. */
 const CleanupTimeoutMs = 10_000
+/** Uploads that are aborted at a time. */
+const MaxAborts = 8
 
-/** What is to become of the sources. */
-interface Join {
+/** The object that is composed. */
+interface ComposeTarget {
   readonly key: string
-  /** The description, with the join's mark. */
-  readonly described: ReturnType<typeof attributeParams>
+  /** Attributes and write token. */
+  readonly attributes: ReturnType<typeof attributeParams>
   readonly fields: ConditionFields
   readonly signal: AbortSignal | undefined
 }
 
-export async function join(
+export async function composeObject(
   bucket: Bucket,
   sources: readonly ComposeSource[],
   key: string,
-  { condition, description, signal }: PutOptions,
+  { condition, attributes, signal }: PutOptions,
   fields: ConditionFields,
 ): Promise<void> {
-  // Services that do not know conditions on copies and completions ignore them.
-  await assertPrecondition(bucket, key, condition, signal)
-  const mark = newWriteToken()
-  const into: Join = { key, described: attributeParams(description, mark), fields, signal }
-  const [only] = sources
+  const assertCondition = () => assertObjectPrecondition(bucket, key, condition, signal)
+  // Services that do not support conditions of copies and completions ignore them.
+  await assertCondition()
+  const token = newWriteToken()
+  const target: ComposeTarget = { key, attributes: attributeParams(attributes, token), fields, signal }
+  const [first] = sources
   try {
-    if (only && sources.length === 1) await copy(bucket, only, into)
-    else
-      await composeByMultipart(bucket, sources, into, () =>
-        assertPrecondition(bucket, key, condition, signal),
-      )
+    if (first && sources.length === 1) await copyObject(bucket, first, target)
+    else await composeByMultipart(bucket, sources, target, assertCondition)
   } catch (error) {
     if (error instanceof ObjectMissing || signal?.aborted) throw error
-    // The failure may be that of a repeated request, when the first has succeeded and only its answer was lost.
+    // The SDK repeats a request whose response was lost. If the first one succeeded, only the repetition
+    // failed.
     const found = await headObject(bucket, key, signal).catch(() => undefined)
-    if (found && hasWriteToken(found.Metadata, mark)) return
-    throw isPreconditionFailed(error) || isConflict(error) ? conditionFailed(key, error) : error
+    if (found && hasWriteToken(found.Metadata, token)) return
+    throw isS3PreconditionFailed(error) || isConflict(error) ? conditionFailed(key, error) : error
   }
 }
 
-async function copy(
+async function copyObject(
   bucket: Bucket,
   source: ComposeSource,
-  { key, described, fields, signal }: Join,
+  { key, attributes, fields, signal }: ComposeTarget,
 ): Promise<void> {
   const command = new CopyObjectCommand({
     ...objectParams(bucket, key),
     ...copySourceParams(bucket, source.key),
-    ...described,
+    ...attributes,
     ...fields,
     MetadataDirective: 'REPLACE',
   })
@@ -79,30 +89,29 @@ async function copy(
   assertResult(key, CopyObjectResult?.ETag)
 }
 
-/** @param confirm to copy may take hours: asks once more whether the join may appear */
+/** @param assertCondition checks the condition again after the copies, which may take hours */
 async function composeByMultipart(
   bucket: Bucket,
   sources: readonly ComposeSource[],
-  into: Join,
-  confirm: () => Promise<void>,
+  { key, attributes, fields, signal }: ComposeTarget,
+  assertCondition: () => Promise<void>,
 ): Promise<void> {
   const { client } = bucket
-  const { key, described, fields, signal } = into
-  const create = new CreateMultipartUploadCommand({ ...objectParams(bucket, key), ...described })
+  const create = new CreateMultipartUploadCommand({ ...objectParams(bucket, key), ...attributes })
   const { UploadId } = await client.send(create, abortOptions(signal))
   const upload = { ...objectParams(bucket, key), UploadId }
   try {
-    const Parts = await inParallel(sources, MaxCopies, signal, async (source, stop, index) => {
+    const Parts = await inParallel(sources, MaxCopies, signal, async (source, either, index) => {
       const PartNumber = index + 1
       const part = new UploadPartCopyCommand({
         ...upload,
         ...copySourceParams(bucket, source.key),
         PartNumber,
       })
-      const { CopyPartResult } = await mapCopyError(source, client.send(part, abortOptions(stop)))
+      const { CopyPartResult } = await mapCopyError(source, client.send(part, abortOptions(either)))
       return { PartNumber, ETag: CopyPartResult?.ETag }
     })
-    await confirm()
+    await assertCondition()
     const complete = new CompleteMultipartUploadCommand({ ...upload, ...fields, MultipartUpload: { Parts } })
     const { ETag } = await client.send(complete, abortOptions(signal))
     assertResult(key, ETag)
@@ -114,45 +123,54 @@ async function composeByMultipart(
 }
 
 /**
- * S3 answers 200 before it has copied, and may tell an error behind it, which the SDK finds if the answer ends with it.
- * @param etag undefined if the answer is no result; empty if the service (Ceph) does not know it yet
+ * S3 sends status 200 before it copies, and an error that occurs later in the body. The SDK finds that error
+ * only if the body ends with it.
+ * @param etag undefined if the response has no result; empty if the service (Ceph) does not know it yet
  */
 function assertResult(key: string, etag: string | undefined): void {
-  if (etag === undefined) throw new Error(`S3 did not tell whether it has made ${key}`)
+  if (etag === undefined) throw new Error(`S3 did not report whether it created ${key}`)
 }
 
-/** The answer to a copy. */
-async function mapCopyError<Answer>({ key }: ComposeSource, answer: Promise<Answer>): Promise<Answer> {
+/** Reports a missing source as {@link ObjectMissing}. */
+async function mapCopyError<Response>(
+  { key }: ComposeSource,
+  response: Promise<Response>,
+): Promise<Response> {
   try {
-    return await answer
+    return await response
   } catch (error) {
-    if (isKeyMissing(error)) throw new ObjectMissing(`There is no object ${key}`, { cause: error })
+    if (isKeyMissing(error)) throw objectMissing(key, error)
     throw error
   }
 }
 
-/** Requests at a time. */
-const MaxAborts = 8
-
-/** Aborts the multipart uploads to a key, or below it. Others to keys that begin so may be anybody's, and alive. */
-export async function abandon(bucket: Bucket, key: string, { signal }: ServiceOptions = {}): Promise<void> {
+/**
+ * Aborts the multipart uploads to a key, or below it if it ends with `/` or is empty. Uploads to longer keys
+ * that begin with the key may belong to other applications, and may be in progress.
+ */
+export async function abortMultipartUploads(
+  bucket: Bucket,
+  key: string,
+  { signal }: ServiceOptions = {},
+): Promise<void> {
   const { client, name } = bucket
-  const begin = objectParams(bucket, key).Key
-  const isBelow = key === '' || key.endsWith('/')
+  const fullKey = objectParams(bucket, key).Key
+  const isPrefix = key === '' || key.endsWith('/')
   let page: ListMultipartUploadsCommandOutput | undefined
   do {
-    // No EncodingType: Ceph encodes the keys then, but not the marker, and does not say that it does.
+    // Without EncodingType: Ceph encodes the keys but not the marker, and leaves EncodingType out of its
+    // response.
     const command = new ListMultipartUploadsCommand({
       Bucket: name,
-      Prefix: begin,
+      Prefix: fullKey,
       KeyMarker: page?.NextKeyMarker,
       UploadIdMarker: page?.NextUploadIdMarker,
     })
     page = await client.send(command, abortOptions(signal))
-    const uploads = (page.Uploads ?? []).filter(({ Key }) => isBelow || Key === begin)
-    await inParallel(uploads, MaxAborts, signal, async ({ Key, UploadId }, stop) => {
+    const uploads = (page.Uploads ?? []).filter(({ Key }) => isPrefix || Key === fullKey)
+    await inParallel(uploads, MaxAborts, signal, async ({ Key, UploadId }, either) => {
       const abort = new AbortMultipartUploadCommand({ Bucket: name, Key, UploadId })
-      await client.send(abort, abortOptions(stop)).catch((error) => {
+      await client.send(abort, abortOptions(either)).catch((error) => {
         if (!isUploadMissing(error)) throw error
       })
     })

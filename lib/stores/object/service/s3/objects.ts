@@ -10,47 +10,63 @@ import {
 } from '@aws-sdk/client-s3'
 import { inParallel } from '../parallel.ts'
 import {
-  ConditionFailed,
+  abortOptions,
+  conditionFailed,
   type FoundObject,
-  ObjectMissing,
+  objectMissing,
   type Precondition,
   type PutOptions,
   type ServiceOptions,
 } from '../service.ts'
-import { attributeParams, hasWriteToken, metadataOf, newWriteToken } from './metadata.ts'
 import {
-  abortOptions,
+  attributeParams,
   type Bucket,
   type EtagForm,
+  hasWriteToken,
   isConflict,
   isKeyMissing,
-  isPreconditionFailed,
-  isUnknownRequest,
+  isS3PreconditionFailed,
+  isUnsupported,
+  metadataOf,
+  newWriteToken,
   objectParams,
   versionOf,
   wasRepeated,
 } from './requests.ts'
 
-/** The answer to a request, undefined if what it asks for is not there. */
-async function orUndefinedIfMissing<Answer>(request: Promise<Answer>): Promise<Answer | undefined> {
-  try {
-    return await request
-  } catch (error) {
-    if (isKeyMissing(error)) return undefined
-    throw error
-  }
-}
+/** Times that a conditional write is sent while other requests for the same object conflict with it. */
+const MaxSends = 4
+/** Largest number of objects that one request can remove. */
+const MaxKeysPerRemoval = 1000
+/** Requests at a time that each remove one object. */
+const MaxRemovals = 8
 
-export async function get(bucket: Bucket, key: string, { signal }: ServiceOptions = {}) {
-  const answer = await orUndefinedIfMissing(
+export async function getObject(bucket: Bucket, key: string, { signal }: ServiceOptions = {}) {
+  const response = await orUndefinedIfMissing(
     bucket.client.send(new GetObjectCommand(objectParams(bucket, key)), abortOptions(signal)),
   )
-  if (!answer) return undefined
-  const bytes = Buffer.from((await answer.Body?.transformToByteArray()) ?? [])
-  return { bytes, version: versionOf(answer) }
+  if (!response) return undefined
+  const bytes = Buffer.from((await response.Body?.transformToByteArray()) ?? [])
+  return { bytes, version: versionOf(response) }
 }
 
-/** What the service tells of an object. */
+export async function findObject(
+  bucket: Bucket,
+  key: string,
+  { signal }: ServiceOptions = {},
+): Promise<FoundObject | undefined> {
+  const response = await headObject(bucket, key, signal)
+  return (
+    response && {
+      size: response.ContentLength ?? 0,
+      version: versionOf(response),
+      modified: response.LastModified?.getTime() ?? 0,
+      metadata: metadataOf(response.Metadata),
+    }
+  )
+}
+
+/** The response to HEAD, with the write token; undefined if the object does not exist. */
 export const headObject = (
   bucket: Bucket,
   key: string,
@@ -60,115 +76,96 @@ export const headObject = (
     bucket.client.send(new HeadObjectCommand(objectParams(bucket, key)), abortOptions(signal)),
   )
 
-export async function head(
-  bucket: Bucket,
-  key: string,
-  { signal }: ServiceOptions = {},
-): Promise<FoundObject | undefined> {
-  const answer = await headObject(bucket, key, signal)
-  return (
-    answer && {
-      size: answer.ContentLength ?? 0,
-      version: versionOf(answer),
-      modified: answer.LastModified?.getTime() ?? 0,
-      metadata: metadataOf(answer.Metadata),
-    }
-  )
-}
-
-/** A range that the service does not know (`last` before `first`, or `first` behind the end) is its own error. */
+/**
+ * The stream fails with the service's error for an invalid range (`last` before `first`, or `first` behind
+ * the end).
+ */
 export function readObject(bucket: Bucket, key: string, first: number, last: number): Readable {
-  const stop = new AbortController()
+  const controller = new AbortController()
   let chunks: AsyncIterator<Uint8Array> | undefined
-  const ask = async (): Promise<AsyncIterator<Uint8Array>> => {
+  const request = async (): Promise<AsyncIterator<Uint8Array>> => {
     const command = new GetObjectCommand({ ...objectParams(bucket, key), Range: `bytes=${first}-${last}` })
-    const answer = await orUndefinedIfMissing(bucket.client.send(command, abortOptions(stop.signal)))
-    if (!answer) throw new ObjectMissing(`There is no object ${key}`)
-    return (answer.Body as Readable)[Symbol.asyncIterator]()
+    const sent = bucket.client.send(command, abortOptions(controller.signal))
+    const response = await orUndefinedIfMissing(sent)
+    if (!response) throw objectMissing(key)
+    return (response.Body as Readable)[Symbol.asyncIterator]()
   }
   return new Readable({
     async read() {
       try {
-        chunks ??= await ask()
+        chunks ??= await request()
         const { done, value } = await chunks.next()
         this.push(done ? null : value)
       } catch (error) {
         this.destroy(error as Error)
       }
     },
-    // The signal ends the request whether or not its answer has begun.
+    // The signal ends the request before and after its response has started.
     destroy(error, callback) {
-      stop.abort()
+      controller.abort()
       callback(error)
     },
   })
 }
 
-/** How often a conditional write is sent that others came in between. */
-const maxSends = 4
-
-export async function put(
+export async function putObject(
   bucket: Bucket,
   key: string,
   chunks: readonly Uint8Array[],
-  { condition, description, signal }: PutOptions,
+  { condition, attributes, signal }: PutOptions,
   fields: ConditionFields,
 ): Promise<string> {
-  const mark = condition && newWriteToken()
+  const token = condition && newWriteToken()
   const input: PutObjectCommandInput = {
     ...objectParams(bucket, key),
-    ...attributeParams(description, mark),
+    ...attributeParams(attributes, token),
     ...fields,
-    Body: joinedParts(chunks),
+    Body: concat(chunks),
   }
   for (let sends = 1; ; sends += 1) {
     try {
       return versionOf(await bucket.client.send(new PutObjectCommand(input), abortOptions(signal)))
     } catch (error) {
-      if (!mark) throw error
-      // It was not decided. "On a 409 failure, retry the upload" (S3 API, PutObject).
-      if (isConflict(error) && sends < maxSends) continue
-      if (!isConflict(error) && !isPreconditionFailed(error) && !isKeyMissing(error)) throw error
+      if (!token) throw error
+      // The condition was not decided. "On a 409 failure, retry the upload" (S3 API, PutObject).
+      if (isConflict(error) && sends < MaxSends) continue
+      if (!isConflict(error) && !isS3PreconditionFailed(error) && !isKeyMissing(error)) throw error
       const found = sends > 1 || wasRepeated(error) ? await headObject(bucket, key, signal) : undefined
-      if (found && hasWriteToken(found.Metadata, mark)) return versionOf(found)
+      if (found && hasWriteToken(found.Metadata, token)) return versionOf(found)
       throw conditionFailed(key, error)
     }
   }
 }
 
 /**
- * One piece of memory, which the SDK can send again and sign with a checksum. A stream of the chunks would save the copy
- * (6 ms of the 66 that 8 MiB took to a gateway on the same machine), but the SDK does not repeat it, and signs it in
- * chunks with a trailer, which not every service takes.
+ * One buffer, which the SDK can send again and sign with a checksum. A stream of the chunks would save the
+ * copy (6 ms of the 66 ms that 8 MiB took to a gateway on the same machine), but the SDK does not repeat a
+ * stream, and signs it in chunks with a trailer, which some services do not support.
  */
-function joinedParts(chunks: readonly Uint8Array[]): Uint8Array {
-  const [only] = chunks
-  return only && chunks.length === 1 ? only : Buffer.concat(chunks)
+function concat(chunks: readonly Uint8Array[]): Uint8Array {
+  const [first] = chunks
+  return first && chunks.length === 1 ? first : Buffer.concat(chunks)
 }
 
-/** Most objects of one request. */
-const maxKeys = 1000
-/** Requests at a time, where each removes one object. */
-const MaxRemovals = 8
-
-export async function remove(
+export async function removeObjects(
   bucket: Bucket,
   keys: readonly string[],
   { signal }: ServiceOptions = {},
 ): Promise<void> {
-  for (let at = 0; at < keys.length; at += maxKeys) {
-    const some = keys.slice(at, at + maxKeys)
-    if (some.length === 1 || !(await removeTogether(bucket, some, signal))) {
-      await inParallel(some, MaxRemovals, signal, (key, stop) => removeOne(bucket, key, stop))
+  for (let first = 0; first < keys.length; first += MaxKeysPerRemoval) {
+    const batch = keys.slice(first, first + MaxKeysPerRemoval)
+    if (batch.length === 1 || !(await removeBatch(bucket, batch, signal))) {
+      await inParallel(batch, MaxRemovals, signal, (key, either) => removeObject(bucket, key, either))
     }
   }
 }
 
 /**
  * Removes objects by one request.
- * @returns false if the service does not take it: not all have it, and some demand a Content-MD5, which the SDK no longer sends
+ * @returns false if the service does not support it: some services do not implement it, and some require a
+ *   Content-MD5, which the SDK no longer sends
  */
-async function removeTogether(
+async function removeBatch(
   bucket: Bucket,
   keys: readonly string[],
   signal: AbortSignal | undefined,
@@ -181,12 +178,12 @@ async function removeTogether(
     if (error) throw new Error(`${error.Code}: ${error.Key} was not removed: ${error.Message}`)
     return true
   } catch (error) {
-    if (isUnknownRequest(error)) return false
+    if (isUnsupported(error)) return false
     throw error
   }
 }
 
-async function removeOne(bucket: Bucket, key: string, signal: AbortSignal | undefined): Promise<void> {
+async function removeObject(bucket: Bucket, key: string, signal: AbortSignal | undefined): Promise<void> {
   try {
     await bucket.client.send(new DeleteObjectCommand(objectParams(bucket, key)), abortOptions(signal))
   } catch (error) {
@@ -194,45 +191,42 @@ async function removeOne(bucket: Bucket, key: string, signal: AbortSignal | unde
   }
 }
 
-/** @param etag the version, as the service wants it; undefined if it is not to be asked */
-export async function removeIf(
+/** @param etag the version in the form that the service requires; undefined: removes any version */
+export async function removeObjectIf(
   bucket: Bucket,
   key: string,
   etag: string | undefined,
   { signal }: ServiceOptions = {},
 ): Promise<void> {
-  if (etag === undefined) return removeOne(bucket, key, signal)
+  if (etag === undefined) return removeObject(bucket, key, signal)
   try {
     await bucket.client.send(
       new DeleteObjectCommand({ ...objectParams(bucket, key), IfMatch: etag }),
       abortOptions(signal),
     )
   } catch (error) {
-    if (isKeyMissing(error) || isPreconditionFailed(error) || isConflict(error)) return
-    if (!isUnknownRequest(error)) throw error
-    await removeOne(bucket, key, signal)
+    if (isKeyMissing(error) || isS3PreconditionFailed(error) || isConflict(error)) return
+    if (!isUnsupported(error)) throw error
+    await removeObject(bucket, key, signal)
   }
 }
 
-/** The fields of a request that have the service see to a condition. */
+/** The fields of a request by which the service checks a condition. */
 export interface ConditionFields {
   readonly IfNoneMatch?: '*'
   readonly IfMatch?: string
 }
 
-export const fieldsOf = (condition: Precondition | undefined, form: EtagForm): ConditionFields => {
+export const toConditionFields = (condition: Precondition | undefined, form: EtagForm): ConditionFields => {
   if (!condition) return {}
   return condition === 'absent' ? { IfNoneMatch: '*' } : { IfMatch: form(condition.version) }
 }
 
-export const conditionFailed = (key: string, cause?: unknown): ConditionFailed =>
-  new ConditionFailed(`The object ${key} is not as it has to be for this write`, { cause })
-
 /**
- * Looks whether a condition is met, at this moment.
+ * Checks a condition by a HEAD request before the write.
  * @throws {ConditionFailed}
  */
-export async function assertPrecondition(
+export async function assertObjectPrecondition(
   bucket: Bucket,
   key: string,
   condition: Precondition | undefined,
@@ -243,4 +237,14 @@ export async function assertPrecondition(
   const isMet =
     condition === 'absent' ? !found : found !== undefined && versionOf(found) === condition.version
   if (!isMet) throw conditionFailed(key)
+}
+
+/** The response to a request, or undefined if the object does not exist. */
+async function orUndefinedIfMissing<Response>(response: Promise<Response>): Promise<Response | undefined> {
+  try {
+    return await response
+  } catch (error) {
+    if (isKeyMissing(error)) return undefined
+    throw error
+  }
 }

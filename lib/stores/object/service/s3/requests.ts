@@ -1,43 +1,90 @@
+/** What S3 requests have in common: parameters, metadata, versions and errors. */
+import { randomBytes } from 'node:crypto'
 import type { S3Client } from '@aws-sdk/client-s3'
+import { decodeValue, encodeValue, type ObjectAttributes } from '../service.ts'
 
-/** Where the objects of a space are. */
+/** The place of a service's objects. */
 export interface Bucket {
   readonly client: S3Client
   readonly name: string
-  /** What all keys begin with. */
+  /** Prefix of all keys. */
   readonly prefix: string
 }
 
-/** An object, as requests name it. */
+/** The fields of a request that name its object. */
 export const objectParams = ({ name, prefix }: Bucket, key: string) => ({
   Bucket: name,
   Key: `${prefix}${key}`,
 })
 
-/** An object, as copies name their source. */
+/** The field of a copy request that names its source. */
 export const copySourceParams = ({ name, prefix }: Bucket, key: string) => ({
   CopySource: `${name}/${prefix}${key}`.split('/').map(encodeURIComponent).join('/'),
 })
 
-/** How long a request is waited for. */
-export const abortOptions = (signal: AbortSignal | undefined) => (signal ? { abortSignal: signal } : {})
+/**
+ * Largest size in bytes of an object's metadata, names and values (S3 user guide, "User-defined object
+ * metadata").
+ */
+const MaxMetadataBytes = 2048
 
-/** The version of what was found: its ETag without the quotes that some services give it in some answers only. */
+/** Metadata entry with the unique token of a write. */
+const WriteTokenKey = 'bits-write'
+
+/**
+ * A unique token for a write. The SDK repeats a request whose response was lost; if the first one succeeded,
+ * the repetition of a conditional write fails. By the token the writer recognizes its own object. The bytes
+ * are not enough, because another writer may have written the same ones; nor is the ETag, which is not always
+ * computed from the bytes.
+ */
+export const newWriteToken = (): string => randomBytes(12).toString('base64url')
+
+/** Whether an object was written with this token. */
+export const hasWriteToken = (metadata: Readonly<Record<string, string>> = {}, token: string): boolean =>
+  metadata[WriteTokenKey] === token
+
+/** The fields of a write request for attributes and token. */
+export function attributeParams(attributes: ObjectAttributes | undefined, token: string | undefined) {
+  const metadata: Record<string, string> = {}
+  for (const [name, value] of Object.entries(attributes?.metadata ?? {})) metadata[name] = encodeValue(value)
+  if (token) metadata[WriteTokenKey] = token
+  const size = Object.entries(metadata).reduce((sum, [name, value]) => sum + name.length + value.length, 0)
+  if (size > MaxMetadataBytes) {
+    throw new RangeError(
+      `S3 accepts at most ${MaxMetadataBytes} bytes of metadata; percent-encoded, these are ${size}`,
+    )
+  }
+  return { Metadata: metadata, ...(attributes && { ContentType: attributes.contentType }) }
+}
+
+/** The decoded metadata of an object, without the token. */
+export function metadataOf(encoded: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const { [WriteTokenKey]: _, ...metadata } = encoded
+  return Object.fromEntries(Object.entries(metadata).map(([name, value]) => [name, decodeValue(value)]))
+}
+
+/** The version of an object: its ETag without the quotes, which some services send only in some responses. */
 export const versionOf = ({ ETag = '' }: { readonly ETag?: string | undefined }): string =>
   ETag.replace(/^"(.*)"$/, '$1')
 
-/** How a service wants a version written in a condition. */
+/** The form in which a service requires a version in a condition. */
 export type EtagForm = (version: string) => string
 
-/** As HTTP has it (RFC 9110, 8.8.3). */
-export const quoted: EtagForm = (version) => `"${version}"`
+/** As HTTP defines it (RFC 9110, 8.8.3). */
+export const quotedEtag: EtagForm = (version) => `"${version}"`
 
-/** As Ceph has it, up to release 16 at least: it takes the quotes for a part of the ETag. */
-export const bare: EtagForm = (version) => version
+/** As Ceph requires it, up to release 16 at least: it treats the quotes as part of the ETag. */
+export const bareEtag: EtagForm = (version) => version
 
-/** What the SDK tells of a request that failed; of its classes there may be several copies, so they are not asked. */
+/**
+ * The parts of an SDK error that are used here. There may be several copies of the SDK's error classes, so
+ * errors are recognized by name and status.
+ */
 interface S3Error {
-  /** S3's code; that of a HEAD, which has no body to tell one, is made of the status. */
+  /**
+   * The error code of S3. A response to HEAD has no body with a code; the SDK derives the name from the
+   * status.
+   */
   readonly name?: string
   readonly $metadata?: { readonly httpStatusCode?: number; readonly attempts?: number }
 }
@@ -45,28 +92,30 @@ interface S3Error {
 const s3ErrorCode = (error: unknown): string | undefined => (error as S3Error).name
 const s3ErrorStatus = (error: unknown): number | undefined => (error as S3Error).$metadata?.httpStatusCode
 
-/** There is no such multipart upload: it was aborted, or completed. */
+/** The multipart upload does not exist: it was aborted or completed. */
 export const isUploadMissing = (error: unknown): boolean => s3ErrorCode(error) === 'NoSuchUpload'
 
-/** There is no such object. */
+/** The object does not exist. */
 export const isKeyMissing = (error: unknown): boolean =>
   s3ErrorCode(error) === 'NoSuchKey' ||
   (s3ErrorStatus(error) === 404 && s3ErrorCode(error) !== 'NoSuchBucket' && !isUploadMissing(error))
 
 /**
- * A condition was not met. It is asked by its name too: of a copy or a completed upload S3 may tell the error in the body
- * of a 200, for which the SDK makes up a status.
+ * The condition of a write was not met. The name is checked too: for a copy or a completion S3 may send the
+ * error in the body of a 200, for which the SDK invents a status.
  */
-export const isPreconditionFailed = (error: unknown): boolean =>
+export const isS3PreconditionFailed = (error: unknown): boolean =>
   s3ErrorCode(error) === 'PreconditionFailed' || s3ErrorStatus(error) === 412
 
-/** Another request for the same object came in between, a removal for example: nothing was written, or decided. */
+/**
+ * A concurrent request for the same object, such as a removal, conflicted: nothing was written or decided.
+ */
 export const isConflict = (error: unknown): boolean =>
   s3ErrorCode(error) === 'ConditionalRequestConflict' || s3ErrorStatus(error) === 409
 
-/** The request may have been sent before the one that this answers: the SDK repeats what is not answered. */
+/** The SDK may have sent the request before: it repeats requests that were not answered. */
 export const wasRepeated = (error: unknown): boolean => (error as S3Error).$metadata?.attempts !== 1
 
-/** The service has no such request, or wants it otherwise than the SDK makes it. */
-export const isUnknownRequest = (error: unknown): boolean =>
+/** The service does not implement the request, or not in the form in which the SDK sends it. */
+export const isUnsupported = (error: unknown): boolean =>
   [400, 405, 411, 501].includes(s3ErrorStatus(error) ?? 0)

@@ -2,54 +2,54 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 
 export interface Loss {
-  /** How many bytes of the answer still arrive. Default: 0 */
+  /** Number of bytes of the response that still arrive. Default: 0 */
   readonly after?: number
-  /** What happens between the answer and the loss. */
+  /** Awaited between the response of the server and the loss. */
   readonly meanwhile?: () => Promise<unknown>
 }
 
-/** A line to a server, which may break. */
+/** A proxy on TCP level that can close connections. */
 export interface Relay {
   readonly url: URL
-  /** Loses the answer to the next request that begins so: the connection is closed, the server has done its work. */
+  /** Closes the connection of the next request that matches, after the server has processed it. */
   lose(request: RegExp, loss?: Loss): void
-  /** How many answers were lost. */
+  /** Number of responses that were lost. */
   lost(): number
 }
 
-/** Relays connections to a server, until the test is over. */
+/** Relays connections to a server until the end of the test. */
 export async function relayTo(server: URL): Promise<Relay> {
   let next: (Loss & { readonly request: RegExp }) | undefined
   let lost = 0
   const sockets = new Set<Socket>()
 
-  const listener = createServer((near) => {
-    const far = connect(Number(server.port), server.hostname)
+  const listener = createServer((client) => {
+    const upstream = connect(Number(server.port), server.hostname)
     let losing: Loss | undefined
-    let answered = 0
-    near.on('data', (chunk: Buffer) => {
+    let responseBytes = 0
+    client.on('data', (chunk: Buffer) => {
       if (next?.request.test(chunk.toString('latin1'))) {
         losing = next
         next = undefined
-        answered = 0
+        responseBytes = 0
       }
-      far.write(chunk)
+      upstream.write(chunk)
     })
-    far.on('data', async (chunk: Buffer) => {
-      answered += chunk.length
-      if (!losing || answered <= (losing.after ?? 0)) {
-        near.write(chunk)
+    upstream.on('data', async (chunk: Buffer) => {
+      responseBytes += chunk.length
+      if (!losing || responseBytes <= (losing.after ?? 0)) {
+        client.write(chunk)
         return
       }
       const { meanwhile } = losing
-      far.destroy()
+      upstream.destroy()
       await meanwhile?.()
       lost += 1
-      near.destroySoon()
+      client.destroySoon()
     })
     for (const [socket, other] of [
-      [near, far],
-      [far, near],
+      [client, upstream],
+      [upstream, client],
     ] as const) {
       sockets.add(socket)
       socket.on('error', () => {})

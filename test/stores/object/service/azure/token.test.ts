@@ -10,8 +10,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createAzureService } from '../../../../../lib/stores/object/service/azure/index.ts'
 import { Daemons } from '../../../../services/daemons.ts'
 import { noise } from '../../../../support/bytes.ts'
-import { assertBytes } from '../contract/tested.ts'
-import { serviceOver } from './service.ts'
+import { assertBytes } from '../contract/fixture.ts'
+import { startCopyServer } from './copy-server.ts'
 
 /** A token that Azurite accepts: it checks the claims and not the signature. */
 function token(lifetime: number): string {
@@ -29,7 +29,10 @@ function token(lifetime: number): string {
 
 const program = createRequire(import.meta.url).resolve('azurite/dist/src/blob/main.js')
 
-/** Starts an Azurite that accepts tokens, which it does over https only, as does the SDK. Its start takes over a second. */
+/**
+ * Starts an Azurite that accepts tokens, which it does over https only, as does the SDK. Its start takes over
+ * a second.
+ */
 async function startAzurite() {
   const { private: key, cert } = await generate([{ name: 'commonName', value: '127.0.0.1' }], {
     keyType: 'ec',
@@ -48,7 +51,7 @@ async function startAzurite() {
   const child = fork(program, options, {
     cwd: daemons.directory,
     env: { ...process.env, AZURITE_ACCOUNTS: 'tests:a2V5' },
-    // It ends with its parent, even if that is killed.
+    // Ends with its parent, even if the parent is killed.
     execArgv: ['--import', `data:text/javascript,process.on('disconnect', () => process.exit())`],
     silent: true,
   })
@@ -60,7 +63,7 @@ let azurite: Awaited<ReturnType<typeof startAzurite>>
 
 beforeAll(async () => {
   azurite = await startAzurite()
-  // The agent of clients without keep-alive.
+  // Clients without keep-alive use this agent.
   globalAgent.options.ca = azurite.tls.cert
 })
 
@@ -69,43 +72,50 @@ afterAll(async () => {
   await azurite.end()
 })
 
-/** A service over an empty container of that Azurite. */
-const newService = () => {
+/** A copy server over an empty container of that Azurite. */
+const newCopyServer = () => {
   const account = new StorageSharedKeyCredential('tests', 'a2V5')
   const container = new ContainerClient(`${azurite.url}/tests/test-${randomUUID()}`, account)
-  return serviceOver(container, { tls: azurite.tls })
+  return startCopyServer(container, { tls: azurite.tls })
 }
 
 it.each([
   ['reused while it is valid', 3600, 1],
   ['requested again before it expires', 240, 20],
-])('Azure join(): reads sources with a token of the credential, which is %s', async (_, lifetime, times) => {
-  const service = await newService()
-  const asked: unknown[] = []
-  let given = ''
-  const credential = {
-    async getToken(scopes: string | string[]) {
-      given = token(lifetime)
-      asked.push(scopes)
-      return { token: given, expiresOnTimestamp: Date.now() + lifetime * 1000 }
-    },
-  }
-  const container = new ContainerClient(service.container.url, credential, {
-    keepAliveOptions: { enable: false },
-  })
-  await container.create()
-  const space = createAzureService(container)
-  const bytes = noise(20_000)
-  const sources = Array.from({ length: 20 }, (_, i) => ({ key: `s/${i}`, size: 1000 }))
-  await Promise.all(sources.map(({ key }, i) => space.put(key, [bytes.subarray(i * 1000, (i + 1) * 1000)])))
-  const before = asked.length
-  await space.compose(sources, 'joined')
-  assertBytes((await space.get('joined'))?.bytes, bytes)
-  expect(service.requests).not.toContain('PUT block')
-  expect(service.copies.map(({ authorization }) => authorization?.slice(0, 7))).toEqual(
-    sources.map(() => 'Bearer '),
-  )
-  expect(service.copies.at(-1)?.source.search).toBe('')
-  const ours = asked.slice(before).filter((scope) => scope === 'https://storage.azure.com/.default')
-  expect(ours.length).toBe(times)
-})
+])(
+  'Azure compose(): reads sources with a token of the credential, which is %s',
+  async (_, lifetime, times) => {
+    const server = await newCopyServer()
+    const requestedScopes: unknown[] = []
+    let lastToken = ''
+    const credential = {
+      async getToken(scopes: string | string[]) {
+        lastToken = token(lifetime)
+        requestedScopes.push(scopes)
+        return { token: lastToken, expiresOnTimestamp: Date.now() + lifetime * 1000 }
+      },
+    }
+    const container = new ContainerClient(server.container.url, credential, {
+      keepAliveOptions: { enable: false },
+    })
+    await container.create()
+    const service = createAzureService(container)
+    const bytes = noise(20_000)
+    const sources = Array.from({ length: 20 }, (_, i) => ({ key: `s/${i}`, size: 1000 }))
+    await Promise.all(
+      sources.map(({ key }, i) => service.put(key, [bytes.subarray(i * 1000, (i + 1) * 1000)])),
+    )
+    const before = requestedScopes.length
+    await service.compose(sources, 'composed')
+    assertBytes((await service.get('composed'))?.bytes, bytes)
+    expect(server.requests).not.toContain('PUT block')
+    expect(server.copies.map(({ authorization }) => authorization?.slice(0, 7))).toEqual(
+      sources.map(() => 'Bearer '),
+    )
+    expect(server.copies.at(-1)?.source.search).toBe('')
+    const ofSources = requestedScopes
+      .slice(before)
+      .filter((scope) => scope === 'https://storage.azure.com/.default')
+    expect(ofSources.length).toBe(times)
+  },
+)

@@ -1,159 +1,169 @@
 import { expect, it } from 'vitest'
 import { describeS3 } from '../../../../support/ceph.ts'
-import { put, textOf } from '../contract/tested.ts'
-import type { Instead } from './meddler.ts'
-import { behind, completes, fates, looks, twoSources, writes } from './setting.ts'
+import { put, textOf } from '../contract/fixture.ts'
+import type { FakeResponse } from './fault-proxy.ts'
+import { actionsFor, isCompletion, isHead, isWrite, proxiedService, twoSources } from './fixture.ts'
 
-const conflict: Instead = { status: 409, code: 'ConditionalRequestConflict' }
-const failed: Instead = { status: 412, code: 'PreconditionFailed' }
+const conflict: FakeResponse = { status: 409, code: 'ConditionalRequestConflict' }
+const failed: FakeResponse = { status: 412, code: 'PreconditionFailed' }
 
 describeS3('S3 put() with a lost response', () => {
   it('absent: recognizes its own write, and resolves', async () => {
-    const { space, direct, seen } = await behind(fates(writes, 'lose answer'))
-    const version = await space.put('a', [Buffer.from('mine')], { condition: 'absent' })
-    expect(seen.filter(writes)).toHaveLength(2)
+    const { service, direct, requests } = await proxiedService(actionsFor(isWrite, 'lose response'))
+    const version = await service.put('a', [Buffer.from('mine')], { condition: 'absent' })
+    expect(requests.filter(isWrite)).toHaveLength(2)
     expect(await direct.head('a')).toMatchObject({ version, size: 4, metadata: {} })
   })
 
   it('version: recognizes its own write, and resolves', async () => {
-    const { space, direct, seen } = await behind(({ method, headers }) =>
-      method === 'PUT' && headers['if-match'] && count++ === 0 ? 'lose answer' : 'pass',
+    const { service, direct, requests } = await proxiedService(({ method, headers }) =>
+      method === 'PUT' && headers['if-match'] && count++ === 0 ? 'lose response' : 'pass',
     )
     let count = Number.NaN
-    await space.prepare()
-    const version = await put(space, 'a', 'first')
+    await service.prepare()
+    const version = await put(service, 'a', 'first')
     count = 0
-    const before = seen.length
-    const second = await space.put('a', [Buffer.from('second')], { condition: { version } })
-    expect(seen.slice(before).filter(writes)).toHaveLength(2)
+    const before = requests.length
+    const second = await service.put('a', [Buffer.from('second')], { condition: { version } })
+    expect(requests.slice(before).filter(isWrite)).toHaveLength(2)
     expect(await direct.head('a')).toMatchObject({ version: second })
     expect(await textOf(direct, 'a')).toBe('second')
   })
 
   it('rejects with ConditionFailed when another client wrote the same bytes', async () => {
-    const { space, direct } = await behind(fates(writes, 'lose'))
+    const { service, direct } = await proxiedService(actionsFor(isWrite, 'lose'))
     await direct.put('a', [Buffer.from('same')], { condition: 'absent' })
-    const again = space.put('a', [Buffer.from('same')], { condition: 'absent' })
-    await expect(again).rejects.toMatchObject({ name: 'ConditionFailed' })
+    const writing = service.put('a', [Buffer.from('same')], { condition: 'absent' })
+    await expect(writing).rejects.toMatchObject({ name: 'ConditionFailed' })
   })
 
   it('sends no HEAD request when the condition fails without a repetition', async () => {
-    const { space, direct, seen } = await behind()
+    const { service, direct, requests } = await proxiedService()
     await put(direct, 'a')
-    const again = space.put('a', [Buffer.from('same')], { condition: 'absent' })
-    await expect(again).rejects.toMatchObject({ name: 'ConditionFailed' })
-    expect(seen.filter(looks)).toEqual([])
+    const writing = service.put('a', [Buffer.from('same')], { condition: 'absent' })
+    await expect(writing).rejects.toMatchObject({ name: 'ConditionFailed' })
+    expect(requests.filter(isHead)).toEqual([])
   })
 })
 
 describeS3('S3 put() with concurrent requests', () => {
   it('is sent again after 409 ConditionalRequestConflict', async () => {
-    const { space, direct } = await behind(fates(writes, conflict, conflict))
-    await space.put('a', [Buffer.from('mine')], { condition: 'absent' })
+    const { service, direct } = await proxiedService(actionsFor(isWrite, conflict, conflict))
+    await service.put('a', [Buffer.from('mine')], { condition: 'absent' })
     expect(await textOf(direct, 'a')).toBe('mine')
   })
 
   it('rejects with ConditionFailed after 4 conflicts', async () => {
-    const { space, direct, seen } = await behind((one) => (writes(one) ? conflict : 'pass'))
-    const written = space.put('a', [Buffer.from('mine')], { condition: 'absent' })
-    await expect(written).rejects.toMatchObject({ name: 'ConditionFailed' })
-    expect(seen.filter(writes)).toHaveLength(4)
+    const { service, direct, requests } = await proxiedService((request) =>
+      isWrite(request) ? conflict : 'pass',
+    )
+    const writing = service.put('a', [Buffer.from('mine')], { condition: 'absent' })
+    await expect(writing).rejects.toMatchObject({ name: 'ConditionFailed' })
+    expect(requests.filter(isWrite)).toHaveLength(4)
     expect(await direct.head('a')).toBeUndefined()
   })
 
   it('rejects with ConditionFailed when S3 returns NoSuchKey', async () => {
-    const { space } = await behind(({ headers, url }) =>
+    const { service } = await proxiedService(({ headers, url }) =>
       headers['if-match'] && url.pathname.endsWith('/a') ? { status: 404, code: 'NoSuchKey' } : 'pass',
     )
-    const version = await put(space, 'a')
-    const written = space.put('a', [Buffer.from('mine')], { condition: { version } })
-    await expect(written).rejects.toMatchObject({ name: 'ConditionFailed' })
+    const version = await put(service, 'a')
+    const writing = service.put('a', [Buffer.from('mine')], { condition: { version } })
+    await expect(writing).rejects.toMatchObject({ name: 'ConditionFailed' })
   })
 
   it('passes on other errors (AccessDenied)', async () => {
-    const { space } = await behind((one) => (writes(one) ? { status: 403, code: 'AccessDenied' } : 'pass'))
-    await expect(space.put('a', [], { condition: 'absent' })).rejects.toMatchObject({ name: 'AccessDenied' })
-    await expect(space.put('a', [])).rejects.toMatchObject({ name: 'AccessDenied' })
+    const { service } = await proxiedService((request) =>
+      isWrite(request) ? { status: 403, code: 'AccessDenied' } : 'pass',
+    )
+    await expect(service.put('a', [], { condition: 'absent' })).rejects.toMatchObject({
+      name: 'AccessDenied',
+    })
+    await expect(service.put('a', [])).rejects.toMatchObject({ name: 'AccessDenied' })
   })
 })
 
-describeS3('S3 join() with a lost response', () => {
-  const gone: Instead = { status: 404, code: 'NoSuchUpload' }
+describeS3('S3 compose() with a lost response', () => {
+  const uploadMissing: FakeResponse = { status: 404, code: 'NoSuchUpload' }
 
   it('recognizes its own object when S3 returns NoSuchUpload', async () => {
-    const { space, direct } = await behind(fates(completes, 'lose answer', gone))
+    const { service, direct } = await proxiedService(actionsFor(isCompletion, 'lose response', uploadMissing))
     const sources = await twoSources(direct)
-    await space.compose(sources, 'a', { condition: 'absent' })
-    expect((await direct.head('a'))?.size).toBe(direct.minSource + 10)
+    await service.compose(sources, 'a', { condition: 'absent' })
+    expect((await direct.head('a'))?.size).toBe(direct.minSourceBytes + 10)
   })
 
   it('recognizes its own object when S3 returns PreconditionFailed', async () => {
-    const { space, direct } = await behind(fates(completes, 'lose answer', failed))
+    const { service, direct } = await proxiedService(actionsFor(isCompletion, 'lose response', failed))
     const sources = await twoSources(direct)
-    await space.compose(sources, 'a', { condition: 'absent' })
-    expect((await direct.head('a'))?.size).toBe(direct.minSource + 10)
+    await service.compose(sources, 'a', { condition: 'absent' })
+    expect((await direct.head('a'))?.size).toBe(direct.minSourceBytes + 10)
   })
 
-  it('rejects with NoSuchUpload when the object is of an older join of the same sources', async () => {
-    const { space, direct } = await behind(fates(completes, 'lose', gone))
+  it('rejects with NoSuchUpload when the object is of an older compose call with the same sources', async () => {
+    const { service, direct } = await proxiedService(actionsFor(isCompletion, 'lose', uploadMissing))
     const sources = await twoSources(direct)
     await direct.compose(sources, 'a')
-    await expect(space.compose(sources, 'a')).rejects.toMatchObject({ name: 'NoSuchUpload' })
+    await expect(service.compose(sources, 'a')).rejects.toMatchObject({ name: 'NoSuchUpload' })
   })
 
   it('recognizes its own object when it has one source', async () => {
-    const { space, direct } = await behind(fates(writes, 'lose answer', failed))
+    const { service, direct } = await proxiedService(actionsFor(isWrite, 'lose response', failed))
     await put(direct, 'one', 'abc')
-    await space.compose([{ key: 'one', size: 3 }], 'a', { condition: 'absent' })
+    await service.compose([{ key: 'one', size: 3 }], 'a', { condition: 'absent' })
     expect(await textOf(direct, 'a')).toBe('abc')
   })
 })
 
-describeS3('S3 join() with status 200 and no result', () => {
+describeS3('S3 compose() with status 200 and no result', () => {
   const error = '<?xml version="1.0"?>\n<Error><Code>InternalError</Code></Error>'
-  const late: Instead = { status: 200, body: error }
+  const errorWith200: FakeResponse = { status: 200, body: error }
 
   it('is sent again when the body has an error', async () => {
-    const { space, direct } = await behind(fates(completes, late))
-    await space.compose(await twoSources(direct), 'a')
-    expect((await direct.head('a'))?.size).toBe(direct.minSource + 10)
+    const { service, direct } = await proxiedService(actionsFor(isCompletion, errorWith200))
+    await service.compose(await twoSources(direct), 'a')
+    expect((await direct.head('a'))?.size).toBe(direct.minSourceBytes + 10)
   })
 
   it('rejects with the error when every repetition has it', async () => {
-    const { space, direct } = await behind((one) => (completes(one) ? late : 'pass'))
-    const joined = space.compose(await twoSources(direct), 'a')
-    await expect(joined).rejects.toMatchObject({ name: 'InternalError' })
+    const { service, direct } = await proxiedService((request) =>
+      isCompletion(request) ? errorWith200 : 'pass',
+    )
+    const composing = service.compose(await twoSources(direct), 'a')
+    await expect(composing).rejects.toMatchObject({ name: 'InternalError' })
     expect(await direct.head('a')).toBeUndefined()
   })
 
   it('rejects with ConditionFailed when the body has PreconditionFailed, also for a copy', async () => {
-    const refused: Instead = { status: 200, body: error.replace('InternalError', 'PreconditionFailed') }
-    const { space, direct } = await behind((one) => (completes(one) || writes(one) ? refused : 'pass'))
+    const refused: FakeResponse = { status: 200, body: error.replace('InternalError', 'PreconditionFailed') }
+    const { service, direct } = await proxiedService((request) =>
+      isCompletion(request) || isWrite(request) ? refused : 'pass',
+    )
     const sources = await twoSources(direct)
-    for (const some of [sources, sources.slice(1)]) {
-      const joined = space.compose(some, 'a', { condition: 'absent' })
-      await expect(joined).rejects.toMatchObject({ name: 'ConditionFailed' })
+    for (const input of [sources, sources.slice(1)]) {
+      const composing = service.compose(input, 'a', { condition: 'absent' })
+      await expect(composing).rejects.toMatchObject({ name: 'ConditionFailed' })
     }
   })
 
   it('resolves for an unknown body only if the object exists', async () => {
-    const odd: Instead = { status: 200, body: `${error}\n` }
-    const { space, direct } = await behind((one) => (completes(one) ? odd : 'pass'))
+    const unknown: FakeResponse = { status: 200, body: `${error}\n` }
+    const { service, direct } = await proxiedService((request) => (isCompletion(request) ? unknown : 'pass'))
     const sources = await twoSources(direct)
-    await expect(space.compose(sources, 'a')).rejects.toThrow('did not tell')
+    await expect(service.compose(sources, 'a')).rejects.toThrow('did not report')
     expect(await direct.head('a')).toBeUndefined()
-    const done = await behind((one) => (completes(one) ? { after: odd } : 'pass'))
-    await done.space.compose(await twoSources(done.direct), 'a')
-    expect((await done.direct.head('a'))?.size).toBe(direct.minSource + 10)
+    const done = await proxiedService((request) => (isCompletion(request) ? { after: unknown } : 'pass'))
+    await done.service.compose(await twoSources(done.direct), 'a')
+    expect((await done.direct.head('a'))?.size).toBe(direct.minSourceBytes + 10)
   })
 })
 
-describeS3('S3 join() with concurrent requests', () => {
+describeS3('S3 compose() with concurrent requests', () => {
   it('rejects with ConditionFailed when the completion returns 412 or 409', async () => {
     for (const refusal of [failed, conflict]) {
-      const { space, direct } = await behind(fates(completes, refusal))
-      const joined = space.compose(await twoSources(direct), 'a', { condition: 'absent' })
-      await expect(joined).rejects.toMatchObject({ name: 'ConditionFailed' })
+      const { service, direct } = await proxiedService(actionsFor(isCompletion, refusal))
+      const composing = service.compose(await twoSources(direct), 'a', { condition: 'absent' })
+      await expect(composing).rejects.toMatchObject({ name: 'ConditionFailed' })
     }
   })
 })

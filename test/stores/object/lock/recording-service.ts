@@ -3,17 +3,22 @@ import type { ObjectService, ServiceOptions } from '../../../../lib/stores/objec
 /** Runs a request, or does something else in its place. */
 type Interceptor = <T>(run: () => Promise<T>, signal?: AbortSignal) => Promise<T>
 
-/** An object space that records its requests, and can intercept them. */
-export interface WatchedSpace extends ObjectService {
-  /** All requests so far, in the order in which they began: call and key below `.bits-sessions/`, as in `put locks/…`. */
+/** An object service that records its requests, and can intercept them. */
+export interface RecordingService extends ObjectService {
+  /**
+   * All requests so far, in the order in which they began: call and key below `.bits-sessions/`, as in `put
+   * locks/…`.
+   */
   readonly requests: string[]
-  /** From now on requests that match are passed to the interceptor. If several match, the last one is used. */
+  /**
+   * From now on requests that match are passed to the interceptor. If several match, the last one is used.
+   */
   intercept(request: RegExp, interceptor: Interceptor): void
   /** Removes all interceptors. */
   restore(): void
 }
 
-export function watchedSpace(space: ObjectService): WatchedSpace {
+export function recordingService(service: ObjectService): RecordingService {
   const requests: string[] = []
   let interceptors: { request: RegExp; interceptor: Interceptor }[] = []
 
@@ -30,36 +35,36 @@ export function watchedSpace(space: ObjectService): WatchedSpace {
   }
 
   return {
-    minSource: space.minSource,
-    maxSources: space.maxSources,
+    minSourceBytes: service.minSourceBytes,
+    maxSources: service.maxSources,
     requests,
     intercept: (request, interceptor) => interceptors.push({ request, interceptor }),
     restore: () => {
       interceptors = []
     },
-    prepare: () => space.prepare(),
-    put: (key, chunks, options) => send('put', key, options, () => space.put(key, chunks, options)),
-    get: (key, options) => send('get', key, options, () => space.get(key, options)),
-    head: (key, options) => send('head', key, options, () => space.head(key, options)),
-    read: (...args) => space.read(...args),
+    prepare: () => service.prepare(),
+    put: (key, chunks, options) => send('put', key, options, () => service.put(key, chunks, options)),
+    get: (key, options) => send('get', key, options, () => service.get(key, options)),
+    head: (key, options) => send('head', key, options, () => service.head(key, options)),
+    read: (...args) => service.read(...args),
     async *list(prefix, options) {
       await send('list', prefix, options, async () => {})
-      yield* space.list(prefix, options)
+      yield* service.list(prefix, options)
     },
     async *folders(prefix, options) {
       await send('list', prefix, options, async () => {})
-      yield* space.folders(prefix, options)
+      yield* service.folders(prefix, options)
     },
-    remove: (keys, options) => send('remove', keys.join(), options, () => space.remove(keys, options)),
+    remove: (keys, options) => send('remove', keys.join(), options, () => service.remove(keys, options)),
     removeIfVersion: (key, version, options) =>
-      send('remove', key, options, () => space.removeIfVersion(key, version, options)),
-    compose: (...args) => space.compose(...args),
-    abortUploads: (...args) => space.abortUploads(...args),
+      send('remove', key, options, () => service.removeIfVersion(key, version, options)),
+    compose: (...args) => service.compose(...args),
+    abortUploads: (...args) => service.abortUploads(...args),
   }
 }
 
-/** The request is carried out, but its answer is lost. */
-export const answerLost: Interceptor = async (run) => {
+/** The request is processed, but its response is lost. */
+export const responseLost: Interceptor = async (run) => {
   await run()
   throw new Error('socket hang up')
 }

@@ -10,7 +10,7 @@ const program = fileURLToPath(new URL('holder.ts', import.meta.url))
 /** A child process that holds a lock. */
 export interface HolderProcess {
   /** Resolves when the process has sent the message, or if it did before. */
-  received(message: 'wanted' | 'released'): Promise<void>
+  received(message: 'requested' | 'released'): Promise<void>
   send(message: 'release' | 'end'): void
   signal(signal: NodeJS.Signals): void
   /** Its exit code; null if a signal killed it. */

@@ -2,8 +2,8 @@ import { expect, it } from 'vitest'
 import { defaultTiming, type Timing } from '../../../../lib/stores/object/lock/heartbeat.ts'
 import { objectLocker } from '../../../../lib/stores/object/lock/locker.ts'
 import { allEngines } from '../../../support/places.ts'
-import { holderProcess } from './process.ts'
-import { holderIn } from './setting.ts'
+import { holderIn } from './farm.ts'
+import { holderProcess } from './holder-process.ts'
 
 /** A fifth of the production failure timeout, because these tests wait in real time. */
 const quick: Timing = {
@@ -16,16 +16,16 @@ const quick: Timing = {
 
 for (const engine of allEngines) {
   engine.describe(`Object locks of another process on ${engine.name}`, () => {
-    it('are acquired after SIGKILL when the heartbeat stood still for the failure timeout', async () => {
+    it('are acquired after SIGKILL when the heartbeat has not changed for the failure timeout', async () => {
       const place = await engine.open()
       const holder = await holderProcess(place, quick, 'a')
-      const waiting = objectLocker(place.space(), quick).acquire('a')
-      await holder.received('wanted')
+      const waiting = objectLocker(place.service(), quick).acquire('a')
+      await holder.received('requested')
       holder.signal('SIGKILL')
       await holder.ended
       const killed = performance.now()
       await (await waiting).release()
-      // The last heartbeat was sent up to one interval before, and seen at once or later.
+      // The last heartbeat was sent up to one interval before, and read at once or later.
       expect(performance.now() - killed).toBeGreaterThan(quick.failureTimeout / 2)
     })
 
@@ -33,14 +33,14 @@ for (const engine of allEngines) {
       const place = await engine.open()
       const holder = await holderProcess(place, quick, 'a')
       holder.signal('SIGSTOP')
-      const lock = await objectLocker(place.space(), quick).acquire('a')
-      const taken = await holderIn(place.space(), 'a')
+      const lock = await objectLocker(place.service(), quick).acquire('a')
+      const current = await holderIn(place.service(), 'a')
       holder.signal('SIGCONT')
-      await holder.received('wanted')
+      await holder.received('requested')
       holder.send('release')
       await holder.received('released')
-      expect(await holderIn(place.space(), 'a')).toEqual(taken)
-      expect(await objectLocker(place.space(), quick).tryAcquire('a')).toBeUndefined()
+      expect(await holderIn(place.service(), 'a')).toEqual(current)
+      expect(await objectLocker(place.service(), quick).tryAcquire('a')).toBeUndefined()
       await lock.release()
     })
 
