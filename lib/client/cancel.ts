@@ -1,21 +1,22 @@
 import { type Clock, systemClock } from './clock.ts'
 import { UploadError } from './errors.ts'
-import { expireHostId, onFailure, sessionUrl } from './host-id.ts'
 import { Job } from './job.ts'
 import { type CancelOptions, type CommonSettings, readCancelOptions } from './options.ts'
 import { PacketClient } from './packet-client.ts'
 import { RetryableError } from './response-policy.ts'
 import { RetryPolicy } from './retry-policy.ts'
-import type { ClientSession } from './session.ts'
+import { type ClientSession, expireHostId, onFailure, sessionUrl } from './session.ts'
 import { HttpTransport } from './transport.ts'
 
 /**
- * Ends an upload that was paused, or gave up: the server forgets its session, and the job file is removed. A file that
- * was whole already stays. Breaks are waited out for a day, see `noProgressTimeout`.
+ * Ends an upload that was paused or has failed: the server removes its session, and the job file is deleted.
+ * A file that is already complete on the server stays. Failures that can pass are retried for a day, see
+ * `noProgressTimeout`.
  *
- * @param job the job file
- * @throws {TypeError} for options, with what to write instead
- * @throws {UploadError} with `code`, when the server refuses, or there is no job file; it is then kept
+ * @param job path of the job file
+ * @throws {TypeError} for an invalid option, with what to write instead
+ * @throws {UploadError} with `code`, if the server refuses or there is no job file. The job file is then
+ *   kept.
  */
 export async function cancelUpload(job: string, options: CancelOptions = {}): Promise<void> {
   if (typeof job !== 'string' || job === '') throw new TypeError('cancelUpload: pass the path of a job file')
@@ -24,7 +25,7 @@ export async function cancelUpload(job: string, options: CancelOptions = {}): Pr
   const opened = await Job.open(job)
   try {
     const { url, session } = opened
-    if (url === undefined || !session) throw new UploadError('job-invalid', `${opened.path} is not there.`)
+    if (url === undefined || !session) throw new UploadError('job-invalid', `${opened.path} does not exist.`)
     await cancelRemoteSession(new URL(url), session, settings, systemClock)
     await opened.remove()
   } finally {
@@ -32,7 +33,7 @@ export async function cancelUpload(job: string, options: CancelOptions = {}): Pr
   }
 }
 
-/** Sends Cancel-Session until it is answered for good (win32: Ack for Cancel-Session). */
+/** Sends Cancel-Session until a response is final (win32: Ack for Cancel-Session). */
 export async function cancelRemoteSession(
   destination: URL,
   session: ClientSession,
@@ -56,7 +57,7 @@ export async function cancelRemoteSession(
       } catch (error) {
         signal?.throwIfAborted()
         if (!(error instanceof RetryableError)) throw error
-        // There is nothing left to cancel ([MC-BUP] 3.1.5.2.1).
+        // There is no session to cancel ([MC-BUP] 3.1.5.2.1).
         if (error.reason === 'session-lost') return
         onFailure(session, clock.now())
         const delay = retryPolicy.nextDelay(error.details.stale)

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Time and chance, as far as an upload goes by them. */
+/** The time and the random numbers that an upload uses. */
 export interface Clock {
-  /** Milliseconds since 1970: some of them are written down for another process. */
+  /** Milliseconds since 1970, because a job file passes such times to another process. */
   now(): number
-  /** Rejects with the signal's reason when that is aborted. */
+  /** Waits, and rejects with the signal's reason if the signal is aborted. */
   wait(milliseconds: number, signal: AbortSignal | undefined): Promise<void>
-  /** From 0 up to, but not, 1. */
+  /** A number from 0 (inclusive) to 1 (exclusive). */
   random(): number
 }
 

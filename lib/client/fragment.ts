@@ -3,7 +3,7 @@ import type { PacketClient } from './packet-client.ts'
 import { RetryableError } from './response-policy.ts'
 import type { OpenSource } from './source.ts'
 
-/** What a Fragment sends: the bytes from `start` up to, but not, `end`. */
+/** The bytes of a Fragment, from `start` (inclusive) to `end` (exclusive), and its session. */
 export interface FragmentOptions {
   readonly start: number
   readonly end: number
@@ -12,8 +12,8 @@ export interface FragmentOptions {
 
 /**
  * Sends a Fragment.
- * @returns the next byte that the server wants, and where its reply is
- * @throws {RetryableError} also for an offset that no server can want
+ * @returns the offset that the server expects next, and the URL of its reply
+ * @throws {RetryableError} also for an offset beyond the end of the file
  */
 export async function sendFragment(
   packetClient: PacketClient,
@@ -23,38 +23,38 @@ export async function sendFragment(
   onSent: (bytes: number) => void,
 ): Promise<{ readonly received: number; readonly replyUrl: string | undefined }> {
   const total = source.size
-  const piece = { start, end, total, read: () => source.read(start, end) }
+  const range = { start, end, total, read: () => source.read(start, end) }
   const { received = 0, replyUrl } = await packetClient
-    .send({ type: 'Fragment', sessionId, range: piece }, url, onSent)
+    .send({ type: 'Fragment', sessionId, range }, url, onSent)
     .catch((error) => {
-      throw total === 0 ? asEmptyFile(error) : error
+      throw total === 0 ? emptyFileError(error) : error
     })
   if (received > total) {
-    const reason = `An answer was discarded: it wants byte ${received} of ${total}`
+    const reason = `An answer was discarded: it expects byte ${received} of ${total}`
     throw new RetryableError('retry', reason, { malformed: true })
   }
   return { received, replyUrl }
 }
 
-/** A server that does not know what an empty file is calls the fragment invalid. */
-const asEmptyFile = (error: unknown): unknown =>
+/** Maps `invalid-request`, which a server without support for empty files answers, to `empty-file`. */
+const emptyFileError = (error: unknown): unknown =>
   error instanceof UploadError && error.code === 'invalid-request'
     ? new UploadError('empty-file', undefined, error)
     : error
 
-/** "Min 5 KB": what a client shrinks to, at the least ([MC-BUP] product note 16). */
+/** Size below which fragments do not shrink, in bytes: "Min 5 KB" ([MC-BUP] product note 16). */
 export const SmallestFragment = 5 * 1024
-/** "Max 13 MB" ([MC-BUP] product note 10). */
+/** Default maximum, in bytes: "Max 13 MB" ([MC-BUP] product note 10). */
 export const LargestFragment = 13 * 1024 * 1024
-/** Small enough for any proxy, and on a fast line five doublings away from the largest. */
-const First = 512 * 1024
+/** Size of the first fragment, in bytes: small enough for any proxy, and five doublings below the largest. */
+const InitialFragment = 512 * 1024
 
-/** Milliseconds: below, a fragment's round trip is mostly waiting. */
-const Fast = 2_000
-/** Milliseconds: above, much is lost when the line breaks. */
-const Slow = 20_000
+/** An Ack within these milliseconds doubles the size: most of such a short round trip is waiting. */
+const FastAckMs = 2_000
+/** An Ack after these milliseconds halves the size: a break would lose much of such a long transfer. */
+const SlowAckMs = 20_000
 
-/** How large the next fragment is to be, in bytes. */
+/** The size of the next fragment and its bounds, in bytes. */
 export interface FragmentSize {
   readonly next: number
   readonly smallest: number
@@ -62,7 +62,7 @@ export interface FragmentSize {
 }
 
 export const initialSize = (largest: number): FragmentSize => ({
-  next: Math.min(First, largest),
+  next: Math.min(InitialFragment, largest),
   smallest: Math.min(SmallestFragment, largest),
   largest,
 })
@@ -72,17 +72,20 @@ const clampSize = (size: FragmentSize, next: number): FragmentSize => ({
   next: Math.min(size.largest, Math.max(size.smallest, Math.floor(next))),
 })
 
-/** After a fragment of `length` bytes that was acknowledged in so many milliseconds. */
+/** The size after a fragment of `length` bytes that was acknowledged within `milliseconds`. */
 export function grow(size: FragmentSize, length: number, milliseconds: number): FragmentSize {
-  if (milliseconds > Slow) return clampSize(size, size.next / 2)
-  // The last fragment of a file is no measure of a line.
-  return milliseconds < Fast && length >= size.next ? clampSize(size, size.next * 2) : size
+  if (milliseconds > SlowAckMs) return clampSize(size, size.next / 2)
+  // The last fragment of a file is shorter, and says nothing about the connection.
+  return milliseconds < FastAckMs && length >= size.next ? clampSize(size, size.next * 2) : size
 }
 
-/** After a fragment that broke: what is lost with the next one is half of it. */
+/** The size after a connection that failed during a fragment: half, so the next failure loses less. */
 export const shrinkOnBreak = (size: FragmentSize): FragmentSize => clampSize(size, size.next / 2)
 
-/** After a 413 for `length` bytes; undefined if that was the smallest. It never grows back to what was refused. */
+/**
+ * The size after a 413 for `length` bytes; undefined if that was the smallest. Later fragments do not grow to
+ * the refused size again.
+ */
 export function shrinkOnRefusal(size: FragmentSize, length: number): FragmentSize | undefined {
   if (length <= size.smallest) return undefined
   const largest = Math.max(size.smallest, Math.floor(length / 2))

@@ -3,47 +3,49 @@ import type { Job } from './job.ts'
 import type { ClientSession } from './session.ts'
 import type { Identity } from './source.ts'
 
-/** Where an upload is kept in mind while it runs. */
+/** The job file of an upload, and the identity of its source. */
 export interface JobBinding {
   readonly job: Job
   readonly identity: Identity
 }
 
-/** Milliseconds between two savings of the offset; the server knows it better anyway. */
-const SaveInterval = 1000
+/**
+ * Minimum milliseconds between two saves of the offset. An old offset does no harm: the server corrects it.
+ */
+const SaveIntervalMs = 1000
 
-/** Keeps the job file, if there is to be one, what the session is. */
+/** Saves the session to the job file. Without a job file it does nothing. */
 export class JobWriter {
-  readonly #memory: JobBinding | undefined
+  readonly #binding: JobBinding | undefined
   readonly #destination: URL
   readonly #clock: Clock
   #savedAt = Number.NEGATIVE_INFINITY
 
-  constructor(memory: JobBinding | undefined, destination: URL, clock: Clock) {
-    this.#memory = memory
+  constructor(binding: JobBinding | undefined, destination: URL, clock: Clock) {
+    this.#binding = binding
     this.#destination = destination
     this.#clock = clock
   }
 
   /** @throws {UploadError} `job-failed` */
   async save(session: ClientSession | undefined): Promise<void> {
-    if (!this.#memory || !session) return
-    const { job, identity } = this.#memory
+    if (!this.#binding || !session) return
+    const { job, identity } = this.#binding
     await job.save(this.#destination.href, identity, session)
     this.#savedAt = this.#clock.now()
   }
 
-  /** Saves what the server can correct: an upload that gets on is not to fail for it. */
+  /** Saves state that the server can correct: a failure to save it must not end an upload that advances. */
   async trySave(session: ClientSession | undefined): Promise<void> {
     await this.save(session).catch(() => {})
   }
 
-  /** As `note`, but not too often. */
+  /** As {@link trySave}, but at most once a second. */
   async saveThrottled(session: ClientSession): Promise<void> {
-    if (this.#clock.now() - this.#savedAt >= SaveInterval) await this.trySave(session)
+    if (this.#clock.now() - this.#savedAt >= SaveIntervalMs) await this.trySave(session)
   }
 
   async remove(): Promise<void> {
-    await this.#memory?.job.remove()
+    await this.#binding?.job.remove()
   }
 }

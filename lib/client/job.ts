@@ -1,38 +1,38 @@
 import { open, readFile, rename, unlink } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import type { Lock } from '../locks/locker.ts'
-import { processLocker } from '../locks/processes.ts'
-import { isPlainObject } from '../validate.ts'
+import { processLocker } from '../locks/process.ts'
+import { isCount, isPlainObject } from '../validate.ts'
 import { UploadError } from './errors.ts'
 import type { ClientSession } from './session.ts'
 import { type Identity, isSameIdentity } from './source.ts'
 
-/** What stands in a job file. No credentials; but who knows the session's id may add to the session, so it is private. */
+/** The content of a job file. It has no credentials, but its session id permits appending, so it is private. */
 interface JobRecord {
   readonly version: 1
-  /** As URL writes it. */
+  /** `href` of the URL. */
   readonly url: string
   readonly source: Identity
-  /** ISO 8601, for whoever looks at it. */
+  /** ISO 8601, for information. */
   readonly created: string
   readonly session: ClientSession
 }
 
-/** What a job file tells of an upload that is not finished. */
+/** The upload of a job file. */
 export interface JobSummary {
   readonly url: string
-  /** The path of the file; empty for bytes of a program's own. */
+  /** Path of the file; empty for other sources. */
   readonly source: string
   /** Bytes of the file. */
   readonly size: number
-  /** Bytes that the server held when it last said. */
+  /** Bytes that the server held, as of the last save. */
   readonly held: number
   /** ISO 8601. */
   readonly created: string
 }
 
 /**
- * Reads a job file, also one in use; undefined if there is none.
+ * Reads a job file, even while an upload uses it. Resolves to undefined if it does not exist.
  * @throws {UploadError} `job-invalid`, `job-failed`
  */
 export async function readJob(path: string): Promise<JobSummary | undefined> {
@@ -42,12 +42,12 @@ export async function readJob(path: string): Promise<JobSummary | undefined> {
   return { url, source: String(source.path ?? ''), size: Number(source.size), held: session.offset, created }
 }
 
-/** Milliseconds for a process that is just ending to let go of its job. */
+/** Milliseconds to wait for the lock, which a process that is ending may still hold. */
 const LockTimeoutMs = 1000
 
 /**
- * The memory of an upload outside of its process. One process at a time uses it: the lock is a socket of the kernel's,
- * so that it never outlives its process (see processes.ts).
+ * A job file: the state of an upload, from which another process can resume it. One process at a time uses
+ * it. The lock is a socket, which the kernel closes with the process (see locks/process.ts).
  */
 export class Job {
   readonly path: string
@@ -72,28 +72,28 @@ export class Job {
     }
   }
 
-  /** The upload's URL; undefined if there is no job file yet. */
+  /** URL of the upload; undefined if there is no job file yet. */
   get url(): string | undefined {
     return this.#record?.url
   }
 
-  /** The session to go on with; a copy. */
+  /** A copy of the session to resume. */
   get session(): ClientSession | undefined {
     return this.#record && { ...this.#record.session }
   }
 
-  /** @throws {UploadError} `job-mismatch` if there is a job file of another upload */
+  /** @throws {UploadError} `job-mismatch` if the job file belongs to another upload */
   assertMatches(url: string, source: Identity): void {
     if (!this.#record) return
-    if (this.#record.url !== url) throw mismatch(`Its URL is ${this.#record.url}.`)
+    if (this.#record.url !== url) throw mismatchError(`Its URL is ${this.#record.url}.`)
     if (!isSameIdentity(source, this.#record.source)) {
-      throw mismatch(
+      throw mismatchError(
         `Its source was ${JSON.stringify(this.#record.source)}, and is ${JSON.stringify(source)}.`,
       )
     }
   }
 
-  /** Writes the file, whole or not at all, and so that it survives a loss of power. */
+  /** Writes the file atomically and synced: it survives a loss of power. */
   async save(url: string, source: Identity, session: ClientSession): Promise<void> {
     const created = this.#record?.created ?? new Date().toISOString()
     this.#record = { version: 1, url, source, created, session: { ...session } }
@@ -111,7 +111,7 @@ export class Job {
     })
   }
 
-  /** Others may use it. */
+  /** Releases the lock, so that another process can use the job file. */
   release(): Promise<void> {
     return this.#lock.release()
   }
@@ -120,7 +120,7 @@ export class Job {
 const jobFileError = (cause: unknown): UploadError =>
   new UploadError('job-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
 
-const mismatch = (fact: string): UploadError => new UploadError('job-mismatch', fact)
+const mismatchError = (detail: string): UploadError => new UploadError('job-mismatch', detail)
 
 async function lockJob(path: string): Promise<Lock> {
   const signal = AbortSignal.timeout(LockTimeoutMs)
@@ -154,9 +154,8 @@ function parseJob(text: string): unknown {
 }
 
 const stages: readonly unknown[] = ['fragment', 'reply', 'close-session'] satisfies ClientSession['stage'][]
-const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
-const isAbsentOr = (value: unknown, is: (value: unknown) => boolean): boolean =>
-  value === undefined || is(value)
+const isAbsentOr = (value: unknown, isValid: (value: unknown) => boolean): boolean =>
+  value === undefined || isValid(value)
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 
 function isJobRecord(record: unknown): record is JobRecord {
@@ -183,18 +182,18 @@ function isSession(session: unknown): boolean {
   )
 }
 
-/** Only the one process that holds the lock writes, so the name beside it is its own. */
+/** Only the process that holds the lock writes, so no other process uses the temporary name. */
 async function writeAtomic(path: string, text: string): Promise<void> {
-  const beside = `${path}.new`
-  const handle = await open(beside, 'w', 0o600)
+  const temporaryPath = `${path}.new`
+  const handle = await open(temporaryPath, 'w', 0o600)
   try {
     await handle.writeFile(text)
     await handle.sync()
   } finally {
     await handle.close()
   }
-  await rename(beside, path)
-  // Windows cannot sync directories, and needs not: NTFS journals their entries.
+  await rename(temporaryPath, path)
+  // Windows cannot sync a directory. It does not need to: NTFS journals directory entries.
   if (process.platform === 'win32') return
   const directory = await open(dirname(path))
   try {

@@ -1,8 +1,16 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { readSize, type Size } from '../protocol/size.ts'
-import { assertKnownKeys, isPlainObject, MaxTimerMs } from '../validate.ts'
+import {
+  assertKnownKeys,
+  checkFunction,
+  checkSize,
+  checkTimer,
+  DayMs,
+  isPlainObject,
+  optionError,
+  type Size,
+} from '../validate.ts'
 import type { Credentials } from './auth.ts'
 import { LargestFragment } from './fragment.ts'
 import type { UploadProgress } from './progress.ts'
@@ -11,60 +19,70 @@ import type { TlsOptions, TransportSettings } from './transport.ts'
 
 /** Options of both `uploadFile` and `cancelUpload`. */
 export interface ConnectionSettings {
-  /** Credentials for Basic or Digest, sent only when the server asks for them. Default: none. */
+  /** Credentials for Basic or Digest, sent only after the server asked for them. Default: none. */
   readonly auth?: Credentials
 
-  /** Header fields for every packet, a token for example. They are not written to the job file. */
+  /**
+   * Header fields of every packet, for example a token. They are not saved in the job file. Default: none.
+   */
   readonly headers?: Readonly<Record<string, string>>
 
-  /** For https, as for Node's `tls.connect`: `ca`, or `cert` and `key` for a client certificate, and the like. */
+  /**
+   * For https: options of Node's `tls.connect`, such as `ca`, or `cert` and `key` for a client certificate.
+   */
   readonly tls?: TlsOptions
 
-  /** Milliseconds without progress in sending after which a connection is given up. Default: 2 minutes. */
+  /** Milliseconds without progress in sending after which the attempt fails. Default: 2 minutes. */
   readonly sendTimeout?: number
 
-  /** Milliseconds to wait for an answer; the server may have to work on the last fragment. Default: 5 minutes. */
+  /**
+   * Milliseconds to wait for a response; the server may have to process the last fragment.
+   * Default: 5 minutes.
+   */
   readonly responseTimeout?: number
 
-  /** Milliseconds until the second try; then twice that and so on, of each a random share. Default: 1 second. */
+  /**
+   * Milliseconds before the second attempt. Delays double from there; of each a random share is waited.
+   * Default: 1 second.
+   */
   readonly retryDelay?: number
 
-  /** Milliseconds that they grow to. Default: 1 minute. (Windows: 10 minutes, but nobody watches it.) */
+  /** Maximum delay in milliseconds. Default: 1 minute. (Windows: 10 minutes, because no user watches it.) */
   readonly maxRetryDelay?: number
 
   /**
-   * Milliseconds of failing, without progress, after which to give up; 0: at the first failure.
-   * Default: 14 days for an upload, as long as servers keep sessions; a day for a cancellation.
+   * Milliseconds of failures without progress after which the call fails; 0: at the first failure.
+   * Default: 14 days for an upload, as long as servers keep sessions; 1 day for a cancellation.
    */
   readonly noProgressTimeout?: number
 
-  /** Stops when it is aborted; the promise rejects with its reason. */
+  /** Aborting it stops the call: the promise rejects with the signal's reason. Default: none. */
   readonly signal?: AbortSignal
 }
 
 /** Options of `uploadFile`. */
 export interface UploadOptions extends ConnectionSettings {
   /**
-   * A file that remembers the upload, so that another process can go on with it: made when the session begins, removed
-   * when all is done. If it is there, it has to be that of the same source and URL. Default: none.
+   * Path of a job file, with which another process can resume the upload. It is created with the session and
+   * deleted at the end of the upload. If it exists, it must belong to the same source and URL. Default: none.
    */
   readonly job?: string
 
   /**
-   * Where a reply goes, if the server has one: a path, or a stream, which is ended then, and destroyed if the upload ends
-   * before; false: it is not fetched.
-   * Default: into memory, as `reply.data` of the result.
+   * Destination of the server's reply, if there is one: a path, or a stream, which is ended after the reply
+   * and destroyed if the upload fails; `false`: the reply is not fetched.
+   * Default: memory, as `reply.data` of the result.
    */
   readonly reply?: string | URL | Writable | false
 
-  /** The largest reply. Default: `'1mb'` in memory, `'10gb'` elsewhere. */
+  /** Maximum size of the reply. Default: `'1mb'` in memory, `'10gb'` elsewhere. */
   readonly maxReplySize?: Size
 
-  /** The largest fragment; sizes adapt to the line between 5 KB and this. Default: `'13mb'`. */
+  /** Maximum size of a fragment. Sizes adapt to the connection, from 5 KB up to this. Default: `'13mb'`. */
   readonly maxFragmentSize?: Size
 
   /**
-   * Told how it goes: at every step, and ten times a second while bytes are sent. An exception ends the upload.
+   * Called at every step, and at most ten times a second while bytes are sent. An exception ends the upload.
    */
   readonly onProgress?: (progress: UploadProgress) => void
 }
@@ -72,7 +90,7 @@ export interface UploadOptions extends ConnectionSettings {
 /** Options of `cancelUpload`. */
 export type CancelOptions = ConnectionSettings
 
-/** The options of both, checked and defaulted. */
+/** The options of both functions, checked and with defaults. */
 export interface CommonSettings extends TransportSettings, RetrySettings {
   readonly auth: Credentials | undefined
   readonly headers: readonly (readonly [name: string, value: string])[]
@@ -87,8 +105,7 @@ export interface UploadSettings extends CommonSettings {
   readonly onProgress: ((progress: UploadProgress) => void) | undefined
 }
 
-const DayMs = 24 * 60 * 60 * 1000
-const common = [
+const connectionOptionNames = [
   'auth',
   'headers',
   'tls',
@@ -100,8 +117,8 @@ const common = [
   'signal',
 ] as const satisfies (keyof ConnectionSettings)[]
 
-const optionNames = [
-  ...common,
+const uploadOptionNames = [
+  ...connectionOptionNames,
   'job',
   'reply',
   'maxReplySize',
@@ -109,61 +126,52 @@ const optionNames = [
   'onProgress',
 ] as const satisfies (keyof UploadOptions)[]
 
+/** The function that error texts name. */
 type Where = 'uploadFile' | 'cancelUpload'
 
-const optionError = (where: Where, name: string, expected: string, value: unknown): TypeError => {
-  const shown = typeof value === 'string' ? `'${value}'` : String(value)
-  return new TypeError(`${where}: option '${name}' takes ${expected}, not ${shown}`)
-}
-
-/** @throws {TypeError} that names the option, what it takes and, for an unknown name, the nearest known one */
+/** @throws {TypeError} that names the option and what it takes, or a similar name for an unknown one */
 export function readUploadOptions(options: UploadOptions): UploadSettings {
-  const settings = readCommon('uploadFile', optionNames, options, 14 * DayMs)
-  const { job, onProgress, reply } = options
-  const fail = (name: string, expected: string, value: unknown) =>
-    optionError('uploadFile', name, expected, value)
-  if (onProgress !== undefined && typeof onProgress !== 'function') {
-    throw fail('onProgress', 'a function', onProgress)
+  const where = 'uploadFile'
+  const settings = readCommonOptions(where, uploadOptionNames, options, 14 * DayMs)
+  const { job, onProgress } = options
+  checkFunction(where, 'onProgress', onProgress)
+  if (job !== undefined && (typeof job !== 'string' || job === '')) {
+    throw optionError(where, 'job', 'a path', job)
   }
-  if (job !== undefined && (typeof job !== 'string' || job === '')) throw fail('job', 'a path', job)
-  const size = (name: string, value: Size): number => {
-    const parsed = readSize(value)
-    if (parsed !== undefined) return parsed
-    throw fail(name, "a number of bytes from 1 to 2^53 - 1, or a string such as '10gb'", value)
-  }
-  const target = readReplyDestination(reply)
+  const reply = readReplyDestination(options.reply)
+  const maxReplySize = options.maxReplySize ?? (reply === undefined ? '1mb' : '10gb')
   return {
     ...settings,
     job,
-    reply: target,
-    maxReplySize: size('maxReplySize', options.maxReplySize ?? (target === undefined ? '1mb' : '10gb')),
-    maxFragmentSize: size('maxFragmentSize', options.maxFragmentSize ?? LargestFragment),
+    reply,
+    maxReplySize: checkSize(where, 'maxReplySize', maxReplySize),
+    maxFragmentSize: checkSize(where, 'maxFragmentSize', options.maxFragmentSize ?? LargestFragment),
     onProgress,
   }
 }
 
 /** @throws {TypeError} as {@link readUploadOptions} does */
 export const readCancelOptions = (options: CancelOptions): CommonSettings =>
-  readCommon('cancelUpload', common, options, DayMs)
+  readCommonOptions('cancelUpload', connectionOptionNames, options, DayMs)
 
-/** @throws {TypeError} for what no upload can have as its URL, with what to write instead */
+/** @throws {TypeError} if a file cannot be uploaded to the URL, with what to write instead */
 export function readUploadUrl(value: string | URL): URL {
   const url = URL.canParse(String(value)) ? new URL(String(value)) : undefined
   const fail = (reason: string): TypeError => new TypeError(`uploadFile: the URL ${reason}`)
   if (!url || !/^https?:$/.test(url.protocol)) {
     throw fail(`is one such as 'https://host/upload/file.txt', not '${value}'`)
   }
-  if (url.username || url.password) throw fail('may not have credentials in it; pass them as `auth`')
-  // It would not be sent, and the file would get another name.
+  if (url.username || url.password) throw fail('must not contain credentials; pass them as `auth`')
+  // The part from '#' is not sent, so the file would get another name.
   if (url.href.includes('#')) throw fail("has a '#'; write it as %23 if it belongs to the name")
   return url
 }
 
-function readCommon(
+function readCommonOptions(
   where: Where,
   names: readonly string[],
   options: ConnectionSettings,
-  timeout: number,
+  noProgressTimeoutMs: number,
 ): CommonSettings {
   if (!isPlainObject(options)) throw new TypeError(`${where}: the options are an object`)
   assertKnownKeys(where, 'option', options, names)
@@ -172,57 +180,47 @@ function readCommon(
     throw optionError(where, 'signal', 'an AbortSignal', signal)
   }
   if (typeof tls !== 'object' || tls === null) throw optionError(where, 'tls', 'options of tls.connect', tls)
-  const delay = (
-    name: keyof CommonSettings & keyof ConnectionSettings,
-    standard: number,
-    least: number,
-  ): number => {
-    const value: unknown = options[name] ?? standard
-    if (typeof value === 'number' && value >= least && value <= MaxTimerMs) return value
-    throw optionError(
-      where,
-      name,
-      `a number of milliseconds from ${least} to ${MaxTimerMs} (24.8 days)`,
-      value,
-    )
-  }
-  const retryDelay = delay('retryDelay', 1000, 1)
+  const timer = (name: TimerOption, defaultMs: number, min: number): number =>
+    checkTimer(where, name, options[name] ?? defaultMs, min)
+  const retryDelay = timer('retryDelay', 1000, 1)
   return {
     auth: readAuth(where, auth, headers),
     headers: readHeaders(where, headers),
     tls,
     signal,
-    sendTimeout: delay('sendTimeout', 120_000, 1),
-    responseTimeout: delay('responseTimeout', 300_000, 1),
+    sendTimeout: timer('sendTimeout', 120_000, 1),
+    responseTimeout: timer('responseTimeout', 300_000, 1),
     retryDelay,
-    maxRetryDelay: Math.max(retryDelay, delay('maxRetryDelay', 60_000, 1)),
-    noProgressTimeout: delay('noProgressTimeout', timeout, 0),
+    maxRetryDelay: Math.max(retryDelay, timer('maxRetryDelay', 60_000, 1)),
+    noProgressTimeout: timer('noProgressTimeout', noProgressTimeoutMs, 0),
   }
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: controls are what it looks for
-const control = /[\u0000-\u001f\u007f]/
+type TimerOption = 'sendTimeout' | 'responseTimeout' | 'retryDelay' | 'maxRetryDelay' | 'noProgressTimeout'
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the expression matches control characters
+const controlCharacter = /[\u0000-\u001f\u007f]/
 
 function readAuth(where: Where, auth: unknown, headers: object): Credentials | undefined {
   if (auth === undefined) return undefined
   const fail = (expected: string): TypeError =>
-    // What was passed may well be a password.
+    // The value is not shown, because it may contain a password.
     new TypeError(`${where}: option 'auth' takes ${expected}`)
   if (!isPlainObject(auth)) throw fail('{ user, password }')
   assertKnownKeys(where, 'auth option', auth, ['user', 'password'])
   const { user, password } = auth
   if (typeof user !== 'string' || typeof password !== 'string') throw fail('{ user, password }, both strings')
-  if (user.includes(':') || control.test(user + password)) {
-    throw fail('a user without colon, and neither may have control characters')
+  if (user.includes(':') || controlCharacter.test(user + password)) {
+    throw fail('a user without colon, and both without control characters')
   }
   if (Object.keys(headers).some((name) => name.toLowerCase() === 'authorization')) {
-    throw fail("nothing if 'headers' have Authorization")
+    throw fail("no value if 'headers' contain Authorization")
   }
   return { user, password }
 }
 
-/** What the client itself has to say with each packet. */
-const reserved = new RegExp(
+/** Header fields that the client itself sends, which the caller must not set. */
+const reservedFields = new RegExp(
   '^(?:bits-.*|accept|accept-encoding|connection|content-.*|expect|host|if-range|keep-alive|range|te|trailer|' +
     'transfer-encoding|upgrade)$',
   'i',
@@ -232,7 +230,8 @@ function readHeaders(where: Where, headers: unknown): [string, string][] {
   if (!isPlainObject(headers)) throw optionError(where, 'headers', 'an object of strings', headers)
   return Object.entries(headers).map(([name, value]) => {
     if (typeof value !== 'string') throw optionError(where, `headers.${name}`, 'a string', value)
-    if (reserved.test(name)) throw new TypeError(`${where}: the header field ${name} is the client's own`)
+    if (reservedFields.test(name))
+      throw new TypeError(`${where}: the header field ${name} is reserved for the client`)
     try {
       validateHeaderName(name)
       validateHeaderValue(name, value)

@@ -8,33 +8,61 @@ import {
   classifyResponse,
   describeResponse,
   type RequestKind,
+  type ResponseSummary,
   RetryableError,
   responseError,
 } from './response-policy.ts'
 import type { ClientSession } from './session.ts'
-import { type HttpTransport, pathAndQuery, type Reader } from './transport.ts'
+import {
+  type HttpTransport,
+  isFramed,
+  pathAndQuery,
+  type Reader,
+  type TransportRequest,
+} from './transport.ts'
 
 export interface PacketClientSettings {
-  /** The URL that the upload is to have, as the caller wrote it. */
+  /** URL of the uploaded file, as the caller wrote it. */
   readonly destination: URL
   readonly extras: CallerFields
+  /** Undefined: a 401 is final. */
   readonly auth: Credentials | undefined
 }
 
-/** What a GET asks for, beyond what all of them do. */
-export interface GetRequest {
+/**
+ * How the method of a packet is sent.
+ * - `verb`: `BITS_POST`
+ * - `override`: POST with `X-HTTP-Method-Override: BITS_POST`, for proxies that refuse the method
+ */
+export type MethodStyle = 'verb' | 'override'
+
+export interface PacketRequest {
+  readonly packet: OutgoingPacket
   readonly url: URL
-  readonly fields: readonly (readonly [name: string, value: string])[]
+  /** Default: `verb`. */
+  readonly methodStyle?: MethodStyle
+  /** Called with the length of each chunk of the body, when the system has taken it. */
+  readonly onSent?: (bytes: number) => void
 }
 
-/** Bytes of an answer's body that are read away to keep its connection: an error's page may be that long. */
+export interface GetRequest {
+  /** Default: `GET`. */
+  readonly method?: 'GET' | 'HEAD'
+  readonly url: URL
+  /** Fields beside those that every GET has. */
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  /** The server is not that of the destination: it gets no credentials and none of the caller's fields. */
+  readonly crossOrigin?: boolean
+}
+
+/** Bytes of a body that are read to keep the connection: an error page may be that long. */
 const MaxDrained = 64 * 1024
 
-/** Requests and answers, as packets and Acks; credentials are sent to whoever may ask for them. */
+/** Sends packets and GET requests, with credentials once the server asks for them. */
 export class PacketClient {
   readonly #transport: HttpTransport
   readonly #settings: PacketClientSettings
-  /** By origin: what one server asked for is not told to another. */
+  /** By origin: the challenge of one server says nothing about another. */
   readonly #authenticators = new Map<string, Authenticator>()
 
   constructor(transport: HttpTransport, settings: PacketClientSettings) {
@@ -43,114 +71,133 @@ export class PacketClient {
   }
 
   /**
-   * Sends a packet.
-   * @throws {RetryableError} for what is to be tried again, in whatever way
-   * @throws {UploadError} for an answer that is final
+   * Sends a packet and reads its Ack.
+   * @throws {RetryableError} if the packet, or another one in its place, can be sent again
+   * @throws {UploadError} if the response is final
    */
   async send(packet: OutgoingPacket, url: URL, onSent?: (bytes: number) => void): Promise<ParsedAck> {
-    const answer = await this.#requestWithAuth(
-      packet.type,
-      BitsPost,
-      url,
-      drainResponse,
-      true,
-      (authorization) => ({
-        fields: packetFields(packet, url.host, this.#extras(authorization)),
-        ...(packet.type === 'Fragment' && { body: packet.range.read() }),
-        ...(onSent && { onSent }),
-      }),
-    )
-    return this.#read(packet, answer)
+    const response = await this.exchange({ packet, url, ...(onSent && { onSent }) }, drainResponse)
+    const failure = failureOf(packet.type, response)
+    if (failure) throw failure
+    return parseAck(packet, response)
   }
 
-  /** Fetches, part of, a reply; only 200, 206 and 416 get to the reader. Throws as `say` does. */
-  get<T>({ url, fields }: GetRequest, read: Reader<T>): Promise<T> {
-    // Static replies stand where the application says: other servers get neither credentials nor the caller's fields.
-    const sameOrigin = url.origin === this.#settings.destination.origin
-    const reader: Reader<T> = (response, chunks) => read(response, chunks)
-    return this.#requestWithAuth('Reply', 'GET', url, reader, sameOrigin, (authorization) => ({
-      fields: [
-        ['Accept', '*/*'],
-        ['Accept-Encoding', 'identity'],
-        ...fields,
-        ...requestFields(url.host, sameOrigin ? this.#extras(authorization).headers : []),
-      ],
-      crossOrigin: !sameOrigin,
-    }))
+  /**
+   * Fetches a reply or a part of it. `read` gets only responses 200, 206 and 416. Throws as {@link send}
+   * does.
+   */
+  get<T>(request: GetRequest, read: Reader<T>): Promise<T> {
+    // The application may name any server for a reply.
+    const crossOrigin = request.url.origin !== this.#settings.destination.origin
+    return this.exchange({ ...request, crossOrigin }, async (response, chunks) => {
+      const { statusCode: status = 0, headers } = response
+      const failure = failureOf('Reply', { status, headers })
+      if (!failure) return read(response, chunks)
+      await drainResponse(response, chunks)
+      throw failure
+    })
   }
 
-  /** Sends a request, and once more with credentials if they are asked for. */
-  async #requestWithAuth<T>(
-    requestKind: RequestKind,
-    method: string,
-    url: URL,
-    read: Reader<T>,
-    sameOrigin: boolean,
-    rest: (
-      authorization: string | undefined,
-    ) => Omit<Parameters<HttpTransport['request']>[0], 'method' | 'url'>,
-  ): Promise<T> {
-    const authenticator = sameOrigin ? this.#authenticatorOf(url.origin) : undefined
+  /**
+   * Sends a request, and a second time with credentials if the server asks for them.
+   * @param read gets the last response, whatever its status
+   */
+  async exchange<T>(request: PacketRequest | GetRequest, read: Reader<T>): Promise<T> {
+    const { url } = request
+    const requestKind = 'packet' in request ? request.packet.type : 'Reply'
+    const method = methodOf(request)
+    const authenticator = this.#authenticatorOf(request)
     for (let repeated = false; ; repeated = true) {
       const authorization = authenticator?.authorization(method, pathAndQuery(url))
-      const result = await this.#transport.request(
-        { method, url, ...rest(authorization) },
-        async (response, chunks) => {
-          const summary = { requestKind, status: response.statusCode ?? 0, ...readError(response.headers) }
-          const verdict = classifyResponse(summary)
-          if (verdict === 'accept') return { accepted: await read(response, chunks) }
-          await drainResponse(response, chunks)
-          if (verdict === 'fatal') throw responseError(summary)
-          if (verdict !== 'authenticate') {
-            throw new RetryableError(verdict, describeResponse(summary), {
-              ...summary,
-              refused: isAck(response.headers),
-            })
-          }
-          const challenge = field(response.headers, 'www-authenticate')
-          const worth = authenticator?.challenged(challenge, authorization !== undefined)
-          if (repeated || !worth) throw responseError(summary)
-          return undefined
-        },
-      )
-      if (result) return result.accepted
+      const content = contentOf(request, this.#callerFields(authorization))
+      const result = await this.#transport.request({ method, url, ...content }, async (response, chunks) => {
+        const { statusCode: status = 0, headers } = response
+        const isChallenge =
+          classifyResponse(summarize(requestKind, { status, headers })) === 'authenticate' &&
+          authenticator?.challenged(field(headers, 'www-authenticate'), authorization !== undefined)
+        if (repeated || !isChallenge) return { value: await read(response, chunks) }
+        if (isFramed(headers)) await drainResponse(response, chunks)
+        return undefined
+      })
+      if (result) return result.value
     }
   }
 
-  #extras(authorization: string | undefined): CallerFields {
+  #callerFields(authorization: string | undefined): CallerFields {
     const { name, headers } = this.#settings.extras
     return { name, headers: authorization ? [...headers, ['Authorization', authorization]] : headers }
   }
 
-  #authenticatorOf(origin: string): Authenticator | undefined {
+  #authenticatorOf(request: PacketRequest | GetRequest): Authenticator | undefined {
     const { auth } = this.#settings
-    if (!auth) return undefined
+    if (!auth || ('crossOrigin' in request && request.crossOrigin)) return undefined
+    const { origin } = request.url
     const authenticator = this.#authenticators.get(origin) ?? new Authenticator(auth)
     this.#authenticators.set(origin, authenticator)
     return authenticator
   }
+}
 
-  #read(packet: OutgoingPacket, answer: HttpResponse): ParsedAck {
-    let ack: ParsedAck
-    try {
-      ack = readAck(packet.type, answer, 'sessionId' in packet ? packet.sessionId : undefined)
-    } catch (error) {
-      if (!(error instanceof InvalidAck)) throw error
-      // Where a session began once there is a server: what is no Ack at all was somebody's in between.
-      const wrong = error.hasAckHeader || packet.type === 'Create-Session'
-      throw new RetryableError('retry', `An answer was discarded: ${error.message}`, {
-        status: answer.status,
-        malformed: wrong,
-      })
-    }
-    if (ack.protocol && ack.protocol !== UploadProtocol) {
-      throw new UploadError('protocol-mismatch', `It chose ${ack.protocol}.`, { status: answer.status })
-    }
-    return ack
+function methodOf(request: PacketRequest | GetRequest): string {
+  if (!('packet' in request)) return request.method ?? 'GET'
+  return request.methodStyle === 'override' ? 'POST' : BitsPost
+}
+
+function contentOf(
+  request: PacketRequest | GetRequest,
+  { name, headers }: CallerFields,
+): Omit<TransportRequest, 'method' | 'url'> {
+  const { host } = request.url
+  if (!('packet' in request)) {
+    const { fields, crossOrigin = false } = request
+    const common = [['Accept', '*/*'] as const, ['Accept-Encoding', 'identity'] as const]
+    return { fields: [...common, ...fields, ...requestFields(host, crossOrigin ? [] : headers)], crossOrigin }
+  }
+  const { packet, methodStyle, onSent } = request
+  const override = methodStyle === 'override' ? [['X-HTTP-Method-Override', BitsPost] as const] : []
+  return {
+    fields: packetFields(packet, host, { name, headers: [...override, ...headers] }),
+    ...(packet.type === 'Fragment' && { body: packet.range.read() }),
+    ...(onSent && { onSent }),
   }
 }
 
-async function drainResponse(
+type ResponseHead = Pick<HttpResponse, 'status' | 'headers'>
+
+const summarize = (requestKind: RequestKind, { status, headers }: ResponseHead): ResponseSummary => ({
+  requestKind,
+  status,
+  ...readError(headers),
+})
+
+/** What to throw for a response; undefined if it is a success. */
+function failureOf(requestKind: RequestKind, head: ResponseHead): RetryableError | UploadError | undefined {
+  const summary = summarize(requestKind, head)
+  const action = classifyResponse(summary)
+  if (action === 'accept') return undefined
+  if (action === 'fatal' || action === 'authenticate') return responseError(summary)
+  return new RetryableError(action, describeResponse(summary), { ...summary, refused: isAck(head.headers) })
+}
+
+function parseAck(packet: OutgoingPacket, response: HttpResponse): ParsedAck {
+  const { status } = response
+  let ack: ParsedAck
+  try {
+    ack = readAck(packet.type, response, 'sessionId' in packet ? packet.sessionId : undefined)
+  } catch (error) {
+    if (!(error instanceof InvalidAck)) throw error
+    // Once a session exists there is a BITS server at this URL: a response that is no Ack came from a proxy.
+    const malformed = error.hasAckHeader || packet.type === 'Create-Session'
+    throw new RetryableError('retry', `An answer was discarded: ${error.message}`, { status, malformed })
+  }
+  if (ack.protocol && ack.protocol !== UploadProtocol) {
+    throw new UploadError('protocol-mismatch', `The server chose ${ack.protocol}.`, { status })
+  }
+  return ack
+}
+
+/** Counts the bytes of a body and discards them, up to 64 KB: above that the connection is closed. */
+export async function drainResponse(
   response: IncomingMessage,
   chunks: AsyncIterable<Buffer>,
 ): Promise<HttpResponse> {
@@ -163,9 +210,9 @@ async function drainResponse(
 }
 
 /**
- * Says Close-Session, and remembers that it may have been carried out, so that the next one knows: a session that ends is
- * forgotten, and to begin anew would send the whole file again.
- * @param save saves the session; before the packet leaves, for the process may end with it
+ * Sends Close-Session, and records in the session that it may have been carried out. A server forgets a
+ * session that has ended; if the client does not know that it has ended, it sends the whole file again.
+ * @param save saves the session; called before the packet is sent, because the process may end with it
  */
 export async function closeRemoteSession(
   session: ClientSession,
@@ -178,7 +225,7 @@ export async function closeRemoteSession(
   try {
     await send()
   } catch (error) {
-    // The first one was carried out, and its Ack lost.
+    // The first Close-Session was carried out, and its Ack was lost.
     if (sentBefore && error instanceof RetryableError && error.reason === 'session-lost') return
     session.closeSent = sentBefore || mayBeDone(error)
     await save()
@@ -186,7 +233,9 @@ export async function closeRemoteSession(
   }
 }
 
-/** Whether a packet may have been carried out that ended so: not if the server refused it, or it never left. */
+/**
+ * Whether the failed packet may have been carried out: not if the server refused it, or it was never sent.
+ */
 const mayBeDone = (error: unknown): boolean =>
   error instanceof RetryableError
     ? !error.details.refused && !error.details.unsent

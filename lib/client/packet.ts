@@ -7,16 +7,16 @@ import {
   UploadProtocol,
 } from '../protocol/headers.ts'
 
-/** The bytes from `start` up to, but not, `end`. */
+/** The bytes from `start` (inclusive) to `end` (exclusive). */
 export interface FragmentRange {
   readonly start: number
   readonly end: number
-  /** Of the whole file. */
+  /** Bytes of the whole file. */
   readonly total: number
   read(): AsyncIterable<Uint8Array>
 }
 
-/** What this client sends. */
+/** A packet as the client sends it. */
 export type OutgoingPacket =
   | { readonly type: 'Ping' }
   | { readonly type: 'Create-Session' }
@@ -28,16 +28,16 @@ type Fields = readonly (readonly [name: string, value: string])[]
 
 export const UserAgent = 'express-bits-upload'
 
-/** What the caller adds to the fields of a packet. */
+/** Fields that the caller adds to a packet. */
 export interface CallerFields {
-  /** The file's name, for `Content-Name`. */
+  /** Value of `Content-Name`. */
   readonly name: string | undefined
   readonly headers: Fields
 }
 
 /**
- * The header fields of a packet, in the order in which Windows writes them. Windows names the file with every packet but
- * Ping (product note 11).
+ * The header fields of a packet, in the order in which Windows writes them. Windows sends the file's name in
+ * every packet except Ping (product note 11).
  */
 export function packetFields(packet: OutgoingPacket, host: string, { name, headers }: CallerFields): Fields {
   const fields: [string, string][] = [
@@ -52,22 +52,27 @@ export function packetFields(packet: OutgoingPacket, host: string, { name, heade
   return [...fields, ...requestFields(host, headers, length)]
 }
 
-/** The fields that end a request; those of the caller's may name another `User-Agent`. */
+/** The last fields of a request. The caller's fields may contain another `User-Agent`. */
 export function requestFields(host: string, headers: Fields, length?: number): Fields {
-  const named = headers.some(([name]) => name.toLowerCase() === 'user-agent')
+  const hasUserAgent = headers.some(([name]) => name.toLowerCase() === 'user-agent')
   return [
     ...headers,
-    ...(named ? [] : [['User-Agent', UserAgent] as const]),
+    ...(hasUserAgent ? [] : [['User-Agent', UserAgent] as const]),
     ['Host', host],
     ...(length === undefined ? [] : [['Content-Length', String(length)] as const]),
     ['Connection', 'Keep-Alive'],
   ]
 }
 
-/** An empty file has no range; this is one of the spellings that servers may be expected to take. */
+/**
+ * Value of Content-Range. An empty file has no range; `0-0/0` is a form that servers are likely to accept.
+ */
 const contentRange = ({ start, end, total }: FragmentRange): string =>
   `bytes ${total === 0 ? '0-0' : `${start}-${end - 1}`}/${total}`
 
-/** Windows' characters and length ([MC-BUP] 2.2.1.1, product note 3). It is for information: what does not fit is left out. */
+/**
+ * Whether a name has the characters and the length that Windows permits ([MC-BUP] 2.2.1.1, product note 3).
+ * Content-Name is only informative, so any other name is omitted.
+ */
 const isContentName = (name: string | undefined): name is string =>
   name !== undefined && /^[ -~]+$/.test(name) && !/[\\/:*?"<>|]/.test(name) && name.length <= MaxContentName

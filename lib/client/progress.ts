@@ -1,4 +1,4 @@
-/** What an upload is doing. */
+/** The step that an upload is in. */
 export type UploadState =
   | 'create-session'
   | 'ping'
@@ -8,88 +8,115 @@ export type UploadState =
   | 'waiting'
   | 'done'
 
-/** How an upload goes. */
+/** The progress of an upload. */
 export interface UploadProgress {
-  /** The packet that is under way; `waiting` for the next try. */
+  /** The packet in flight; `waiting` before the next attempt. */
   readonly state: UploadState
-  /** Bytes that the server holds, as it last said. */
+  /** Bytes that the server holds, as of its last Ack. */
   readonly held: number
-  /** Bytes that are held or on their way. After a break it goes back. */
+  /** Bytes that are held or in flight. Decreases after a connection has failed. */
   readonly sent: number
   /** Bytes of the file. */
   readonly total: number
-  /** Bytes a second, over the last ten seconds. */
+  /** Bytes per second, over the last ten seconds. */
   readonly rate: number
-  /** Seconds that the rest takes at this rate; `Infinity` while nothing moves. */
+  /** Seconds that the remaining bytes take at this rate; `Infinity` if the rate is 0. */
   readonly timeLeft: number
-  /** Bytes of the reply that have come. */
+  /** Bytes of the reply that have been received. */
   readonly replyReceived: number
-  /** While `waiting`: why. */
+  /** While `waiting`: the error of the last attempt. */
   readonly error?: Error
-  /** While `waiting`: milliseconds until the next try. */
+  /** While `waiting`: milliseconds until the next attempt. */
   readonly retryIn?: number
 }
 
-/** The least number of milliseconds between two reports of the same state. */
-const Interval = 100
+/** The server's reply to an upload. */
+export interface UploadReply {
+  readonly url: string
+  /** Bytes of the reply. */
+  readonly size: number
+  /** The reply itself, if the option `reply` names no other destination. */
+  readonly data?: Buffer
+}
 
-/** Tells somebody, not too often, how it goes. */
+/** The result of an upload. */
+export interface UploadResult {
+  readonly url: string
+  /** Bytes of the file. */
+  readonly size: number
+  readonly sessionId: string
+  /** Fragments that this call sent and the server acknowledged. */
+  readonly fragments: number
+  /** Absent if the server had no reply, or the option `reply` is `false`. */
+  readonly reply?: UploadReply
+}
+
+/** Minimum milliseconds between two reports of the same state. */
+const ReportIntervalMs = 100
+
+/** Calls `onProgress` at each change of state, and at most ten times a second in between. */
 export class ProgressReporter {
-  readonly #tell: ((progress: UploadProgress) => void) | undefined
+  readonly #onProgress: ((progress: UploadProgress) => void) | undefined
   readonly #meter: RateMeter
   readonly #now: () => number
   #lastState: UploadState | undefined
   #lastTime = Number.NEGATIVE_INFINITY
 
-  constructor(tell: ((progress: UploadProgress) => void) | undefined, meter: RateMeter, now: () => number) {
-    this.#tell = tell
+  constructor(
+    onProgress: ((progress: UploadProgress) => void) | undefined,
+    meter: RateMeter,
+    now: () => number,
+  ) {
+    this.#onProgress = onProgress
     this.#meter = meter
     this.#now = now
   }
 
   report(progress: Omit<UploadProgress, 'rate' | 'timeLeft'>): void {
-    if (!this.#tell) return
+    if (!this.#onProgress) return
     const now = this.#now()
-    if (progress.state === this.#lastState && now - this.#lastTime < Interval) return
+    if (progress.state === this.#lastState && now - this.#lastTime < ReportIntervalMs) return
     this.#lastState = progress.state
     this.#lastTime = now
     const rate = this.#meter.rate()
-    const left = progress.total - progress.sent
-    this.#tell({ ...progress, rate, timeLeft: left === 0 ? 0 : left / rate })
+    const remaining = progress.total - progress.sent
+    this.#onProgress({ ...progress, rate, timeLeft: remaining === 0 ? 0 : remaining / rate })
   }
 }
 
-/** Milliseconds over which the rate is taken: long enough to be read, short enough to tell of a change. */
-const Window = 10_000
+/**
+ * Milliseconds over which the rate is averaged: long enough to be readable, short enough to show a change.
+ */
+const RateWindowMs = 10_000
 
-interface Sample {
-  readonly at: number
+interface RateSample {
+  readonly time: number
   readonly bytes: number
 }
 
-/** How fast bytes go out, over the last seconds. */
+/** Measures the transfer rate of the last seconds. */
 export class RateMeter {
   readonly #now: () => number
   #bytes = 0
-  #samples: Sample[]
+  #samples: RateSample[]
 
   constructor(now: () => number) {
     this.#now = now
-    this.#samples = [{ at: now(), bytes: 0 }]
+    this.#samples = [{ time: now(), bytes: 0 }]
   }
 
   add(bytes: number): void {
     this.#bytes += bytes
   }
 
-  /** Bytes a second. To be asked now and then: each time the question is remembered. */
+  /** Bytes per second. Each call adds a sample, so the samples are as dense as the calls. */
   rate(): number {
-    const at = this.#now()
-    // The oldest that is left is the last one outside the window.
-    while (at - (this.#samples[1]?.at ?? at) >= Window) this.#samples.shift()
+    const time = this.#now()
+    // The first sample stays until the second one is outside the window, too.
+    while (time - (this.#samples[1]?.time ?? time) >= RateWindowMs) this.#samples.shift()
     const [oldest] = this.#samples
-    if (this.#samples.at(-1)?.at !== at) this.#samples.push({ at, bytes: this.#bytes })
-    if (!oldest || at <= oldest.at) return 0
-    return ((this.#bytes - oldest.bytes) / (at - oldest.at)) * 1000
+    if (this.#samples.at(-1)?.time !== time) this.#samples.push({ time, bytes: this.#bytes })
+    if (!oldest || time <= oldest.time) return 0
+    return ((this.#bytes - oldest.bytes) / (time - oldest.time)) * 1000
   }
 }

@@ -2,24 +2,24 @@ import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
 import { UploadError } from './errors.ts'
 
-/** Where a reply goes. */
+/** Destination of a reply. */
 export interface ReplySink {
   write(chunk: Buffer): Promise<void>
-  /** Forgets what was written. @throws {UploadError} `reply-changed` where that cannot be done */
+  /** Discards the written bytes. @throws {UploadError} `reply-changed` if that is impossible */
   restart(): Promise<void>
-  /** All is written. Resolves to the bytes, where they are kept in memory. */
+  /** Completes the reply. Resolves to its bytes, if the destination is memory. */
   finish(): Promise<Buffer | undefined>
-  /** There will be no more; nothing half is left. */
+  /** Ends an incomplete reply, and deletes its file. */
   abandon(): Promise<void>
 }
 
 const sinkError = (cause: unknown): UploadError =>
   new UploadError('reply-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
 
-/** A path, a writable stream, or memory. */
-export function replySink(target: string | Writable | undefined): ReplySink {
-  if (target === undefined) return memorySink()
-  return typeof target === 'string' ? fileSink(target) : streamSink(target)
+/** @param destination a path or a writable stream; undefined: memory */
+export function replySink(destination: string | Writable | undefined): ReplySink {
+  if (destination === undefined) return memorySink()
+  return typeof destination === 'string' ? fileSink(destination) : streamSink(destination)
 }
 
 function memorySink(): ReplySink {
@@ -37,25 +37,25 @@ function memorySink(): ReplySink {
   }
 }
 
-/** Appears under its name when it is whole. */
+/** Writes to `<path>.part`, and renames it to `path` when the reply is complete. */
 function fileSink(path: string): ReplySink {
-  const beside = `${path}.part`
+  const partPath = `${path}.part`
   let handle: FileHandle | undefined
-  let made = false
+  let created = false
   let abandoned = false
-  let last: Promise<unknown> = Promise.resolve()
-  const attempt = <T>(work: () => Promise<T>): Promise<T> => {
+  let lastOperation: Promise<unknown> = Promise.resolve()
+  const run = <T>(work: () => Promise<T>): Promise<T> => {
     const outcome = work().catch((error) => {
       throw sinkError(error)
     })
-    last = outcome
+    lastOperation = outcome
     return outcome
   }
-  const opened = async (): Promise<FileHandle> => {
-    // A chunk that was on its way when the upload was stopped must not make it again.
+  const openPart = async (): Promise<FileHandle> => {
+    // A chunk that arrives after the upload was stopped must not create the file again.
     if (abandoned) throw new Error('The upload has ended')
-    handle ??= await open(beside, 'w')
-    made = true
+    handle ??= await open(partPath, 'w')
+    created = true
     return handle
   }
   const close = async (): Promise<void> => {
@@ -63,62 +63,64 @@ function fileSink(path: string): ReplySink {
     handle = undefined
   }
   return {
-    write: (chunk) => attempt(async () => void (await (await opened()).writeFile(chunk))),
-    restart: () => attempt(close),
+    write: (chunk) => run(async () => void (await (await openPart()).writeFile(chunk))),
+    restart: () => run(close),
     finish: () =>
-      attempt(async () => {
-        await (await opened()).sync()
+      run(async () => {
+        await (await openPart()).sync()
         await close()
-        await rename(beside, path)
-        made = false
+        await rename(partPath, path)
+        created = false
         return undefined
       }),
     async abandon() {
       abandoned = true
-      await last.catch(() => {})
+      await lastOperation.catch(() => {})
       await close().catch(() => {})
-      if (made) await unlink(beside).catch(() => {})
+      if (created) await unlink(partPath).catch(() => {})
     },
   }
 }
 
 function streamSink(stream: Writable): ReplySink {
-  let begun = false
-  let broken: unknown
+  let hasWritten = false
+  let streamError: unknown
   const onError = (error: unknown): void => {
-    broken = error
+    streamError = error
   }
   stream.on('error', onError)
-  /** Resolves to an error, if there was one. A stream that is destroyed does not always call back. */
-  const calledBack = (begin: (done: (error?: unknown) => void) => void): Promise<unknown> =>
+  /** Resolves to the error of an operation, if any. A destroyed stream may emit only 'close'. */
+  const completed = (start: (callback: (error?: unknown) => void) => void): Promise<unknown> =>
     new Promise((resolve) => {
-      const closed = (): void => resolve(undefined)
-      stream.once('close', closed)
-      begin((error) => {
-        stream.off('close', closed)
+      const onClose = (): void => resolve(undefined)
+      stream.once('close', onClose)
+      start((error) => {
+        stream.off('close', onClose)
         resolve(error)
       })
     })
   const check = (): void => {
-    if (broken || stream.destroyed) throw sinkError(broken ?? new Error('The stream was closed'))
+    if (streamError || stream.destroyed) throw sinkError(streamError ?? new Error('The stream was closed'))
   }
   return {
     async write(chunk) {
       check()
-      begun = true
-      await calledBack((done) => stream.write(chunk, done))
+      hasWritten = true
+      await completed((callback) => stream.write(chunk, callback))
       check()
     },
     async restart() {
-      if (begun) throw new UploadError('reply-changed', 'A part of it was written to the stream already.')
+      if (hasWritten) {
+        throw new UploadError('reply-changed', 'A part of it was already written to the stream.')
+      }
     },
     async finish() {
       check()
-      // The types know nothing of its argument: the error, if it came to one.
-      const error = await calledBack((done) => stream.end(done as () => void))
+      // The callback gets the error of the stream, if any; its type in @types/node has no parameter.
+      const error = await completed((callback) => stream.end(callback as () => void))
       stream.off('error', onError)
       if (error || !stream.writableFinished)
-        throw sinkError(error ?? broken ?? new Error('The stream was closed'))
+        throw sinkError(error ?? streamError ?? new Error('The stream was closed'))
       return undefined
     },
     async abandon() {

@@ -2,16 +2,18 @@ import type { PacketType } from '../protocol/packet.ts'
 import type { ErrorFields } from './ack.ts'
 import { UploadError, type UploadErrorCode, type UploadErrorDetails } from './errors.ts'
 
-/** What may be answered: a packet, or the GET for a reply. */
+/** The request of a response: a packet, or the GET for a reply. */
 export type RequestKind = PacketType | 'Reply'
 
 /**
- * - `accept`: go on
- * - `authenticate`: the same packet once more, with credentials
- * - `fragment-too-large`: the same bytes in smaller fragments
- * - `session-lost`: the server does not know the session: a new one, from the first byte; what a Cancel wanted
- * - `retry`: the same again, later
- * - `fatal`: report it
+ * What the client does after a response.
+ * - `accept`: continue
+ * - `authenticate`: send the packet again with credentials
+ * - `fragment-too-large`: send the bytes again in smaller fragments
+ * - `session-lost`: the server does not know the session: start a new one at byte 0. For Cancel-Session this
+ *   is a success.
+ * - `retry`: send the packet again later
+ * - `fatal`: end with an error
  */
 export type ResponseAction =
   | 'accept'
@@ -41,30 +43,30 @@ export const Hresult = {
 const ContextRemoteApplication = 0x7
 
 interface ActionRule {
-  readonly when: (answer: ResponseSummary) => boolean
+  readonly when: (response: ResponseSummary) => boolean
   readonly action: ResponseAction
 }
 
-const hasStatusBetween = (low: number, high: number) => (answer: ResponseSummary) =>
-  answer.status >= low && answer.status <= high
+const hasStatusBetween = (low: number, high: number) => (response: ResponseSummary) =>
+  response.status >= low && response.status <= high
 const hasStatus =
   (...values: number[]) =>
-  (answer: ResponseSummary) =>
-    values.includes(answer.status)
+  (response: ResponseSummary) =>
+    values.includes(response.status)
 const hasHresult =
   (...values: number[]) =>
-  (answer: ResponseSummary) =>
-    values.includes(answer.hresult ?? 0)
+  (response: ResponseSummary) =>
+    values.includes(response.hresult ?? 0)
 const requestKind =
   (...values: RequestKind[]) =>
-  (answer: ResponseSummary) =>
-    values.includes(answer.requestKind)
-const both = (a: ActionRule['when'], b: ActionRule['when']) => (answer: ResponseSummary) =>
-  a(answer) && b(answer)
+  (response: ResponseSummary) =>
+    values.includes(response.requestKind)
+const both = (a: ActionRule['when'], b: ActionRule['when']) => (response: ResponseSummary) =>
+  a(response) && b(response)
 
-/** The first row that fits decides. */
+/** The first matching rule applies. */
 const actionRules: readonly ActionRule[] = [
-  // [MC-BUP] 3.1.5.2.1: whatever the status.
+  // [MC-BUP] 3.1.5.2.1: with any status.
   { when: hasHresult(Hresult.SessionNotFound), action: 'session-lost' },
   // [MC-BUP] 3.1.5.1.7
   { when: hasStatus(401), action: 'authenticate' },
@@ -73,31 +75,34 @@ const actionRules: readonly ActionRule[] = [
   { when: both(requestKind('Fragment'), hasStatus(413)), action: 'fragment-too-large' },
   { when: both(requestKind('Fragment'), hasStatus(416)), action: 'accept' },
   { when: both(requestKind('Reply'), hasStatus(200, 206, 416)), action: 'accept' },
-  // Error headers of a success are not looked at: servers are known that send `BITS-Error-Code: 1` with each Ping's.
+  // Error headers of a success are ignored, because some servers send `BITS-Error-Code: 1` with the Ack for
+  // Ping.
   { when: hasStatus(200, 201), action: 'accept' },
   // win32: Ack for Close-Session, Ack for Cancel-Session
   { when: both(requestKind('Close-Session', 'Cancel-Session'), hasStatusBetween(500, 599)), action: 'retry' },
   { when: both(requestKind('Close-Session', 'Cancel-Session'), hasStatusBetween(100, 499)), action: 'fatal' },
-  // [MC-BUP] 3.1.5.2.1: reported to the upper layer. Other codes go by their status: a full disk may be emptied.
+  // [MC-BUP] 3.1.5.2.1: reported to the upper layer. Other HRESULTs are classified by status: a full disk may
+  // be emptied.
   { when: hasHresult(Hresult.TooLarge, Hresult.InvalidArgument, Hresult.AccessDenied), action: 'fatal' },
-  // win32: Handling server application errors. 308 came later; it is to 307 what 301 is to 302.
+  // win32: Handling server application errors. 308 is newer than that text, and means the same as 307,
+  // permanently.
   { when: hasStatusBetween(300, 305), action: 'fatal' },
   { when: hasStatus(307, 308), action: 'fatal' },
-  // 429 came later, too, and says by itself that it will pass.
+  // 429 is newer, too, and temporary by definition.
   { when: hasStatus(408, 409, 429), action: 'retry' },
   { when: hasStatusBetween(400, 499), action: 'fatal' },
   { when: hasStatus(501, 505), action: 'fatal' },
 ]
 
-/** What to do about an answer. "Everything else is transient." */
-export const classifyResponse = (answer: ResponseSummary): ResponseAction =>
-  actionRules.find(({ when }) => when(answer))?.action ?? 'retry'
+/** The action for a response. "Everything else is transient." */
+export const classifyResponse = (response: ResponseSummary): ResponseAction =>
+  actionRules.find(({ when }) => when(response))?.action ?? 'retry'
 
 const errorCodeRules: readonly { readonly when: ActionRule['when']; readonly code: UploadErrorCode }[] = [
   { when: hasStatus(401), code: 'unauthorized' },
   { when: hasStatus(407), code: 'proxy-unauthorized' },
   { when: hasStatusBetween(300, 399), code: 'redirected' },
-  { when: (answer) => answer.context === ContextRemoteApplication, code: 'application-refused' },
+  { when: (response) => response.context === ContextRemoteApplication, code: 'application-refused' },
   { when: hasHresult(Hresult.TooLarge), code: 'too-large' },
   { when: hasStatus(405, 501, 505), code: 'not-supported' },
   { when: hasHresult(Hresult.AccessDenied), code: 'access-denied' },
@@ -108,39 +113,35 @@ const errorCodeRules: readonly { readonly when: ActionRule['when']; readonly cod
   { when: hasStatus(413), code: 'fragment-too-large' },
 ]
 
-/** A refusal for good, as the caller is to see it. */
-export function responseError(answer: ResponseSummary, code?: UploadErrorCode): UploadError {
-  const word = code ?? errorCodeRules.find(({ when }) => when(answer))?.code ?? 'refused'
-  return new UploadError(word, `${describeResponse(answer)}.`, answer)
+/** The error of the caller for a response whose action is `fatal`. */
+export function responseError(response: ResponseSummary): UploadError {
+  const code = errorCodeRules.find(({ when }) => when(response))?.code ?? 'refused'
+  return new UploadError(code, `${describeResponse(response)}.`, response)
 }
 
-/** An answer in a few words: `Fragment was answered 500, 0x80200020`. */
+/** Describes a response in a few words: `Fragment was answered 500, 0x80200020`. */
 export function describeResponse({ requestKind, status, hresult }: ResponseSummary): string {
   const code = hresult === undefined ? '' : `, 0x${hresult.toString(16).toUpperCase().padStart(8, '0')}`
   return `${requestKind === 'Reply' ? 'The GET for the reply' : requestKind} was answered ${status}${code}`
 }
 
-/**
- * - `retry`: a break, or an answer that will not last; again later
- * - `session-lost`: the server does not know the session
- * - `fragment-too-large`: the fragment was too large
- */
-export type RetryReason = 'retry' | 'session-lost' | 'fragment-too-large'
+/** Why a request failed, as in {@link ResponseAction}; `retry` also means that the connection failed. */
+export type RetryReason = Extract<ResponseAction, 'retry' | 'session-lost' | 'fragment-too-large'>
 
 export interface RetryableErrorDetails extends UploadErrorDetails {
-  /** A kept connection turned out to be closed, most likely: a fresh one will do. */
+  /** Most likely the server had closed a kept connection: a new connection will succeed. */
   readonly stale?: boolean
-  /** The packet surely never left. */
+  /** The packet certainly did not reach the server. */
   readonly unsent?: boolean
-  /** The server itself says that the packet was not carried out; a gateway's error leaves that open. */
+  /** An Ack of the server says that the packet was not carried out; an error of a proxy leaves that open. */
   readonly refused?: boolean
-  /** The answer was wrong in a way that time does not mend. */
+  /** The response violates the protocol, which a later attempt is unlikely to change. */
   readonly malformed?: boolean
 }
 
-/** Why a packet has to be sent again, or another one in its place; what to do about it is up to who sent it. */
+/** A failure after which the packet, or another one in its place, can be sent. The sender decides which. */
 export class RetryableError extends Error {
-  override readonly name = 'Setback'
+  override readonly name = 'RetryableError'
   readonly reason: RetryReason
   readonly details: RetryableErrorDetails
 
@@ -150,7 +151,7 @@ export class RetryableError extends Error {
     this.details = details
   }
 
-  /** What the caller is told when it was the last one. */
+  /** The error of the caller, when there is no further attempt. */
   toUploadError(code: UploadErrorCode): UploadError {
     return new UploadError(code, `${this.message}.`, { ...this.details, cause: this })
   }

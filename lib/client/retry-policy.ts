@@ -7,13 +7,14 @@ export interface RetrySettings {
   readonly retryDelay: number
   /** Milliseconds. */
   readonly maxRetryDelay: number
-  /** Milliseconds; 0: no second try. */
+  /** Milliseconds; 0: no second attempt. */
   readonly noProgressTimeout: number
 }
 
 /**
- * How long to wait before the next try, and when to give up. Delays double from `retryDelay` to `maxRetryDelay`, and of
- * each a random share is waited, all of it at most, so that clients that failed together do not come back together.
+ * Decides how long to wait before the next attempt, and when to stop. Delays double from `retryDelay` to
+ * `maxRetryDelay`. Each is multiplied by a random number from 0 to 1, so that clients that failed together do
+ * not retry together.
  */
 export class RetryPolicy {
   readonly #settings: RetrySettings
@@ -27,7 +28,7 @@ export class RetryPolicy {
     this.#clock = clock
   }
 
-  /** It got on: the next failure is a first one. */
+  /** Starts again after progress: the next failure counts as the first. */
   reset(): void {
     this.#failures = 0
     this.#failingSince = undefined
@@ -35,9 +36,10 @@ export class RetryPolicy {
   }
 
   /**
-   * It failed.
-   * @param isFree it was nobody's fault: the first such failure costs no time
-   * @returns milliseconds to wait; undefined when there was no progress for too long
+   * Counts a failure.
+   * @param isFree the failure says nothing about the server; the first one since the last progress is retried
+   *   at once
+   * @returns milliseconds to wait; undefined after `noProgressTimeout` without progress
    */
   nextDelay(isFree = false): number | undefined {
     if (isFree && !this.#freeRetryUsed) {
@@ -47,70 +49,71 @@ export class RetryPolicy {
     const { noProgressTimeout } = this.#settings
     const now = this.#clock.now()
     this.#failingSince ??= now
-    const left = this.#failingSince + noProgressTimeout - now
-    if (left <= 0) return undefined
+    const remaining = this.#failingSince + noProgressTimeout - now
+    if (remaining <= 0) return undefined
     this.#failures += 1
-    return Math.min(this.delay(this.#failures), left)
+    return Math.min(this.delay(this.#failures), remaining)
   }
 
-  /** Milliseconds to wait after so many times, 1 or more. */
-  delay(times: number): number {
+  /** Milliseconds to wait after the given number of failures, 1 or more. */
+  delay(failures: number): number {
     const { retryDelay, maxRetryDelay } = this.#settings
-    return this.#clock.random() * Math.min(maxRetryDelay, retryDelay * 2 ** (times - 1))
+    return this.#clock.random() * Math.min(maxRetryDelay, retryDelay * 2 ** (failures - 1))
   }
 }
 
-/** So often in a row the same offset, or an answer that is wrong, and it is no use. */
+/** The same offset, or a malformed response, this many times in a row ends the upload. */
 const MaxRepeats = 5
-/** So many steps back without a new byte: a server that jumps back and forth would keep us busy for ever. */
+/** Steps back without a new byte. Without a limit, a server could alternate between two offsets forever. */
 const MaxRewinds = 20
-/** So many sessions forgotten without a new byte. */
+/** Lost sessions without a new byte. */
 const MaxSessionRestarts = 5
 
 /**
- * Sees to it that no server keeps an upload busy for ever. There are only so many new bytes in a file, and between two of
- * them every kind of turn that does not advance is counted. (Failures are bounded by time, see backoff.ts.)
+ * Guarantees that every upload ends, whatever the server answers. The number of new bytes is bounded by the
+ * file, and between two new bytes each kind of response without an advance is counted. ({@link RetryPolicy}
+ * bounds failures by time.)
  */
 export class ProgressGuard {
-  /** The most bytes that were ever held. */
-  #best = -1
+  /** The largest offset so far. */
+  #maxOffset = -1
   #offset: number | undefined
   #sameOffset = 0
-  #stepsBack = 0
+  #rewinds = 0
   #restarts = 0
-  #wrongAnswers = 0
+  #malformedAnswers = 0
 
   /**
-   * A fragment from `start` on was sent, and the server wants `offset` next.
-   * @returns how often in a row it did not advance; 0 if it did
+   * Counts the Ack for a fragment that began at `start`; the server expects `offset` next.
+   * @returns the number of steps back since the last new byte; 0 if this Ack advances
    * @throws {UploadError} `stuck`
    */
   onAck(start: number, offset: number): number {
-    this.#wrongAnswers = 0
+    this.#malformedAnswers = 0
     this.#sameOffset = offset === this.#offset ? this.#sameOffset + 1 : 1
     this.#offset = offset
-    if (offset > this.#best) {
-      this.#best = offset
-      this.#stepsBack = 0
+    if (offset > this.#maxOffset) {
+      this.#maxOffset = offset
+      this.#rewinds = 0
       this.#restarts = 0
     } else if (offset <= start) {
-      this.#stepsBack += 1
+      this.#rewinds += 1
     }
     if (this.#sameOffset >= MaxRepeats) {
-      throw new UploadError('stuck', `It wanted byte ${offset} ${MaxRepeats} times in a row.`)
+      throw new UploadError('stuck', `It expected byte ${offset} ${MaxRepeats} times in a row.`)
     }
-    if (this.#stepsBack > MaxRewinds) {
+    if (this.#rewinds > MaxRewinds) {
       throw new UploadError(
         'stuck',
-        `It went back ${MaxRewinds} times, and never got beyond byte ${this.#best}.`,
+        `It went back ${MaxRewinds} times without a byte beyond ${this.#maxOffset}.`,
       )
     }
-    return offset > start ? 0 : this.#stepsBack
+    return offset > start ? 0 : this.#rewinds
   }
 
   /**
-   * The server forgot the session.
-   * @returns how often it did since there was last a new byte
+   * Counts a lost session.
+   * @returns the number of lost sessions since the last new byte
    * @throws {UploadError} `session-lost`
    */
   onSessionLost(error: RetryableError): number {
@@ -122,7 +125,7 @@ export class ProgressGuard {
 
   /** @throws {UploadError} `invalid-answer` */
   onMalformedAnswer(error: RetryableError): void {
-    this.#wrongAnswers += 1
-    if (this.#wrongAnswers >= MaxRepeats) throw error.toUploadError('invalid-answer')
+    this.#malformedAnswers += 1
+    if (this.#malformedAnswers >= MaxRepeats) throw error.toUploadError('invalid-answer')
   }
 }

@@ -3,42 +3,44 @@ import { type BigIntStats, constants } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isPlainObject } from '../validate.ts'
+import { isCount, isPlainObject } from '../validate.ts'
 import { UploadError } from './errors.ts'
 
-/** Bytes of the caller's own, from wherever they come: they are asked for again after a break. */
+/** A source that the caller implements. The client may read any range again after a failure. */
 export interface UploadSource {
-  /** Bytes in all. */
+  /** Total number of bytes. */
   readonly size: number
-  /** A name to tell the server, for information. */
+  /** File name to send to the server, for information. */
   readonly name?: string
-  /** Changes when the bytes change; a job file is only resumed with the one that it began with. Required for `job`. */
+  /**
+   * Must change when the bytes change: a job file is resumed only with the same version. Required with `job`.
+   */
   readonly version?: string
-  /** The bytes from `start` up to, but not, `end`: a stream of `node:stream`, or any other iterable of chunks. */
+  /** Returns the bytes from `start` (inclusive) to `end` (exclusive), as a stream or another iterable. */
   read(start: number, end: number): AsyncIterable<Uint8Array>
 }
 
-/** What distinguishes the bytes of an upload from any others, as far as can be told without reading them. */
+/** Properties that identify the bytes of an upload, as far as possible without reading them. */
 export type Identity = Readonly<Record<string, string | number>>
 
-/** Bytes that can be sent, and sent again. */
+/** An opened source. */
 export interface OpenSource {
   readonly size: number
   readonly name: string | undefined
-  /** Undefined where the caller did not say. */
+  /** Undefined for an {@link UploadSource} without `version`. */
   readonly identity: Identity | undefined
-  /** The bytes from `start` up to, but not, `end`; fails rather than hand over the last of what has changed. */
+  /** Reads from `start` (inclusive) to `end` (exclusive). Fails before the last chunk of a changed source. */
   read(start: number, end: number): AsyncIterable<Uint8Array>
   /** @throws {UploadError} `file-changed` */
   check(): Promise<void>
   close(): Promise<void>
 }
 
-/** Bytes read, and sent, at once. */
-const SourceChunk = 64 * 1024
+/** Bytes of a chunk that is read and sent. */
+const SourceChunkBytes = 64 * 1024
 
 /**
- * @throws {TypeError} for what cannot be read twice, with what to do instead
+ * @throws {TypeError} for a source that cannot be read twice, with what to pass instead
  * @throws {UploadError} `source-failed`
  */
 export async function openSource(source: string | URL | Uint8Array | UploadSource): Promise<OpenSource> {
@@ -47,14 +49,14 @@ export async function openSource(source: string | URL | Uint8Array | UploadSourc
   if (source instanceof Uint8Array) return memorySource(source)
   if (isStream(source)) {
     throw new TypeError(
-      'uploadFile: a stream tells no size, and cannot be sent again after a break; write it to a file first, or pass ' +
+      'uploadFile: a stream has no size, and cannot be sent again after a failure; write it to a file first, or pass ' +
         '{ size, read(start, end) }',
     )
   }
   if (!isUploadSource(source)) {
     throw new TypeError('uploadFile: the source is a path, a Buffer, or { size, read(start, end) }')
   }
-  return callersSource(source)
+  return callerSource(source)
 }
 
 const isStream = (value: unknown): boolean =>
@@ -64,60 +66,61 @@ function isUploadSource(value: unknown): value is UploadSource {
   if (typeof value !== 'object' || value === null || !('size' in value) || !('read' in value)) return false
   const { size, read, name, version } = value as { [Key in keyof UploadSource]: unknown }
   const isText = [name, version].every((text) => text === undefined || typeof text === 'string')
-  return Number.isSafeInteger(size) && (size as number) >= 0 && typeof read === 'function' && isText
+  return isCount(size) && typeof read === 'function' && isText
 }
 
-const changed = (fact: string): UploadError => new UploadError('file-changed', fact)
+const fileChangedError = (detail: string): UploadError => new UploadError('file-changed', detail)
 
-/** To open a pipe takes until somebody writes to it, and nothing could stop that. Windows has no such files. */
-const ReadAtOnce = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
+/**
+ * Flags to open a source. Without O_NONBLOCK, opening a FIFO waits for a writer and cannot be stopped.
+ * Windows has no FIFOs, and no such flag.
+ */
+const SourceOpenFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
+
+const sourceError = (cause: unknown): UploadError =>
+  new UploadError('source-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
 
 async function openFile(path: string): Promise<OpenSource> {
-  const failed = (cause: unknown): UploadError =>
-    new UploadError('source-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
-  const handle = await open(path, ReadAtOnce).catch((error) => {
-    throw failed(error)
+  const handle = await open(path, SourceOpenFlags).catch((error) => {
+    throw sourceError(error)
   })
   try {
-    const first = await handle.stat({ bigint: true })
-    if (!first.isFile()) throw new UploadError('source-failed', `${path} is no regular file.`)
-    return fileSource(path, handle, first, failed)
+    const status = await handle.stat({ bigint: true })
+    if (!status.isFile()) throw new UploadError('source-failed', `${path} is not a regular file.`)
+    return fileSource(path, handle, status)
   } catch (error) {
     await handle.close()
     throw error
   }
 }
 
-function fileSource(
-  path: string,
-  handle: FileHandle,
-  first: BigIntStats,
-  failed: (cause: unknown) => UploadError,
-): OpenSource {
-  const size = Number(first.size)
+function fileSource(path: string, handle: FileHandle, initial: BigIntStats): OpenSource {
+  const size = Number(initial.size)
   const check = async (): Promise<void> => {
-    // By its name: a file that was replaced is another one, though the old one can still be read.
-    const now = await stat(path, { bigint: true }).catch(() => undefined)
-    const same = (['size', 'mtimeNs', 'ino', 'dev'] as const).every((fact) => now?.[fact] === first[fact])
-    if (!same) throw changed(`${path} is not what it was when the upload began.`)
+    // By name, not by handle: the handle would still show the old file after the file was replaced.
+    const current = await stat(path, { bigint: true }).catch(() => undefined)
+    const isSame = (['size', 'mtimeNs', 'ino', 'dev'] as const).every(
+      (key) => current?.[key] === initial[key],
+    )
+    if (!isSame) throw fileChangedError(`${path} is not the file that it was when the upload began.`)
   }
   return {
     size,
     name: basename(path),
-    identity: { path, size, mtime: String(first.mtimeNs) },
+    identity: { path, size, mtime: String(initial.mtimeNs) },
     check,
     async *read(start, end) {
-      for (let at = start; at < end; ) {
-        const length = Math.min(SourceChunk, end - at)
+      for (let position = start; position < end; ) {
+        const length = Math.min(SourceChunkBytes, end - position)
         const { bytesRead, buffer } = await handle
-          .read(Buffer.allocUnsafeSlow(length), 0, length, at)
+          .read(Buffer.allocUnsafeSlow(length), 0, length, position)
           .catch((error) => {
-            throw failed(error)
+            throw sourceError(error)
           })
-        if (bytesRead === 0) throw changed(`${path} ends at ${at} instead of ${size}.`)
-        at += bytesRead
-        // Before the last bytes go out: a fragment that is never whole leaves no mixture of old and new.
-        if (at === end) await check()
+        if (bytesRead === 0) throw fileChangedError(`${path} ends at ${position} instead of ${size}.`)
+        position += bytesRead
+        // Before the last chunk is sent: an incomplete fragment cannot complete a file of old and new bytes.
+        if (position === end) await check()
         yield buffer.subarray(0, bytesRead)
       }
     },
@@ -133,18 +136,19 @@ function memorySource(bytes: Uint8Array): OpenSource {
       return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
     },
     async *read(start, end) {
-      for (let at = start; at < end; at += SourceChunk)
-        yield bytes.subarray(at, Math.min(end, at + SourceChunk))
+      for (let position = start; position < end; position += SourceChunkBytes)
+        yield bytes.subarray(position, Math.min(end, position + SourceChunkBytes))
     },
     async check() {},
     async close() {},
   }
 }
 
-function callersSource(source: UploadSource): OpenSource {
+function callerSource(source: UploadSource): OpenSource {
   const { size, name, version } = source
   const check = async (): Promise<void> => {
-    if (source.size !== size || source.version !== version) throw changed('The source says so.')
+    if (source.size !== size || source.version !== version)
+      throw fileChangedError('Its size or version is another one.')
   }
   return {
     size,
@@ -152,17 +156,17 @@ function callersSource(source: UploadSource): OpenSource {
     identity: version === undefined ? undefined : { size, version },
     check,
     async *read(start, end) {
-      let left = end - start
+      let remaining = end - start
       for await (const chunk of source.read(start, end)) {
-        if (!(chunk instanceof Uint8Array)) throw new TypeError('read(start, end) gives chunks of bytes')
-        left -= chunk.length
-        if (left < 0) break
-        if (left === 0) await check()
+        if (!(chunk instanceof Uint8Array)) throw new TypeError('read(start, end) returns chunks of bytes')
+        remaining -= chunk.length
+        if (remaining < 0) break
+        if (remaining === 0) await check()
         if (chunk.length > 0) yield chunk
       }
-      if (left !== 0) {
-        const word = left < 0 ? 'more' : 'fewer'
-        throw new UploadError('source-failed', `read(${start}, ${end}) gave ${word} bytes.`)
+      if (remaining !== 0) {
+        const amount = remaining < 0 ? 'too many' : 'too few'
+        throw new UploadError('source-failed', `read(${start}, ${end}) returned ${amount} bytes.`)
       }
     },
     close: async () => {},

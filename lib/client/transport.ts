@@ -7,87 +7,98 @@ import {
 } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
+import type { HeaderFields } from '../protocol/headers.ts'
 import { UploadError } from './errors.ts'
 import { RetryableError } from './response-policy.ts'
 
-/** Options of Node's `tls.connect`: `ca`, `cert`, `key`, `pfx`, `rejectUnauthorized` and the like. */
+/** Options of Node's `tls.connect`: `ca`, `cert`, `key`, `pfx`, `rejectUnauthorized` and others. */
 export type TlsOptions = ConnectionOptions
 
 export interface TransportSettings {
   readonly tls: TlsOptions
   /** Milliseconds without progress while a request is sent ([MC-BUP] 3.1.2.1). */
   readonly sendTimeout: number
-  /** Milliseconds without progress while an answer is awaited, or read ([MC-BUP] 3.1.2.2). */
+  /** Milliseconds without progress until the response begins, and while it is read ([MC-BUP] 3.1.2.2). */
   readonly responseTimeout: number
 }
 
 export interface TransportRequest {
   readonly method: string
   readonly url: URL
-  /** Sent in this order and spelling. */
+  /** Sent in this order, with the names spelled as here. */
   readonly fields: readonly (readonly [name: string, value: string])[]
-  /** As many bytes as Content-Length says. */
+  /** Its length must be that of the field Content-Length. */
   readonly body?: AsyncIterable<Uint8Array>
-  /** Told of the body's bytes, when they are with the system. */
+  /** Called with the length of each chunk of the body, when the system has taken it. */
   readonly onSent?: (bytes: number) => void
-  /** The server is not the destination's: it gets no client certificate. */
+  /** The server is not that of the destination: it gets no client certificate. */
   readonly crossOrigin?: boolean
 }
 
-/** Makes something of an answer while it is read. The connection can be used again if it was read to its end. */
+/**
+ * Reads a response, and resolves to what the request returns. The connection is kept if the body was read to
+ * its end.
+ */
 export type Reader<T> = (response: IncomingMessage, chunks: AsyncIterable<Buffer>) => Promise<T>
 
-const secrets = ['cert', 'key', 'passphrase', 'pfx'] as const
+/** Options of the client certificate. */
+const certificateOptions = ['cert', 'key', 'passphrase', 'pfx'] as const
 
-/** Connections to servers, kept and used again; one request at a time on each. */
+/** Sends requests over kept connections, one request at a time on each. */
 export class HttpTransport {
   readonly #settings: TransportSettings
   readonly #signal: AbortSignal | undefined
   readonly #plain = new HttpAgent({ keepAlive: true })
   readonly #secure: HttpsAgent
-  readonly #secureToStrangers: HttpsAgent
+  readonly #crossOrigin: HttpsAgent
 
   constructor(settings: TransportSettings, signal: AbortSignal | undefined) {
     this.#settings = settings
     this.#signal = signal
     const { tls } = settings
     this.#secure = new HttpsAgent({ ...tls, keepAlive: true })
-    const open = Object.entries(tls).filter(([name]) => !(secrets as readonly string[]).includes(name))
-    this.#secureToStrangers = new HttpsAgent({ ...Object.fromEntries(open), keepAlive: true })
+    const others = Object.entries(tls).filter(
+      ([name]) => !(certificateOptions as readonly string[]).includes(name),
+    )
+    this.#crossOrigin = new HttpsAgent({ ...Object.fromEntries(others), keepAlive: true })
   }
 
   /**
-   * Sends a request and reads its answer.
-   * @throws {RetryableError} of the kind `retry` for a connection that breaks or falls silent
+   * Sends a request and reads its response.
+   * @throws {RetryableError} with reason `retry` if the connection fails, or makes no progress
    * @throws {UploadError} `certificate`
-   * @throws what the body or the reader throws, and the signal's reason
+   * @throws errors of the body and of the reader, and the signal's reason
    */
   request<T>(request: TransportRequest, read: Reader<T>): Promise<T> {
     this.#signal?.throwIfAborted()
-    return sendRequest(this.#begin(request), request, read, this.#settings, this.#signal)
+    return sendRequest(this.#open(request), request, read, this.#settings, this.#signal)
   }
 
   /** Closes all connections. */
   close(): void {
-    for (const agent of [this.#plain, this.#secure, this.#secureToStrangers]) agent.destroy()
+    for (const agent of [this.#plain, this.#secure, this.#crossOrigin]) agent.destroy()
   }
 
-  #begin({ method, url, fields, crossOrigin }: TransportRequest): ClientRequest {
+  #open({ method, url, fields, crossOrigin }: TransportRequest): ClientRequest {
     const secure = url.protocol === 'https:'
-    const agent: Agent = secure ? (crossOrigin ? this.#secureToStrangers : this.#secure) : this.#plain
-    const begin = secure ? httpsRequest : httpRequest
-    return begin({
+    const agent: Agent = secure ? (crossOrigin ? this.#crossOrigin : this.#secure) : this.#plain
+    const open = secure ? httpsRequest : httpRequest
+    return open({
       agent,
       method,
       host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
       port: url.port || (secure ? 443 : 80),
       path: pathAndQuery(url),
-      // A flat list goes out as it is, in this order.
+      // Node sends a flat list unchanged, in this order.
       headers: fields.flat(),
       setHost: false,
     })
   }
 }
+
+/** Whether a response says where it ends. Otherwise its end is that of the connection. */
+export const isFramed = (headers: HeaderFields): boolean =>
+  headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
 
 /** The request target in origin form. */
 export const pathAndQuery = ({ pathname, search }: URL): string => pathname + search
@@ -101,7 +112,8 @@ async function sendRequest<T>(
 ): Promise<T> {
   let connected = false
   let answered = false
-  let over = false
+  /** The rest of the body is not needed. */
+  let stopSending = false
   let settled = false
   let timer: NodeJS.Timeout | undefined
   let abort = (): void => {}
@@ -112,20 +124,20 @@ async function sendRequest<T>(
         reject(error)
         outgoing.destroy()
       }
-      const expect = (what: string, milliseconds: number): void => {
+      const startTimer = (what: string, milliseconds: number): void => {
         clearTimeout(timer)
-        // A reader may still have had a chunk in its hands when a signal ended it all.
+        // After an abort the reader may still be working on a chunk.
         if (settled) return
         timer = setTimeout(() => {
           fail(new RetryableError('retry', `${what} for ${milliseconds} ms`, { unsent: !connected }))
         }, milliseconds)
       }
-      const broken = (cause: unknown): unknown => {
+      const connectionError = (cause: unknown): unknown => {
         const { socket } = outgoing
         const tlsError = (socket as TLSSocket | null)?.authorizationError
         if (tlsError && !connected) return new UploadError('certificate', `${tlsError}.`, { cause })
         const reason = cause instanceof Error ? cause.message : 'closed without an answer'
-        // The server closed the kept connection in the moment in which it was taken again.
+        // The server closed a kept connection at the moment at which it was used again.
         const stale = outgoing.reusedSocket && !answered
         return new RetryableError('retry', `The connection failed: ${reason}`, {
           cause,
@@ -136,7 +148,7 @@ async function sendRequest<T>(
       abort = () => fail(signal?.reason)
       signal?.addEventListener('abort', abort, { once: true })
 
-      expect('Nothing could be sent', sendTimeout)
+      startTimer('Nothing could be sent', sendTimeout)
       outgoing
         .on('socket', (socket) => {
           connected = outgoing.reusedSocket
@@ -145,72 +157,76 @@ async function sendRequest<T>(
             connected = true
           })
         })
-        // Once there is an answer its reader learns of the end, and is not left behind with bytes in its hands.
+        // Once the response has begun, its reader reports the failure, after the bytes that have arrived.
         .on('error', (error) => {
-          if (!answered) fail(broken(error))
+          if (!answered) fail(connectionError(error))
         })
         .on('close', () => {
-          if (!answered) fail(broken(undefined))
+          if (!answered) fail(connectionError(undefined))
         })
         .on('finish', () => {
-          if (!answered) expect('There was no answer', responseTimeout)
+          if (!answered) startTimer('There was no answer', responseTimeout)
         })
         .on('response', (response) => {
           answered = true
-          over = true
+          stopSending = true
           read(
             response,
             chunksOf(response, {
-              awaited: () => expect('The answer stood still', responseTimeout),
-              arrived: () => clearTimeout(timer),
+              onWait: () => startTimer('The answer made no progress', responseTimeout),
+              onChunk: () => clearTimeout(timer),
             }),
           ).then((result) => {
-            // A connection on which something is left, of the question or of the answer, is of no more use.
+            // A connection with unsent bytes of the request or unread bytes of the response cannot be used
+            // again.
             if (!outgoing.writableEnded || !response.complete) outgoing.destroy()
             resolve(result)
           }, fail)
         })
-      const progress = (): void => expect('Nothing could be sent', sendTimeout)
-      writeBody(outgoing, request, { isOver: () => over, progress }).catch(fail)
+      const progress = (): void => startTimer('Nothing could be sent', sendTimeout)
+      writeBody(outgoing, request, { shouldStop: () => stopSending, progress }).catch(fail)
     })
   } finally {
     clearTimeout(timer)
     signal?.removeEventListener('abort', abort)
-    over = true
+    stopSending = true
     settled = true
   }
 }
 
-/** Sends the body, a chunk at a time; an answer that comes before its end makes the rest needless. */
+/** Sends the body chunk by chunk, until its end or the response: a response before the end is final. */
 async function writeBody(
   outgoing: ClientRequest,
   { body, onSent }: TransportRequest,
-  { isOver, progress }: { readonly isOver: () => boolean; readonly progress: () => void },
+  { shouldStop, progress }: { readonly shouldStop: () => boolean; readonly progress: () => void },
 ): Promise<void> {
   for await (const chunk of body ?? []) {
-    if (isOver()) return
+    if (shouldStop()) return
     // Called when the system has taken the chunk, or the request is destroyed.
     await new Promise<void>((resolve) => outgoing.write(chunk, () => resolve()))
-    if (isOver()) return
+    if (shouldStop()) return
     progress()
     onSent?.(chunk.length)
   }
-  if (!isOver()) outgoing.end()
+  if (!shouldStop()) outgoing.end()
 }
 
-/** The time that the reader takes for a chunk is not the server's. */
+/**
+ * The chunks of a body. The timer runs only while the next chunk is missing, not while the reader works on
+ * one.
+ */
 async function* chunksOf(
   response: IncomingMessage,
-  { awaited, arrived }: { readonly awaited: () => void; readonly arrived: () => void },
+  { onWait, onChunk }: { readonly onWait: () => void; readonly onChunk: () => void },
 ): AsyncGenerator<Buffer> {
   try {
-    awaited()
+    onWait()
     for await (const chunk of response) {
-      arrived()
+      onChunk()
       yield chunk
-      awaited()
+      onWait()
     }
   } catch (cause) {
-    throw new RetryableError('retry', 'The connection broke within the answer', { cause })
+    throw new RetryableError('retry', 'The connection broke during the answer', { cause })
   }
 }

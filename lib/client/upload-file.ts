@@ -2,21 +2,23 @@ import { systemClock } from './clock.ts'
 import { Job } from './job.ts'
 import type { JobBinding } from './job-writer.ts'
 import { readUploadOptions, readUploadUrl, type UploadOptions } from './options.ts'
-import type { UploadResult } from './result.ts'
+import type { UploadResult } from './progress.ts'
 import { type OpenSource, openSource, type UploadSource } from './source.ts'
 import { Upload } from './upload.ts'
 
 /**
- * Uploads a file by the BITS Upload Protocol; resolves when the server holds it, with the reply if there is one. Breaks
- * are waited out, as long as `noProgressTimeout` says. Aborting `signal` is a pause: the session stays on the server, and
- * the next call with the same job file goes on with it.
+ * Uploads a file by the BITS Upload Protocol. The promise resolves when the server holds the file, with the
+ * reply if there is one. Failures that can pass are retried until there was no progress for
+ * `noProgressTimeout`. Aborting `signal` is a pause: the session stays on the server, and the next call with
+ * the same job file resumes it.
  *
- * @param source a path, a `Buffer`, or bytes of the caller's own
- * @param url the whole URL that the file is to have
+ * @param source a path, a `Buffer`, or an object that returns any range of the bytes
+ * @param url the complete URL of the uploaded file
  * @example await uploadFile('./today.log', 'https://files.example/upload/today.log', { job: './today.job' })
- * @throws {TypeError} for a source that cannot be read twice, and for options, with what to write instead
- * @throws {UploadError} with `code`, when it gave up
- * @throws the signal's reason, when it is aborted
+ * @throws {TypeError} for an invalid option, or a source that cannot be read twice, with what to write
+ *   instead
+ * @throws {UploadError} with `code`, if the upload failed
+ * @throws the signal's reason, if the signal is aborted
  */
 export async function uploadFile(
   source: string | URL | Uint8Array | UploadSource,
@@ -26,20 +28,21 @@ export async function uploadFile(
   const settings = readUploadOptions(options)
   const destination = readUploadUrl(url)
   settings.signal?.throwIfAborted()
-  const opened = await openSource(source)
+  const openedSource = await openSource(source)
   try {
-    const memory = await saveBinding(settings.job, destination, opened)
+    const binding = await openJob(settings.job, destination, openedSource)
     try {
-      return await new Upload(opened, destination, settings, systemClock, memory).run()
+      return await new Upload(openedSource, destination, settings, systemClock, binding).run()
     } finally {
-      await memory?.job.release()
+      await binding?.job.release()
     }
   } finally {
-    await opened.close()
+    await openedSource.close()
   }
 }
 
-async function saveBinding(
+/** Opens the job file, and checks that it belongs to this upload. */
+async function openJob(
   path: string | undefined,
   url: URL,
   source: OpenSource,

@@ -7,24 +7,24 @@ import {
   shrinkOnBreak,
   shrinkOnRefusal,
 } from './fragment.ts'
-import { expireHostId, onFailure, onSuccess, sessionUrl } from './host-id.ts'
 import { type JobBinding, JobWriter } from './job-writer.ts'
 import type { UploadSettings } from './options.ts'
 import { closeRemoteSession, PacketClient } from './packet-client.ts'
-import { ProgressReporter, RateMeter, type UploadState } from './progress.ts'
+import { ProgressReporter, RateMeter, type UploadResult, type UploadState } from './progress.ts'
 import { ReplyDownload, resolveReplyUrl } from './reply.ts'
 import { type ReplySink, replySink } from './reply-sink.ts'
 import { RetryableError } from './response-policy.ts'
-import type { UploadResult } from './result.ts'
 import { ProgressGuard, RetryPolicy } from './retry-policy.ts'
-import type { ClientSession } from './session.ts'
+import { type ClientSession, expireHostId, onFailure, onSuccess, sessionUrl } from './session.ts'
 import type { OpenSource } from './source.ts'
 import { HttpTransport } from './transport.ts'
 
-/** What the machine does next. */
+/** A state of the state machine. */
 type State = Exclude<UploadState, 'waiting'>
 
-/** The client's machine of [MC-BUP] 3.1.5.1: each state sends one packet and says what comes next. */
+/**
+ * The client's state machine of [MC-BUP] 3.1.5.1: each state sends one request, and returns the next state.
+ */
 export class Upload {
   readonly #source: OpenSource
   readonly #destination: URL
@@ -43,7 +43,7 @@ export class Upload {
   #size: FragmentSize
   #reply: ReplyDownload | undefined
   #fragments = 0
-  /** Bytes of the fragment under way that are with the system. */
+  /** Bytes of the current fragment that the system has taken. */
   #inFlight = 0
 
   constructor(
@@ -89,7 +89,7 @@ export class Upload {
       return this.#result()
     } catch (error) {
       await this.#replySink.abandon()
-      // Whoever resumes it is to begin where this one stopped.
+      // The next process resumes here.
       await this.#jobWriter.trySave(this.#session)
       this.#settings.signal?.throwIfAborted()
       throw error
@@ -111,7 +111,7 @@ export class Upload {
   async #ping(): Promise<State> {
     await this.#packetClient.send({ type: 'Ping' }, this.#url())
     const { stage, closeSent } = this.#current()
-    // The reply may be gone by now; it was fetched before.
+    // The reply was fetched before Close-Session was sent, and may be deleted since.
     return closeSent ? 'close-session' : stage
   }
 
@@ -121,9 +121,9 @@ export class Upload {
     const end = Math.min(start + this.#size.next, this.#source.size)
     await this.#source.check()
     this.#inFlight = 0
-    const began = this.#clock.now()
+    const startedAt = this.#clock.now()
     const range = { start, end, sessionId: session.id }
-    const onSent = (bytes: number): void => this.#sent(bytes)
+    const onSent = (bytes: number): void => this.#onSent(bytes)
     const { received, replyUrl } = await sendFragment(
       this.#packetClient,
       this.#source,
@@ -132,37 +132,35 @@ export class Upload {
       onSent,
     )
     this.#fragments += 1
-    this.#size = grow(this.#size, end - start, this.#clock.now() - began)
+    this.#size = grow(this.#size, end - start, this.#clock.now() - startedAt)
     if (replyUrl) session.replyUrl = replyUrl
     return this.#advanceTo(received, end)
   }
 
-  /** Goes on where the server says, forward or back ([MC-BUP] 3.1.5.1.4). */
+  /** Continues at the server's offset, forward or back ([MC-BUP] 3.1.5.1.4). */
   async #advanceTo(received: number, end: number): Promise<State> {
     const session = this.#current()
     const start = session.offset
     session.offset = received
     this.#inFlight = 0
-    if (received > start) this.#advanced()
+    if (received > start) {
+      this.#retryPolicy.reset()
+      onSuccess(session)
+    }
     if (received === this.#source.size) return this.#complete(end)
     const rewinds = this.#progressGuard.onAck(start, received)
     await this.#jobWriter.saveThrottled(session)
-    // The first one is a correction. Who needs more of them is in trouble, and is not to be hurried.
+    // The first step back is a correction. A server that needs more of them gets time to recover.
     if (rewinds > 1) await this.#wait(this.#retryPolicy.delay(rewinds - 1))
     return 'fragment'
   }
 
-  #advanced(): void {
-    this.#retryPolicy.reset()
-    onSuccess(this.#current())
-  }
-
-  /** All bytes are held. Only the Ack for the last of them tells where the reply is ([MC-BUP] 2.2.7.2). */
+  /** All bytes are held. Only the Ack for the last fragment has the URL of the reply ([MC-BUP] 2.2.7.2). */
   async #complete(end: number): Promise<State> {
     const session = this.#current()
     const { reply } = this.#settings
     if (reply && session.replyUrl === undefined && end < this.#source.size) {
-      // The last ones again.
+      // Sends the last bytes again.
       session.offset = Math.max(0, this.#source.size - this.#size.smallest)
       return 'fragment'
     }
@@ -171,7 +169,7 @@ export class Upload {
     return session.stage
   }
 
-  /** Before Close-Session, which ends the reply's life ([MC-BUP] 3.1.5.1.8). */
+  /** Runs before Close-Session, after which the server deletes the reply ([MC-BUP] 3.1.5.1.8). */
   async #fetchReply(): Promise<State> {
     const { replyUrl = '' } = this.#current()
     this.#reply ??= new ReplyDownload(
@@ -197,7 +195,7 @@ export class Upload {
     return 'done'
   }
 
-  /** Finds the way back after a setback, or gives up. */
+  /** Returns the state to continue with after a failure, or throws if the upload has failed. */
   async #handleFailure(error: unknown): Promise<State> {
     this.#settings.signal?.throwIfAborted()
     if (!(error instanceof RetryableError)) throw error
@@ -206,8 +204,8 @@ export class Upload {
     if (error.reason === 'session-lost') return this.#startOver(error)
     if (error.reason === 'fragment-too-large') return this.#shrink(error)
     if (error.details.malformed) this.#progressGuard.onMalformedAnswer(error)
-    const broke = error.details.status === undefined
-    if (broke && inFlight > 0) this.#size = shrinkOnBreak(this.#size)
+    const connectionFailed = error.details.status === undefined
+    if (connectionFailed && inFlight > 0) this.#size = shrinkOnBreak(this.#size)
     onFailure(this.#session, this.#clock.now())
     await this.#jobWriter.trySave(this.#session)
     const delay = this.#retryPolicy.nextDelay(error.details.stale)
@@ -221,7 +219,7 @@ export class Upload {
     return this.#session ? 'ping' : 'create-session'
   }
 
-  /** A new session, at the URL's own host, from the first byte ([MC-BUP] 3.1.5.2.1). */
+  /** Starts a new session at byte 0, at the host of the URL ([MC-BUP] 3.1.5.2.1). */
   async #startOver(error: RetryableError): Promise<State> {
     const restarts = this.#progressGuard.onSessionLost(error)
     this.#session = undefined
@@ -245,13 +243,13 @@ export class Upload {
     return this.#session
   }
 
-  /** Where packets go now. */
+  /** The URL of the next packet. */
   #url(): URL {
     expireHostId(this.#session, this.#clock.now())
     return sessionUrl(this.#destination, this.#session)
   }
 
-  #sent(bytes: number): void {
+  #onSent(bytes: number): void {
     this.#inFlight += bytes
     this.#rateMeter.add(bytes)
     this.#report('fragment')

@@ -39,7 +39,7 @@ describe('readAck for Create-Session', () => {
     expect(hostOf('FRANKCAO8', '0')).toEqual({ host: 'FRANKCAO8', fallbackTimeout: 0 })
     expect(hostOf('::1', '')).toEqual({ host: '::1' })
     expect(hostOf('[fe80::1]', '4294967295')).toEqual({ host: '[fe80::1]' })
-    // A time without host is of no use.
+    // A timeout without a host is ignored.
     expect(hostOf('', '5')).toBeUndefined()
   })
 })
@@ -71,16 +71,16 @@ describe('readAck for Fragment', () => {
   })
 })
 
-it('readAck: rejects an Ack with a body, and sets saidAck if the packet type is Ack in any case', () => {
+it('readAck: rejects an Ack with a body, and sets hasAckHeader if the packet type is Ack in any case', () => {
   expect(() => read('Ping', {}, undefined, 1)).toThrow(InvalidAck)
-  const saidAck = (type: string) => {
+  const hasAckHeader = (type: string) => {
     try {
       return read('Ping', { 'bits-packet-type': type }, undefined, 1)
     } catch (error) {
       return (error as InvalidAck).hasAckHeader
     }
   }
-  expect([saidAck('ACK'), saidAck('Acknowledged')]).toEqual([true, false])
+  expect([hasAckHeader('ACK'), hasAckHeader('Acknowledged')]).toEqual([true, false])
   expect(read('Close-Session', { 'bits-packet-type': ' ack ' })).toEqual({})
 })
 

@@ -10,7 +10,7 @@ import { bitsUpload } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { serve } from '../support/server.ts'
-import { fakeServer, say } from './fake-server.ts'
+import { fakeServer, rawResponse } from './fake-server.ts'
 
 const require = createRequire(import.meta.url)
 const file = noise(10_000)
@@ -18,13 +18,15 @@ const me = { user: 'me', password: 'open sesame' }
 const options: UploadOptions = { maxFragmentSize: '5kb', retryDelay: 1, maxRetryDelay: 1 }
 const basic = `Basic ${Buffer.from('me:open sesame').toString('base64')}`
 
-/** A server that wants a field `Authorization` that it likes. */
-const protectedBy = (challenge: string, likes: (authorization: string) => boolean) =>
+/** A server that answers 401 unless `accepts` returns true for the value of `Authorization`. */
+const protectedBy = (challenge: string, accepts: (authorization: string) => boolean) =>
   fakeServer({
     file,
     created: { 'BITS-Host-Id': 'localhost' },
     answer: ({ fields }) =>
-      likes(fields.authorization ?? '') ? undefined : say(401, { 'WWW-Authenticate': challenge }, 'no'),
+      accepts(fields.authorization ?? '')
+        ? undefined
+        : rawResponse(401, { 'WWW-Authenticate': challenge }, 'no'),
   })
 
 describe('Basic authentication', () => {
@@ -36,7 +38,7 @@ describe('Basic authentication', () => {
     ).toEqual([
       '127.0.0.1 Create-Session -',
       '127.0.0.1 Create-Session +',
-      // Another host is asked anew.
+      // Another host gets no credentials before its own challenge.
       'localhost Ping -',
       'localhost Ping +',
       'localhost Fragment +',
@@ -71,11 +73,11 @@ describe('Basic authentication', () => {
       file,
       answer: ({ type, fields }) =>
         type === 'Fragment' && !fields.authorization
-          ? say(401, { 'WWW-Authenticate': 'Basic realm=x' })
+          ? rawResponse(401, { 'WWW-Authenticate': 'Basic realm=x' })
           : undefined,
     })
     await server.watch(uploadFile(file, new URL('a.bin', server.url), { ...options, auth: me }))
-    expect(server.said()).toEqual([
+    expect(server.requests()).toEqual([
       'Create-Session',
       'Fragment 0-5119',
       'Fragment 0-5119',
@@ -87,7 +89,7 @@ describe('Basic authentication', () => {
   it('sends no credentials to a proxy that answers 407', async () => {
     const server = await fakeServer({
       file,
-      answer: () => say(407, { 'Proxy-Authenticate': 'Basic realm="x"' }),
+      answer: () => rawResponse(407, { 'Proxy-Authenticate': 'Basic realm="x"' }),
     })
     const upload = uploadFile(file, server.url, { ...options, auth: me })
     await expect(server.watch(upload)).rejects.toMatchObject({ code: 'proxy-unauthorized', status: 407 })
@@ -96,7 +98,7 @@ describe('Basic authentication', () => {
 })
 
 describe('Digest authentication', () => {
-  /** The value that RFC 7616 has for a request, from the fields that came with it. */
+  /** The value of `response` by RFC 7616, from the other parameters of the request. */
   function expected(authorization: string, target: string, algorithm: 'md5' | 'sha256'): string {
     const value = (name: string): string => {
       const [, quoted, plain] = new RegExp(` ${name}=(?:"([^"]*)"|([^",]*))`).exec(authorization) ?? []
@@ -132,7 +134,7 @@ describe('Digest authentication', () => {
       file,
       answer({ fields, target }) {
         const { authorization = '' } = fields
-        if (!authorization.startsWith('Digest ')) return say(401, { 'WWW-Authenticate': challenge })
+        if (!authorization.startsWith('Digest ')) return rawResponse(401, { 'WWW-Authenticate': challenge })
         expect(authorization).toContain(`uri="${target}"`)
         const response = /response="([^"]*)"/.exec(authorization)?.[1]
         expect(response).toBe(expected(authorization, target, algorithm))
@@ -156,11 +158,13 @@ describe('Digest authentication', () => {
           return undefined
         }
         if (fields.authorization?.includes(`nonce="${nonce}"`)) return undefined
-        return say(401, { 'WWW-Authenticate': `Digest realm="x", nonce="${nonce}", qop="auth", stale=TRUE` })
+        return rawResponse(401, {
+          'WWW-Authenticate': `Digest realm="x", nonce="${nonce}", qop="auth", stale=TRUE`,
+        })
       },
     })
     await server.watch(uploadFile(file, new URL('a.bin', server.url), { ...options, auth: me }))
-    expect(server.said()).toEqual([
+    expect(server.requests()).toEqual([
       'Create-Session',
       'Create-Session',
       'Fragment 0-5119',
@@ -174,7 +178,10 @@ describe('Digest authentication', () => {
 
   it('rejects with unauthorized when the server answers stale=true twice', async () => {
     const challenge = 'Digest realm="x", nonce="y", stale=true'
-    const server = await fakeServer({ file, answer: () => say(401, { 'WWW-Authenticate': challenge }) })
+    const server = await fakeServer({
+      file,
+      answer: () => rawResponse(401, { 'WWW-Authenticate': challenge }),
+    })
     const upload = uploadFile(file, server.url, { ...options, auth: me })
     await expect(server.watch(upload)).rejects.toMatchObject({ code: 'unauthorized' })
     expect(server.packets).toHaveLength(2)

@@ -1,7 +1,7 @@
 /**
- * The two captures that [MC-BUP] prints, Microsoft BITS/6.7 talking to IIS 6.0 in June 2007, replayed for the client: the
- * test server sends the answers of IIS, and each request of this client must equal that of Windows, header for header.
- * Only the host names are replaced, because the server listens on this machine.
+ * The two captures that [MC-BUP] prints, Microsoft BITS/6.7 talking to IIS 6.0 in June 2007, replayed for the
+ * client: the test server sends the answers of IIS, and each request of this client must equal that of
+ * Windows, header for header. Only the host names are replaced, because the server listens on this machine.
  */
 
 import { createServer, type Socket } from 'node:net'
@@ -31,7 +31,10 @@ const lines = (text: string): string =>
     .split(/\n[ \t]*/)
     .join('\r\n')}\r\n\r\n`
 
-/** A server that knows its part by heart, and nothing else. `{host}` is where it listens, `{node}` another name for it. */
+/**
+ * A server that sends the given responses in turn. `{host}` stands for its address, `{node}` for another name
+ * of it.
+ */
 async function play(exchanges: readonly Exchange[]) {
   const heard: string[] = []
   const expected = exchanges.map(({ client }) => lines(client))
@@ -50,7 +53,7 @@ async function play(exchanges: readonly Exchange[]) {
         named(heard.at(-1) ?? '') !== expected[heard.length - 1] ||
         !unread.subarray(end, length).equals(exchange.body ?? Buffer.alloc(0))
       ) {
-        // What follows makes no sense any more.
+        // The later requests would differ, too.
         socket.destroy()
         return
       }
@@ -74,7 +77,7 @@ async function play(exchanges: readonly Exchange[]) {
 const options: UploadOptions = { headers: { 'User-Agent': 'Microsoft BITS/6.7' }, noProgressTimeout: 0 }
 
 describe('captures of Microsoft BITS/6.7 and IIS 6.0, client side', () => {
-  // The Ping before Close-Session is left out: in the capture the job had been interrupted and resumed.
+  // Without the Ping before Close-Session: in the capture the job had been interrupted and resumed.
   it('4.1: sends the packets of a plain upload', async () => {
     const { url, check } = await play([
       {

@@ -1,17 +1,19 @@
-/** Conformance cases 111 to 125, which concern the client. The server in fake-server.ts checks every request. */
+/**
+ * Conformance cases 111 to 125, which concern the client. The server in fake-server.ts checks every request.
+ */
 
 import { access } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { cancelUpload, UploadError, type UploadOptions, uploadFile } from '../../lib/client/index.ts'
 import { noise } from '../support/bytes.ts'
-import { ack, type Behaviour, failed, fakeServer, type Packet, received, say } from './fake-server.ts'
+import { ack, type Behaviour, failed, fakeServer, type Packet, rawResponse, received } from './fake-server.ts'
 import { fastClock, fileAndJob, pauseAt, uploadBy } from './setting.ts'
 
 const KiB = 1024
 /** Four fragments. */
 const file = noise(20 * KiB)
-const pieces = ['Fragment 0-5119', 'Fragment 5120-10239', 'Fragment 10240-15359', 'Fragment 15360-20479']
-/** Nobody waits. */
+const fragments = ['Fragment 0-5119', 'Fragment 5120-10239', 'Fragment 10240-15359', 'Fragment 15360-20479']
+/** Short delays. */
 const options: UploadOptions = { maxFragmentSize: 5 * KiB, retryDelay: 1, maxRetryDelay: 1 }
 const SessionNotFound = '0x8020001F'
 
@@ -21,7 +23,7 @@ const serve = (behaviour: Partial<Behaviour> = {}) => fakeServer({ file, ...beha
 const upload = (server: Awaited<ReturnType<typeof serve>>, more: UploadOptions = {}) =>
   server.watch(uploadFile(file, new URL('a.bin', server.url), { ...options, ...more }))
 
-/** The error that an upload ends with. */
+/** The UploadError that an upload rejects with. */
 const failure = async (work: Promise<unknown>): Promise<UploadError> => {
   const error = await work.then(
     () => undefined,
@@ -33,9 +35,9 @@ const failure = async (work: Promise<unknown>): Promise<UploadError> => {
 
 type Answerer = NonNullable<Behaviour['answer']>
 
-/** Gives an answer once, for the first packet that fits. */
-const once = (fits: (packet: Packet) => boolean, ...answers: string[]): Answerer => {
-  return (packet) => (fits(packet) ? answers.shift() : undefined)
+/** Sends each of the responses once, to packets that match. */
+const once = (matches: (packet: Packet) => boolean, ...answers: string[]): Answerer => {
+  return (packet) => (matches(packet) ? answers.shift() : undefined)
 }
 const fragmentAt = (offset: number) => (packet: Packet) =>
   packet.type === 'Fragment' && packet.first === offset
@@ -48,7 +50,7 @@ describe('Host-Id', () => {
     const server = await serve({ created })
     const url = new URL('a%20b/c.bin?x=1&y={2}', server.url)
     await server.watch(uploadFile(file, url, options))
-    expect(server.said()).toEqual(['Create-Session', 'Ping', ...pieces, 'Close-Session'])
+    expect(server.requests()).toEqual(['Create-Session', 'Ping', ...fragments, 'Close-Session'])
     const [create, ...later] = server.packets
     expect(create?.host).toBe('127.0.0.1')
     for (const { host, target } of later) {
@@ -62,7 +64,7 @@ describe('Host-Id', () => {
       answer({ host, type, first }, iis) {
         lost ||= first === 10_240
         if (lost && host === 'localhost') return 'cut'
-        // The origin host never heard of the session.
+        // The origin host does not know the session.
         if (type === 'Fragment' && lost && iis.sessions === 1) return failed(500, SessionNotFound)
         return type === 'Create-Session' && lost
           ? ack(200, {
@@ -84,18 +86,18 @@ describe('Host-Id', () => {
     expect(clock.time - began).toBe(100_000)
     const atNode = server.packets.filter(({ host }) => host === 'localhost')
     const tried = atNode.length + 1
-    expect(server.said().slice(0, tried)).toEqual([
+    expect(server.requests().slice(0, tried)).toEqual([
       'Create-Session',
       'Ping',
-      ...pieces.slice(0, 3),
-      // One at once, for the connection was not fresh; then every 10 seconds.
+      ...fragments.slice(0, 3),
+      // The first at once, because the kept connection was stale; then one every 10 seconds.
       ...Array.from({ length: 10 }, () => 'Ping'),
     ])
-    expect(server.said().slice(tried)).toEqual([
+    expect(server.requests().slice(tried)).toEqual([
       'Ping',
       'Fragment 10240-15359',
       'Create-Session',
-      ...pieces,
+      ...fragments,
       'Close-Session',
     ])
   })
@@ -113,7 +115,7 @@ describe('Host-Id', () => {
   })
 
   it('112: resets the fallback timer after a successful Fragment', async () => {
-    // The node fails for 60 s, works for one fragment, fails for 60 s again.
+    // The node fails for 60 s, accepts one fragment, and fails for 60 s again.
     const server = await serve({
       created,
       answer: ({ type, first, host }) => {
@@ -136,13 +138,13 @@ describe('Fragment offset', () => {
     const server = await serve({
       answer({ first, index }, iis) {
         if (first !== 5120 || index > 2) return undefined
-        // As after a backup that was played back.
+        // As after the restore of a backup.
         iis.held = 2000
         return received(2000, 416)
       },
     })
     await upload(server)
-    expect(server.said()).toEqual([
+    expect(server.requests()).toEqual([
       'Create-Session',
       'Fragment 0-5119',
       'Fragment 5120-10239',
@@ -166,14 +168,14 @@ describe('Fragment offset', () => {
       },
     })
     await upload(server)
-    expect(server.said()[2]).toBe(`Fragment ${offset}-${offset + 5119}`)
-    expect(server.said().at(-1)).toBe('Close-Session')
+    expect(server.requests()[2]).toBe(`Fragment ${offset}-${offset + 5119}`)
+    expect(server.requests().at(-1)).toBe('Close-Session')
   })
 
   it.each([200, 416])('115: causes Close-Session at once after %i with N = size', async (status) => {
     const server = await serve({ answer: once(fragmentAt(0), received(file.length, status)) })
     await upload(server)
-    expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119', 'Close-Session'])
+    expect(server.requests()).toEqual(['Create-Session', 'Fragment 0-5119', 'Close-Session'])
   })
 
   it.each([
@@ -188,7 +190,7 @@ describe('Fragment offset', () => {
   ])('124: causes invalid-answer after 5 answers with %s', async (_, answer) => {
     const server = await serve({ answer: (packet) => (packet.type === 'Fragment' ? answer : undefined) })
     expect((await failure(upload(server))).code).toBe('invalid-answer')
-    expect(server.said().filter((text) => text === 'Fragment 0-5119')).toHaveLength(5)
+    expect(server.requests().filter((text) => text === 'Fragment 0-5119')).toHaveLength(5)
   })
 
   it('124: allows 4 malformed answers before each correct one', async () => {
@@ -202,7 +204,7 @@ describe('Fragment offset', () => {
     const server = await serve({ answer: ({ type }) => (type === 'Fragment' ? answers.shift() : undefined) })
     await upload(server)
     expect(answers).toEqual([])
-    expect(server.said().at(-1)).toBe('Close-Session')
+    expect(server.requests().at(-1)).toBe('Close-Session')
   })
 
   it.each([200, 416])('125: causes stuck after the same N in five %i answers in a row', async (status) => {
@@ -216,9 +218,9 @@ describe('Fragment offset', () => {
       maxRetryDelay: 10_000,
     })
     expect((await failure(server.watch(work))).code).toBe('stuck')
-    // The first time is taken for a correction; then it takes its time.
+    // The first step back is a correction; before each later fragment the client waits.
     expect(clock.waits).toEqual([10, 20])
-    const [, ...rest] = server.said()
+    const [, ...rest] = server.requests()
     expect(rest).toEqual(['Fragment 0-5119', ...Array.from({ length: 4 }, () => 'Fragment 1000-6119')])
   })
 
@@ -243,14 +245,14 @@ describe('Fragment size', () => {
 
   it('116: is halved after 413', async () => {
     const server = await serve({
-      answer: ({ body }) => (body.length > 7000 ? say(413, {}, 'too large') : undefined),
+      answer: ({ body }) => (body.length > 7000 ? rawResponse(413, {}, 'too large') : undefined),
     })
     await upload(server, large)
     expect(lengths(server.packets)).toEqual([20_480, 10_240, 5120, 5120, 5120, 5120])
   })
 
   it('116: is never below 5 KB, and 413 for that size causes fragment-too-large', async () => {
-    const server = await serve({ answer: ({ type }) => (type === 'Fragment' ? say(413) : undefined) })
+    const server = await serve({ answer: ({ type }) => (type === 'Fragment' ? rawResponse(413) : undefined) })
     const error = await failure(upload(server, large))
     expect([error.code, error.status]).toEqual(['fragment-too-large', 413])
     expect(lengths(server.packets)).toEqual([20_480, 10_240, 5120])
@@ -261,11 +263,11 @@ describe('0x8020001F (session not found)', () => {
   it('117: starts a new session when returned for Fragment', async () => {
     const server = await serve({ answer: once(fragmentAt(10_240), failed(500, SessionNotFound)) })
     const { sessionId } = await upload(server)
-    expect(server.said()).toEqual([
+    expect(server.requests()).toEqual([
       'Create-Session',
-      ...pieces.slice(0, 3),
+      ...fragments.slice(0, 3),
       'Create-Session',
-      ...pieces,
+      ...fragments,
       'Close-Session',
     ])
     expect(sessionId).toBe(server.packets.at(-1)?.fields['bits-session-id'])
@@ -274,8 +276,8 @@ describe('0x8020001F (session not found)', () => {
   it('117: starts a new session when returned for Close-Session', async () => {
     const server = await serve({ answer: once(ofType('Close-Session'), failed(500, SessionNotFound)) })
     await upload(server)
-    const whole = ['Create-Session', ...pieces, 'Close-Session']
-    expect(server.said()).toEqual([...whole, ...whole])
+    const whole = ['Create-Session', ...fragments, 'Close-Session']
+    expect(server.requests()).toEqual([...whole, ...whole])
   })
 
   it('117: completes the upload when returned for a Close-Session repeated after a lost Ack', async () => {
@@ -287,14 +289,20 @@ describe('0x8020001F (session not found)', () => {
       },
     })
     await upload(server)
-    expect(server.said()).toEqual(['Create-Session', ...pieces, 'Close-Session', 'Ping', 'Close-Session'])
+    expect(server.requests()).toEqual([
+      'Create-Session',
+      ...fragments,
+      'Close-Session',
+      'Ping',
+      'Close-Session',
+    ])
   })
 
   it('117: starts a new session when returned for a Close-Session repeated after 503', async () => {
     const answers = [ack(503), failed(500, SessionNotFound)]
     const server = await serve({ answer: once(ofType('Close-Session'), ...answers) })
     await upload(server)
-    expect(server.said().filter((text) => text === 'Create-Session')).toHaveLength(2)
+    expect(server.requests().filter((text) => text === 'Create-Session')).toHaveLength(2)
   })
 
   it('117: completes cancelUpload and removes the job file when returned for Cancel-Session', async () => {
@@ -303,7 +311,7 @@ describe('0x8020001F (session not found)', () => {
     await pauseAt(5120, server, path, { ...options, job })
     const sent = server.packets.length
     await server.watch(cancelUpload(job, { retryDelay: 1 }))
-    expect(server.said().slice(sent)).toEqual(['Cancel-Session'])
+    expect(server.requests().slice(sent)).toEqual(['Cancel-Session'])
     await expect(access(job)).rejects.toThrow('ENOENT')
   })
 
@@ -344,17 +352,17 @@ describe('0x8020001F (session not found)', () => {
 
 describe('Close-Session', () => {
   it('118: is sent again, each time after a Ping, on 503 and 501', async () => {
-    const server = await serve({ answer: once(ofType('Close-Session'), ack(503), say(501)) })
+    const server = await serve({ answer: once(ofType('Close-Session'), ack(503), rawResponse(501)) })
     await upload(server)
     const close = ['Ping', 'Close-Session']
-    expect(server.said()).toEqual(['Create-Session', ...pieces, 'Close-Session', ...close, ...close])
+    expect(server.requests()).toEqual(['Create-Session', ...fragments, 'Close-Session', ...close, ...close])
   })
 
   it('118: is not sent again on 404, and the upload rejects with not-found', async () => {
     const server = await serve({ answer: once(ofType('Close-Session'), ack(404)) })
     const error = await failure(upload(server))
     expect([error.code, error.status]).toEqual(['not-found', 404])
-    expect(server.said()).toEqual(['Create-Session', ...pieces, 'Close-Session'])
+    expect(server.requests()).toEqual(['Create-Session', ...fragments, 'Close-Session'])
   })
 })
 
@@ -365,14 +373,14 @@ describe('Ping', () => {
     await pauseAt(10_240, server, path, { ...options, job })
     const sent = server.packets.length
     await server.watch(uploadFile(path, new URL('a.bin', server.url), { ...options, job }))
-    expect(server.said().slice(sent)).toEqual(['Ping', ...pieces.slice(2), 'Close-Session'])
+    expect(server.requests().slice(sent)).toEqual(['Ping', ...fragments.slice(2), 'Close-Session'])
   })
 
   it('119: is sent before the next Fragment after a broken connection', async () => {
     const server = await serve({ answer: once(fragmentAt(5120), 'cut') })
     await upload(server)
-    const [first, ...rest] = pieces
-    expect(server.said()).toEqual(['Create-Session', first, rest[0], 'Ping', ...rest, 'Close-Session'])
+    const [first, ...rest] = fragments
+    expect(server.requests()).toEqual(['Create-Session', first, rest[0], 'Ping', ...rest, 'Close-Session'])
   })
 })
 
@@ -380,7 +388,7 @@ describe('BITS-Session-Id in Acks', () => {
   it('120: may be absent from all Acks after Create-Session', async () => {
     const server = await serve()
     await upload(server)
-    expect(server.said().at(-1)).toBe('Close-Session')
+    expect(server.requests().at(-1)).toBe('Close-Session')
   })
 
   it('120: causes invalid-answer if absent from the Create Ack, or of another session', async () => {
@@ -398,7 +406,7 @@ describe('upload-reply', () => {
   const reply = 'the reply'
   const completed = { 'BITS-Reply-URL': 'BITS-Sessions\\Replies\\{C85B4E0A-6EB9}\\response file.bin' }
   const answer: Answerer = ({ type }) =>
-    type === 'GET' ? say(206, { 'Content-Range': `bytes 0-8/9` }, reply) : undefined
+    type === 'GET' ? rawResponse(206, { 'Content-Range': `bytes 0-8/9` }, reply) : undefined
 
   it('122: resolves a relative BITS-Reply-URL with backslashes and braces against the destination', async () => {
     const server = await serve({ completed, answer })
@@ -413,6 +421,6 @@ describe('upload-reply', () => {
   it('123: fetches the reply before Close-Session', async () => {
     const server = await serve({ completed, answer })
     await upload(server)
-    expect(server.said()).toEqual(['Create-Session', ...pieces, 'GET', 'Close-Session'])
+    expect(server.requests()).toEqual(['Create-Session', ...fragments, 'GET', 'Close-Session'])
   })
 })

@@ -1,4 +1,4 @@
 import { cutEvery } from './cuts.ts'
 
-// Odd: cuts are by close and by reset in turn.
+// An odd step: closes and resets alternate.
 cutEvery(13)

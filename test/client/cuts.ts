@@ -6,13 +6,13 @@ import { type UploadOptions, uploadFile } from '../../lib/client/index.ts'
 import { memoryStore } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { uploadServer } from '../support/server.ts'
-import { type Fate, line, unharmed } from './proxy.ts'
+import { faultyLink, type LinkLimits, unlimited } from './proxy.ts'
 
 const file = noise(300)
 /** Two fragments. */
 const options: UploadOptions = { maxFragmentSize: 200, retryDelay: 1, maxRetryDelay: 1 }
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
-/** Uploads at once. */
+/** Concurrent uploads. */
 const Batch = 20
 
 /** @param step bytes from one cut to the next */
@@ -22,19 +22,19 @@ export const cutEvery = (step: number): void =>
     async (direction) => {
       const store = memoryStore()
       const { url } = await uploadServer({ store, maxSessions: Number.POSITIVE_INFINITY })
-      const upload = async (name: string, first: Fate) => {
-        // Only the first connection breaks.
+      const upload = async (name: string, first: LinkLimits) => {
+        // Only the first connection is cut.
         const {
           url: near,
           passed,
           connections,
-        } = await line(url, (connection) => (connection ? unharmed : first))
+        } = await faultyLink(url, (connection) => (connection ? unlimited : first))
         const result = await uploadFile(file, new URL(name, near), options)
         expect(result.size).toBe(300)
         expect(sha256(store.files.get(name) ?? Buffer.alloc(0))).toBe(sha256(file))
         return { passed, connections: connections() }
       }
-      const { passed } = await upload('whole', unharmed)
+      const { passed } = await upload('whole', unlimited)
       const length = passed[direction]
       expect(length).toBeGreaterThan(800)
 
@@ -44,7 +44,7 @@ export const cutEvery = (step: number): void =>
           cuts.slice(from, from + Batch).map(async (at) => {
             const reset = at % 2 === 0
             const { connections } = await upload(`${direction}-${at}`, {
-              ...unharmed,
+              ...unlimited,
               [direction]: at,
               reset,
             })

@@ -1,21 +1,21 @@
 /**
- * A raw-socket server that checks requests as strictly as the specification allows, and answers as IIS 6 was seen to
- * answer ([MC-BUP] 4.1), unless a test supplies another answer.
+ * A raw-socket server that checks requests as strictly as the specification allows, and answers as IIS 6 was
+ * seen to answer ([MC-BUP] 4.1), unless a test supplies another answer.
  */
 
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 import { withResolvers } from '../support/promise.ts'
 
-/** A request, checked. */
+/** A checked request. */
 export interface Packet {
   readonly method: string
-  /** `Ping` and the like; of a GET it is `GET`. */
+  /** The packet type, such as `Ping`; `GET` for a GET request. */
   readonly type: string
   readonly target: string
   /** The name in Host, without the port. */
   readonly host: string
-  /** In lower case. */
+  /** The names are in lower case. */
   readonly fields: Readonly<Record<string, string>>
   /** Request line and fields, as text. */
   readonly head: string
@@ -24,32 +24,36 @@ export interface Packet {
   readonly first: number
   readonly last: number
   readonly total: number
-  /** How many came before it. */
+  /** Number of earlier requests. */
   readonly index: number
 }
 
 /**
- * An answer, byte for byte; `cut` closes the connection and says nothing, `reset` resets it, and `hang` says nothing.
+ * A response, byte for byte. `cut` closes the connection without a response, `reset` resets it, and `hang`
+ * sends nothing.
  */
-export type Say = string | Cut
-/** An answer that ends the connection behind its last byte. */
-interface Cut {
+export type RawResponse = string | CutResponse
+/** A response after which the server closes the connection. */
+interface CutResponse {
   readonly text: string
 }
-export const cut = (text: string): Cut => ({ text })
+export const cut = (text: string): CutResponse => ({ text })
 
 export interface Behaviour {
-  /** What is to be uploaded: each fragment's bytes have to be those of its place. */
+  /** The file to upload. The bytes of each fragment must equal its bytes at that offset. */
   readonly file: Uint8Array
-  /** What IIS would not have answered; undefined: what it would. */
-  readonly answer?: (packet: Packet, iis: IisMemory) => Say | undefined | Promise<Say | undefined>
-  /** Header fields of a 200 for Create-Session, beyond the usual. */
+  /** Returns the response to a packet; undefined: the response of IIS. */
+  readonly answer?: (
+    packet: Packet,
+    iis: IisMemory,
+  ) => RawResponse | undefined | Promise<RawResponse | undefined>
+  /** Additional header fields of the Ack for Create-Session. */
   readonly created?: Readonly<Record<string, string>>
-  /** Header fields of the Ack for the last fragment, beyond the usual. */
+  /** Additional header fields of the Ack for the last fragment. */
   readonly completed?: Readonly<Record<string, string>>
 }
 
-/** What the server remembers of its one session. */
+/** State of the server's only session. */
 export interface IisMemory {
   sessionId: string | undefined
   held: number
@@ -65,21 +69,21 @@ export interface FakeServer {
   /** Connections so far. */
   connections: number
   readonly iis: IisMemory
-  /** The next fragment that begins here is not answered, */
+  /** The next fragment that begins at this offset gets no response, */
   hangAt: number | undefined
-  /** but this is called. */
+  /** and this function is called. */
   onHang: () => void
-  /** `Create-Session`, `Fragment 0-99` and the like, in their order. */
-  said(): string[]
-  /** The outcome of a client's doing; fails if a request was not what the protocol demands. */
+  /** The requests in their order, such as `Create-Session` or `Fragment 0-99`. */
+  requests(): string[]
+  /** Resolves as `work`, but rejects if a request violates the protocol. */
   watch<T>(work: Promise<T>): Promise<T>
 }
 
 const EndOfHead = '\r\n\r\n'
 const Protocol = '{7df0354d-249b-430f-820d-3d2a9bef4931}'
 
-/** Status line, fields and body; in Latin-1, a character is a byte. */
-export function say(
+/** Formats a response. The body is Latin-1: each character is a byte. */
+export function rawResponse(
   status: number,
   fields: Readonly<Record<string, string | number>> = {},
   body = '',
@@ -90,21 +94,21 @@ export function say(
 
 /** An Ack with these fields. */
 export const ack = (status: number, fields: Readonly<Record<string, string | number>> = {}): string =>
-  say(status, { 'BITS-Packet-Type': 'Ack', ...fields })
+  rawResponse(status, { 'BITS-Packet-Type': 'Ack', ...fields })
 
 /** An Ack for a fragment. */
 export const received = (offset: number | string, status = 200): string =>
   ack(status, { 'BITS-Received-Content-Range': offset })
 
-/** An error Ack, in the spelling of the open specification. */
+/** An error Ack, with the header name of the open specification. */
 export const failed = (status: number, hresult: string): string =>
   ack(status, { 'BITS-Error': hresult, 'BITS-Error-Context': '0x5' })
 
-/** What IIS 6 was seen to write. */
+/** An Ack as in the captures of IIS 6. */
 const iisAck = (fields: Readonly<Record<string, string | number>> = {}): string =>
   ack(200, { Server: 'Microsoft-IIS/6.0', Pragma: 'no-cache', ...fields }).replace('200 Said', '200 OK')
 
-/** What the open specification prescribes, as far as IIS was seen to follow it. */
+/** The response of the open specification, in the form in which the captures show it. */
 function iisAnswer(packet: Packet, iis: IisMemory, { created, completed }: Behaviour): string {
   if (packet.type === 'Ping') return iisAck()
   if (packet.type === 'Create-Session') {
@@ -131,7 +135,7 @@ function iisAnswer(packet: Packet, iis: IisMemory, { created, completed }: Behav
   })
 }
 
-/** The names of each request's fields, in the order of the captures; the caller's own stand in one place. */
+/** The field names of each request, in the order of the captures; the caller's fields are at `(own)`. */
 const order = (names: string): RegExp =>
   new RegExp(`^${names.replace('(own)', '(?:(?!bits-)[^ ]+ )*?(?:User-Agent )?')}$`, 'i')
 const orders: Readonly<Record<string, RegExp>> = {
@@ -149,10 +153,10 @@ const orders: Readonly<Record<string, RegExp>> = {
   GET: order('Accept Accept-Encoding (?:If-Range )?Range (own)Host Connection'),
 }
 
-/** The rules of section 2, each broken by throwing. */
+/** Checks a request against section 2 of [MC-BUP], and throws if it violates a rule. */
 function check(head: string, index: number, port: number): Omit<Packet, 'body'> & { length: number } {
-  const must = (holds: unknown, rule: string): void => {
-    if (!holds) throw new Error(`${rule}:\n${head}`)
+  const must = (isMet: unknown, rule: string): void => {
+    if (!isMet) throw new Error(`${rule}:\n${head}`)
   }
   const [line = '', ...lines] = head.split('\r\n')
   const [method = '', target = ''] = /^(BITS_POST|GET) (\/[!-~]*) HTTP\/1\.1$/.exec(line)?.slice(1) ?? []
@@ -194,7 +198,7 @@ function check(head: string, index: number, port: number): Omit<Packet, 'body'> 
   return { method, type, target, host, fields, head, first, last, total, index, length }
 }
 
-/** Listens on a free port of the loopback until the test is over. */
+/** Listens on a free port of 127.0.0.1 until the test ends. */
 export async function listenRaw(server: Server): Promise<URL> {
   const sockets = new Set<Socket>()
   server.on('connection', (socket) => {
@@ -217,7 +221,7 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
   const broken = withResolvers<never>()
   broken.promise.catch(() => {})
 
-  const talk = async (socket: Socket): Promise<void> => {
+  const handleConnection = async (socket: Socket): Promise<void> => {
     let unread = Buffer.alloc(0)
     const bytes = socket[Symbol.asyncIterator]() as AsyncIterator<Buffer>
     const more = async (): Promise<boolean> => {
@@ -233,9 +237,9 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
       while (unread.length < from + length) if (!(await more())) return
       const body = unread.subarray(from, from + length)
       unread = unread.subarray(from + length)
-      if (unread.length > 0) throw new Error(`A request before the answer to the last one: ${unread}`)
+      if (unread.length > 0) throw new Error(`A request before the response to the previous one: ${unread}`)
       if (!body.equals(behaviour.file.subarray(packet.first, packet.last + 1))) {
-        throw new Error(`Bytes that are not those of the file from ${packet.first} to ${packet.last}`)
+        throw new Error(`The bytes from ${packet.first} to ${packet.last} differ from the file`)
       }
       const whole = { ...packet, body }
       packets.push(whole)
@@ -255,14 +259,13 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
   const server = createServer((socket) => {
     socket.on('error', () => {})
     fake.connections += 1
-    talk(socket).catch((error) => {
+    handleConnection(socket).catch((error) => {
       socket.destroy()
-      // The client may hang up whenever it likes.
+      // The client may close the connection at any time.
       if ((error as NodeJS.ErrnoException).code === undefined) broken.reject(error)
     })
   })
-  const { port: ours } = await listenRaw(server)
-  const port = Number(ours)
+  const port = Number((await listenRaw(server)).port)
   const fake: FakeServer = {
     url: new URL(`http://127.0.0.1:${port}/upload/`),
     port,
@@ -271,7 +274,7 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
     iis,
     hangAt: undefined,
     onHang: () => {},
-    said: () =>
+    requests: () =>
       packets.map(({ type, first, last }) => (type === 'Fragment' ? `Fragment ${first}-${last}` : type)),
     watch: (work) => Promise.race([work, broken.promise]),
   }

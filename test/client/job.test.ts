@@ -9,7 +9,7 @@ import { openSource } from '../../lib/client/source.ts'
 import { Upload } from '../../lib/client/upload.ts'
 import { noise } from '../support/bytes.ts'
 import { uploadServer } from '../support/server.ts'
-import { ack, type Behaviour, failed, fakeServer, say } from './fake-server.ts'
+import { ack, type Behaviour, failed, fakeServer, rawResponse } from './fake-server.ts'
 import { fastClock, fileAndJob, pauseAt } from './setting.ts'
 
 const KiB = 1024
@@ -29,14 +29,14 @@ async function scene(behaviour: Partial<Behaviour> = {}, more: UploadOptions = {
     path,
     job,
     read: async () => JSON.parse(await readFile(job, 'utf8')),
-    /** Changes what stands in the job file. */
+    /** Changes the content of the job file. */
     async edit(session: object) {
       const record = JSON.parse(await readFile(job, 'utf8'))
       await writeFile(job, JSON.stringify({ ...record, session: { ...record.session, ...session } }))
     },
     resume: (again: UploadOptions = {}, source: string | Uint8Array = path, name = 'a.bin') =>
       server.watch(uploadFile(source, new URL(name, server.url), { ...options, ...again, job })),
-    saidSince: () => server.said().slice(sent),
+    saidSince: () => server.requests().slice(sent),
   }
 }
 
@@ -115,7 +115,7 @@ describe('job file', () => {
   })
 
   it.each([
-    ['502 from a gateway', say(502, {}, 'Bad Gateway')],
+    ['502 from a gateway', rawResponse(502, {}, 'Bad Gateway')],
     ['200 with a body', ack(200).replace('h: 0', 'h: 2').concat('no')],
   ])('completes the upload when Close-Session gets %s, then 0x8020001F', async (_, answer) => {
     const { resume, saidSince } = await scene({
@@ -198,7 +198,7 @@ describe('job file', () => {
     const job = join(directory, 'jobs', 'a.job')
     const upload = () => server.watch(uploadFile(path, new URL('a.bin', server.url), { ...options, job }))
     await expect(upload()).rejects.toMatchObject({ code: 'job-failed', cause: { code: 'ENOENT' } })
-    expect(server.said()).toEqual(['Create-Session'])
+    expect(server.requests()).toEqual(['Create-Session'])
 
     await mkdir(join(directory, 'jobs'))
     const { answer } = { answer: () => rm(join(directory, 'jobs'), { recursive: true, force: true }) }
@@ -334,7 +334,7 @@ describe('cancelUpload', () => {
   })
 
   it('sends Cancel-Session again after broken connections and 5xx', async () => {
-    const answers = ['cut', say(503), ack(501), failed(500, '0x80070057'), 'reset', undefined]
+    const answers = ['cut', rawResponse(503), ack(501), failed(500, '0x80070057'), 'reset', undefined]
     const { server, job, saidSince } = await scene({
       answer: ({ type }) => (type === 'Cancel-Session' ? answers.shift() : undefined),
     })
@@ -354,7 +354,7 @@ describe('cancelUpload', () => {
 
   it('rejects with no-progress after noProgressTimeout, and keeps the job file', async () => {
     const { server, job } = await scene({
-      answer: ({ type }) => (type === 'Cancel-Session' ? say(503) : undefined),
+      answer: ({ type }) => (type === 'Cancel-Session' ? rawResponse(503) : undefined),
     })
     const work = cancelUpload(job, { noProgressTimeout: 0 })
     await expect(server.watch(work)).rejects.toMatchObject({ code: 'no-progress', status: 503 })
@@ -365,7 +365,7 @@ describe('cancelUpload', () => {
     const challenge = { 'WWW-Authenticate': 'Basic realm="x"' }
     const { server, job, saidSince } = await scene({
       answer: ({ type, fields }) =>
-        type === 'Cancel-Session' && !fields.authorization ? say(401, challenge) : undefined,
+        type === 'Cancel-Session' && !fields.authorization ? rawResponse(401, challenge) : undefined,
     })
     await server.watch(cancelUpload(job, { auth: { user: 'me', password: 'x' } }))
     expect(saidSince()).toEqual(['Cancel-Session', 'Cancel-Session'])
@@ -387,11 +387,12 @@ describe('cancelUpload', () => {
   it('rejects with the abort reason while it waits for the next try', async () => {
     const controller = new AbortController()
     const { server, job } = await scene({
-      answer: ({ type }) => (type === 'Cancel-Session' ? say(503, { Connection: 'close' }) : undefined),
+      answer: ({ type }) =>
+        type === 'Cancel-Session' ? rawResponse(503, { Connection: 'close' }) : undefined,
     })
     const work = cancelUpload(job, { signal: controller.signal, retryDelay: 1e6 })
     const outcome = expect(server.watch(work)).rejects.toBe('enough')
-    await vi.waitFor(() => expect(server.said().at(-1)).toBe('Cancel-Session'))
+    await vi.waitFor(() => expect(server.requests().at(-1)).toBe('Cancel-Session'))
     setImmediate(() => setImmediate(() => controller.abort('enough')))
     await outcome
   })

@@ -1,4 +1,4 @@
-/** Kills the process of an upload, as a crash would end it; another process resumes the upload from its job file. */
+/** Kills the process of an upload, as a crash would; another process resumes the upload from its job file. */
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -21,9 +21,9 @@ function start(...args: string[]): ChildProcess {
 }
 
 async function kill(child: ChildProcess): Promise<void> {
-  const gone = once(child, 'exit')
+  const exited = once(child, 'exit')
   child.kill('SIGKILL')
-  await gone
+  await exited
 }
 
 const file = noise(2_000_000)
@@ -71,7 +71,7 @@ it.each(['uploaded', 'closed'] as const)(
     const child = start(...args, '2mb')
     await happened
     await kill(child)
-    // It may have been quicker.
+    // The process may have ended before it was killed.
     const isLeft = await access(job).then(
       () => true,
       () => false,
@@ -86,18 +86,18 @@ it.each(['uploaded', 'closed'] as const)(
 
 it('uploadFile with a job file: rejects with job-in-use in a second process', async () => {
   const { upload, args } = await scene()
-  const begun = once(upload.events as never, 'received')
+  const received = once(upload.events as never, 'received')
   const first = start(...args)
-  await begun
+  await received
   first.kill('SIGSTOP')
   const second = fork(program, args, { stdio: 'pipe' })
-  let said = ''
+  let output = ''
   second.stderr?.setEncoding('utf8').on('data', (text) => {
-    said += text
+    output += text
   })
   const [code] = await once(second, 'close')
   expect(code).toBe(1)
-  expect(said).toContain("code: 'job-in-use'")
+  expect(output).toContain("code: 'job-in-use'")
   const ended = once(first, 'message')
   first.kill('SIGCONT')
   await ended

@@ -1,9 +1,9 @@
 /**
- * Uploads to our own middleware over connections that break at random and delay bytes, while the server is restarted now
- * and then: each upload ends with the right SHA-256.
+ * Uploads to our own middleware over connections that break at random and delay bytes, while the server is
+ * restarted now and then: each upload ends with the right SHA-256.
  *
  *     LOSSY_UPLOADS=5000 npx vitest run --project system test/client/lossy     the long form
- *     LOSSY_SEED=…       npx vitest run --project system test/client/lossy     repeats a failure with the printed seed
+ *     LOSSY_SEED=…       npx vitest run --project system test/client/lossy     repeats a failed run
  */
 
 import { createHash, randomInt } from 'node:crypto'
@@ -19,26 +19,26 @@ import { Random } from '../crash/random.ts'
 import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { serve } from '../support/server.ts'
-import { type Fate, line } from './proxy.ts'
+import { faultyLink, type LinkLimits } from './proxy.ts'
 
 const seed = Number(process.env.LOSSY_SEED ?? randomInt(2 ** 31))
 const uploads = Number(process.env.LOSSY_UPLOADS ?? 120)
-/** At once. */
+/** Concurrent uploads. */
 const Batch = 6
 
-/** What happens to a connection; one in ten is left alone. */
-function draw(random: Random, mean: number): Fate {
+/** Draws the limits of a connection; one in ten has none. */
+function draw(random: Random, mean: number): LinkLimits {
   const bytes = (average: number): number => Math.floor(-Math.log(1 - random.next()) * average)
-  const lives = random.chance(0.1)
+  const isUnlimited = random.chance(0.1)
   return {
-    up: lives ? Number.POSITIVE_INFINITY : bytes(mean),
-    down: lives ? Number.POSITIVE_INFINITY : bytes(1000),
+    up: isUnlimited ? Number.POSITIVE_INFINITY : bytes(mean),
+    down: isUnlimited ? Number.POSITIVE_INFINITY : bytes(1000),
     reset: random.chance(0.5),
     delay: () => (random.chance(0.2) ? pause(random.below(5)) : undefined),
   }
 }
 
-/** The line takes its time: so many turns of the event loop. */
+/** Waits for the given number of turns of the event loop. */
 async function pause(turns: number): Promise<void> {
   for (let i = 0; i < turns; i += 1) await tick()
 }
@@ -69,7 +69,7 @@ it(`uploadFile: delivers every file intact over connections that break at random
     const path = join(sources, `${index}.bin`)
     await writeFile(path, bytes)
     const mean = Math.max(2000, size / 4)
-    const near = await line(url, () => draw(own, mean))
+    const near = await faultyLink(url, () => draw(own, mean))
     const options = { retryDelay: 1, maxRetryDelay: 4, noProgressTimeout: 60_000 }
     const result = await uploadFile(path, new URL(`${index}.bin`, near.url), options)
     connections += near.connections()
@@ -82,13 +82,13 @@ it(`uploadFile: delivers every file intact over connections that break at random
   for (let from = 0; from < uploads; from += Batch) {
     const work = Promise.all(Array.from({ length: Batch }, (_, i) => upload(from + i)))
     if (random.chance(0.5)) {
-      // The sessions outlive the process that took them.
+      // The next receiver continues the sessions.
       const old = receiver
       receiver = open()
       await old.close({ grace: 0 })
     }
     await work
   }
-  // Else this was no test.
+  // Fewer connections would mean that none was broken.
   expect(connections).toBeGreaterThan(uploads * 2)
 })

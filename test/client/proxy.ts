@@ -3,34 +3,41 @@
 import { connect, createServer, type Socket } from 'node:net'
 import { listenRaw } from './fake-server.ts'
 
-/** What happens to a connection: how many bytes pass in each direction before it breaks. */
-export interface Fate {
+/** How many bytes of a connection pass in each direction before the proxy closes it. */
+export interface LinkLimits {
   /** From the client to the server. */
   readonly up: number
   /** From the server to the client. */
   readonly down: number
-  /** Whether it breaks by a reset; else it ends as if by the other side's wish. */
+  /** Whether it is reset; otherwise it is closed in the normal way. */
   readonly reset: boolean
-  /** Called before each chunk is passed on; what it gives is awaited. */
+  /** Called, and awaited, before each chunk is passed on. */
   readonly delay?: () => Promise<void> | undefined
 }
 
-export const unharmed: Fate = { up: Number.POSITIVE_INFINITY, down: Number.POSITIVE_INFINITY, reset: false }
+export const unlimited: LinkLimits = {
+  up: Number.POSITIVE_INFINITY,
+  down: Number.POSITIVE_INFINITY,
+  reset: false,
+}
 
-export interface Line {
+export interface FaultyLink {
   readonly url: URL
   /** Bytes that have passed on all connections. */
   readonly passed: { up: number; down: number }
   readonly connections: () => number
 }
 
-/** @param fate is asked for each connection */
-export async function line(server: URL, fate: (connection: number) => Fate): Promise<Line> {
+/** @param limitsOf called with the number of each connection, from 0 */
+export async function faultyLink(
+  server: URL,
+  limitsOf: (connection: number) => LinkLimits,
+): Promise<FaultyLink> {
   const passed = { up: 0, down: 0 }
   let connections = 0
   const url = await listenRaw(
     createServer({ noDelay: true }, (client) => {
-      const { delay, reset, ...limits } = fate(connections)
+      const { delay, reset, ...limits } = limitsOf(connections)
       connections += 1
       const far = connect({ port: Number(server.port), host: server.hostname, noDelay: true })
       const sides = [client, far]
@@ -41,20 +48,20 @@ export async function line(server: URL, fate: (connection: number) => Fate): Pro
         }
       }
       const pass = async (from: Socket, to: Socket, direction: 'up' | 'down'): Promise<void> => {
-        let left = limits[direction]
+        let remaining = limits[direction]
         for await (const chunk of from) {
           const wait = delay?.()
           if (wait) await wait
-          const part = chunk.subarray(0, left)
-          left -= part.length
+          const part = chunk.subarray(0, remaining)
+          remaining -= part.length
           passed[direction] += part.length
           await new Promise<void>((resolve) => to.write(part, () => resolve()))
-          if (left <= 0) break
+          if (remaining <= 0) break
         }
         end()
       }
       for (const side of sides) side.on('error', () => {})
-      // A side that breaks takes the other with it.
+      // When one side fails, the other is closed, too.
       pass(client, far, 'up').catch(end)
       pass(far, client, 'down').catch(end)
     }),

@@ -10,7 +10,7 @@ it('RateMeter: returns the rate of the last ten seconds', () => {
     meter.add(500)
     expect(meter.rate()).toBeCloseTo(500)
   }
-  // The line slows down: after ten seconds nothing of before is left.
+  // After ten slower seconds the rate has no share of the faster ones.
   for (let second = 31; second <= 41; second += 1) {
     now = second * 1000
     meter.add(100)
@@ -23,9 +23,9 @@ it('RateMeter: returns the rate of the last ten seconds', () => {
 
 it('ProgressReporter: reports every change of state, and the same state at most every 100 ms', () => {
   let now = 0
-  const told: string[] = []
+  const reports: string[] = []
   const reporter = new ProgressReporter(
-    ({ state, timeLeft }) => told.push(`${state} ${timeLeft}`),
+    ({ state, timeLeft }) => reports.push(`${state} ${timeLeft}`),
     new RateMeter(() => now),
     () => now,
   )
@@ -39,5 +39,5 @@ it('ProgressReporter: reports every change of state, and the same state at most 
   at(100, 'fragment', 30)
   at(199, 'fragment', 40)
   at(200, 'fragment', 100)
-  expect(told).toEqual(['fragment Infinity', 'waiting Infinity', 'fragment Infinity', 'fragment 0'])
+  expect(reports).toEqual(['fragment Infinity', 'waiting Infinity', 'fragment Infinity', 'fragment 0'])
 })

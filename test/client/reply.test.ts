@@ -12,9 +12,9 @@ import {
   failed,
   fakeServer,
   type Packet,
+  type RawResponse,
+  rawResponse,
   received,
-  type Say,
-  say,
 } from './fake-server.ts'
 import { fileAndJob, pauseAt } from './setting.ts'
 
@@ -23,17 +23,17 @@ const reply = noise(10_240, 2)
 const options: UploadOptions = { maxFragmentSize: '5kb', retryDelay: 1, maxRetryDelay: 1 }
 const MiB = 1024 * 1024
 
-/** The part of a reply that a GET asks for, as IIS gives it. */
+/** The response of IIS to a GET with a range. */
 function part(bytes: Buffer, { fields }: Packet, more: Readonly<Record<string, string>> = {}): string {
   const [first = 0, last = 0] = (/bytes=(\d+)-(\d+)/.exec(fields.range ?? '') ?? []).slice(1).map(Number)
   const end = Math.min(last + 1, bytes.length)
   const range = { 'Content-Range': `bytes ${first}-${end - 1}/${bytes.length}`, ...more }
-  return say(206, range, bytes.toString('latin1', first, end))
+  return rawResponse(206, range, bytes.toString('latin1', first, end))
 }
 
 /** A server with a reply, and an upload to it. */
 async function scene(
-  answer: (get: Packet, index: number) => Say | undefined = (get) => part(reply, get),
+  answer: (get: Packet, index: number) => RawResponse | undefined = (get) => part(reply, get),
   behaviour: Partial<Behaviour> = {},
 ) {
   let gets = 0
@@ -57,8 +57,8 @@ async function scene(
   }
 }
 
-/** An answer without its last bytes. */
-const torn = (answer: string, missing: number): string => answer.slice(0, -missing)
+/** A response without its last bytes. */
+const truncated = (answer: string, missing: number): string => answer.slice(0, -missing)
 
 describe('reply download', () => {
   it('returns url, size and data in the result', async () => {
@@ -69,19 +69,19 @@ describe('reply download', () => {
       size: reply.length,
       data: reply,
     })
-    expect(server.said().at(-1)).toBe('Close-Session')
+    expect(server.requests().at(-1)).toBe('Close-Session')
   })
 
-  it.each<[string, Say]>([
-    ['200', say(200)],
-    ['416', say(416, { 'Content-Range': 'bytes */0' })],
+  it.each<[string, RawResponse]>([
+    ['200', rawResponse(200)],
+    ['416', rawResponse(416, { 'Content-Range': 'bytes */0' })],
   ])('accepts an empty reply answered with %s', async (_, answer) => {
     const { upload } = await scene(() => answer)
     expect((await upload()).reply).toMatchObject({ size: 0, data: Buffer.alloc(0) })
   })
 
   it('accepts a 200 with the whole reply from a server without ranges', async () => {
-    const { upload } = await scene(() => say(200, {}, reply.toString('latin1')))
+    const { upload } = await scene(() => rawResponse(200, {}, reply.toString('latin1')))
     expect((await upload()).reply?.data?.equals(reply)).toBe(true)
   })
 
@@ -95,7 +95,7 @@ describe('reply download', () => {
   it('sends no GET if the reply option is false', async () => {
     const { server, upload } = await scene()
     expect(await upload({ reply: false })).not.toHaveProperty('reply')
-    expect(server.said().slice(-2)).toEqual(['Fragment 5120-9999', 'Close-Session'])
+    expect(server.requests().slice(-2)).toEqual(['Fragment 5120-9999', 'Close-Session'])
   })
 
   it('sends no GET if BITS-Reply-URL is empty', async () => {
@@ -104,7 +104,7 @@ describe('reply download', () => {
       answer: ({ last }) => (last === 9999 ? empty : undefined),
     })
     expect(await upload()).not.toHaveProperty('reply')
-    expect(server.said().slice(-2)).toEqual(['Fragment 5120-9999', 'Close-Session'])
+    expect(server.requests().slice(-2)).toEqual(['Fragment 5120-9999', 'Close-Session'])
   })
 
   describe('when a 416 reports all bytes as held and no reply URL', () => {
@@ -113,8 +113,8 @@ describe('reply download', () => {
       'Content-Length',
       'BITS-Reply-URL: replies/1\r\nContent-Length',
     )
-    /** As after a crash: the client begins somewhere before the end. */
-    const held = (last: Say) =>
+    /** As after a crash: the client begins before the end. */
+    const held = (last: RawResponse) =>
       scene(undefined, {
         answer: ({ type, last: end }) => {
           if (type !== 'Fragment') return undefined
@@ -125,7 +125,7 @@ describe('reply download', () => {
     it('sends no GET by default', async () => {
       const { server, upload } = await held(withUrl)
       expect(await upload()).not.toHaveProperty('reply')
-      expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119', 'Close-Session'])
+      expect(server.requests()).toEqual(['Create-Session', 'Fragment 0-5119', 'Close-Session'])
     })
 
     it('sends the last 5 KB again to get the reply URL if the reply option is a path', async () => {
@@ -134,11 +134,11 @@ describe('reply download', () => {
       const { reply: fetched } = await upload({ reply: join(directory, 'reply') })
       expect(fetched?.size).toBe(reply.length)
       const asked = ['Create-Session', 'Fragment 0-5119', 'Fragment 4880-9999']
-      expect(server.said()).toEqual([...asked, 'GET', 'Close-Session'])
+      expect(server.requests()).toEqual([...asked, 'GET', 'Close-Session'])
 
       const none = await held(complete)
       expect(await none.upload({ reply: join(directory, 'reply') })).not.toHaveProperty('reply')
-      expect(none.server.said()).toEqual([...asked, 'Close-Session'])
+      expect(none.server.requests()).toEqual([...asked, 'Close-Session'])
     })
   })
 })
@@ -155,12 +155,12 @@ describe('interrupted reply download', () => {
   ])('resumes where it stopped, with If-Range: %s', async (_, validators, condition) => {
     const { upload, ranges, conditions, server } = await scene((get, index) => {
       const whole = part(reply, get, validators)
-      return index === 0 ? cut(torn(whole, 5000)) : whole
+      return index === 0 ? cut(truncated(whole, 5000)) : whole
     })
     expect((await upload()).reply?.data?.equals(reply)).toBe(true)
     expect(ranges()).toEqual(['bytes=0-4194303', 'bytes=5240-4199543'])
     expect(conditions()).toEqual([undefined, condition])
-    expect(server.said().slice(-4)).toEqual(['GET', 'Ping', 'GET', 'Close-Session'])
+    expect(server.requests().slice(-4)).toEqual(['GET', 'Ping', 'GET', 'Close-Session'])
   })
 
   it('completes when the connection is closed after every byte', async () => {
@@ -174,14 +174,14 @@ describe('interrupted reply download', () => {
   })
 
   it('completes after twenty 503 answers', async () => {
-    const answers = Array.from({ length: 20 }, () => say(503))
+    const answers = Array.from({ length: 20 }, () => rawResponse(503))
     const { upload } = await scene((get) => answers.shift() ?? part(reply, get))
     expect((await upload()).reply?.data?.equals(reply)).toBe(true)
   })
 
   it('starts again at byte 0 when the upload is resumed from its job file', async () => {
     const { upload, server, ranges } = await scene((get, index) =>
-      index === 0 ? cut(torn(part(reply, get), 5000)) : part(reply, get),
+      index === 0 ? cut(truncated(part(reply, get), 5000)) : part(reply, get),
     )
     const { path, job } = await fileAndJob(file)
     const controller = new AbortController()
@@ -198,7 +198,7 @@ describe('interrupted reply download', () => {
     const sent = server.packets.length
     const { reply: fetched } = await upload({ job }, path)
     expect(fetched?.data?.equals(reply)).toBe(true)
-    expect(server.said().slice(sent)).toEqual(['Ping', 'GET', 'Close-Session'])
+    expect(server.requests().slice(sent)).toEqual(['Ping', 'GET', 'Close-Session'])
     expect(ranges().at(-1)).toBe('bytes=0-4194303')
   })
 })
@@ -208,7 +208,9 @@ describe('changed reply', () => {
 
   it('is fetched again from byte 0 when a 206 has another ETag', async () => {
     const { upload, ranges } = await scene((get, index) =>
-      index === 0 ? cut(torn(part(reply, get, { ETag: '"1"' }), 5000)) : part(other, get, { ETag: '"2"' }),
+      index === 0
+        ? cut(truncated(part(reply, get, { ETag: '"1"' }), 5000))
+        : part(other, get, { ETag: '"2"' }),
     )
     expect((await upload()).reply?.data?.equals(other)).toBe(true)
     expect(ranges()).toEqual(['bytes=0-4194303', 'bytes=5240-4199543', 'bytes=0-4194303'])
@@ -217,16 +219,16 @@ describe('changed reply', () => {
   it('is accepted when a 200 with another ETag answers the resumed range', async () => {
     const { upload, ranges } = await scene((get, index) =>
       index === 0
-        ? cut(torn(part(reply, get, { ETag: '"1"' }), 5000))
-        : say(200, { ETag: '"2"' }, other.toString('latin1')),
+        ? cut(truncated(part(reply, get, { ETag: '"1"' }), 5000))
+        : rawResponse(200, { ETag: '"2"' }, other.toString('latin1')),
     )
     expect((await upload()).reply?.data?.equals(other)).toBe(true)
     expect(ranges()).toHaveLength(2)
   })
 
   it('is read from byte 0 when a second 200 follows a cut one', async () => {
-    const whole = say(200, {}, reply.toString('latin1'))
-    const { upload, ranges } = await scene((_, index) => (index === 0 ? cut(torn(whole, 5000)) : whole))
+    const whole = rawResponse(200, {}, reply.toString('latin1'))
+    const { upload, ranges } = await scene((_, index) => (index === 0 ? cut(truncated(whole, 5000)) : whole))
     expect((await upload()).reply?.data?.equals(reply)).toBe(true)
     expect(ranges()).toHaveLength(2)
   })
@@ -246,14 +248,14 @@ describe('changed reply', () => {
 
   it('causes reply-changed if its length differs', async () => {
     const { upload } = await scene((get, index) =>
-      index === 0 ? cut(torn(part(reply, get), 5000)) : part(noise(9999), get),
+      index === 0 ? cut(truncated(part(reply, get), 5000)) : part(noise(9999), get),
     )
     await expect(upload()).rejects.toMatchObject({ code: 'reply-changed' })
   })
 
   it('causes reply-changed, within 20 requests, if it changes each time', async () => {
     const { upload, ranges } = await scene((get, index) =>
-      cut(torn(part(reply, get, { ETag: `"${index}"` }), 5000)),
+      cut(truncated(part(reply, get, { ETag: `"${index}"` }), 5000)),
     )
     await expect(upload()).rejects.toMatchObject({ code: 'reply-changed' })
     expect(ranges().length).toBeLessThan(20)
@@ -265,13 +267,15 @@ describe('reply option', () => {
     const { path, directory } = await fileAndJob(file)
     const target = join(directory, 'reply.bin')
     await writeFile(target, 'old')
-    const failing = await scene((get, index) => (index === 0 ? cut(torn(part(reply, get), 5000)) : say(404)))
+    const failing = await scene((get, index) =>
+      index === 0 ? cut(truncated(part(reply, get), 5000)) : rawResponse(404),
+    )
     await expect(failing.upload({ reply: target }, path)).rejects.toMatchObject({ code: 'not-found' })
     expect(await readFile(target, 'utf8')).toBe('old')
     expect(await readdir(directory)).toEqual(['a.bin', 'reply.bin'])
 
     const { upload, server } = await scene((get, index) =>
-      index === 0 ? cut(torn(part(reply, get), 5000)) : part(reply, get),
+      index === 0 ? cut(truncated(part(reply, get), 5000)) : part(reply, get),
     )
     const result = await upload({ reply: target }, path)
     expect(result.reply).toEqual({ url: new URL('replies/1', server.url).href, size: reply.length })
@@ -281,7 +285,7 @@ describe('reply option', () => {
 
   it('creates an empty file at a path for an empty reply', async () => {
     const { path, directory } = await fileAndJob(file)
-    const { upload } = await scene(() => say(200))
+    const { upload } = await scene(() => rawResponse(200))
     await upload({ reply: join(directory, 'reply.bin') }, path)
     expect(await readFile(join(directory, 'reply.bin'), 'utf8')).toBe('')
   })
@@ -297,14 +301,14 @@ describe('reply option', () => {
         answer({ type }) {
           if (type !== 'Close-Session') return undefined
           closes += 1
-          return closes < 3 ? say(503) : undefined
+          return closes < 3 ? rawResponse(503) : undefined
         },
       })
       const { reply: fetched } = await upload(where === undefined ? {} : { reply: where })
       expect(fetched?.size).toBe(reply.length)
       if (where === undefined) expect(fetched?.data?.equals(reply)).toBe(true)
       const last = ['Close-Session', 'Ping', 'Close-Session', 'Ping', 'Close-Session']
-      expect(server.said().slice(-6)).toEqual(['GET', ...last])
+      expect(server.requests().slice(-6)).toEqual(['GET', ...last])
     }
     expect((await readFile(target)).equals(reply)).toBe(true)
     expect(Buffer.concat(await streamed).equals(reply)).toBe(true)
@@ -332,10 +336,10 @@ describe('reply option', () => {
   it('leaves no file at a path after a lost session and a refused Create-Session', async () => {
     const { directory } = await fileAndJob(file)
     const { upload } = await scene(
-      (get, index) => (index === 0 ? cut(torn(part(reply, get), 5000)) : failed(500, '0x8020001F')),
+      (get, index) => (index === 0 ? cut(truncated(part(reply, get), 5000)) : failed(500, '0x8020001F')),
       {
         answer: ({ type }, { sessions }) =>
-          type === 'Create-Session' && sessions > 0 ? say(403) : undefined,
+          type === 'Create-Session' && sessions > 0 ? rawResponse(403) : undefined,
       },
     )
     const failing = upload({ reply: join(directory, 'reply.bin') })
@@ -369,7 +373,7 @@ describe('reply option', () => {
     await upload({ reply: stream })
     expect([stream.writableFinished, stream.listenerCount('error')]).toEqual([true, 0])
     expect(Buffer.concat(chunks).equals(large)).toBe(true)
-    // A chunk at a time: it does not pile up.
+    // One chunk at a time: the reply is not buffered.
     expect(Math.max(...waiting)).toBeLessThan(MiB / 2)
   })
 
@@ -416,7 +420,9 @@ describe('reply option', () => {
     const stream = new PassThrough()
     stream.resume()
     const { upload } = await scene((get, index) =>
-      index === 0 ? cut(torn(part(reply, get, { ETag: '"1"' }), 5000)) : part(reply, get, { ETag: '"2"' }),
+      index === 0
+        ? cut(truncated(part(reply, get, { ETag: '"1"' }), 5000))
+        : part(reply, get, { ETag: '"2"' }),
     )
     await expect(upload({ reply: stream })).rejects.toMatchObject({ code: 'reply-changed' })
     expect(stream.destroyed).toBe(true)
@@ -426,28 +432,32 @@ describe('reply option', () => {
 describe('reply server', () => {
   const body = reply.toString('latin1')
   const ranged = (range: string, length = 10_240) =>
-    say(206, { 'Content-Range': range }, body).replace(/Length: \d+/, `Length: ${length}`)
-  it.each<[string, Say, string]>([
+    rawResponse(206, { 'Content-Range': range }, body).replace(/Length: \d+/, `Length: ${length}`)
+  it.each<[string, RawResponse, string]>([
     ['a 200 without Content-Length', `HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n${body}`, 'reply-invalid'],
     ['a chunked body', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 'reply-invalid'],
-    ['a Content-Encoding', say(200, { 'Content-Encoding': 'gzip' }), 'reply-invalid'],
-    ['a 206 without Content-Range', say(206, {}, body), 'reply-invalid'],
+    ['a Content-Encoding', rawResponse(200, { 'Content-Encoding': 'gzip' }), 'reply-invalid'],
+    ['a 206 without Content-Range', rawResponse(206, {}, body), 'reply-invalid'],
     ['a range in another unit', ranged('lines 0-10239/10240'), 'reply-invalid'],
     ['a range without total', ranged('bytes 0-10239/*'), 'reply-invalid'],
     ['a range with last < first', ranged('bytes 5-4/10240'), 'reply-invalid'],
     ['a range beyond the total', ranged('bytes 0-10240/10240', 10_241), 'reply-invalid'],
     ['a Content-Length unequal to the range', ranged('bytes 0-10238/10240'), 'reply-invalid'],
     ['a range that was not requested', ranged('bytes 1-10240/10241'), 'reply-invalid'],
-    ['a 416 without Content-Range', say(416), 'reply-invalid'],
+    ['a 416 without Content-Range', rawResponse(416), 'reply-invalid'],
     ['a total above the default maxReplySize', ranged(`bytes 0-10239/${MiB + 1}`), 'reply-too-large'],
-    ['a 404', say(404), 'not-found'],
-    ['a redirect', say(302, { Location: '/elsewhere' }), 'redirected'],
-    ['a 401 without credentials', say(401, { 'WWW-Authenticate': 'Basic realm="x"' }), 'unauthorized'],
+    ['a 404', rawResponse(404), 'not-found'],
+    ['a redirect', rawResponse(302, { Location: '/elsewhere' }), 'redirected'],
+    [
+      'a 401 without credentials',
+      rawResponse(401, { 'WWW-Authenticate': 'Basic realm="x"' }),
+      'unauthorized',
+    ],
   ])('ends the upload after %s, without another GET or Close-Session', async (_, answer, code) => {
     const { upload, ranges, server } = await scene(() => answer)
     await expect(upload()).rejects.toMatchObject({ code })
     expect(ranges()).toHaveLength(1)
-    expect(server.said()).not.toContain('Close-Session')
+    expect(server.requests()).not.toContain('Close-Session')
   })
 
   it('causes reply-too-large above maxReplySize, but not at that size', async () => {
@@ -467,7 +477,7 @@ describe('reply server', () => {
     const { upload, server } = await scene((get) =>
       get.fields.authorization
         ? part(reply, get)
-        : say(401, { 'WWW-Authenticate': 'Digest realm="x", nonce="y"' }),
+        : rawResponse(401, { 'WWW-Authenticate': 'Digest realm="x", nonce="y"' }),
     )
     await upload({ auth: { user: 'me', password: 'x' }, headers: { 'X-Token': 't' } })
     const [first, second] = server.packets.filter(({ type }) => type === 'GET')
@@ -481,7 +491,7 @@ describe('reply server', () => {
   it('receives neither headers nor credentials on another origin', async () => {
     const stranger = await fakeServer({
       file,
-      answer: () => say(401, { 'WWW-Authenticate': 'Basic realm="x"' }),
+      answer: () => rawResponse(401, { 'WWW-Authenticate': 'Basic realm="x"' }),
     })
     const { upload } = await scene(undefined, {
       completed: { 'BITS-Reply-URL': new URL('reply', stranger.url).href },
@@ -531,5 +541,5 @@ it('uploadFile: fetches the reply after a paused upload is resumed', async () =>
   await pauseAt(5120, server, path, { ...options, job })
   const sent = server.packets.length
   await server.watch(uploadFile(path, new URL('a.bin', server.url), { ...options, job }))
-  expect(server.said().slice(sent)).toEqual(['Ping', 'Fragment 5120-9999', 'GET', 'Close-Session'])
+  expect(server.requests().slice(sent)).toEqual(['Ping', 'Fragment 5120-9999', 'GET', 'Close-Session'])
 })

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { classifyResponse, type RequestKind, responseError } from '../../lib/client/response-policy.ts'
 
-const verdict = (asked: RequestKind, status: number, hresult?: number) =>
-  classifyResponse({ requestKind: asked, status, hresult, context: undefined })
-const everything: readonly RequestKind[] = [
+const actionFor = (kind: RequestKind, status: number, hresult?: number) =>
+  classifyResponse({ requestKind: kind, status, hresult, context: undefined })
+const allKinds: readonly RequestKind[] = [
   'Ping',
   'Create-Session',
   'Fragment',
@@ -19,33 +19,33 @@ const range = (first: number, last: number): number[] =>
 
 describe('response classification', () => {
   it('accepts 200 and 201', () => {
-    for (const asked of everything) {
-      expect([verdict(asked, 200), verdict(asked, 201)]).toEqual(['accept', 'accept'])
+    for (const kind of allKinds) {
+      expect([actionFor(kind, 200), actionFor(kind, 201)]).toEqual(['accept', 'accept'])
     }
   })
 
   it('accepts 416 for Fragment, 206 and 416 for replies, and shrinks on 413 for Fragment only', () => {
-    expect([verdict('Fragment', 416), verdict('Fragment', 413)]).toEqual(['accept', 'fragment-too-large'])
-    expect([verdict('Reply', 206), verdict('Reply', 416), verdict('Reply', 413)]).toEqual([
+    expect([actionFor('Fragment', 416), actionFor('Fragment', 413)]).toEqual(['accept', 'fragment-too-large'])
+    expect([actionFor('Reply', 206), actionFor('Reply', 416), actionFor('Reply', 413)]).toEqual([
       'accept',
       'accept',
       'fatal',
     ])
-    for (const asked of ['Create-Session', 'Ping', 'Close-Session'] as const) {
-      expect([verdict(asked, 416), verdict(asked, 413)]).toEqual(['fatal', 'fatal'])
+    for (const kind of ['Create-Session', 'Ping', 'Close-Session'] as const) {
+      expect([actionFor(kind, 416), actionFor(kind, 413)]).toEqual(['fatal', 'fatal'])
     }
   })
 
   it('authenticates on 401, and returns fatal for 407', () => {
-    for (const asked of everything) {
-      expect([verdict(asked, 401), verdict(asked, 407)]).toEqual(['authenticate', 'fatal'])
+    for (const kind of allKinds) {
+      expect([actionFor(kind, 401), actionFor(kind, 407)]).toEqual(['authenticate', 'fatal'])
     }
   })
 
-  it('returns forgotten for 0x8020001F with any status', () => {
-    for (const asked of everything) {
+  it('returns session-lost for 0x8020001F with any status', () => {
+    for (const kind of allKinds) {
       for (const status of [200, 400, 401, 404, 500, 503]) {
-        expect(verdict(asked, status, 0x8020001f)).toBe('session-lost')
+        expect(actionFor(kind, status, 0x8020001f)).toBe('session-lost')
       }
     }
   })
@@ -53,32 +53,32 @@ describe('response classification', () => {
   it('retries 306, 408, 409, 429 and 5xx except 501 and 505; other 3xx and 4xx are fatal', () => {
     const fatal = [...range(300, 305), 307, 308, ...range(400, 499), 501, 505]
     const retried = [306, 408, 409, 429, ...range(500, 599), 600]
-    for (const asked of uploading) {
+    for (const kind of uploading) {
       for (const status of [...range(300, 308), ...range(400, 600)]) {
         if ([401, 413, 416].includes(status)) continue
         const expected = retried.includes(status) && ![501, 505].includes(status) ? 'retry' : 'fatal'
-        expect([asked, status, verdict(asked, status)]).toEqual([asked, status, expected])
+        expect([kind, status, actionFor(kind, status)]).toEqual([kind, status, expected])
         if (expected === 'fatal') expect(fatal).toContain(status)
       }
     }
   })
 
   it('retries 5xx for Close-Session and Cancel-Session; 202 to 499 except 401 is fatal', () => {
-    for (const asked of ending) {
-      for (const status of range(500, 599)) expect(verdict(asked, status)).toBe('retry')
+    for (const kind of ending) {
+      for (const status of range(500, 599)) expect(actionFor(kind, status)).toBe('retry')
       for (const status of [...range(202, 400), ...range(402, 499)])
-        expect(verdict(asked, status)).toBe('fatal')
+        expect(actionFor(kind, status)).toBe('fatal')
     }
   })
 
   it('returns fatal for 0x80200020, 0x80070057 and 0x80070005 on Fragment with any status', () => {
     for (const hresult of [0x80200020, 0x80070057, 0x80070005]) {
-      for (const status of [400, 403, 500, 503]) expect(verdict('Fragment', status, hresult)).toBe('fatal')
+      for (const status of [400, 403, 500, 503]) expect(actionFor('Fragment', status, hresult)).toBe('fatal')
     }
-    expect(verdict('Fragment', 500, 0x80070070)).toBe('retry')
-    expect(verdict('Fragment', 500, 0x801901f4)).toBe('retry')
-    // Close and Cancel look at the status alone.
-    expect(verdict('Close-Session', 500, 0x80070057)).toBe('retry')
+    expect(actionFor('Fragment', 500, 0x80070070)).toBe('retry')
+    expect(actionFor('Fragment', 500, 0x801901f4)).toBe('retry')
+    // For Close-Session and Cancel-Session only the status counts.
+    expect(actionFor('Close-Session', 500, 0x80070057)).toBe('retry')
   })
 })
 

@@ -6,33 +6,33 @@ const settings = { retryDelay: 1000, maxRetryDelay: 60_000, noProgressTimeout: 1
 
 describe('RetryPolicy delay', () => {
   it('doubles up to maxRetryDelay, and starts again at retryDelay after progress', () => {
-    const patience = new RetryPolicy(settings, fastClock())
-    const delays = () => Array.from({ length: 9 }, () => patience.nextDelay())
+    const policy = new RetryPolicy(settings, fastClock())
+    const delays = () => Array.from({ length: 9 }, () => policy.nextDelay())
     const doubled = [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]
     expect(delays()).toEqual(doubled)
-    patience.reset()
+    policy.reset()
     expect(delays()).toEqual(doubled)
   })
 
   it('is multiplied by a random factor, which may be 0', () => {
     for (const share of [0, 0.25, 0.999]) {
-      const patience = new RetryPolicy(settings, fastClock(share))
-      expect([patience.nextDelay(), patience.nextDelay()]).toEqual([1000 * share, 2000 * share])
+      const policy = new RetryPolicy(settings, fastClock(share))
+      expect([policy.nextDelay(), policy.nextDelay()]).toEqual([1000 * share, 2000 * share])
     }
   })
 
   it('is maxRetryDelay at the 5000th try', () => {
-    const patience = new RetryPolicy(settings, fastClock())
-    expect(patience.delay(5000)).toBe(60_000)
+    const policy = new RetryPolicy(settings, fastClock())
+    expect(policy.delay(5000)).toBe(60_000)
   })
 })
 
 describe('RetryPolicy noProgressTimeout', () => {
   it('shortens the last delay to the time left, then returns no delay', () => {
     const clock = fastClock()
-    const patience = new RetryPolicy({ ...settings, noProgressTimeout: 10_000 }, clock)
+    const policy = new RetryPolicy({ ...settings, noProgressTimeout: 10_000 }, clock)
     const waited: unknown[] = []
-    for (let delay = patience.nextDelay(); delay !== undefined; delay = patience.nextDelay()) {
+    for (let delay = policy.nextDelay(); delay !== undefined; delay = policy.nextDelay()) {
       waited.push(delay)
       clock.time += delay
     }
@@ -41,20 +41,20 @@ describe('RetryPolicy noProgressTimeout', () => {
 
   it('starts at the first failure, not at the last progress', () => {
     const clock = fastClock()
-    const patience = new RetryPolicy({ ...settings, noProgressTimeout: 10_000 }, clock)
-    patience.reset()
+    const policy = new RetryPolicy({ ...settings, noProgressTimeout: 10_000 }, clock)
+    policy.reset()
     clock.time += 1e6
-    expect(patience.nextDelay()).toBe(1000)
+    expect(policy.nextDelay()).toBe(1000)
     clock.time += 10_000
-    expect(patience.nextDelay()).toBeUndefined()
-    patience.reset()
-    expect(patience.nextDelay()).toBe(1000)
+    expect(policy.nextDelay()).toBeUndefined()
+    policy.reset()
+    expect(policy.nextDelay()).toBe(1000)
   })
 
-  it('allows no retry when 0, except one immediate retry of an excused failure', () => {
-    const patience = new RetryPolicy({ ...settings, noProgressTimeout: 0 }, fastClock())
-    expect([patience.nextDelay(true), patience.nextDelay(true)]).toEqual([0, undefined])
-    patience.reset()
-    expect([patience.nextDelay(), patience.nextDelay(true)]).toEqual([undefined, 0])
+  it('allows no retry when 0, except one immediate retry of a free failure', () => {
+    const policy = new RetryPolicy({ ...settings, noProgressTimeout: 0 }, fastClock())
+    expect([policy.nextDelay(true), policy.nextDelay(true)]).toEqual([0, undefined])
+    policy.reset()
+    expect([policy.nextDelay(), policy.nextDelay(true)]).toEqual([undefined, 0])
   })
 })

@@ -5,20 +5,20 @@ import { join } from 'node:path'
 import type { Clock } from '../../lib/client/clock.ts'
 import { type UploadOptions, type UploadSource, uploadFile } from '../../lib/client/index.ts'
 import { readUploadOptions } from '../../lib/client/options.ts'
-import type { UploadResult } from '../../lib/client/result.ts'
+import type { UploadResult } from '../../lib/client/progress.ts'
 import { openSource } from '../../lib/client/source.ts'
 import { Upload } from '../../lib/client/upload.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import type { FakeServer } from './fake-server.ts'
 
-/** A clock on which every wait is over at once, and which tells how long they were. */
+/** A clock whose waits end at once. */
 export interface FastClock extends Clock {
   time: number
-  /** Milliseconds of each wait. */
+  /** The milliseconds of each wait. */
   readonly waits: number[]
 }
 
-/** @param random what chance gives, each time */
+/** @param random the result of each call of `random()` */
 export function fastClock(random = 1): FastClock {
   const clock: FastClock = {
     time: 1_000_000,
@@ -34,7 +34,7 @@ export function fastClock(random = 1): FastClock {
   return clock
 }
 
-/** `uploadFile` on a clock of its own, without job file. */
+/** `uploadFile` with another clock, without a job file. */
 export async function uploadBy(
   clock: Clock,
   source: Uint8Array | UploadSource,
@@ -44,7 +44,7 @@ export async function uploadBy(
   return new Upload(await openSource(source), url, readUploadOptions(options), clock).run()
 }
 
-/** A file on disk, and the path of a job file that is not there. */
+/** A file on disk, and the path of a job file that does not exist. */
 export async function fileAndJob(bytes: Uint8Array) {
   const directory = await temporaryDirectory()
   const path = join(directory, 'a.bin')
@@ -52,7 +52,7 @@ export async function fileAndJob(bytes: Uint8Array) {
   return { directory, path, job: join(directory, 'a.job') }
 }
 
-/** Uploads until the server is asked for the fragment that begins at `first`, and pauses there. */
+/** Pauses an upload when the server receives the fragment that begins at `first`. */
 export async function pauseAt(
   first: number,
   server: FakeServer,

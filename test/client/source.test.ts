@@ -28,7 +28,7 @@ describe('file source', () => {
     const { directory } = await fileAndJob(file)
     const path = join(directory, 'pipe')
     await promisify(execFile)('mkfifo', [path])
-    // Who waits for it anyhow is let go, for the test to end.
+    // Ends the wait of an openSource() that opens the FIFO in blocking mode, so that the test ends.
     onTestFinished(async () => (await open(path, constants.O_RDWR | constants.O_NONBLOCK)).close())
     await expect(openSource(path)).rejects.toMatchObject({ code: 'source-failed' })
   })

@@ -13,7 +13,7 @@ const status: Reader<number> = async (response, chunks) => {
   return response.statusCode ?? 0
 }
 
-/** A server that does something with every connection, and a wire to it. */
+/** A server that handles connections with a function, and a transport to it. */
 async function scene(
   serve: (socket: Socket) => void,
   limits = { sendTimeout: 120_000, responseTimeout: 300_000 },
@@ -43,9 +43,9 @@ async function scene(
 }
 
 const answering = (answer: string) => (socket: Socket) => void socket.on('data', () => socket.write(answer))
-const setback = async (work: Promise<unknown>): Promise<RetryableError> => {
+const failureOf = async (work: Promise<unknown>): Promise<RetryableError> => {
   const error = await work.catch((reason) => reason)
-  if (!(error instanceof RetryableError)) throw new Error('No setback', { cause: error })
+  if (!(error instanceof RetryableError)) throw new Error('No RetryableError', { cause: error })
   expect(error.reason).toBe('retry')
   return error
 }
@@ -61,7 +61,7 @@ describe('HttpTransport failure', () => {
     const url = await listenRaw(server)
     await new Promise((resolve) => server.close(resolve))
     const { exchange } = await scene(() => {})
-    expect((await setback(exchange({ url }))).details).toMatchObject({ unsent: true, stale: false })
+    expect((await failureOf(exchange({ url }))).details).toMatchObject({ unsent: true, stale: false })
   })
 
   it.each<[string, (socket: Socket) => void]>([
@@ -90,7 +90,7 @@ describe('HttpTransport failure', () => {
     ],
   ])('is retryable but not marked unsent after %s', async (_, serve) => {
     const { exchange } = await scene(serve)
-    expect((await setback(exchange())).details.unsent).toBeFalsy()
+    expect((await failureOf(exchange())).details.unsent).toBeFalsy()
   })
 
   it('is marked stale, not unsent, if a kept connection is closed when it is reused', async () => {
@@ -101,7 +101,7 @@ describe('HttpTransport failure', () => {
       })
     })
     expect(await exchange()).toBe(200)
-    expect((await setback(exchange())).details).toMatchObject({ stale: true, unsent: false })
+    expect((await failureOf(exchange())).details).toMatchObject({ stale: true, unsent: false })
     expect(await exchange()).toBe(200)
     expect(connections()).toBe(2)
   })
@@ -164,7 +164,7 @@ describe('HttpTransport connections', () => {
         ended = true
       }
     })()
-    await setback(exchange({ body, url: new URL(url.href.replace('http:', 'https:')) }))
+    await failureOf(exchange({ body, url: new URL(url.href.replace('http:', 'https:')) }))
     await vi.waitFor(() => expect(ended).toBe(true))
   })
 
@@ -198,7 +198,7 @@ describe('HttpTransport timeouts', () => {
       }
     })()
     const work = exchange({ body, onSent: () => (chunks += 1) })
-    const outcome = setback(work)
+    const outcome = failureOf(work)
     for (let i = 1; i <= 5; i += 1) {
       while (chunks < i) await tick()
       vi.advanceTimersByTime(119_999)
@@ -216,8 +216,8 @@ describe('HttpTransport timeouts', () => {
     const body = (async function* () {
       for (;;) yield bytes
     })()
-    const outcome = setback(exchange({ body, onSent: (length) => (sent += length) }))
-    // Until the buffers of the system are full.
+    const outcome = failureOf(exchange({ body, onSent: (length) => (sent += length) }))
+    // Sends until the buffers of the system are full.
     for (let before = -1, idle = 0; idle < 200; idle = sent === before ? idle + 1 : 0) {
       before = sent
       await tick()
@@ -227,10 +227,10 @@ describe('HttpTransport timeouts', () => {
   })
 
   it('reject as unsent after sendTimeout when TLS is never established', async () => {
-    // An address of RFC 5737 would take a network; this is a connection whose other end never speaks TLS.
+    // The server accepts the connection, and never sends a TLS record.
     const { exchange, url } = await scene((socket) => socket.resume(), limits)
     fakeTimers()
-    const outcome = setback(exchange({ url: new URL(url.href.replace('http:', 'https:')) }))
+    const outcome = failureOf(exchange({ url: new URL(url.href.replace('http:', 'https:')) }))
     await tick()
     vi.advanceTimersByTime(120_000)
     expect((await outcome).details.unsent).toBe(true)
@@ -240,7 +240,7 @@ describe('HttpTransport timeouts', () => {
     let asked = false
     const { exchange } = await scene((socket) => void socket.on('data', () => (asked = true)), limits)
     fakeTimers()
-    const outcome = setback(exchange())
+    const outcome = failureOf(exchange())
     while (!asked) await tick()
     await tick()
     vi.advanceTimersByTime(299_999)
@@ -255,7 +255,7 @@ describe('HttpTransport timeouts', () => {
     const { exchange } = await scene(answering('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n'), limits)
     fakeTimers()
     const begun = withResolvers<void>()
-    const outcome = setback(
+    const outcome = failureOf(
       exchange({}, async (response, chunks) => {
         begun.resolve()
         return status(response, chunks)
@@ -263,7 +263,7 @@ describe('HttpTransport timeouts', () => {
     )
     await begun.promise
     vi.advanceTimersByTime(300_000)
-    expect((await outcome).message).toBe('The answer stood still for 300000 ms')
+    expect((await outcome).message).toBe('The answer made no progress for 300000 ms')
   })
 
   it('reject after responseTimeout without another byte of the response body', async () => {
@@ -274,10 +274,10 @@ describe('HttpTransport timeouts', () => {
       for await (const _ of chunks) begun.resolve()
       return 0
     }
-    const outcome = setback(exchange({}, reader))
+    const outcome = failureOf(exchange({}, reader))
     await begun.promise
     vi.advanceTimersByTime(300_000)
-    expect((await outcome).message).toBe('The answer stood still for 300000 ms')
+    expect((await outcome).message).toBe('The answer made no progress for 300000 ms')
   })
 
   it('do not count the time that the reader spends on a chunk', async () => {
@@ -328,12 +328,12 @@ describe('HttpTransport reader', () => {
       }
       return 0
     }
-    await setback(
+    await failureOf(
       exchange({}, reader).catch((error) => {
-        seen.push('told')
+        seen.push('reported')
         throw error
       }),
     )
-    expect(seen).toEqual(['written', 'read', 'told'])
+    expect(seen).toEqual(['written', 'read', 'reported'])
   })
 })

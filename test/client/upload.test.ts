@@ -23,7 +23,7 @@ import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { serve, uploadServer } from '../support/server.ts'
 import { all } from '../wire/setting.ts'
-import { ack, fakeServer, listenRaw, say } from './fake-server.ts'
+import { ack, fakeServer, listenRaw, rawResponse } from './fake-server.ts'
 import { fileAndJob } from './setting.ts'
 
 const file = noise(3_000_000)
@@ -57,7 +57,7 @@ describe('uploadFile', () => {
     const result = await uploadFile(await make(), destination)
     expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
     const [{ id } = { id: '' }] = closed
-    // 512 KiB, 1 MiB, and the rest.
+    // 512 KiB, 1 MiB and the rest.
     expect(result).toEqual({ url: destination.href, size: file.length, sessionId: id, fragments: 3 })
   })
 
@@ -82,16 +82,20 @@ describe('uploadFile', () => {
 })
 
 describe('invalid uploadFile source', () => {
-  const gives = (...chunks: unknown[]) =>
+  const yields = (...chunks: unknown[]) =>
     asSource(file.subarray(0, 100), async function* () {
       yield* chunks as Uint8Array[]
     })
 
   it.each([
-    ['too few bytes', gives(file.subarray(0, 99)), 'read(0, 100) gave fewer bytes'],
-    ['no bytes', gives(), 'read(0, 100) gave fewer bytes'],
-    ['too many bytes', gives(file.subarray(0, 100), file.subarray(0, 1)), 'read(0, 100) gave more bytes'],
-    ['text', gives('text'), 'read(start, end) gives chunks of bytes'],
+    ['too few bytes', yields(file.subarray(0, 99)), 'read(0, 100) returned too few bytes'],
+    ['no bytes', yields(), 'read(0, 100) returned too few bytes'],
+    [
+      'too many bytes',
+      yields(file.subarray(0, 100), file.subarray(0, 1)),
+      'read(0, 100) returned too many bytes',
+    ],
+    ['text', yields('text'), 'read(start, end) returns chunks of bytes'],
   ])('ends the upload before the file is complete if read() yields %s', async (_, source, message) => {
     const { url, upload } = await uploadServer()
     const uploaded = all(upload, 'uploaded')
@@ -109,8 +113,8 @@ describe('invalid uploadFile source', () => {
   })
 
   it.each([
-    ['a stream', Readable.from([]), /a stream tells no size.*pass { size, read\(start, end\) }/],
-    ['a web stream', new Blob(['x']).stream(), /a stream tells no size/],
+    ['a stream', Readable.from([]), /a stream has no size.*pass { size, read\(start, end\) }/],
+    ['a web stream', new Blob(['x']).stream(), /a stream has no size/],
     ['undefined', undefined, /the source is a path, a Buffer, or/],
     ['an empty path', '', /the source is a path, a Buffer, or/],
     ['an object with an invalid size', { size: 1.5, read() {} }, /the source is a path, a Buffer, or/],
@@ -161,7 +165,7 @@ describe('onProgress', () => {
     const small = file.subarray(0, 10_000)
     const server = await fakeServer({
       file: small,
-      answer: ({ index }) => (index === 2 ? say(503) : undefined),
+      answer: ({ index }) => (index === 2 ? rawResponse(503) : undefined),
     })
     const reports: UploadProgress[] = []
     await server.watch(
@@ -273,7 +277,7 @@ describe('uploadFile to bitsUpload()', () => {
 it('uploadFile: rejects with empty-file when the server answers 400 to an empty fragment', async () => {
   const server = await fakeServer({
     file: new Uint8Array(),
-    answer: ({ type }) => (type === 'Fragment' ? say(400) : undefined),
+    answer: ({ type }) => (type === 'Fragment' ? rawResponse(400) : undefined),
   })
   const upload = uploadFile(new Uint8Array(), new URL('a.bin', server.url))
   await expect(server.watch(upload)).rejects.toMatchObject({ code: 'empty-file', status: 400 })
@@ -307,7 +311,7 @@ describe('source that changes during the upload', () => {
     })
     const upload = uploadFile(path, new URL('a.bin', server.url), { maxFragmentSize: '5kb' })
     await expect(server.watch(upload)).rejects.toMatchObject({ code: 'file-changed' })
-    expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119'])
+    expect(server.requests()).toEqual(['Create-Session', 'Fragment 0-5119'])
   })
 
   it('causes file-changed before the first fragment if an empty file grows', async () => {
@@ -321,7 +325,7 @@ describe('source that changes during the upload', () => {
     })
     const upload = uploadFile(path, new URL('a.bin', server.url))
     await expect(server.watch(upload)).rejects.toMatchObject({ code: 'file-changed' })
-    expect(server.said()).toEqual(['Create-Session'])
+    expect(server.requests()).toEqual(['Create-Session'])
   })
 
   it("causes file-changed if the version of the caller's own source changes", async () => {
@@ -338,7 +342,7 @@ describe('source that changes during the upload', () => {
     })
     const upload = uploadFile(source, new URL('a.bin', server.url), { maxFragmentSize: '5kb' })
     await expect(server.watch(upload)).rejects.toMatchObject({ code: 'file-changed' })
-    expect(server.said()).toEqual(['Create-Session', 'Fragment 0-5119'])
+    expect(server.requests()).toEqual(['Create-Session', 'Fragment 0-5119'])
   })
 })
 
@@ -374,7 +378,7 @@ it('uploadFile: grows the fragments up to maxFragmentSize while Acks are fast', 
 
 it('uploadFile: halves the fragment size after a broken connection, but not after 503', async () => {
   const large = noise(1_000_000)
-  const answers = [say(503), 'cut']
+  const answers = [rawResponse(503), 'cut']
   const server = await fakeServer({
     file: large,
     answer: ({ type }) => (type === 'Fragment' ? answers.shift() : undefined),
@@ -431,10 +435,10 @@ it('uploadFile: accepts 201 for Create-Session, and a 200 with error headers for
     file: small,
     answer({ type }, iis) {
       if (type === 'Ping')
-        return say(200, { 'BITS-Packet-Type': 'ACK', 'BITS-Error-Code': 1, 'BITS-Error-Context': '' })
+        return rawResponse(200, { 'BITS-Packet-Type': 'ACK', 'BITS-Error-Code': 1, 'BITS-Error-Context': '' })
       if (type !== 'Create-Session') return undefined
       iis.sessionId = 'not a GUID'
-      return say(201, {
+      return rawResponse(201, {
         'bits-packet-type': 'ack',
         'bits-protocol': '{7DF0354D-249B-430F-820D-3D2A9BEF4931}',
         'bits-session-id': iis.sessionId,
@@ -448,7 +452,7 @@ it('uploadFile: accepts 201 for Create-Session, and a 200 with error headers for
 
 it('uploadFile: rejects with protocol-mismatch if the server names another protocol', async () => {
   const other = { 'BITS-Packet-Type': 'Ack', 'BITS-Protocol': '{0}', 'BITS-Session-Id': 'x' }
-  const server = await fakeServer({ file, answer: () => say(200, other) })
+  const server = await fakeServer({ file, answer: () => rawResponse(200, other) })
   await expect(server.watch(uploadFile(file, server.url))).rejects.toMatchObject({
     code: 'protocol-mismatch',
   })
@@ -456,13 +460,13 @@ it('uploadFile: rejects with protocol-mismatch if the server names another proto
 })
 
 it('uploadFile: rejects with invalid-answer for HTML at the start, but retries it later', async () => {
-  const page = say(200, { 'Content-Type': 'text/html' }, '<html>')
+  const page = rawResponse(200, { 'Content-Type': 'text/html' }, '<html>')
   const server = await fakeServer({ file, answer: () => page })
   const upload = uploadFile(file, server.url, { retryDelay: 1 })
   await expect(server.watch(upload)).rejects.toMatchObject({ code: 'invalid-answer', status: 200 })
   expect(server.packets).toHaveLength(5)
 
-  // Somewhere on the way, as in hotels: it will pass.
+  // The page of a proxy on the way, as in hotels, is temporary.
   const small = file.subarray(0, 10_000)
   const pages = Array.from({ length: 20 }, () => page)
   const later = await fakeServer({
@@ -480,7 +484,7 @@ it('uploadFile: rejects with invalid-answer for an Ack with a body', async () =>
     file: small,
     answer: ({ type }) =>
       type === 'Fragment'
-        ? say(200, { 'BITS-Packet-Type': 'Ack', 'BITS-Received-Content-Range': 10 }, 'body')
+        ? rawResponse(200, { 'BITS-Packet-Type': 'Ack', 'BITS-Received-Content-Range': 10 }, 'body')
         : undefined,
   })
   const upload = uploadFile(small, new URL('a.bin', server.url), { retryDelay: 1 })
@@ -490,7 +494,7 @@ it('uploadFile: rejects with invalid-answer for an Ack with a body', async () =>
 it('uploadFile: keeps one connection through 503, 408 and 413 answers with bodies', async () => {
   const small = file.subarray(0, 10_000)
   const page = 'x'.repeat(60_000)
-  const answers = [say(503, {}, page), say(408, {}, page), say(413, {}, page)]
+  const answers = [rawResponse(503, {}, page), rawResponse(408, {}, page), rawResponse(413, {}, page)]
   const server = await fakeServer({
     file: small,
     answer: ({ type }) => (type === 'Fragment' ? answers.shift() : undefined),

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { expireHostId, onFailure, onSuccess, sessionUrl } from '../../lib/client/host-id.ts'
-import type { ClientSession } from '../../lib/client/session.ts'
+import {
+  type ClientSession,
+  expireHostId,
+  onFailure,
+  onSuccess,
+  sessionUrl,
+} from '../../lib/client/session.ts'
 
 const origin = new URL('https://farm.example:8443/up/a%20b?c=d')
 const session = (host: string, fallbackTimeout?: number): ClientSession => ({
