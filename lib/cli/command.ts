@@ -1,20 +1,22 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { assertKnownKeys } from '../validate.ts'
 
-/** Exit codes, for scripts. */
-export const Ok = 0
-/** It failed, and would fail again. */
-export const Failed = 1
-/** The command line itself is wrong. */
-export const Usage = 2
-/** It did not come to its end, and the same command, or `jobs`, goes on from there. */
-export const Incomplete = 3
+/** Exit codes of all commands. */
+export const ExitCode = {
+  Ok: 0,
+  /** Permanent failure: the same command would fail again. */
+  Failed: 1,
+  /** The command line is wrong. */
+  Usage: 2,
+  /** The command ended early; the same command, or `jobs resume`, continues it. */
+  Incomplete: 3,
+} as const
 
 export type Values = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>
 
-/** A word behind `express-bits-upload`, and all that belongs to it. */
+/** A subcommand such as `express-bits-upload send`. */
 export interface Command {
-  /** One line. */
+  /** One line of the list of commands. */
   readonly summary: string
   /** What `--help` prints. */
   readonly help: string
@@ -23,12 +25,12 @@ export interface Command {
   run(values: Values, positionals: readonly string[]): Promise<number>
 }
 
-/** The command line is wrong: told in one line, with what to write instead. */
+/** The command line is wrong. The message is one line that says what to write instead. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** @throws {UsageError} for an option that is unknown, or lacks its value */
+/** @throws {UsageError} for an unknown option, a missing value, or a value of an option that takes none */
 export function readArguments(
   name: string,
   { options }: Command,

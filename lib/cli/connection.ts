@@ -3,7 +3,7 @@ import type { ConnectionSettings } from '../client/index.ts'
 import { type Command, UsageError, type Values } from './command.ts'
 import { numberOf } from './values.ts'
 
-/** How a server is reached: options that all commands of the client have. */
+/** Connection options of all client commands. */
 export const clientOptions: Command['options'] = {
   user: { type: 'string', short: 'u' },
   header: { type: 'string', short: 'H', multiple: true },
@@ -13,33 +13,53 @@ export const clientOptions: Command['options'] = {
   insecure: { type: 'boolean', short: 'k' },
 }
 
-/** And for how long: options of those that do not give up at once. */
+/** Connection options of the commands that retry. */
 export const connectionOptions: Command['options'] = { ...clientOptions, 'give-up': { type: 'string' } }
 
-export const clientHelp = `The connection:
-  -u, --user NAME:PASSWORD for Basic or Digest, sent when the server asks; or BITS_UPLOAD_USER in the environment,
-                           where other users of this machine cannot see it
+export const clientHelp = `Connection:
+  -u, --user NAME:PASSWORD Credentials for Basic or Digest, sent when the server asks for them; or BITS_UPLOAD_USER in the
+                           environment, where other users of this machine cannot see them.
   -H, --header 'NAME: VALUE'
-                           sent with every packet; as often as there are such
-      --cacert FILE        PEM of who signed the server's certificate, if the system does not know it
+                           Header field of every packet; repeat for more fields.
+      --cacert FILE        PEM certificate of the authority of the server's certificate, if the system does not know it.
       --cert FILE --key FILE
-                           a client certificate, PEM
-  -k, --insecure           any certificate will do: only to try
+                           Client certificate and its key, PEM.
+  -k, --insecure           Accept any certificate; only for tests.
 `
 
-export const connectionHelp = `${clientHelp}      --give-up MINUTES    without progress for so long it ends, unfinished: 60; 0: at the first failure
+export const connectionHelp = `${clientHelp}      --give-up MINUTES    Stop after this time without progress; the upload can be resumed. 0: no retries. Default: 60
 `
 
 /**
- * @param patience minutes, where --give-up does not say
- * @throws {UsageError} for values that are none, Error for files that cannot be read
+ * Reads the URL that files are sent to: of a file, or of a folder if it ends with a slash.
+ * @throws {UsageError} for another text, and for a URL with credentials or a fragment
  */
-export function readConnection(values: Values, patience = 60): ConnectionSettings {
+export function readTargetUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (!url || !/^https?:$/.test(url.protocol)) {
+    throw new UsageError(
+      `the last argument must be a URL such as https://files.example/upload/, not '${text}'`,
+    )
+  }
+  if (url.username || url.password)
+    throw new UsageError('the URL must not contain credentials; pass them with --user')
+  // HTTP does not send the fragment: the file would get another name.
+  if (url.href.includes('#'))
+    throw new UsageError("the URL has a '#': write it as %23 if it belongs to the name")
+  return url
+}
+
+/**
+ * @param giveUpMinutes default of --give-up
+ * @throws {UsageError} for a wrong value, and an Error for a file that cannot be read
+ */
+export function readConnection(values: Values, giveUpMinutes = 60): ConnectionSettings {
   const user = (values.user ?? (process.env.BITS_UPLOAD_USER || undefined)) as string | undefined
   const headers = (values.header ?? []) as readonly string[]
   const { cacert, cert, key } = values as { cacert?: string; cert?: string; key?: string }
-  if ((cert === undefined) !== (key === undefined)) throw new UsageError('--cert and --key belong together')
-  const giveUp = numberOf(values, 'give-up', 0, 35_000) ?? patience
+  if ((cert === undefined) !== (key === undefined))
+    throw new UsageError('--cert and --key must be used together')
+  const giveUp = numberOf(values, 'give-up', 0, 35_000) ?? giveUpMinutes
   return {
     ...(user !== undefined && { auth: readClientUser(user) }),
     headers: Object.fromEntries(headers.map(readHeader)),
@@ -54,13 +74,13 @@ export function readConnection(values: Values, patience = 60): ConnectionSetting
 
 function readClientUser(text: string): { readonly user: string; readonly password: string } {
   const [, user, password] = /^([^:]+):(.*)$/s.exec(text) ?? []
-  if (user === undefined || password === undefined) throw new UsageError('--user is NAME:PASSWORD')
+  if (user === undefined || password === undefined) throw new UsageError('--user must be NAME:PASSWORD')
   return { user, password }
 }
 
 function readHeader(text: string): [name: string, value: string] {
   const [, name, value] = /^([^:\s]+):\s*(.*)$/s.exec(text) ?? []
   if (name === undefined || value === undefined)
-    throw new UsageError(`--header is 'NAME: VALUE', not '${text}'`)
+    throw new UsageError(`--header must be 'NAME: VALUE', not '${text}'`)
   return [name, value]
 }

@@ -1,29 +1,32 @@
 import cliProgress, { type MultiBar, type SingleBar } from 'cli-progress'
 import { formatSize, printable } from './format.ts'
 
-/** Where a transfer stands. */
+/** Progress of one transfer. */
 export interface ProgressLine {
   readonly name: string
-  /** Bytes that have arrived. */
+  /** Bytes that were transferred. */
   readonly done: number
-  /** Bytes in all. */
+  /** Bytes of the file. */
   readonly total: number
-  /** How fast, or what it waits for. */
+  /** Rate or state. */
   readonly note: string
 }
 
-/** What a command tells while it runs: lines that stay, and on a terminal a line for each transfer that moves. */
+/**
+ * Output of a command while it runs: permanent lines, and on a terminal a progress line for each active
+ * transfer.
+ */
 export interface Display {
-  /** A line that stays. */
+  /** Prints a permanent line. */
   line(text: string): void
-  /** How far a transfer is. */
-  show(id: string, standing: ProgressLine): void
-  /** Nothing moves under this id any more. */
+  /** Shows or updates the progress line of a transfer. */
+  show(id: string, progress: ProgressLine): void
+  /** Removes the progress line of a transfer. */
   hide(id: string): void
   close(): void
 }
 
-/** What is no terminal gets the lines that stay, each as it comes. */
+/** A stream that is not a terminal gets only the permanent lines. */
 export function openDisplay(stream: NodeJS.WriteStream): Display {
   return stream.isTTY ? new LiveDisplay(stream) : plainDisplay(stream)
 }
@@ -35,10 +38,10 @@ const plainDisplay = (stream: NodeJS.WritableStream): Display => ({
   close() {},
 })
 
-/** Columns that a name may take: with the rest, a line fits into a terminal of 80. */
+/** Columns of a name: a progress line then fits into 80 columns. */
 const NameWidth = 20
-/** Lines that are left for what stays, and for the prompt. */
-const LinesKept = 3
+/** Rows of the terminal that stay free for permanent lines and for the prompt. */
+const FreeRows = 3
 
 class LiveDisplay implements Display {
   readonly #stream: NodeJS.WriteStream
@@ -56,7 +59,7 @@ class LiveDisplay implements Display {
       autopadding: true,
       clearOnComplete: true,
       hideCursor: true,
-      // Whoever is told to stop wants to say how it went first.
+      // The command itself handles signals, and prints a summary first.
       gracefulExit: false,
       // An empty file is complete.
       emptyOnZero: false,
@@ -71,8 +74,8 @@ class LiveDisplay implements Display {
   show(id: string, { name, done, total, note }: ProgressLine): void {
     let bar = this.#shown.get(id)
     if (!bar) {
-      // More lines than the terminal has would scroll away and be drawn again, and again.
-      if (this.#shown.size >= Math.max(1, this.#stream.rows - LinesKept)) return
+      // Lines that scroll out of the terminal would be drawn again and again.
+      if (this.#shown.size >= Math.max(1, this.#stream.rows - FreeRows)) return
       bar = this.#bars.create(total, 0, { name: nameOf(name), size: '', note: '' })
       this.#shown.set(id, bar)
     }

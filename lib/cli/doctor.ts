@@ -1,6 +1,6 @@
-import { type CommonSettings, readCancelOptions, readUploadUrl } from '../client/options.ts'
-import { type Command, Failed, Incomplete, Ok, UsageError, type Values } from './command.ts'
-import { clientHelp, clientOptions, readConnection } from './connection.ts'
+import { type CommonSettings, readCancelOptions } from '../client/options.ts'
+import { type Command, ExitCode, UsageError, type Values } from './command.ts'
+import { clientHelp, clientOptions, readConnection, readTargetUrl } from './connection.ts'
 import { buffering } from './doctor/buffering.ts'
 import { completeUploadCheck } from './doctor/complete.ts'
 import { connectivity } from './doctor/connectivity.ts'
@@ -15,33 +15,33 @@ import { countOf } from './format.ts'
 import { stopSignal } from './server.ts'
 import { numberOf } from './values.ts'
 
-const doctorHelp = `Tells whether a BITS server answers at a URL, and what is wrong with it or with what stands in between.
+const doctorHelp = `Checks whether a BITS server answers at a URL, and what is wrong with it or with the proxies in front of it.
 
 Usage: express-bits-upload doctor [OPTION…] URL
 
-It goes where a client goes: to the host, its port and its certificate; Ping, by the verb BITS_POST; Create-Session;
-Fragments in order, twice, behind a gap and overlapping; one of 13 MB, the largest that Windows sends, and if it does not
-pass the largest that does; one that breaks off; Close-Session and Cancel-Session. The upload is a throw-away beside the
-URL, or in the folder if it ends with a slash: bits-doctor-….tmp. It is never finished, and nothing of it stays.
+It checks, as a client would use them: the host name, the port and the certificate; Ping with the method BITS_POST;
+Create-Session; Fragments in order, repeated, after a gap and overlapping; a Fragment of 13 MB, the largest that Windows
+sends, or else the largest that passes; an interrupted Fragment; Close-Session and Cancel-Session. The probe upload is
+beside the URL, or in the folder if the URL ends with a slash: bits-doctor-….tmp. It is never finished and leaves no file.
 
-Each line is something that was looked at. Below what is not as it should be stands what to do about it:
+Each line is the result of a check; the line below a problem says what to do about it:
   ok     as it should be
-  warn   uploads work, though not as well as they could
-  FAULT  they do not, or not always
+  warn   uploads work, but not as well as they could
+  FAULT  uploads fail, at least sometimes
 
-      --complete           a whole upload as well, of 1 KB, and the download of its reply if there is one. The file stays.
-      --timeout SECONDS    silence after which there is no answer: 20
+      --complete           Also upload a file of 1 KB, and fetch its reply if there is one. The file stays on the server.
+      --timeout SECONDS    Time to wait for an answer. Default: 20
 
 ${clientHelp}  -h, --help
 
-Exit codes: 0 no faults, 1 faults, 2 wrong use, 3 stopped before the end.
+Exit codes: 0 no faults, 1 faults, 2 usage error, 3 stopped before the end.
 
 Examples:
   express-bits-upload doctor https://files.example/upload/
   express-bits-upload doctor --user backup:s3cret --complete https://files.example/app/query.xml
 `
 
-/** In the order in which one thing needs the other, so that the first cause is named first. */
+/** Each check needs the ones before it, so that the first fault is the first cause. */
 const checks: readonly Check[] = [
   connectivity,
   method,
@@ -53,7 +53,7 @@ const checks: readonly Check[] = [
 ]
 
 export const doctor: Command = {
-  summary: 'tells what is wrong between here and a server',
+  summary: 'finds what is wrong between this machine and a server',
   help: doctorHelp,
   options: { ...clientOptions, complete: { type: 'boolean' }, timeout: { type: 'string' } },
 
@@ -64,39 +64,39 @@ export const doctor: Command = {
     void stopSignal().then(() => controller.abort(new Error('stopped')))
     const { url, settings } = readDoctorArguments(text, values, controller.signal)
     const list = values.complete === true ? [...checks, completeUploadCheck] : checks
-    const found = { fault: 0, warning: 0, ok: 0 }
+    const counts = { fault: 0, warning: 0, ok: 0 }
     try {
       for await (const finding of runAll(new CheckContext(url, settings), list)) {
-        found[finding.level] += 1
+        counts[finding.level] += 1
         print(finding)
       }
     } catch (error) {
       if (!controller.signal.aborted) throw error
       console.log('Stopped before the end.')
-      return Incomplete
+      return ExitCode.Incomplete
     }
-    const warnings = found.warning > 0 ? `, ${countOf(found.warning, 'warning')}` : ''
-    console.log(`${found.fault > 0 ? countOf(found.fault, 'fault') : 'No faults'}${warnings}`)
-    return found.fault > 0 ? Failed : Ok
+    const warnings = counts.warning > 0 ? `, ${countOf(counts.warning, 'warning')}` : ''
+    console.log(`${counts.fault > 0 ? countOf(counts.fault, 'fault') : 'No faults'}${warnings}`)
+    return counts.fault > 0 ? ExitCode.Failed : ExitCode.Ok
   },
 }
 
-/** Makes one examination after the other, as long as that makes sense. Whatever happens, sessions are ended. */
+/** Runs the checks in order, until one makes the rest pointless. Cancels the open sessions in any case. */
 async function* runAll(context: CheckContext, list: readonly Check[]): AsyncGenerator<Finding> {
   try {
     for (const [index, check] of list.entries()) {
       if (yield* runCheck(context, check)) continue
       const rest = list.slice(index + 1).map(({ name }) => name)
-      if (rest.length > 0) console.log(`Not looked at for that: ${rest.join(', ')}`)
+      if (rest.length > 0) console.log(`Not checked because of this: ${rest.join(', ')}`)
       return
     }
   } finally {
-    const left = await context.cleanUp()
-    if (left.length > 0) {
+    const open = await context.cleanUp()
+    if (open.length > 0) {
       print(
         warning(
-          `${countOf(left.length, 'session')} could not be ended: ${left.join(' ')}`,
-          'The server removes what nobody goes on with when its time is over (expireAfter; IIS: BITSSessionTimeout).',
+          `${countOf(open.length, 'session')} could not be cancelled: ${open.join(' ')}`,
+          'The server removes them when they expire (expireAfter; IIS: BITSSessionTimeout).',
         ),
       )
     }
@@ -109,8 +109,8 @@ async function* runCheck(context: CheckContext, { name, run }: Check): AsyncGene
   } catch (error) {
     if (!(error instanceof NoResponse || error instanceof NoSession)) throw error
     yield fault(
-      `In the midst of it, ${error.message} (${name})`,
-      'Run it again: if it ends at the same place, see the logs of the server and of what stands in front for that time.',
+      `The check ended early: ${error.message} (${name})`,
+      'Run it again. If it ends at the same place, see the logs of the server and of the proxies for this time.',
     )
     return false
   }
@@ -123,7 +123,7 @@ function print({ level, text, remedy }: Finding): void {
   if (remedy !== undefined) console.log(`       ${remedy}`)
 }
 
-/** @throws {UsageError} for what no packet can be sent to, or with */
+/** @throws {UsageError} for a URL or an option that the client refuses */
 function readDoctorArguments(
   text: string,
   values: Values,
@@ -131,9 +131,10 @@ function readDoctorArguments(
 ): { readonly url: URL; readonly settings: CommonSettings } {
   const timeout = (numberOf(values, 'timeout', 1, 3600) ?? 20) * 1000
   const connection = readConnection(values)
+  const url = readTargetUrl(text)
   try {
     const options = { ...connection, sendTimeout: timeout, responseTimeout: timeout, signal }
-    return { url: readUploadUrl(text), settings: readCancelOptions(options) }
+    return { url, settings: readCancelOptions(options) }
   } catch (error) {
     if (!(error instanceof TypeError)) throw error
     throw new UsageError(error.message.replace(/^\w+: /, ''))

@@ -3,17 +3,16 @@ import { basename, resolve } from 'node:path'
 import { glob, isDynamicPattern } from 'tinyglobby'
 import { UsageError } from './command.ts'
 
-/** A file to send. */
 export interface FileToSend {
   readonly path: string
-  /** Below a URL that ends with a slash: segments joined with `/`. */
+  /** Name below a URL that ends with a slash: segments joined with `/`. */
   readonly name: string
 }
 
 /**
- * The files that the arguments of a command name: files, directories with all that is in them, and patterns, for shells
- * that do not resolve them.
- * @throws {UsageError} for what is not there, and for two files that would have one name
+ * Finds the files that arguments name: files, directories with all files in them, and patterns, for shells
+ * that do not expand them.
+ * @throws {UsageError} for a missing file, and for two files with the same name
  */
 export async function findFiles(args: readonly string[]): Promise<FileToSend[]> {
   const files = new Map<string, FileToSend>()
@@ -21,7 +20,7 @@ export async function findFiles(args: readonly string[]): Promise<FileToSend[]> 
     const { path, name } = file
     const other = files.get(name)
     if (other && other.path !== path) {
-      throw new UsageError(`${other.path} and ${path} would both be ${name}: send them one after the other`)
+      throw new UsageError(`${other.path} and ${path} would both be ${name}: send them with two commands`)
     }
     files.set(name, file)
   }
@@ -33,13 +32,16 @@ async function find(arg: string): Promise<FileToSend[]> {
   const found = await stat(path).catch(() => undefined)
   if (found?.isDirectory()) return inDirectory(path)
   if (found) return [{ path, name: basename(path) }]
-  if (!isDynamicPattern(arg)) throw new UsageError(`there is no file ${arg}`)
+  if (!isDynamicPattern(arg)) throw new UsageError(`the file ${arg} does not exist`)
   const matches = await glob(arg.replaceAll('\\', '/'), { absolute: true, onlyFiles: true })
-  if (matches.length === 0) throw new UsageError(`no file is like ${arg}`)
+  if (matches.length === 0) throw new UsageError(`no file matches ${arg}`)
   return matches.sort().map((match) => ({ path: resolve(match), name: basename(match) }))
 }
 
-/** What is in a directory keeps its place in it. Links are not followed: they may lead anywhere, and in circles. */
+/**
+ * All files below a directory, with their relative paths. Links are not followed: they may lead anywhere, or
+ * form loops.
+ */
 async function inDirectory(directory: string): Promise<FileToSend[]> {
   const names = await glob('**/*', { cwd: directory, dot: true, onlyFiles: true, followSymbolicLinks: false })
   if (names.length === 0) throw new UsageError(`there are no files in ${directory}`)
@@ -48,7 +50,7 @@ async function inDirectory(directory: string): Promise<FileToSend[]> {
     .map((name) => ({ path: resolve(directory, name), name: `${basename(directory)}/${name}` }))
 }
 
-/** The URL that a file is to have. */
+/** The URL of an uploaded file. */
 export function urlFor({ name }: FileToSend, url: URL): URL {
   if (!url.pathname.endsWith('/')) return url
   const target = new URL(url)

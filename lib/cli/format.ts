@@ -3,7 +3,7 @@ import bytes from 'bytes'
 /** `1.5MB`, in powers of 1024. */
 export const formatSize = (size: number): string => bytes.format(size, { decimalPlaces: 1 }) ?? `${size}B`
 
-/** `1.5MB/s`, of bytes that took so many milliseconds. */
+/** `1.5MB/s`, for bytes that were transferred in this time. */
 export const formatRate = (size: number, milliseconds: number): string =>
   `${formatSize(Math.round((size / Math.max(milliseconds, 1)) * 1000))}/s`
 
@@ -17,11 +17,11 @@ export function formatTime(milliseconds: number): string {
     ['min', 60],
     ['s', 1],
   ]
-  let left = Math.round(seconds)
+  let rest = Math.round(seconds)
   const parts: string[] = []
   for (const [name, length] of units) {
-    const count = Math.floor(left / length)
-    left -= count * length
+    const count = Math.floor(rest / length)
+    rest -= count * length
     if (count > 0) parts.push(`${count} ${name}`)
   }
   return parts.slice(0, 2).join(' ')
@@ -30,7 +30,7 @@ export function formatTime(milliseconds: number): string {
 /** `1 file`, `2 files`. */
 export const countOf = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`
 
-/** A name as a terminal may be shown it: a client's file name must not move its cursor. */
+/** Replaces control characters by `?`: the file name of a client must not control the terminal. */
 export const printable = (name: string): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: controls are what it takes out
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it replaces
   name.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '?')

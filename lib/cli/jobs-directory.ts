@@ -3,11 +3,13 @@ import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import envPaths from 'env-paths'
 
-/** Where the unfinished uploads of this user are remembered: BITS_UPLOAD_JOBS, or what the system has for such. */
+/**
+ * Directory of the job files of this user: BITS_UPLOAD_JOBS, or the application data directory of the system.
+ */
 const directory = (): string =>
   process.env.BITS_UPLOAD_JOBS || join(envPaths('express-bits-upload', { suffix: '' }).data, 'jobs')
 
-/** The job file of an upload: the same file to the same URL is the same upload. */
+/** The job file of an upload. The same file and the same URL give the same job file. */
 export async function jobPath(path: string, url: URL): Promise<string> {
   await mkdir(directory(), { recursive: true, mode: 0o700 })
   const hash = createHash('sha256')
@@ -16,13 +18,13 @@ export async function jobPath(path: string, url: URL): Promise<string> {
   return join(directory(), `${hash.slice(0, 12)}.json`)
 }
 
-/** A job file, and the word that it is called by. */
+/** A job file and its ID. */
 export interface JobFile {
   readonly id: string
   readonly path: string
 }
 
-/** All job files, in the order of their words. */
+/** All job files, sorted by ID. */
 export async function jobFiles(): Promise<JobFile[]> {
   const names = await readdir(directory()).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return []

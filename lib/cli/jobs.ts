@@ -1,7 +1,7 @@
 import { unlink } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { cancelUpload, type JobSummary, readJob, UploadError } from '../client/index.ts'
-import { type Command, Failed, Ok, UsageError, type Values } from './command.ts'
+import { type Command, ExitCode, UsageError, type Values } from './command.ts'
 import { connectionHelp, connectionOptions, readConnection } from './connection.ts'
 import { formatSize, printable } from './format.ts'
 import { type JobFile, jobFiles } from './jobs-directory.ts'
@@ -14,17 +14,18 @@ Usage: express-bits-upload jobs [list]
        express-bits-upload jobs resume [OPTION…] [ID…]
        express-bits-upload jobs cancel [OPTION…] ID…
 
-Without an ID all are resumed. To cancel all, say: jobs cancel all. Passwords are not remembered: say them again.
-Nor is where a reply goes, and none is fetched here: where one matters, say the same send command again.
-To cancel is tried once, unless --give-up says otherwise. What the server cannot be told is kept.
+resume without an ID resumes all jobs. To cancel all jobs: express-bits-upload jobs cancel all
+A job does not contain passwords: pass them again. Nor does it contain the file of --reply, and resume fetches no reply: to
+get one, run the same send command again.
+cancel makes one attempt, or more with --give-up. If the server cannot be reached, the job is kept.
 
 ${connectionHelp}  -h, --help
 
-Exit codes: 0 done, 1 some failed, 2 wrong use, 3 some are still unfinished.
+Exit codes: 0 success, 1 permanent failure, 2 usage error, 3 incomplete (can be resumed).
 `
 
 interface ListedJob extends JobFile {
-  /** What its file says; why it says nothing. */
+  /** Contents of the job file, or why it cannot be read. */
   readonly summary: JobSummary | UploadError
 }
 
@@ -36,8 +37,8 @@ export const jobs: Command = {
   async run(values, [verb = 'list', ...ids]) {
     if (verb === 'list' && ids.length === 0) return listJobs(await allJobs())
     if (verb === 'resume') return resume(choose(await allJobs(), ids), values)
-    if (verb !== 'cancel') throw new UsageError(`jobs can list, resume and cancel, not '${verb}'`)
-    if (ids.length === 0) throw new UsageError("say which job is to be cancelled, or 'all'")
+    if (verb !== 'cancel') throw new UsageError(`jobs takes list, resume or cancel, not '${verb}'`)
+    if (ids.length === 0) throw new UsageError("cancel takes the IDs of jobs, or 'all'")
     return cancel(choose(await allJobs(), ids[0] === 'all' ? [] : ids), values)
   },
 }
@@ -54,9 +55,9 @@ async function resume(chosen: readonly ListedJob[], values: Values): Promise<num
   if (chosen.length === 0) return listJobs([])
   const code =
     transfers.length === 0
-      ? Ok
+      ? ExitCode.Ok
       : await transferUntilStopped(transfers, { ...connection, parallel: 3, reply: false })
-  return damaged.length > 0 ? Failed : code
+  return damaged.length > 0 ? ExitCode.Failed : code
 }
 
 async function cancel(chosen: readonly ListedJob[], values: Values): Promise<number> {
@@ -66,16 +67,16 @@ async function cancel(chosen: readonly ListedJob[], values: Values): Promise<num
     const name = summary instanceof UploadError ? '' : ` ${printable(summary.source)}`
     try {
       if (!(summary instanceof UploadError)) await cancelUpload(path, connection)
-      // From one that is damaged nobody learns which server to tell.
+      // A damaged job file does not contain the server.
       else if (summary.code === 'job-invalid') await unlink(path)
       else throw summary
       console.log(`${id}${name}: cancelled`)
     } catch (error) {
       codes.push(exitCodeOf(error))
-      console.error(`${id}${name}: ${messageOf(error)} It is kept, in ${path}`)
+      console.error(`${id}${name}: ${messageOf(error)} The job file is kept: ${path}`)
     }
   }
-  return codes.includes(Failed) ? Failed : (codes[0] ?? Ok)
+  return codes.includes(ExitCode.Failed) ? ExitCode.Failed : (codes[0] ?? ExitCode.Ok)
 }
 
 async function allJobs(): Promise<ListedJob[]> {
@@ -83,25 +84,25 @@ async function allJobs(): Promise<ListedJob[]> {
   const found = await Promise.all(
     files.map(async (file) => {
       const summary = await readJob(file.path).catch((error: unknown) => {
-        // One that cannot be read is not to hide the others.
+        // A damaged job file must not hide the other jobs.
         if (error instanceof UploadError) return error
         throw error
       })
-      // Ended meanwhile, by another process.
+      // Undefined: another process has removed the job file in the meantime.
       return summary ? [{ ...file, summary }] : []
     }),
   )
   return found.flat()
 }
 
-/** Jobs by their words, or by the beginning of them; all, if there is none. */
+/** The jobs with these IDs, which may be abbreviated; all jobs if there are no IDs. */
 function choose(all: readonly ListedJob[], ids: readonly string[]): readonly ListedJob[] {
   if (ids.length === 0) return all
   return ids.map((id) => {
     const [job, other] = all.filter((each) => each.id.startsWith(id))
     if (job && !other) return job
     throw new UsageError(
-      `${job ? 'more than one job begins' : 'no job begins'} with ${id}; see: express-bits-upload jobs`,
+      `${job ? 'more than one job ID begins' : 'no job ID begins'} with ${id}; see: express-bits-upload jobs`,
     )
   })
 }
@@ -118,5 +119,5 @@ function listJobs(all: readonly ListedJob[]): number {
     console.log(`${id}  ${String(percent).padStart(3)}% of ${formatSize(size)}  since ${created}`)
     console.log(`              ${printable(source)}\n              ${url}`)
   }
-  return Ok
+  return ExitCode.Ok
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type Command, Failed, Ok, readArguments, Usage, UsageError } from './command.ts'
+import { type Command, ExitCode, readArguments, UsageError } from './command.ts'
 import { doctor } from './doctor.ts'
 import { jobs } from './jobs.ts'
 import { sendCommand } from './send.ts'
@@ -7,7 +7,7 @@ import { serveCommand } from './serve.ts'
 
 const commands: Readonly<Record<string, Command>> = { serve: serveCommand, send: sendCommand, jobs, doctor }
 
-const mainHelp = `Files by the BITS Upload Protocol, which every Windows machine speaks.
+const mainHelp = `Sends and receives files with the BITS Upload Protocol, which every Windows machine supports.
 
 Usage: express-bits-upload COMMAND [OPTION…]
 
@@ -15,49 +15,51 @@ ${Object.entries(commands)
   .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
   .join('\n')}
 
-  express-bits-upload COMMAND --help   tells all about one
-  express-bits-upload --version        this package's version
+  express-bits-upload COMMAND --help   options of a command
+  express-bits-upload --version        version of this package
 
-Exit codes: 0 done, 1 failed, 2 wrong use, 3 unfinished, to be gone on with.
+Exit codes: 0 success, 1 permanent failure, 2 usage error, 3 incomplete (can be resumed).
 `
 
 /**
  * Runs a command line.
- * @param args what follows the program's name
+ * @param args the arguments after the name of the program
  * @returns the exit code
  */
 export async function run(args: readonly string[]): Promise<number> {
   const [word, ...rest] = args
   if (word === undefined || word === '--help' || word === '-h' || word === 'help') {
     process.stdout.write(mainHelp)
-    return word === undefined ? Usage : Ok
+    return word === undefined ? ExitCode.Usage : ExitCode.Ok
   }
   if (word === '--version') {
     console.log(version())
-    return Ok
+    return ExitCode.Ok
   }
   const command = Object.hasOwn(commands, word) ? commands[word] : undefined
   if (!command)
-    return complain(`there is no command '${word}'; the commands are ${Object.keys(commands).join(', ')}`)
+    return printUsageError(
+      `there is no command '${word}'; the commands are ${Object.keys(commands).join(', ')}`,
+    )
   try {
     const { values, positionals } = readArguments(word, command, rest)
     if (values.help) {
       process.stdout.write(command.help)
-      return Ok
+      return ExitCode.Ok
     }
     return await command.run(values, positionals)
   } catch (error) {
     if (error instanceof UsageError) {
-      return complain(`${word}: ${error.message}\nSee: express-bits-upload ${word} --help`)
+      return printUsageError(`${word}: ${error.message}\nSee: express-bits-upload ${word} --help`)
     }
     console.error(`express-bits-upload ${word}: ${(error as Error).message}`)
-    return Failed
+    return ExitCode.Failed
   }
 }
 
-function complain(text: string): number {
+function printUsageError(text: string): number {
   console.error(`express-bits-upload: ${text}`)
-  return Usage
+  return ExitCode.Usage
 }
 
 function version(): string {

@@ -6,43 +6,42 @@ import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { type BitsUploadOptions, bitsUpload, type Durability, fileStore } from '../index.ts'
 import { basicAuthentication } from './basic.ts'
-import { type Command, Ok, UsageError, type Values } from './command.ts'
+import { type Command, ExitCode, UsageError, type Values } from './command.ts'
 import { openDisplay } from './display.ts'
-import { mount } from './mount.ts'
-import { listen, serverOf, stopSignal } from './server.ts'
+import { listenOn, mount, serverOf, stopSignal } from './server.ts'
 import { printUploads } from './uploads.ts'
 import { numberOf, sizeValue } from './values.ts'
 
-const serveHelp = `Receives files. They land in a directory, by default ./incoming.
+const serveHelp = `Receives files and writes them to a directory, by default ./incoming.
 
 Usage: express-bits-upload serve [OPTION…] [DIRECTORY]
 
-Where it listens:
-  -p, --port NUMBER        PORT of the environment, else 8080; 0 takes a free one
-      --host ADDRESS       every address of this machine; 127.0.0.1 for itself only
-      --path PATH          the URL's path that files are sent below: /upload
+Address:
+  -p, --port NUMBER        Port; 0: any free port. Default: PORT of the environment, or 8080
+      --host ADDRESS       Address to listen on; 127.0.0.1: only for this machine. Default: all addresses
+      --path PATH          Path of the URL below which files are received. Default: /upload
 
-Who may send, and what:
-  -u, --user NAME:PASSWORD who has this may (Basic authentication); as often as there are users. Without it, anybody.
-                           Windows asks for it: Start-BitsTransfer -Authentication Basic -Credential NAME
-      --max-size SIZE      largest file: 10gb
-      --max-sessions N     uploads open at once: 10000
+Users and limits:
+  -u, --user NAME:PASSWORD Allow this user (Basic authentication); repeat for more users. Without it, anyone can upload.
+                           Windows: Start-BitsTransfer -Authentication Basic -Credential NAME
+      --max-size SIZE      Size of the largest file. Default: 10gb
+      --max-sessions N     Number of open uploads. Default: 10000
       --max-sessions-per-user N
-                           the same for each user: 50
-      --create-folders     folders in a file's URL are made; else it is refused if they are not there
-      --overwrite          files may be replaced; else a name that is taken is refused
-      --expire-days N      an upload that got no byte for so long is removed: 14
+                           Number of open uploads of each user. Default: 50
+      --create-folders     Create the folders in the URL of a file; without it, missing folders are refused.
+      --overwrite          Replace existing files; without it, they are refused.
+      --expire-days N      Remove an upload that received no bytes for this time. Default: 14
 
 HTTPS:
       --cert FILE --key FILE
-                           PEM files. Windows sends only to servers whose certificate it trusts.
-      --self-signed        a certificate made on the spot, to try: needs the package selfsigned
+                           Certificate and key, PEM. Windows uploads only to servers whose certificate it trusts.
+      --self-signed        Create a certificate, for tests; needs the package selfsigned.
 
-      --durability LEVEL   what a loss of power may cost: file, fragment or none (see README): file
+      --durability LEVEL   What a power loss may cost: file, fragment or none (see README). Default: file
   -h, --help
 
-It stops on Ctrl+C or SIGTERM: packets being worked on come to their end, and unfinished uploads go on when it is started
-again over the same directory. A second Ctrl+C stops it at once.
+The server stops on Ctrl+C or SIGTERM, after the packets in progress. Unfinished uploads can be resumed when it runs again
+with the same directory. A second Ctrl+C stops it at once.
 
 Examples:
   express-bits-upload serve
@@ -51,7 +50,7 @@ Examples:
 `
 
 export const serveCommand: Command = {
-  summary: 'receives files, from Windows or from anywhere',
+  summary: 'receives files',
   help: serveHelp,
   options: {
     port: { type: 'string', short: 'p' },
@@ -71,9 +70,9 @@ export const serveCommand: Command = {
   },
 
   async run(values, positionals) {
-    if (positionals.length > 1) throw new UsageError('serve takes one directory')
+    if (positionals.length > 1) throw new UsageError('serve takes only one directory')
     const directory = resolve(positionals[0] ?? 'incoming')
-    const path = storePath(values.path as string | undefined)
+    const path = readMountPath(values.path as string | undefined)
     const port = numberOf({ port: process.env.PORT || undefined, ...values }, 'port', 0, 65_535) ?? 8080
     const upload = bitsUpload(serveOptionsOf(values, directory))
     const certificate = {
@@ -82,26 +81,25 @@ export const serveCommand: Command = {
       selfSigned: values['self-signed'] === true,
     }
     const { server, scheme } = await serverOf(certificate, mount(path, upload))
-    // Node gives up any request after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+    // Node ends each request after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` applies
+    // instead.
     server.requestTimeout = 0
-    // Else the first to notice would be whoever sends the first file.
+    // Report a missing permission now, not with the first upload.
     await mkdir(directory, { recursive: true })
     await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
-    await listen(server, port, values.host as string | undefined)
+    await listenOn(server, port, values.host as string | undefined)
 
     const display = openDisplay(process.stdout)
     const summarize = printUploads(upload.events, display, directory)
     display.line(greeting(server, scheme, path, directory, values))
     await stopSignal()
-    display.line(
-      'Stopping: packets being worked on may end. Unfinished uploads go on when this is started again.',
-    )
+    display.line('Stopping after the packets in progress. Unfinished uploads can be resumed after a restart.')
     server.close()
     await upload.close()
     server.closeAllConnections()
     display.close()
     console.log(summarize())
-    return Ok
+    return ExitCode.Ok
   },
 }
 
@@ -128,13 +126,14 @@ function serveOptionsOf(values: Values, directory: string): BitsUploadOptions {
 function durabilityOf({ durability = 'file' }: Values): Durability {
   const level = (['file', 'fragment', 'none'] as const).find((name) => name === durability)
   if (level) return level
-  throw new UsageError(`--durability is file, fragment or none, not '${durability}'`)
+  throw new UsageError(`--durability must be file, fragment or none, not '${durability}'`)
 }
 
 /** The mount path: `/`, or `/a/b`. */
-function storePath(text = '/upload'): string {
+function readMountPath(text = '/upload'): string {
   const path = `/${text.replace(/^\/+|\/+$/g, '')}`
-  if (!/^\/[\w.~/-]*$/.test(path)) throw new UsageError(`--path is a path such as /upload, not '${text}'`)
+  if (!/^\/[\w.~/-]*$/.test(path))
+    throw new UsageError(`--path must be a path such as /upload, not '${text}'`)
   return path
 }
 
@@ -145,12 +144,12 @@ function greeting(server: Server, scheme: string, path: string, directory: strin
   const url = `${scheme}://${host}:${port}${path === '/' ? '/' : `${path}/`}`
   const isOpen = values.user === undefined && !/^(127\.|::1$)/.test(address)
   return `Send files to ${url}
-They land in ${directory}
-${isOpen ? 'Anybody who reaches it may send: see --user.\n' : ''}
+They are written to ${directory}
+${isOpen ? 'Anyone who can reach this server can upload: see --user.\n' : ''}
 From Windows, in PowerShell:
   Start-BitsTransfer -TransferType Upload -Source C:\\Windows\\win.ini -Destination ${url}win.ini
-or, at any prompt:
+or, at any command prompt:
   bitsadmin /transfer example /upload ${url}win.ini C:\\Windows\\win.ini
-Ctrl+C stops it.
+Ctrl+C stops the server.
 `
 }

@@ -1,27 +1,35 @@
 import { readFileSync } from 'node:fs'
-import { createServer, type RequestListener, type Server } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { hostname } from 'node:os'
+import type { MountedRequest } from '../http/request.ts'
 import { UsageError } from './command.ts'
 
-/** Where a server's certificate comes from; nowhere: it speaks plain HTTP. */
+/** Source of the server's certificate. Without one the server speaks HTTP. */
 export interface CertificateOptions {
   readonly cert?: string | undefined
   readonly key?: string | undefined
   readonly selfSigned: boolean
 }
 
-/** @throws {UsageError} for options that contradict each other */
+/** @throws {UsageError} for options that exclude each other */
 export async function serverOf(
   { cert, key, selfSigned }: CertificateOptions,
   listener: RequestListener,
 ): Promise<{ readonly server: Server; readonly scheme: 'http' | 'https' }> {
   if (selfSigned) {
     if (cert !== undefined || key !== undefined)
-      throw new UsageError('--self-signed stands instead of --cert and --key')
+      throw new UsageError('--self-signed cannot be used with --cert and --key')
     return { server: createTlsServer(await makeCertificate(), listener), scheme: 'https' }
   }
-  if ((cert === undefined) !== (key === undefined)) throw new UsageError('--cert and --key belong together')
+  if ((cert === undefined) !== (key === undefined))
+    throw new UsageError('--cert and --key must be used together')
   if (cert === undefined || key === undefined) return { server: createServer(listener), scheme: 'http' }
   return {
     server: createTlsServer({ cert: readFileSync(cert), key: readFileSync(key) }, listener),
@@ -46,18 +54,37 @@ async function makeCertificate(): Promise<{ readonly cert: string; readonly key:
   return { cert, key }
 }
 
-/** @throws {Error} that says what to do about a port that is taken */
-export function listen(server: Server, port: number, host: string | undefined): Promise<void> {
+type Handler = (request: IncomingMessage, response: ServerResponse, next: () => void) => void
+
+/** Mounts one handler, as `app.use(path, handler)` does. Other requests are answered 404. */
+export function mount(path: string, handler: Handler): RequestListener {
+  const prefix = path === '/' ? '' : path
+  return (request: MountedRequest, response) => {
+    const notFound = (): void => {
+      response
+        .writeHead(404, { 'Content-Type': 'text/plain' })
+        .end('This server only accepts BITS uploads.\n')
+    }
+    const { url = '/' } = request
+    const rest = url.slice(prefix.length)
+    if (!url.startsWith(prefix) || !/^[/?]/.test(rest)) return notFound()
+    Object.assign(request, { originalUrl: url, url: rest.startsWith('/') ? rest : `/${rest}` })
+    handler(request, response, notFound)
+  }
+}
+
+/** @throws {Error} whose message says what to do if the port is in use */
+export function listenOn(server: Server, port: number, host: string | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EADDRINUSE') return reject(error)
-      reject(new Error(`port ${port} is taken: end who listens there, or say --port with another`))
+      reject(new Error(`port ${port} is in use: stop the other server, or choose another port with --port`))
     })
     server.listen({ port, ...(host !== undefined && { host }) }, resolve)
   })
 }
 
-/** Resolves at the first signal to stop; the second, of either kind, ends the process as it would any. */
+/** Resolves at the first SIGINT or SIGTERM. A second signal, of either kind, ends the process at once. */
 export function stopSignal(): Promise<void> {
   return new Promise((resolve) => {
     const signals = ['SIGINT', 'SIGTERM'] as const

@@ -7,32 +7,32 @@ import {
   type UploadProgress,
   uploadFile,
 } from '../client/index.ts'
-import { Failed, Incomplete, Ok } from './command.ts'
+import { ExitCode } from './command.ts'
 import type { Display } from './display.ts'
 import { countOf, formatRate, formatSize, formatTime, printable } from './format.ts'
 
-/** One file on its way. */
+/** One file to send. */
 export interface Transfer {
   readonly path: string
-  /** As it is shown. */
+  /** Name in the output. */
   readonly name: string
   readonly url: URL
-  /** Its job file. */
+  /** Path of the job file. */
   readonly job: string
 }
 
 export interface TransferOptions extends Omit<UploadOptions, 'job' | 'onProgress'> {
-  /** How many at once. */
+  /** Number of transfers at the same time. */
   readonly parallel: number
 }
 
-/** Sends files, some at once, and tells of each. Resolves to the exit code. */
+/** Sends files and prints the result of each. Resolves to the exit code. */
 export async function transferAll(
   transfers: readonly Transfer[],
   { parallel, ...options }: TransferOptions,
   display: Display,
 ): Promise<number> {
-  const began = Date.now()
+  const startTime = Date.now()
   const sum = { done: 0, bytes: 0, failed: 0, unfinished: 0 }
   const queue = transfers.values()
   const work = async (): Promise<void> => {
@@ -42,13 +42,13 @@ export async function transferAll(
         continue
       }
       try {
-        // Others may add to the sum while this one is on its way.
+        // Not `sum.bytes += await …`: other transfers add to the sum in the meantime.
         const size = await transferOne(transfer, options, display)
         sum.bytes += size
         sum.done += 1
       } catch (error) {
         const code = exitCodeOf(error, options.signal)
-        sum[code === Failed ? 'failed' : 'unfinished'] += 1
+        sum[code === ExitCode.Failed ? 'failed' : 'unfinished'] += 1
         if (!options.signal?.aborted) display.line(`${printable(transfer.name)}: ${messageOf(error)}`)
       } finally {
         display.hide(transfer.job)
@@ -62,67 +62,67 @@ export async function transferAll(
     ...(failed > 0 ? [`${failed} failed`] : []),
     ...(unfinished > 0 ? [`${unfinished} unfinished`] : []),
   ]
-  display.line(`${parts.join(', ')}, in ${formatTime(Date.now() - began)}`)
+  display.line(`${parts.join(', ')}, in ${formatTime(Date.now() - startTime)}`)
   if (unfinished > 0)
     display.line(
-      'The same command goes on with what is unfinished. What has begun is listed by: express-bits-upload jobs',
+      'The same command resumes what is unfinished. To list unfinished uploads: express-bits-upload jobs',
     )
-  if (failed > 0) return Failed
-  return unfinished > 0 ? Incomplete : Ok
+  if (failed > 0) return ExitCode.Failed
+  return unfinished > 0 ? ExitCode.Incomplete : ExitCode.Ok
 }
 
-/** Why a job is not gone on with: the server need not keep what it has of it. */
-const reasons: Partial<Record<UploadErrorCode, string>> = {
-  'job-mismatch': 'changed since it was broken off',
-  'job-invalid': 'what was remembered of it is damaged',
+/** Why an upload cannot be resumed and starts again, with a new session. */
+const restartReasons: Partial<Record<UploadErrorCode, string>> = {
+  'job-mismatch': 'the file changed since the upload was interrupted',
+  'job-invalid': 'the job file is damaged',
 }
 
-/** @returns the bytes of the file */
+/** Sends one file. Resolves to its size. */
 async function transferOne(
   transfer: Transfer,
   options: Omit<TransferOptions, 'parallel'>,
   display: Display,
 ): Promise<number> {
   const { name, path, url, job } = transfer
-  const began = Date.now()
+  const startTime = Date.now()
   const show = trackProgress(transfer, display)
-  /** Bytes that the server held before: they are not this call's. */
-  let had: number | undefined
+  /** Bytes that the server held before this transfer. */
+  let heldBefore: number | undefined
   const onProgress = (progress: UploadProgress): void => {
-    had ??= progress.held
+    heldBefore ??= progress.held
     show(progress)
   }
   const send = () => uploadFile(path, url, { ...options, job, onProgress })
   const result = await send().catch(async (error) => {
-    const why = error instanceof UploadError ? reasons[error.code] : undefined
+    const why = error instanceof UploadError ? restartReasons[error.code] : undefined
     if (why === undefined) throw error
-    display.line(`${printable(name)}: ${why}, begins anew`)
-    await forgetJob(job, options)
-    had = undefined
+    display.line(`${printable(name)}: ${why}; starting again`)
+    await discardJob(job, options)
+    heldBefore = undefined
     return send()
   })
   const { size, reply } = result
-  const time = Date.now() - began
-  const rate = formatRate(size - (had ?? 0), time)
-  const rest = had ? `the last ${formatSize(size - had)} of ` : ''
+  const time = Date.now() - startTime
+  const rate = formatRate(size - (heldBefore ?? 0), time)
+  const part = heldBefore ? `the last ${formatSize(size - heldBefore)} of ` : ''
   const answer = reply ? `, reply of ${formatSize(reply.size)}` : ''
   display.line(
-    `${printable(name)}: sent, ${rest}${formatSize(size)} in ${formatTime(time)}, ${rate}${answer}`,
+    `${printable(name)}: sent, ${part}${formatSize(size)} in ${formatTime(time)}, ${rate}${answer}`,
   )
   return size
 }
 
-/** Shows how a transfer goes, and tells of each break once. */
+/** Returns an `onProgress` that shows the progress of a transfer, and prints each interruption once. */
 function trackProgress({ name, job }: Transfer, display: Display): (progress: UploadProgress) => void {
-  let told = ''
+  let lastError = ''
   return ({ state, sent, total, rate, timeLeft, error, retryIn = 0, replyReceived }) => {
     const text = error?.message ?? ''
-    if (error && text !== told)
-      display.line(`${printable(name)}: broken off, tries again: ${printable(text)}`)
-    if (state !== 'create-session' && state !== 'ping') told = text
+    if (error && text !== lastError)
+      display.line(`${printable(name)}: interrupted, retrying: ${printable(text)}`)
+    if (state !== 'create-session' && state !== 'ping') lastError = text
     const left = Number.isFinite(timeLeft) ? `, ${formatTime(timeLeft * 1000)} left` : ''
     const notes: Partial<Record<typeof state, string>> = {
-      waiting: `tries again in ${formatTime(retryIn)}`,
+      waiting: `retry in ${formatTime(retryIn)}`,
       fragment: `${formatRate(rate, 1000)}${left}`,
       reply: `${formatSize(replyReceived)} of the reply`,
     }
@@ -130,42 +130,42 @@ function trackProgress({ name, job }: Transfer, display: Display): (progress: Up
   }
 }
 
-/** Ends what is left of an upload on the server, as far as it listens: it would remove it by itself. */
-async function forgetJob(job: string, options: Omit<TransferOptions, 'parallel'>): Promise<void> {
+/** Cancels a job on the server, in one attempt: the server also removes the session when it expires. */
+async function discardJob(job: string, options: Omit<TransferOptions, 'parallel'>): Promise<void> {
   const { auth, headers = {}, tls = {}, signal } = options
   const connection = { headers, tls, ...(auth && { auth }), ...(signal && { signal }) }
   await cancelUpload(job, { ...connection, noProgressTimeout: 0 }).catch(() => rm(job, { force: true }))
 }
 
-/** What time, or the end of another process, mends. */
+/** Errors after which the same command may succeed later. */
 const transientCodes: readonly UploadErrorCode[] = ['no-progress', 'job-in-use']
 
-/** Whether an upload that ended in error may be gone on with. */
+/** The exit code for the error of an upload. */
 export function exitCodeOf(error: unknown, signal?: AbortSignal): number {
-  if (signal?.aborted) return Incomplete
-  return error instanceof UploadError && transientCodes.includes(error.code) ? Incomplete : Failed
+  if (signal?.aborted) return ExitCode.Incomplete
+  return error instanceof UploadError && transientCodes.includes(error.code)
+    ? ExitCode.Incomplete
+    : ExitCode.Failed
 }
 
-/** What the client's messages call options is here spelt otherwise. */
-const messageReplacements: readonly (readonly [string, string])[] = [
-  ['for `noProgressTimeout`', 'for as long as --give-up says'],
-  ['`auth` and `headers`', '--user and --header'],
-  ['`tls: { ca }`', '--cacert'],
-  ['; raise it, or name a file with `reply`', ''],
-  [
-    'The file that `job` names is not a job file; name another',
-    'What is remembered of it is damaged; be rid of it with: express-bits-upload jobs cancel',
-  ],
-  ['end that one with cancelUpload()', 'end that one with: express-bits-upload jobs cancel'],
-]
+/** Texts for the errors whose message names options of the API. */
+const errorTexts: Partial<Record<UploadErrorCode, string>> = {
+  certificate: "The server's certificate is not trusted; check its name, or pass its issuer with --cacert",
+  'job-invalid': 'The job file is damaged; remove it with: express-bits-upload jobs cancel',
+  'job-mismatch':
+    'The job file belongs to another upload; cancel that one with: express-bits-upload jobs cancel',
+  'no-progress':
+    'There was no progress for the time of --give-up; run the command again when the server can be reached',
+  'reply-too-large': 'The reply is too large',
+  unauthorized: 'The server requires credentials, or other ones; see --user and --header',
+}
 
-/** As a user of the command line is to see it, in one line. */
+/** The message of an error on one line, with the options of the command line. */
 export function messageOf(error: unknown): string {
-  const { cause } = error as Error
-  const message = messageReplacements.reduce(
-    (text, [from, to]) => text.replace(from, to),
-    (error as Error).message,
-  )
-  const below = cause instanceof Error && !message.includes(cause.message) ? ` (${cause.message})` : ''
-  return printable(`${message}${below}`)
+  const { message, cause } = error as Error
+  const text = error instanceof UploadError ? errorTexts[error.code] : undefined
+  const { detail } = error as Partial<UploadError>
+  const own = text === undefined ? message : detail === undefined ? text : `${text}. ${detail}`
+  const below = cause instanceof Error && !own.includes(cause.message) ? ` (${cause.message})` : ''
+  return printable(`${own}${below}`)
 }

@@ -4,15 +4,17 @@ import type { BitsUploadEvents, UploadReport } from '../index.ts'
 import type { Display } from './display.ts'
 import { countOf, formatRate, formatSize, formatTime, printable } from './format.ts'
 
-/** Since when an upload is watched, and what it had then. */
-interface ListenedEvent {
-  readonly since: number
-  readonly had: number
+/** Start of the measurement of an upload's rate. */
+interface RateStart {
+  /** Milliseconds of `Date.now()`. */
+  readonly time: number
+  /** Bytes that the server held then. */
+  readonly held: number
 }
 
 /**
- * Tells of all uploads of a server as they go.
- * @returns a summary of what has been until it is called
+ * Prints the events of a server.
+ * @returns a function that returns a summary of the events so far
  */
 export function printUploads(
   events: EventEmitter<BitsUploadEvents>,
@@ -20,76 +22,76 @@ export function printUploads(
   directory: string,
 ): () => string {
   const began = Date.now()
-  /** How fast they are. */
-  const watched = new Map<string, ListenedEvent>()
-  /** Those that were seen, and have not ended. */
+  const rateStarts = new Map<string, RateStart>()
+  /** IDs of the uploads with an event that have not ended. */
   const open = new Set<string>()
   const sum = { files: 0, bytes: 0, cancelled: 0, expired: 0, refused: 0, failed: 0 }
 
-  const watch = ({ id, received }: UploadReport): ListenedEvent => {
+  const track = ({ id, received }: UploadReport): RateStart => {
     open.add(id)
-    const known = watched.get(id)
+    const known = rateStarts.get(id)
     if (known) return known
-    // Begun before: how fast this fragment came, nobody knows.
-    const first = { since: Date.now(), had: received }
-    watched.set(id, first)
-    return first
+    // The session is older than this process: the duration of its first fragment is unknown.
+    const start = { time: Date.now(), held: received }
+    rateStarts.set(id, start)
+    return start
   }
   const pause = ({ id }: UploadReport): void => {
-    watched.delete(id)
+    rateStarts.delete(id)
     display.hide(id)
   }
   const forget = (upload: UploadReport): void => {
     open.delete(upload.id)
     pause(upload)
   }
-  const tell = (name: string, text: string): void => display.line(`${printable(name)}: ${text}`)
+  const print = (name: string, text: string): void => display.line(`${printable(name)}: ${text}`)
 
   events
     .on('created', (upload) => {
-      watch(upload)
-      tell(upload.name, 'begins')
+      track(upload)
+      print(upload.name, 'begins')
     })
     .on('received', (upload) => {
       const { id, name, received, total = 0 } = upload
-      const { since, had } = watch(upload)
-      const time = Date.now() - since
-      const note = time > 0 && received > had ? formatRate(received - had, time) : 'begins'
+      const start = track(upload)
+      const time = Date.now() - start.time
+      const note = time > 0 && received > start.held ? formatRate(received - start.held, time) : 'begins'
       display.show(id, { name, done: received, total, note })
     })
     .on('interrupted', (upload) => {
       pause(upload)
-      tell(upload.name, `${progress(upload)}; broken off, it may go on: ${upload.reason.message}`)
+      print(upload.name, `${progress(upload)}; interrupted, can be resumed: ${upload.reason.message}`)
     })
     .on('uploaded', (upload) => {
       const { name, total = 0 } = upload
-      const { since, had } = watch(upload)
-      const time = Date.now() - since
-      const rate = had < total ? ` in ${formatTime(time)}, ${formatRate(total - had, time)}` : ''
+      const start = track(upload)
+      const time = Date.now() - start.time
+      const bytes = total - start.held
+      const rate = bytes > 0 ? ` in ${formatTime(time)}, ${formatRate(bytes, time)}` : ''
       forget(upload)
       sum.files += 1
       sum.bytes += total
-      tell(name, `complete, ${formatSize(total)}${rate}: ${join(directory, name)}`)
+      print(name, `complete, ${formatSize(total)}${rate}: ${join(directory, name)}`)
     })
     .on('closed', forget)
     .on('cancelled', (upload) => {
       forget(upload)
       sum.cancelled += 1
-      tell(upload.name, 'cancelled by the client')
+      print(upload.name, 'cancelled by the client')
     })
     .on('expired', (upload) => {
       forget(upload)
       sum.expired += 1
-      tell(upload.name, `${progress(upload)}; removed, the client did not come back`)
+      print(upload.name, `${progress(upload)}; expired and removed`)
     })
     .on('refused', ({ type, target, error }) => {
       sum.refused += 1
-      tell(target, `${type ?? 'a packet'} refused, ${error.status}: ${printable(error.message)}`)
+      print(target, `${type ?? 'a packet'} refused, ${error.status}: ${printable(error.message)}`)
     })
     .on('failed', ({ type, target, error }) => {
       sum.failed += 1
       const cause = error.cause instanceof Error ? ` (${error.cause.message})` : ''
-      tell(target, `${type ?? 'a sweep'} failed, ${error.status}: ${printable(error.message + cause)}`)
+      print(target, `${type ?? 'a sweep'} failed, ${error.status}: ${printable(error.message + cause)}`)
     })
 
   return () => {
@@ -102,4 +104,4 @@ export function printUploads(
 }
 
 const progress = ({ received, total }: UploadReport): string =>
-  total ? `${Math.floor((received / total) * 100)} % of ${formatSize(total)}` : 'no byte yet'
+  total ? `${Math.floor((received / total) * 100)} % of ${formatSize(total)}` : 'no bytes'

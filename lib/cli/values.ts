@@ -1,9 +1,9 @@
-import { readSize } from '../protocol/size.ts'
+import { readSize } from '../validate.ts'
 import { UsageError, type Values } from './command.ts'
 
 /**
- * A whole number that an option has; undefined where it was left out.
- * @throws {UsageError} for anything else
+ * Reads an option that is a whole number; undefined if the option is missing.
+ * @throws {UsageError} for another value
  */
 export function numberOf(
   values: Values,
@@ -19,8 +19,8 @@ export function numberOf(
 }
 
 /**
- * The bytes of a size that an option has; undefined where it was left out.
- * @throws {UsageError} for anything else
+ * Reads an option that is a size, in bytes; undefined if the option is missing.
+ * @throws {UsageError} for another value
  */
 export function sizeValue(values: Values, name: string): number | undefined {
   const text = values[name] as string | undefined

@@ -7,14 +7,14 @@ import { environment, Program } from '../support/program.ts'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
-/** Jobs are remembered in the directory that a command runs in: nobody else's. */
+/** Job files are in the directory in which the command runs, so that tests do not share them. */
 const environmentIn = (cwd: string): NodeJS.ProcessEnv => ({
   ...environment(),
   BITS_UPLOAD_JOBS: join(cwd, 'jobs'),
   BITS_UPLOAD_USER: undefined,
 })
 
-/** A command that runs until it is told to stop, or comes to its end. */
+/** Starts a command that runs until it ends or gets a signal. */
 export const start = (cwd: string, ...args: string[]): Program =>
   new Program([process.execPath, main], { cwd, args, env: environmentIn(cwd) })
 
@@ -24,7 +24,7 @@ export interface Outcome {
   readonly stderr: string
 }
 
-/** A command that comes to its end by itself. */
+/** Runs a command to its end. */
 export function command(cwd: string, ...args: string[]): Promise<Outcome> {
   return new Promise((resolve) => {
     execFile(process.execPath, [main, ...args], { cwd, env: environmentIn(cwd) }, (error, stdout, stderr) =>

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { openDisplay } from '../../lib/cli/display.ts'
 import { formatRate, formatSize, formatTime, printable } from '../../lib/cli/format.ts'
 
-/** A terminal of so many lines, and all that was written to it. */
+/** A terminal with this number of rows, and the text that was written to it. */
 function terminal(rows: number): { readonly stream: NodeJS.WriteStream; output(): string } {
   const written: string[] = []
   const stream = Object.assign(new PassThrough(), { isTTY: true, rows, columns: 100 })

@@ -7,7 +7,7 @@ import { generate } from 'selfsigned'
 import { describe, expect, it } from 'vitest'
 import { BitsError, type BitsUploadOptions, bitsUpload } from '../../lib/index.ts'
 import { listenRaw } from '../client/fake-server.ts'
-import { recipe, serverAt } from '../farm/recipe.ts'
+import { configFor, serverBlock } from '../farm/nginx-config.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { describeNginx, startNginx } from '../support/nginx.ts'
 import { listen, serve, uploadServer } from '../support/server.ts'
@@ -22,7 +22,7 @@ async function doctor(url: URL | string, ...options: string[]) {
     String(url),
   )
   const lines = stdout.split('\n').slice(0, -1)
-  const told = lines.flatMap((line, i) => {
+  const findings = lines.flatMap((line, i) => {
     const [, level, text] = /^(ok|warn|FAULT) +(.*)$/.exec(line) ?? []
     return level === undefined
       ? []
@@ -32,14 +32,13 @@ async function doctor(url: URL | string, ...options: string[]) {
     code,
     stderr,
     lines,
-    told,
-    /** What is not as it should be: level, text, remedy. */
-    wrong: told.filter(({ level }) => level !== 'ok'),
-    ok: told.filter(({ level }) => level === 'ok').map(({ text }) => text),
+    /** Warnings and faults: level, text, remedy. */
+    wrong: findings.filter(({ level }) => level !== 'ok'),
+    ok: findings.filter(({ level }) => level === 'ok').map(({ text }) => text),
   }
 }
 
-/** One thing is wrong: what it says, and what it says about it. */
+/** Expects exactly one warning or fault. */
 function expectWrong(
   outcome: Awaited<ReturnType<typeof doctor>>,
   level: 'FAULT' | 'warn',
@@ -54,8 +53,8 @@ function expectWrong(
   expect(outcome.lines.at(-1)).toMatch(level === 'FAULT' ? /^1 fault$/ : /^No faults, 1 warning$/)
 }
 
-/** Sessions that the server still has, and files that came of them. */
-async function left(directory: string): Promise<string[]> {
+/** Files of sessions and of uploads on the server. */
+async function filesIn(directory: string): Promise<string[]> {
   return (await readdir(directory, { recursive: true })).filter((name) => name !== '.bits-sessions')
 }
 
@@ -70,28 +69,28 @@ describe('doctor on a healthy server', () => {
     const { code, wrong, ok, lines } = await doctor(new URL('report.zip', url))
     expect([code, wrong]).toEqual([0, []])
     expect(ok).toEqual([
-      expect.stringMatching(/^Somebody listens at port \d+ of 127\.0\.0\.1$/),
-      'Ping is answered by a BITS server',
+      expect.stringMatching(/^Port \d+ of 127\.0\.0\.1 accepts connections$/),
+      'A BITS server answers Ping',
       'The connection is kept for the next packet',
       'Create-Session is answered 200, with a session',
       'The first Fragment is answered 200, and 1000 bytes are held',
       'A Fragment that was sent before is answered 200, and 1000 bytes are held',
-      'A Fragment behind a gap is answered 416, and 1000 bytes are held',
-      'A Fragment that overlaps what is there is answered 200, and 1500 bytes are held',
+      'A Fragment after a gap is answered 416, and 1000 bytes are held',
+      'A Fragment that overlaps held bytes is answered 200, and 1500 bytes are held',
       'A Fragment of 13MB passes, the largest that Windows sends',
-      'Bytes are passed on as they come: of a Fragment that broke off 256KB are held',
-      'Close-Session is answered 200, and the session is unknown from then on',
-      'Cancel-Session is answered 200, and the session is unknown from then on',
+      'Bytes are passed on as they arrive: of an interrupted Fragment 256KB are held',
+      'Close-Session is answered 200, and the session is unknown afterwards',
+      'Cancel-Session is answered 200, and the session is unknown afterwards',
     ])
     expect(lines.at(-1)).toBe('No faults')
-    expect(await left(directory)).toEqual([])
+    expect(await filesIn(directory)).toEqual([])
   })
 
   it('uploads a whole file and fetches its reply with --complete', async () => {
     const { url, directory } = await uploadServer({ onUpload: ({ size }) => `${size} bytes` })
     const { code, ok } = await doctor(url, '--complete')
     expect(code).toBe(0)
-    const [file, ...more] = await left(directory)
+    const [file, ...more] = await filesIn(directory)
     expect([file, more]).toEqual([expect.stringMatching(/^bits-doctor-[0-9a-f]{16}\.tmp$/), []])
     expect(ok.slice(-4)).toEqual([
       expect.stringContaining(`it is at ${new URL(String(file), url)}`),
@@ -111,7 +110,7 @@ describe('doctor on a healthy server', () => {
     expectWrong(
       await doctor(url),
       'FAULT',
-      /401 by Express: it wants credentials, by Basic/,
+      /401 by Express: credentials are required, by Basic/,
       /--user NAME:PASSWORD/,
     )
     expect(await doctor(url, '--user', 'me:secret')).toMatchObject({ code: 0, wrong: [] })
@@ -121,12 +120,14 @@ describe('doctor on a healthy server', () => {
     const { url } = await uploadServer({ hostId: 'localhost' })
     const { code, ok } = await doctor(url)
     expect(code).toBe(0)
-    expect(ok).toContain('The server names the host localhost for the rest (BITS-Host-Id), and it answers')
+    expect(ok).toContain(
+      'The server assigns the host localhost for the later packets (BITS-Host-Id), and it answers',
+    )
     const { url: other } = await uploadServer({ hostId: { host: 'node1.invalid', fallbackTimeout: 60 } })
     expectWrong(
       await doctor(other),
       'FAULT',
-      /names the host node1\.invalid .* does not answer: .*clients try it for 60 seconds/,
+      /assigns the host node1\.invalid .* does not answer: .*clients try it for 60 seconds/,
       /hostId/,
     )
   })
@@ -136,9 +137,9 @@ describe('doctor command line', () => {
   it.each<[string[], RegExp]>([
     [[], /takes one URL/],
     [['http://a.example/', 'http://b.example/'], /takes one URL/],
-    [['ftp://a.example/'], /https:\/\/host\/upload/],
+    [['ftp://a.example/'], /https:\/\/files\.example\/upload/],
     [['http://me:secret@a.example/'], /credentials/],
-    [['-H', 'Content-Length: 5', 'http://a.example/'], /Content-Length is the client's own/],
+    [['-H', 'Content-Length: 5', 'http://a.example/'], /Content-Length is reserved for the client/],
     [['--timeout', '0', 'http://a.example/'], /--timeout is a whole number/],
   ])('exits with code 2 for the arguments %j', async (args, message) => {
     const { code, stdout, stderr } = await command(await temporaryDirectory(), 'doctor', ...args)
@@ -158,17 +159,17 @@ describe('doctor command line', () => {
     await program.says(/sent before/)
     expect(await program.end('SIGINT')).toBe(3)
     await cancelled
-    expect(await left(directory)).toEqual([])
+    expect(await filesIn(directory)).toEqual([])
   })
 })
 
 describe('doctor connectivity check', () => {
   it('reports a port that refuses connections', async () => {
-    // tcpmux: nobody has it, and nobody is given it.
+    // tcpmux: not in use, and never assigned as a free port.
     expectWrong(
       await doctor('http://127.0.0.1:1/'),
       'FAULT',
-      /^Nobody listens at port 1 of 127\.0\.0\.1 \(ECONNREFUSED\)$/,
+      /^Port 1 of 127\.0\.0\.1 refuses connections \(ECONNREFUSED\)$/,
       /Does the server run/,
     )
   })
@@ -177,7 +178,7 @@ describe('doctor connectivity check', () => {
     expectWrong(
       await doctor('http://nowhere.invalid/'),
       'FAULT',
-      /^Nobody knows the name nowhere\.invalid/,
+      /^Cannot resolve nowhere\.invalid \(ENOTFOUND\)$/,
       /DNS/,
     )
   })
@@ -187,14 +188,14 @@ describe('doctor connectivity check', () => {
     expectWrong(
       await doctor(url),
       'FAULT',
-      /^Ping is not answered: what came back is not HTTP/,
+      /^Ping is not answered: the answer is not HTTP/,
       /another protocol/,
     )
     const { url: plain } = await uploadServer()
     expectWrong(
       await doctor(plain.href.replace('http:', 'https:')),
       'FAULT',
-      /^It does not speak TLS/,
+      /^The server does not speak TLS/,
       /^Use http:/,
     )
   })
@@ -209,17 +210,17 @@ describe('doctor connectivity check', () => {
   })
 
   describe('certificates', () => {
-    const make = async (name: string, more = {}) => {
+    const make = async (name: string, options = {}) => {
       const { private: key, cert } = await generate([{ name: 'commonName', value: name }], {
         keyType: 'ec',
         algorithm: 'sha256',
         extensions: [{ name: 'subjectAltName', altNames: [{ type: 2, value: name }] }],
-        ...more,
+        ...options,
       })
       return { key, cert }
     }
 
-    /** A server at https://localhost with such a certificate, and a file that has it. */
+    /** A server at https://localhost with this certificate, and a file with the certificate. */
     async function secure(pems: { key: string; cert: string }) {
       const directory = await temporaryDirectory()
       const app = express().use(bitsUpload({ store: directory }))
@@ -234,14 +235,14 @@ describe('doctor connectivity check', () => {
       expectWrong(
         await doctor(url),
         'FAULT',
-        /signed by nobody whom this machine trusts \(DEPTH_ZERO/,
+        /signed by an authority that this machine does not trust \(DEPTH_ZERO/,
         /--cacert FILE.*Windows/,
       )
       const insecure = await doctor(url, '--insecure')
-      expectWrong(insecure, 'warn', /let pass, for --insecure/, /--cacert FILE/)
+      expectWrong(insecure, 'warn', /ignored because of --insecure/, /--cacert FILE/)
       const { code, ok, wrong } = await doctor(url, '--cacert', file)
       expect([code, wrong]).toEqual([0, []])
-      expect(ok).toContain('Its certificate is good for localhost')
+      expect(ok).toContain('The certificate is valid for localhost')
     })
 
     it('reports a certificate for another name', async () => {
@@ -255,12 +256,12 @@ describe('doctor connectivity check', () => {
     })
 
     it('reports an expired certificate', async () => {
-      const long = { notBeforeDate: new Date('2020-01-01'), notAfterDate: new Date('2021-01-01') }
-      const { url, file } = await secure(await make('localhost', long))
+      const expired = { notBeforeDate: new Date('2020-01-01'), notAfterDate: new Date('2021-01-01') }
+      const { url, file } = await secure(await make('localhost', expired))
       expectWrong(
         await doctor(url, '--cacert', file),
         'FAULT',
-        /out of date \(CERT_HAS_EXPIRED\)/,
+        /has expired \(CERT_HAS_EXPIRED\)/,
         /^Renew it/,
       )
     })
@@ -270,7 +271,7 @@ describe('doctor connectivity check', () => {
 describe('doctor Ping check', () => {
   it('reports a web server without BITS', async () => {
     const directory = await temporaryDirectory()
-    // The verb is known to this process' servers, so a 404 comes; others know nothing of it.
+    // Servers of this process know the method, so that the answer is 404. Other servers do not know it.
     const site = await serve(express().use(express.static(directory)))
     expectWrong(
       await doctor(site),
@@ -290,12 +291,7 @@ describe('doctor Ping check', () => {
         socket.on('error', () => {}).once('data', () => socket.end(plainAnswer('400 Bad Request'))),
       ),
     )
-    expectWrong(
-      await doctor(raw),
-      'FAULT',
-      /400: what listens there does not know the verb/,
-      /bitsUpload\(\)/,
-    )
+    expectWrong(await doctor(raw), 'FAULT', /400: the web server does not know the method/, /bitsUpload\(\)/)
   })
 
   it('reports a proxy that refuses BITS_POST, and runs the other checks', async () => {
@@ -307,12 +303,12 @@ describe('doctor Ping check', () => {
     expectWrong(
       outcome,
       'FAULT',
-      /answered 405 by Wall, .* something in between refuses the verb/,
+      /answered 405 by Wall, .* a proxy or firewall refuses the method/,
       /Override: BITS_POST/,
     )
-    // The rest is looked at all the same.
+    // The other checks are made.
     expect(outcome.ok.at(-1)).toMatch(/^Cancel-Session is answered/)
-    expect(await left(directory)).toEqual([])
+    expect(await filesIn(directory)).toEqual([])
   })
 
   it('reports a proxy that gives no valid answer to BITS_POST', async () => {
@@ -322,8 +318,8 @@ describe('doctor Ping check', () => {
     expectWrong(
       await doctor(url),
       'FAULT',
-      /not answered.*something in between refuses the verb/,
-      /Allow the verb/,
+      /not answered.*a proxy or firewall refuses the method/,
+      /Allow the method/,
     )
   })
 
@@ -334,8 +330,8 @@ describe('doctor Ping check', () => {
     expectWrong(
       await doctor(url),
       'FAULT',
-      /301: it is a redirection to https:\/\/files\.example\/upload\/, and BITS ends/,
-      /the URL that it leads to/,
+      /301: it redirects to https:\/\/files\.example\/upload\/, and BITS ends/,
+      /Use that URL/,
     )
   })
 
@@ -343,7 +339,12 @@ describe('doctor Ping check', () => {
     const url = await serve((_, response) =>
       response.writeHead(401, { 'WWW-Authenticate': ['Negotiate', 'NTLM'], 'Content-Length': 0 }).end(),
     )
-    expectWrong(await doctor(url), 'FAULT', /credentials, by Negotiate, NTLM/, /only by Basic and Digest/)
+    expectWrong(
+      await doctor(url),
+      'FAULT',
+      /credentials are required, by Negotiate, NTLM/,
+      /only Basic and Digest/,
+    )
   })
 
   it('reports disabled uploads (501)', async () => {
@@ -358,12 +359,7 @@ describe('doctor Ping check', () => {
 
   it('reports a 502 from a proxy', async () => {
     const url = await serve((_, response) => response.writeHead(502, { 'Content-Length': 0 }).end())
-    expectWrong(
-      await doctor(url),
-      'FAULT',
-      /502: what stands in front did not get an answer/,
-      /Does the server run/,
-    )
+    expectWrong(await doctor(url), 'FAULT', /502: a proxy got no answer/, /Does the server run/)
   })
 })
 
@@ -380,7 +376,7 @@ describe('doctor Create-Session check', () => {
 
   it('reports a 503 for a second session above maxSessions', async () => {
     const { url } = await uploadServer({ maxSessions: 1 })
-    // The limit is looked for with a second one.
+    // The check of the fragment limit creates a second session.
     expectWrong(await doctor(url), 'FAULT', /another Create-Session is answered 503/, /Run it again/)
   })
 
@@ -391,7 +387,7 @@ describe('doctor Create-Session check', () => {
     const { url } = await through({
       answer: (text) => text.replace(new RegExp(`^${name}: .*\r\n`, 'im'), ''),
     })
-    expectWrong(await doctor(url), 'FAULT', text, /takes fields away/)
+    expectWrong(await doctor(url), 'FAULT', text, /removes header fields/)
   })
 
   it('warns of an Ack without Accept-Encoding', async () => {
@@ -405,7 +401,7 @@ describe('doctor Ack format check', () => {
     [
       'HTTP/1.0',
       (text) => text.replace('HTTP/1.1', 'HTTP/1.0'),
-      /HTTP\/1\.0, and BITS wants 1\.1/,
+      /HTTP\/1\.0, and BITS requires 1\.1/,
       /proxy_http_version/,
     ],
     [
@@ -418,7 +414,7 @@ describe('doctor Ack format check', () => {
       'a chunked body',
       (text) => `${text.replace(/^Content-Length: .*$/im, 'Transfer-Encoding: chunked')}0\r\n\r\n`,
       /are chunked/,
-      /Content-Length away/,
+      /removes the field Content-Length/,
     ],
     [
       'compression',
@@ -437,14 +433,14 @@ describe('doctor Ack format check', () => {
     const outcome = await doctor(url)
     expectWrong(outcome, 'FAULT', text, remedy)
     expect(outcome.ok.at(-1)).toMatch(/^Cancel-Session is answered/)
-    expect(await left(directory)).toEqual([])
+    expect(await filesIn(directory)).toEqual([])
   })
 
   it('warns if every Ack closes the connection', async () => {
     const { url } = await through({
       answer: (text) => text.replace(/^Connection: .*$/im, 'Connection: close'),
     })
-    expectWrong(await doctor(url), 'warn', /^Every answer ends the connection/, /NTLM/)
+    expectWrong(await doctor(url), 'warn', /^Every answer closes the connection/, /NTLM/)
   })
 })
 
@@ -460,7 +456,7 @@ describe('doctor Fragment check', () => {
     [
       'a missing BITS-Received-Content-Range in a 416',
       (text) => (text.includes(' 416 ') ? text.replace(/^BITS-Received-Content-Range: .*\r\n/im, '') : text),
-      /^A Fragment behind a gap is answered 416 without BITS-Received/,
+      /^A Fragment after a gap is answered 416 without BITS-Received/,
     ],
     [
       'the last byte instead of the next offset',
@@ -474,8 +470,8 @@ describe('doctor Fragment check', () => {
     ],
   ])('reports %s', async (_, change, text) => {
     const { url, directory } = await through({ answer: change })
-    expectWrong(await doctor(url), 'FAULT', text, /Clients go on from that number/)
-    expect(await left(directory)).toEqual([])
+    expectWrong(await doctor(url), 'FAULT', text, /Clients continue from that number/)
+    expect(await filesIn(directory)).toEqual([])
   })
 
   it('reports a server that returns to 0 after a repeated Fragment', async () => {
@@ -491,7 +487,7 @@ describe('doctor Fragment check', () => {
       await doctor(url),
       'FAULT',
       /^A Fragment that was sent before .*: 0, where 1000/,
-      /Clients go on/,
+      /Clients continue/,
     )
   })
 
@@ -500,7 +496,7 @@ describe('doctor Fragment check', () => {
     expectWrong(
       await doctor(url),
       'FAULT',
-      /behind a gap is answered 200.* the protocol says 416/,
+      /after a gap is answered 200.* the protocol requires 416/,
       /lose bytes/,
     )
   })
@@ -517,32 +513,32 @@ describe('doctor Fragment check', () => {
 })
 
 describe('doctor fragment limit check', () => {
-  const above = (most: number, answer: string) => (head: string) =>
-    Number(/^content-length: (\d+)/im.exec(head)?.[1]) > most ? answer : undefined
+  const above = (limit: number, answer: string) => (head: string) =>
+    Number(/^content-length: (\d+)/im.exec(head)?.[1]) > limit ? answer : undefined
 
   it.each<[string, string, 'warn' | 'FAULT', RegExp]>([
     [
       '413',
       plainAnswer('413 Too Large', 'Server: Wall'),
       'warn',
-      /413 by Wall, by something in between: (.*); clients send/,
+      /413 by Wall, by a proxy: (.*); clients send/,
     ],
     [
       '404 (as IIS does)',
       plainAnswer('404 Not Found'),
       'FAULT',
-      /404, as the request filter of IIS .*: (.*)$/,
+      /404, as by the request filter of IIS; .*: (.*)$/,
     ],
     ['no valid answer', 'HTTP/1.1 \r\n', 'FAULT', /get no answer, .*: (.*)$/],
   ])('finds the 1 MB limit of a proxy that enforces it with %s', async (_, answer, level, text) => {
     const { url, directory } = await through({ request: above(1024 * 1024, answer) })
     const outcome = await doctor(url)
     expectWrong(outcome, level, text, /client_max_body_size 0/)
-    const [, most, least] = /([\d.]+)KB pass, ([\d.]+)MB do not/.exec(outcome.wrong[0]?.text ?? '') ?? []
-    expect(Number(most)).toBeGreaterThan(900)
-    expect(Number(most)).toBeLessThanOrEqual(1024)
-    expect(Number(least)).toBeLessThan(1.2)
-    expect(await left(directory)).toEqual([])
+    const [, passes, fails] = /([\d.]+)KB pass, ([\d.]+)MB do not/.exec(outcome.wrong[0]?.text ?? '') ?? []
+    expect(Number(passes)).toBeGreaterThan(900)
+    expect(Number(passes)).toBeLessThanOrEqual(1024)
+    expect(Number(fails)).toBeLessThan(1.2)
+    expect(await filesIn(directory)).toEqual([])
   })
 
   it('reports a proxy that refuses even the smallest Fragment', async () => {
@@ -554,26 +550,26 @@ describe('doctor fragment limit check', () => {
     const { url } = await uploadServer({ maxFragmentSize: '200kb' })
     const outcome = await doctor(url)
     expectWrong(outcome, 'warn', /413.*, by the server: (?:19\d(?:\.\d)?|200)KB pass/, /maxFragmentSize/)
-    // What is looked at behind it keeps to that.
+    // The later checks use smaller fragments.
     expect(outcome.ok).toContainEqual(expect.stringMatching(/^Bytes are passed on/))
   })
 
   it('warns of the maxSize of the server', async () => {
     const { url } = await uploadServer({ maxSize: '3mb' })
-    expectWrong(await doctor(url), 'warn', /takes no large files \(500, 0x80200020/, /maxSize/)
+    expectWrong(await doctor(url), 'warn', /accepts no large files \(500, 0x80200020/, /maxSize/)
   })
 })
 
 describe('doctor buffering check', () => {
   it('warns if a proxy buffers whole requests', async () => {
-    const { url, directory } = await through({ gather: true })
+    const { url, directory } = await through({ buffer: true })
     expectWrong(
       await doctor(url),
       'warn',
-      /nothing is held: something in between gathers/,
+      /nothing is held: a proxy buffers whole requests/,
       /proxy_request_buffering off/,
     )
-    expect(await left(directory)).toEqual([])
+    expect(await filesIn(directory)).toEqual([])
   })
 })
 
@@ -585,7 +581,7 @@ describe('doctor Close-Session and Cancel-Session check', () => {
     const { url, directory } = await through({ request: refuse('Close-Session') })
     const text = /^Close-Session of an unfinished upload is answered 403/
     expectWrong(await doctor(url), 'FAULT', text, /firewall/i)
-    expect(await left(directory)).toEqual([])
+    expect(await filesIn(directory)).toEqual([])
   })
 
   it('reports a refused Cancel-Session, and warns of the sessions left open', async () => {
@@ -600,7 +596,7 @@ describe('doctor Close-Session and Cancel-Session check', () => {
       },
       {
         level: 'warn',
-        text: expect.stringMatching(/^2 sessions could not be ended: \{.*\} \{.*\}$/),
+        text: expect.stringMatching(/^2 sessions could not be cancelled: \{.*\} \{.*\}$/),
         remedy: expect.stringMatching(/expireAfter/),
       },
     ])
@@ -632,8 +628,8 @@ describe('doctor --complete', () => {
     expectWrong(
       await doctor(url, '--complete'),
       'FAULT',
-      /^The last Fragment of a whole upload is answered 403/,
-      /May/,
+      /^The last Fragment of a complete upload is answered 403/,
+      /Is this user allowed/,
     )
   })
 
@@ -669,8 +665,8 @@ describe('doctor --complete', () => {
     expectWrong(
       await doctor(url, '--complete'),
       'FAULT',
-      /is answered 404 to HEAD/,
-      /GET and HEAD have to reach/,
+      /^HEAD of the reply at .* is answered 404/,
+      /GET and HEAD of this URL must reach/,
     )
   })
 
@@ -688,7 +684,9 @@ describe('doctor --complete', () => {
 describeNginx('doctor behind nginx', () => {
   it('warns of the 1 MB body limit and of request buffering in the default configuration', async () => {
     const { url: server, directory } = await uploadServer()
-    const { url } = await startNginx((port) => serverAt(port, `location / { proxy_pass ${server.origin}; }`))
+    const { url } = await startNginx((port) =>
+      serverBlock(port, `location / { proxy_pass ${server.origin}; }`),
+    )
     const { code, wrong } = await doctor(new URL('upload/', url))
     expect(code).toBe(0)
     expect(wrong).toEqual([
@@ -699,16 +697,16 @@ describeNginx('doctor behind nginx', () => {
       },
       {
         level: 'warn',
-        text: expect.stringMatching(/something in between gathers/),
+        text: expect.stringMatching(/a proxy buffers whole requests/),
         remedy: expect.stringMatching(/proxy_request_buffering off/),
       },
     ])
-    expect(await left(directory)).toEqual([])
+    expect(await filesIn(directory)).toEqual([])
   })
 
   it('finds no fault with the documented configuration', async () => {
     const { url: server } = await uploadServer()
-    const { url } = await startNginx((port) => serverAt(port, recipe(server.origin)))
+    const { url } = await startNginx((port) => serverBlock(port, configFor(server.origin)))
     expect(await doctor(new URL('upload/', url))).toMatchObject({ code: 0, wrong: [] })
   })
 })

@@ -4,65 +4,80 @@ import { connect, createServer, type Socket } from 'node:net'
 import { listenRaw } from '../client/fake-server.ts'
 
 export interface Meddling {
-  /** Answers a request by itself, by its head; '' is silence; undefined: it goes on to the server. */
+  /**
+   * Returns the proxy's own answer to a request with this head; '': no answer; undefined: the server answers.
+   */
   readonly request?: (head: string) => string | undefined
-  /** Changes an answer: all of it, for Acks are heads only. */
+  /** Changes an answer of the server. An Ack consists only of a head, so that it arrives in one chunk. */
   readonly answer?: (text: string) => string
-  /** Passes a request on when all of it has come. */
-  readonly gather?: boolean
+  /** Passes a request on only when it is complete. */
+  readonly buffer?: boolean
 }
 
 const EndOfHead = '\r\n\r\n'
 
-/** @returns the URL by which the server is reached through it */
+/** Returns the URL at which the server is reached through the proxy. */
 export async function meddler(server: URL, meddling: Meddling): Promise<URL> {
   const url = await listenRaw(
     createServer({ noDelay: true }, (client) => {
-      const far = connect({ port: Number(server.port), host: server.hostname, noDelay: true })
-      client.on('error', () => far.destroy()).on('close', () => far.destroySoon())
-      far.on('error', () => client.destroy()).on('close', () => client.destroySoon())
-      far.on('data', (chunk: Buffer) => {
+      const upstream = connect({ port: Number(server.port), host: server.hostname, noDelay: true })
+      client.on('error', () => upstream.destroy()).on('close', () => upstream.destroySoon())
+      upstream.on('error', () => client.destroy()).on('close', () => client.destroySoon())
+      upstream.on('data', (chunk: Buffer) => {
         const text = chunk.toString('latin1')
         client.write(meddling.answer?.(text) ?? text, 'latin1')
       })
-      void pass(client, far, meddling).catch(() => {})
+      void pass(client, upstream, meddling).catch(() => {})
     }),
   )
   return new URL(server.pathname, url)
 }
 
-async function pass(client: Socket, far: Socket, { request, gather }: Meddling): Promise<void> {
+async function pass(client: Socket, upstream: Socket, { request, buffer }: Meddling): Promise<void> {
   let unread = Buffer.alloc(0)
-  /** Bytes of a body that are still to come. */
-  let left = 0
+  /** Bytes of the current body that have not arrived. */
+  let missing = 0
+  /** Chunks after `unread`, joined when a buffered request is complete: to join each one takes quadratic time. */
+  let chunks: Buffer[] = []
+  /** Bytes of `unread` and of a buffered request. */
+  let needed = 0
+  let available = 0
   for await (const chunk of client as AsyncIterable<Buffer>) {
-    unread = Buffer.concat([unread, chunk])
+    chunks.push(chunk)
+    available += chunk.length
+    if (available < needed) continue
+    unread = Buffer.concat([unread, ...chunks])
+    chunks = []
+    needed = 0
     while (unread.length > 0) {
-      if (left > 0) {
-        const part = unread.subarray(0, left)
-        left -= part.length
+      if (missing > 0) {
+        const part = unread.subarray(0, missing)
+        missing -= part.length
         unread = unread.subarray(part.length)
-        far.write(part)
+        upstream.write(part)
         continue
       }
       const end = unread.indexOf(EndOfHead)
       if (end < 0) break
-      const from = end + EndOfHead.length
-      const head = unread.toString('latin1', 0, from)
+      const bodyStart = end + EndOfHead.length
+      const head = unread.toString('latin1', 0, bodyStart)
       const length = Number(/^content-length: (\d+)/im.exec(head)?.[1] ?? 0)
       const own = request?.(head)
       if (own !== undefined) {
         client.write(own, 'latin1')
-        // The client may be sending: to hang up now would take the answer from it.
-        left = 0
+        // The client may still be sending. If the proxy closed the connection now, the answer would be lost.
         for await (const rest of client) void rest
         return
       }
-      if (gather && unread.length < from + length) break
-      far.write(head, 'latin1')
-      unread = unread.subarray(from)
-      left = length
+      if (buffer && unread.length < bodyStart + length) {
+        needed = bodyStart + length
+        break
+      }
+      upstream.write(head, 'latin1')
+      unread = unread.subarray(bodyStart)
+      missing = length
     }
+    available = unread.length
   }
 }
 

@@ -11,7 +11,7 @@ import { command, start } from './cli.ts'
 
 const file = noise(300_000)
 
-/** A server, and a directory with files to send; jobs are remembered beside them. */
+/** A server, and a directory with files to send and with the job files. */
 async function scene(options: Partial<BitsUploadOptions> = {}) {
   const [directory, here] = [await temporaryDirectory(), await temporaryDirectory()]
   const upload = bitsUpload({ store: fileStore(directory, { createFolders: true }), ...options })
@@ -97,10 +97,13 @@ describe('send command', () => {
     await writeFile(join(directory, 'a.bin'), file)
     const send = (...args: string[]) =>
       command(directory, 'send', 'a.bin', ...args, '--give-up', '0', url.href)
-    const stranger = await send()
-    expect([stranger.code, stranger.stderr]).toEqual([1, expect.stringContaining('--cacert')])
-    const nobody = await send('--insecure')
-    expect([nobody.code, nobody.stderr]).toEqual([1, expect.stringContaining('--user and --header')])
+    const untrusted = await send()
+    expect([untrusted.code, untrusted.stderr]).toEqual([1, expect.stringContaining('--cacert')])
+    const unauthorized = await send('--insecure')
+    expect([unauthorized.code, unauthorized.stderr]).toEqual([
+      1,
+      expect.stringContaining('--user and --header'),
+    ])
     expect((await send('-k', '-H', 'X-Note: hello', '--user', 'alice:open sesame')).code).toBe(0)
     expect((await readFile(join(directory, 'incoming/a.bin'))).equals(file)).toBe(true)
   })
@@ -114,11 +117,9 @@ describe('send command', () => {
     expect(taken.stderr).toMatch(/^empty\.txt: sent/m)
     expect(taken.stderr).toMatch(/^1 file, 0B, 1 failed, in/m)
 
-    const gone = await serve(() => {})
     const { here: there } = await scene()
-    const nobody = new URL(gone)
-    nobody.port = '1'
-    const unfinished = await command(there, 'send', 'logs/a.bin', '--give-up', '0', nobody.href)
+    const closedPort = 'http://127.0.0.1:1/'
+    const unfinished = await command(there, 'send', 'logs/a.bin', '--give-up', '0', closedPort)
     expect(unfinished.code).toBe(3)
     expect(unfinished.stderr).toMatch(/^a\.bin: .*ECONNREFUSED/m)
     expect(unfinished.stderr).toMatch(/^0 files, 0B, 1 unfinished/m)
@@ -140,22 +141,25 @@ describe('send command', () => {
     await mkdir(join(here, 'other'))
     await writeFile(join(here, 'other/a.bin'), 'x')
     const cases: [args: string[], message: RegExp][] = [
-      [[], /send takes files, and the URL that they go to/],
-      [[url.href], /send takes files/],
-      [['logs/a.bin', 'ftp://x/'], /the last argument is the URL .*not 'ftp:\/\/x\/'/],
-      [['logs/a.bin', 'logs/empty.txt', new URL('x', url).href], /several files go to a folder: .*\/x\//],
-      [['nothing', url.href], /there is no file nothing/],
-      [['*.none', url.href], /no file is like \*\.none/],
+      [[], /send takes one or more files, and a URL/],
+      [[url.href], /send takes one or more files/],
+      [['logs/a.bin', 'ftp://x/'], /the last argument must be a URL .*not 'ftp:\/\/x\/'/],
+      [
+        ['logs/a.bin', 'logs/empty.txt', new URL('x', url).href],
+        /several files need the URL of a folder: .*\/x\//,
+      ],
+      [['nothing', url.href], /the file nothing does not exist/],
+      [['*.none', url.href], /no file matches \*\.none/],
       [['logs/a.bin', 'other/a.bin', url.href], /would both be a\.bin/],
-      [['logs', '--reply', 'x', url.href], /--reply is for one file/],
-      [['logs/a.bin', '--user', 'alice', url.href], /--user is NAME:PASSWORD/],
-      [['logs/a.bin', '--header', 'nothing', url.href], /--header is 'NAME: VALUE'/],
+      [['logs', '--reply', 'x', url.href], /--reply can only be used with one file/],
+      [['logs/a.bin', '--user', 'alice', url.href], /--user must be NAME:PASSWORD/],
+      [['logs/a.bin', '--header', 'nothing', url.href], /--header must be 'NAME: VALUE'/],
       [['logs/a.bin', '--parallel', '0', url.href], /--parallel is a whole number from 1 to 100/],
       [['logs/a.bin', '--give-up', 'x', url.href], /--give-up is a whole number/],
-      [['logs/a.bin', '--cert', 'x', url.href], /--cert and --key belong together/],
+      [['logs/a.bin', '--cert', 'x', url.href], /--cert and --key must be used together/],
       [
         ['logs/a.bin', url.href.replace('//', '//alice:secret@')],
-        /credentials are not for the URL, but for --user$/,
+        /the URL must not contain credentials; pass them with --user$/,
       ],
       [['logs/a.bin', `${url.href}#a`], /the URL has a '#': write it as %23/],
     ]
@@ -190,15 +194,13 @@ describe('send command with closed output', () => {
 })
 
 describe('jobs of interrupted uploads', () => {
-  /** An upload that was broken off by Ctrl+C when the server had its first fragments. */
+  /** An upload that SIGINT interrupted after its first fragments. */
   async function paused() {
-    const held: (() => void)[] = []
     const stage = await scene({ maxFragmentSize: 10_000 })
     const seen = new Promise<void>((resolve) => {
       stage.upload.events.on('received', ({ received }) => {
         if (received > 50_000) resolve()
       })
-      held.push(resolve)
     })
     const program = start(stage.here, 'send', 'logs/a.bin', '--max-fragment', '5120', stage.url.href)
     await seen
@@ -231,8 +233,11 @@ describe('jobs of interrupted uploads', () => {
     const changed = await paused()
     const other = noise(200_000, 3)
     await writeFile(join(changed.here, 'logs/a.bin'), other)
-    const anew = await send(changed)
-    expect([anew.code, anew.stderr]).toEqual([0, expect.stringContaining('changed since it was broken off')])
+    const restarted = await send(changed)
+    expect([restarted.code, restarted.stderr]).toEqual([
+      0,
+      expect.stringContaining('the file changed since the upload was interrupted; starting again'),
+    ])
     expect((await readFile(join(changed.directory, 'a.bin'))).equals(other)).toBe(true)
     expect((await changed.upload.sweep()).open).toBe(0)
   })
@@ -252,7 +257,7 @@ describe('jobs of interrupted uploads', () => {
     await writeFile(damaged, '{')
     const listed = await command(here, 'jobs')
     expect([listed.code, listed.stderr]).toEqual([0, ''])
-    expect(listed.stdout).toMatch(/^0123456789ab {2}What is remembered of it is damaged; be rid .*\.json\.$/m)
+    expect(listed.stdout).toMatch(/^0123456789ab {2}The job file is damaged; remove it .*\.json\.$/m)
     expect(listed.stdout).toMatch(/^[0-9a-f]{12} +\d+% of 293KB/m)
     const resumed = await command(here, 'jobs', 'resume')
     expect([resumed.code, resumed.stderr]).toEqual([1, expect.stringMatching(/^0123456789ab: .*damaged/)])
@@ -266,8 +271,11 @@ describe('jobs of interrupted uploads', () => {
     const { here, url } = await paused()
     const [name = ''] = await namesIn(join(here, 'jobs'))
     await writeFile(join(here, 'jobs', name), '{')
-    const anew = await command(here, 'send', 'logs/a.bin', url.href)
-    expect([anew.code, anew.stderr]).toEqual([0, expect.stringContaining('damaged, begins anew')])
+    const restarted = await command(here, 'send', 'logs/a.bin', url.href)
+    expect([restarted.code, restarted.stderr]).toEqual([
+      0,
+      expect.stringContaining('damaged; starting again'),
+    ])
   })
 
   it('are kept, with exit code 3, if jobs cancel cannot reach the server', async () => {
@@ -278,17 +286,17 @@ describe('jobs of interrupted uploads', () => {
     await writeFile(job, JSON.stringify({ ...record, url: 'http://127.0.0.1:1/a.bin' }))
     const cancelled = await command(here, 'jobs', 'cancel', 'all')
     expect([cancelled.code, cancelled.stdout]).toEqual([3, ''])
-    expect(cancelled.stderr).toMatch(/ECONNREFUSED.* It is kept, in .*\.json$/m)
+    expect(cancelled.stderr).toMatch(/ECONNREFUSED.* The job file is kept: .*\.json$/m)
     expect(await namesIn(join(here, 'jobs'))).toEqual([name])
   })
 
   it('cause an error message for wrong arguments or a missing source file', async () => {
     const { here, url } = await paused()
     const cases: [args: string[], code: number, message: RegExp][] = [
-      [['remove'], 2, /jobs can list, resume and cancel, not 'remove'/],
-      [['cancel'], 2, /say which job is to be cancelled, or 'all'/],
-      [['cancel', 'xyz'], 2, /no job begins with xyz/],
-      [['resume', 'xyz'], 2, /no job begins with xyz/],
+      [['remove'], 2, /jobs takes list, resume or cancel, not 'remove'/],
+      [['cancel'], 2, /cancel takes the IDs of jobs, or 'all'/],
+      [['cancel', 'xyz'], 2, /no job ID begins with xyz/],
+      [['resume', 'xyz'], 2, /no job ID begins with xyz/],
     ]
     for (const [args, code, message] of cases) {
       const outcome = await command(here, 'jobs', ...args)

@@ -17,8 +17,8 @@ describe('serve command', () => {
     const directory = await temporaryDirectory()
     const program = start(directory, 'serve', 'files')
     const target = join(directory, 'files', 'a.bin')
-    expect((await program.says(/They land in (.*)/))[1]).toBe(join(directory, 'files'))
-    expect(program.output).toContain('Anybody who reaches it may send: see --user.')
+    expect((await program.says(/They are written to (.*)/))[1]).toBe(join(directory, 'files'))
+    expect(program.output).toContain('Anyone who can reach this server can upload: see --user.')
     await uploadFile(new TestClient(new URL('a.bin', await program.url())), file)
     expect(await readFile(target)).toEqual(file)
     await program.says(/a\.bin: complete/)
@@ -123,7 +123,7 @@ describe('serve command', () => {
     const users = ['--user', 'alice:open:sesame', '-u', 'bob:knock knock']
     const program = start(await temporaryDirectory(), 'serve', ...users)
     const url = new URL('a.bin', await program.url())
-    expect(program.output).not.toContain('Anybody')
+    expect(program.output).not.toContain('Anyone')
     const as = (credentials: string) =>
       new TestClient(url, { Authorization: `Basic ${Buffer.from(credentials).toString('base64')}` })
     for (const client of [new TestClient(url), as('alice:'), as('carol:'), as(':'), as('bob:open:sesame')]) {
@@ -154,7 +154,7 @@ describe('serve command', () => {
     await uploadFile(new TestClient(new URL(target, url)), file)
     expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
     const other = await fetch(new URL(target, url))
-    expect([other.status, await other.text()]).toEqual([404, 'Only BITS uploads are taken here.\n'])
+    expect([other.status, await other.text()]).toEqual([404, 'This server only accepts BITS uploads.\n'])
     expect((await fetch(new URL('/elsewhere', url))).status).toBe(404)
   })
 
@@ -163,8 +163,8 @@ describe('serve command', () => {
     const made = await generate([{ name: 'commonName', value: 'localhost' }], { algorithm: 'sha256' })
     await writeFile(join(directory, 'cert.pem'), made.cert)
     await writeFile(join(directory, 'key.pem'), made.private)
-    const ways = { made: ['--self-signed'], owned: ['--cert', 'cert.pem', '--key', 'key.pem'] }
-    for (const [name, args] of Object.entries(ways)) {
+    const certificates = { made: ['--self-signed'], owned: ['--cert', 'cert.pem', '--key', 'key.pem'] }
+    for (const [name, args] of Object.entries(certificates)) {
       const program = start(directory, 'serve', name, ...args)
       const url = await program.url()
       expect(url.protocol).toBe('https:')
@@ -183,13 +183,17 @@ describe('serve command', () => {
       [['--overwrite=yes'], 2, /--overwrite takes no value/],
       [['--port', '99999'], 2, /--port is a whole number from 0 to 65535, not '99999'/],
       [['--max-size', 'big'], 2, /--max-size is a number of bytes, or a size such as 10gb, not 'big'/],
-      [['--durability', 'some'], 2, /--durability is file, fragment or none, not 'some'/],
-      [['--user', 'alice'], 2, /--user is NAME:PASSWORD/],
-      [['--path', '/a b'], 2, /--path is a path such as \/upload/],
-      [['--cert', 'x.pem'], 2, /--cert and --key belong together/],
-      [['--cert', 'x', '--key', 'y', '--self-signed'], 2, /--self-signed stands instead/],
-      [['a', 'b'], 2, /serve takes one directory/],
-      [['--port', taken.port, '--host', '127.0.0.1'], 1, /port \d+ is taken: .*--port with another/],
+      [['--durability', 'some'], 2, /--durability must be file, fragment or none, not 'some'/],
+      [['--user', 'alice'], 2, /--user must be NAME:PASSWORD/],
+      [['--path', '/a b'], 2, /--path must be a path such as \/upload/],
+      [['--cert', 'x.pem'], 2, /--cert and --key must be used together/],
+      [
+        ['--cert', 'x', '--key', 'y', '--self-signed'],
+        2,
+        /--self-signed cannot be used with --cert and --key/,
+      ],
+      [['a', 'b'], 2, /serve takes only one directory/],
+      [['--port', taken.port, '--host', '127.0.0.1'], 1, /port \d+ is in use: .*another port with --port/],
       [['--cert', 'x.pem', '--key', 'y.pem'], 1, /ENOENT.*x\.pem/],
       [['a-file'], 1, /EEXIST.*a-file/],
     ]

@@ -2,69 +2,69 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { SmallestFragment } from '../../client/fragment.ts'
 import { formatSize } from '../format.ts'
 import { type Check, type CheckContext, fragmentRange, ok, warning } from './context.ts'
-import { heldBy, UnfinishedFileSize } from './fragments.ts'
+import { heldBy, ProbeFileSize } from './fragments.ts'
 import { NoResponse } from './prober.ts'
 
-/** Bytes of the fragment, of which half are sent: as many, or as many as pass. */
+/** Bytes of the fragment, or as many as pass. Half of it is sent. */
 const ProbeLength = 512 * 1024
-/** Milliseconds that those have for their way before the connection breaks. */
+/** Milliseconds for the bytes to arrive at the server before the connection is closed. */
 const SettleTimeMs = 500
-/** Milliseconds between two questions for them, and how many there are. */
+/** Milliseconds between two questions for the offset. */
 const PollIntervalMs = 200
 const MaxPolls = 10
 
-/** The connection breaks, as it does when a laptop is closed. */
+/** Ends the body of the fragment, and so the connection, as when a laptop is closed. */
 class Interrupted extends Error {}
 
-/** Whether what came of a broken fragment is held, or was gathered in between for the whole of it. */
+/** Whether the server holds bytes of an interrupted fragment, or a proxy waited for the whole fragment. */
 export const buffering: Check = {
-  name: 'whether bytes are passed on as they come',
+  name: 'request buffering',
   async *run(context) {
     const before = await heldBytes(context)
     const length = Math.min(ProbeLength, context.maxFragment)
-    // What is refused for its length, or lies beyond the end, says nothing.
-    if (before === undefined || length < SmallestFragment || before + length >= UnfinishedFileSize)
-      return true
-    await sendPart(context, before, length)
+    // A fragment that is too small, or reaches the end of the file, shows nothing.
+    if (before === undefined || length < SmallestFragment || before + length >= ProbeFileSize) return true
+    await sendHalf(context, before, length)
     let after: number | undefined = before
     for (let i = 0; i < MaxPolls && after === before; i += 1) {
       if (i > 0) await delay(PollIntervalMs)
       after = await heldBytes(context)
     }
     if (after !== undefined && after > before) {
-      yield ok(
-        `Bytes are passed on as they come: of a Fragment that broke off ${formatSize(after - before)} are held`,
-      )
+      const size = formatSize(after - before)
+      yield ok(`Bytes are passed on as they arrive: of an interrupted Fragment ${size} are held`)
     } else {
       yield warning(
-        'Of a Fragment that broke off nothing is held: something in between gathers whole Fragments first',
-        'Over bad lines up to 13 MB come again and again. nginx: proxy_request_buffering off, and proxy_http_version 1.1. ' +
-          'Others: turn the buffering of requests off.',
+        'Of an interrupted Fragment nothing is held: a proxy buffers whole requests',
+        'After each interruption up to 13 MB are sent again. nginx: proxy_request_buffering off, and ' +
+          'proxy_http_version 1.1. Others: turn request buffering off.',
       )
     }
     return true
   },
 }
 
-/** How many bytes are held, asked by the last byte of the file: that one comes behind a gap, and changes nothing. */
+/**
+ * Asks for the offset with the last byte of the file: it comes after a gap, so that the server does not take
+ * it.
+ */
 async function heldBytes(context: CheckContext): Promise<number | undefined> {
-  return heldBy(await context.fragment(UnfinishedFileSize - 1, 1, UnfinishedFileSize))
+  return heldBy(await context.fragment(ProbeFileSize - 1, 1, ProbeFileSize))
 }
 
-async function sendPart(context: CheckContext, start: number, length: number): Promise<void> {
-  const whole = fragmentRange(start, length, UnfinishedFileSize)
-  const broken = {
-    ...whole,
+async function sendHalf(context: CheckContext, start: number, length: number): Promise<void> {
+  const range = {
+    ...fragmentRange(start, length, ProbeFileSize),
     async *read() {
-      yield* fragmentRange(start, Math.floor(length / 2), UnfinishedFileSize).read()
+      yield* fragmentRange(start, Math.floor(length / 2), ProbeFileSize).read()
       await delay(SettleTimeMs)
       throw new Interrupted()
     },
   }
   try {
-    await context.send({ type: 'Fragment', sessionId: context.sessionId, range: broken })
+    await context.send({ type: 'Fragment', sessionId: context.sessionId, range })
   } catch (error) {
-    // Somebody may have hung up before.
+    // The server or a proxy may have closed the connection before.
     if (!(error instanceof Interrupted || error instanceof NoResponse)) throw error
   }
 }

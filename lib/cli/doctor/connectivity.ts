@@ -3,9 +3,9 @@ import { connect, type Socket } from 'node:net'
 import { type TLSSocket, connect as tlsConnect } from 'node:tls'
 import { type Check, fault, ok, warning } from './context.ts'
 
-/** Name, port and certificate, one after the other: who cannot get there need not look at packets. */
+/** Name, port and certificate, in this order. */
 export const connectivity: Check = {
-  name: 'the way to the host',
+  name: 'connectivity',
   async *run({ target, settings }) {
     const secure = target.protocol === 'https:'
     const host = target.hostname.replace(/^\[(.*)\]$/, '$1')
@@ -14,25 +14,25 @@ export const connectivity: Check = {
       await lookup(host)
     } catch (error) {
       yield fault(
-        `Nobody knows the name ${host} (${networkErrorCode(error)})`,
-        'Check its spelling, and the DNS of this machine: nslookup shows what that says. Where the web is reached by a ' +
-          'proxy only, this command has to run where it is not.',
+        `Cannot resolve ${host} (${networkErrorCode(error)})`,
+        'Check the spelling, and the DNS of this machine with nslookup. If this machine reaches the web only through a ' +
+          'proxy, run this command on a machine that does not need one.',
       )
       return false
     }
     try {
       await connected(connect({ host, port }), 'connect', settings.sendTimeout)
     } catch (error) {
-      yield fault(...unreachable(networkErrorCode(error), `port ${port} of ${host}`))
+      yield fault(...connectAdvice(networkErrorCode(error), `Port ${port} of ${host}`))
       return false
     }
-    yield ok(`Somebody listens at port ${port} of ${host}`)
+    yield ok(`Port ${port} of ${host} accepts connections`)
     if (!secure) return true
 
     const { rejectUnauthorized = true } = settings.tls
     let socket: TLSSocket
     try {
-      // Names of hosts only: an address is no server name (RFC 6066 3).
+      // A server name must not be an IP address (RFC 6066 3).
       const servername = /^[\d.]+$|:/.test(host) ? '' : host
       socket = await connected(
         tlsConnect({ ...settings.tls, host, port, servername }),
@@ -43,13 +43,13 @@ export const connectivity: Check = {
       yield fault(...tlsAdvice(networkErrorCode(error), host))
       return false
     }
-    // As an Error in types, and as its code in fact.
+    // The types say Error; at run time it is the code of the error.
     const tlsError = socket.authorizationError as unknown
     if (!rejectUnauthorized && !socket.authorized) {
       const [text, remedy] = tlsAdvice(String(tlsError), host)
-      yield warning(`${text}; it was let pass, for --insecure`, remedy)
+      yield warning(`${text}; ignored because of --insecure`, remedy)
     } else {
-      yield ok(`Its certificate is good for ${host}`)
+      yield ok(`The certificate is valid for ${host}`)
     }
     return true
   },
@@ -58,11 +58,11 @@ export const connectivity: Check = {
 const networkErrorCode = (error: unknown): string =>
   (error as NodeJS.ErrnoException).code ?? (error as Error).message ?? String(error)
 
-/** A connection that came about, and is ended at once. */
+/** Resolves when the connection is made, and closes it. */
 function connected<S extends Socket>(socket: S, event: string, timeout: number): Promise<S> {
   return new Promise((resolve, reject) => {
     socket
-      .setTimeout(timeout, () => socket.destroy(Object.assign(new Error('silence'), { code: 'ETIMEDOUT' })))
+      .setTimeout(timeout, () => socket.destroy(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })))
       .on('error', reject)
       .on('close', () => reject(Object.assign(new Error('closed'), { code: 'ECONNRESET' })))
       .once(event, () => {
@@ -72,16 +72,16 @@ function connected<S extends Socket>(socket: S, event: string, timeout: number):
   })
 }
 
-function unreachable(code: string, where: string): [text: string, remedy: string] {
+function connectAdvice(code: string, where: string): [text: string, remedy: string] {
   if (code === 'ECONNREFUSED') {
     return [
-      `Nobody listens at ${where} (${code})`,
-      'Does the server run, on this port, and for other machines too, not for localhost only? Is the port in the URL right?',
+      `${where} refuses connections (${code})`,
+      'Does the server run, on this port, and for other machines too, not only for localhost? Is the port in the URL correct?',
     ]
   }
   return [
     `${where} cannot be reached (${code})`,
-    'Something drops the connection: a firewall, a route, or a machine that is off. Try it from the same network.',
+    'The cause may be a firewall, a missing route, or a machine that is switched off. Try from the network of the server.',
   ]
 }
 
@@ -91,27 +91,28 @@ function tlsAdvice(code: string, host: string): [text: string, remedy: string] {
   if (code === WrongName) {
     return [
       `The certificate is not for the name ${host} (${code})`,
-      'Use the name that it was made for, or get one that has this name as a subjectAltName.',
+      'Use a name that the certificate contains, or get a certificate with this name as a subjectAltName.',
     ]
   }
   if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') {
     return [
-      `The certificate is ${code === 'CERT_HAS_EXPIRED' ? 'out of date' : 'not valid yet'} (${code})`,
-      'Renew it, or set the clocks right.',
+      `The certificate ${code === 'CERT_HAS_EXPIRED' ? 'has expired' : 'is not valid yet'} (${code})`,
+      'Renew it, or correct the clock of this machine.',
     ]
   }
   if (/SELF_SIGNED|UNABLE_TO|CERT_UNTRUSTED|INVALID_CA/.test(code)) {
     return [
-      `The certificate is signed by nobody whom this machine trusts (${code})`,
-      'Say --cacert FILE with who signed it, or the certificate itself if it signed itself; let the server send the ' +
-        "certificates in between, too. Windows has to trust it as well: put it under the computer's trusted root authorities.",
+      `The certificate is signed by an authority that this machine does not trust (${code})`,
+      'Pass --cacert FILE with the certificate of the authority, or with the certificate itself if it is self-signed; the ' +
+        'server must also send the intermediate certificates. Windows must trust it too: add it to the trusted root ' +
+        'authorities of the computer.',
     ]
   }
   if (/WRONG_VERSION|PACKET_LENGTH|EPROTO/.test(code)) {
-    return [`It does not speak TLS (${code})`, 'Use http:// in the URL, or the port of https.']
+    return [`The server does not speak TLS (${code})`, 'Use http:// in the URL, or the port of https.']
   }
   return [
-    `No secure connection comes about (${code})`,
-    'Let server and clients have a version of TLS in common. If the server wants a certificate of its client: --cert and --key.',
+    `The TLS handshake failed (${code})`,
+    'Server and clients need a common version of TLS. If the server asks for a client certificate: --cert and --key.',
   ]
 }

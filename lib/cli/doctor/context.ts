@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { LargestFragment } from '../../client/fragment.ts'
 import type { CommonSettings } from '../../client/options.ts'
-import type { OutgoingPacket } from '../../client/packet.ts'
+import type { FragmentRange, OutgoingPacket } from '../../client/packet.ts'
 import { Hresult } from '../../client/response-policy.ts'
 import { field, SessionIdHeader } from '../../protocol/headers.ts'
 import { formatResponse } from './explain.ts'
-import { isSuccess, Prober, type RawResponse } from './prober.ts'
+import { isSuccessAck, Prober, type RawResponse } from './prober.ts'
 
-/** The server began one session, and refused another. */
+/** The server created one session, and refused another. */
 export class NoSession extends Error {
   override readonly name = 'NoSession'
 
@@ -16,58 +16,69 @@ export class NoSession extends Error {
   }
 }
 
-/** What all examinations share. */
+/** State that all checks share. */
 export class CheckContext {
-  /** Where the throw-away upload goes; on another host once the server has named one. */
+  /** URL of the probe upload; it gets another host when the server assigns one. */
   target: URL
-  /** Its session, once there is one. */
+  /** Session of the probe upload; empty before Create-Session. */
   sessionId = ''
-  /** Bytes of the largest fragment that passes, as far as is known. */
+  /** Bytes of the largest fragment that passes, as far as the checks know. */
   maxFragment = LargestFragment
   readonly settings: CommonSettings
   readonly prober: Prober
-  /** Texts of what was told: what is wrong with every Ack is told once. */
+  /** URL of the probe upload at the host of the user's URL. */
+  readonly #destination: URL
+  /** Texts of the findings that were reported. A wrong form of every Ack is reported once. */
   readonly #reported = new Set<string>()
-  /** Sessions that are open on the server. */
+  /** Sessions that are open on the server, with the URL that their packets go to. */
   readonly #openSessions = new Map<string, URL>()
 
   constructor(url: URL, settings: CommonSettings) {
     this.settings = settings
-    this.target = probeUrl(url)
-    this.prober = new Prober(settings)
+    this.#destination = probeUrl(url)
+    this.target = this.#destination
+    this.prober = new Prober(this.#destination, settings)
   }
 
-  /** Sends a packet to the throw-away upload. */
+  /** Sends a packet of the probe upload. */
   send(packet: OutgoingPacket): Promise<RawResponse> {
     return this.prober.send(packet, this.target)
   }
 
-  /** A Fragment of `length` bytes from `start` on. */
+  /** Sends a Fragment of `length` bytes from `start` on. */
   fragment(start: number, length: number, total: number, sessionId = this.sessionId): Promise<RawResponse> {
     return this.send({ type: 'Fragment', sessionId, range: fragmentRange(start, length, total) })
   }
 
-  /** Begins one more session, as the first one was begun. */
+  /** Sends GET or HEAD for a reply, to other servers without credentials and without the caller's fields. */
+  fetchReply(url: URL, method: 'GET' | 'HEAD', range?: string): Promise<RawResponse> {
+    const crossOrigin = ![this.#destination, this.target].some(({ origin }) => origin === url.origin)
+    const fields = range === undefined ? [] : [['Range', range] as const]
+    return this.prober.fetch({ method, url, fields, crossOrigin })
+  }
+
+  /** Creates another session. @throws {NoSession} */
   async create(): Promise<string> {
     const answer = await this.send({ type: 'Create-Session' })
     const sessionId = field(answer.headers, SessionIdHeader)?.trim()
-    if (!isSuccess(answer) || !sessionId) throw new NoSession(answer)
+    if (!isSuccessAck(answer) || !sessionId) throw new NoSession(answer)
     this.opened(sessionId)
     return sessionId
   }
 
-  /** Ends one of them; the answer tells whether that went well. */
+  /** Ends a session. The caller checks the answer. */
   async end(type: 'Close-Session' | 'Cancel-Session', sessionId: string): Promise<RawResponse> {
     const answer = await this.send({ type, sessionId })
-    if (isSuccess(answer)) this.#openSessions.delete(sessionId)
+    if (isSuccessAck(answer)) this.#openSessions.delete(sessionId)
     return answer
   }
 
+  /** Records an open session. {@link cleanUp} cancels it. */
   opened(sessionId: string): void {
     this.#openSessions.set(sessionId, this.target)
   }
 
-  /** Those of some findings that were not told before. */
+  /** Those findings that were not reported before. */
   *unreported(findings: Iterable<Finding>): Generator<Finding> {
     for (const finding of findings) {
       if (this.#reported.has(finding.text)) continue
@@ -77,59 +88,56 @@ export class CheckContext {
   }
 
   /**
-   * Ends what is open, also after a signal to stop.
-   * @returns the sessions that the server may still have
+   * Cancels the open sessions, also after the signal was aborted.
+   * @returns the sessions that may still be open on the server
    */
   async cleanUp(): Promise<string[]> {
     const { methodStyle } = this.prober
     this.prober.close()
-    const prober = new Prober({ ...this.settings, signal: undefined })
+    const prober = new Prober(this.#destination, { ...this.settings, signal: undefined })
     prober.methodStyle = methodStyle
     for (const [sessionId, url] of [...this.#openSessions]) {
       const answer = await prober.send({ type: 'Cancel-Session', sessionId }, url).catch(() => undefined)
-      // A server that does not know it any more has none.
-      if (answer && (isSuccess(answer) || answer.hresult === Hresult.SessionNotFound))
-        this.#openSessions.delete(sessionId)
+      const isGone = answer && (isSuccessAck(answer) || answer.hresult === Hresult.SessionNotFound)
+      if (isGone) this.#openSessions.delete(sessionId)
     }
     prober.close()
     return [...this.#openSessions.keys()]
   }
 }
 
-/** A name that nobody has, beside a URL, or in the folder that it is. */
+/** A random name in the folder of a URL. */
 function probeUrl(url: URL): URL {
   const target = new URL(`bits-doctor-${randomBytes(8).toString('hex')}.tmp`, url)
-  // It may be a token that lets the packets in.
+  // The query may contain a token that the server requires.
   target.search = url.search
   return target
 }
 
 const PatternChunk = Buffer.alloc(64 * 1024, 'express-bits-upload doctor\n')
 
-/** Bytes that mean nothing. */
-export const fragmentRange = (start: number, length: number, total: number) => ({
+/** A range of a file that contains one repeated line. */
+export const fragmentRange = (start: number, length: number, total: number): FragmentRange => ({
   start,
   end: start + length,
   total,
   async *read() {
-    for (let left = length; left > 0; left -= PatternChunk.length) yield PatternChunk.subarray(0, left)
+    for (let rest = length; rest > 0; rest -= PatternChunk.length) yield PatternChunk.subarray(0, rest)
   },
 })
 
-/** One thing that can be wrong, or a few that are seen together. */
 export interface Check {
-  /** What is not known if it was not made. */
+  /** Name of the check, for the list of checks that were not made. */
   readonly name: string
-  /** Tells what it finds as it finds it, and returns whether those behind it make sense. */
+  /** Yields each finding at once. Returns whether the checks after this one make sense. */
   run(context: CheckContext): AsyncGenerator<Finding, boolean, void>
 }
 
-/** What an examination found, in plain words. */
+/** One line of the report, and what to do about it. */
 export interface Finding {
-  /** `warning`: uploads work, though not as well as they could. `fault`: they do not, or not always. */
+  /** `warning`: uploads work, but not as well as they could. `fault`: uploads fail, at least sometimes. */
   readonly level: 'ok' | 'warning' | 'fault'
   readonly text: string
-  /** What to do about it. */
   readonly remedy?: string
 }
 

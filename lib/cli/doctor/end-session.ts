@@ -2,9 +2,9 @@ import { Hresult } from '../../client/response-policy.ts'
 import { ackFormat } from './ack-format.ts'
 import { type Check, type CheckContext, type Finding, fault, ok } from './context.ts'
 import { explain, formatResponse } from './explain.ts'
-import { isSuccess } from './prober.ts'
+import { isSuccessAck } from './prober.ts'
 
-/** Close-Session and Cancel-Session, and that a session is unknown when it is over. */
+/** Close-Session and Cancel-Session. The server must not know the session afterwards. */
 export const endSession: Check = {
   name: 'Close-Session and Cancel-Session',
   async *run(context) {
@@ -23,19 +23,19 @@ async function* checkEnd(
 ): AsyncGenerator<Finding> {
   const answer = await context.end(type, sessionId)
   yield* context.unreported(ackFormat(answer))
-  if (!isSuccess(answer)) {
+  if (!isSuccessAck(answer)) {
     const { reason, remedy } = explain(answer)
     yield fault(`${type} of an unfinished upload is answered ${formatResponse(answer)}: ${reason}`, remedy)
     return
   }
   const later = await context.fragment(0, 1000, 2000, sessionId)
   if (later.hresult === Hresult.SessionNotFound) {
-    yield ok(`${type} is answered ${answer.status}, and the session is unknown from then on`)
+    yield ok(`${type} is answered ${answer.status}, and the session is unknown afterwards`)
   } else {
     yield fault(
-      `After ${type} the session should be unknown (500, 0x8020001F), and a Fragment is answered ${formatResponse(later)}`,
-      'By that number clients learn that they have to begin anew. The server has to send it in BITS-Error-Code or ' +
-        'BITS-Error, and no proxy may put a page of its own in the place of a 500 (nginx: proxy_intercept_errors off).',
+      `After ${type} the session should be unknown (500, 0x8020001F), but a Fragment is answered ${formatResponse(later)}`,
+      'Clients need this code to start the upload again. The server must send it in BITS-Error-Code or BITS-Error, and no ' +
+        'proxy may replace a 500 by its own page (nginx: proxy_intercept_errors off).',
     )
   }
 }

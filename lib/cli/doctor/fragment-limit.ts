@@ -1,27 +1,32 @@
+import { isAck } from '../../client/ack.ts'
 import { LargestFragment, SmallestFragment } from '../../client/fragment.ts'
 import { Hresult } from '../../client/response-policy.ts'
 import { formatSize } from '../format.ts'
 import { type Check, type CheckContext, type Finding, fault, ok, warning } from './context.ts'
 import { bodyRemedy, explain, formatResponse } from './explain.ts'
 import { heldBy } from './fragments.ts'
-import { isAck, NoResponse, orNoResponse, type RawResponse } from './prober.ts'
+import { NoResponse, orNoResponse, type RawResponse } from './prober.ts'
 
-/** Halvings between what passes and what does not, when the double does not: to a sixteenth of it. */
+/**
+ * Bisection steps between a size that passes and its double, which does not: the result is exact to a
+ * sixteenth.
+ */
 const Refinements = 4
 
 /**
- * How large a fragment may be. Each is the first of a session of its own, in a file that is one byte longer: a server
- * with a limit for files is then told nothing larger than what it is sent, and what broke off leaves no offset to mind.
+ * Finds the largest fragment that passes. Each attempt has a session of its own: an interrupted one then
+ * leaves no offset behind. Its file is one byte longer than the fragment: a server with a limit of the file
+ * size gets no larger file.
  */
 export const fragmentLimit: Check = {
-  name: 'the limit of bodies',
+  name: 'largest Fragment',
   async *run(context) {
-    const largest = await probeSize(context, LargestFragment)
-    if (largest === undefined) {
+    const failure = await probeSize(context, LargestFragment)
+    if (failure === undefined) {
       yield ok(`A Fragment of ${formatSize(LargestFragment)} passes, the largest that Windows sends`)
       return true
     }
-    let refused = { size: LargestFragment, outcome: largest }
+    let refused = { size: LargestFragment, outcome: failure }
     let passes = 0
     for (
       let size = LargestFragment / 2;
@@ -44,13 +49,13 @@ export const fragmentLimit: Check = {
   },
 }
 
-/** Why a fragment of that size did not arrive; undefined if it did. */
+/** The answer to a fragment of this size that did not pass; undefined if it passed. */
 async function probeSize(context: CheckContext, size: number): Promise<RawResponse | NoResponse | undefined> {
   const sessionId = await context.create()
   const answer = await orNoResponse(context.fragment(0, size, size + 1, sessionId))
   await orNoResponse(context.end('Cancel-Session', sessionId))
-  const arrived = !(answer instanceof NoResponse) && answer.status === 200 && heldBy(answer) === size
-  return arrived ? undefined : answer
+  const passed = !(answer instanceof NoResponse) && answer.status === 200 && heldBy(answer) === size
+  return passed ? undefined : answer
 }
 
 function describe(passes: number, refused: number, outcome: RawResponse | NoResponse): Finding {
@@ -61,23 +66,24 @@ function describe(passes: number, refused: number, outcome: RawResponse | NoResp
   if (outcome instanceof NoResponse) {
     return fault(
       `Large Fragments get no answer, ${outcome.message}: ${bounds}`,
-      `${bodyRemedy} If it is time that is short: server.requestTimeout = 0 in Node, and --timeout here.`,
+      `${bodyRemedy} If the cause is a timeout: server.requestTimeout = 0 in Node, and --timeout here.`,
     )
   }
   if (outcome.hresult === Hresult.TooLarge) {
     return warning(
-      `The server takes no large files (${formatResponse(outcome)}): ${bounds}`,
-      'If that is too little, raise maxSize (IIS: BITSMaximumUploadSize).',
+      `The server accepts no large files (${formatResponse(outcome)}): ${bounds}`,
+      'If larger files are needed, raise maxSize (IIS: BITSMaximumUploadSize).',
     )
   }
   if (outcome.status === 413) {
-    const who = isAck(outcome) ? 'the server' : 'something in between'
-    const text = `Large Fragments are refused with ${formatResponse(outcome)}, by ${who}: ${bounds}`
-    // "Smaller fragments, not below 5 KB": [MC-BUP] product note 16.
+    const by = isAck(outcome.headers) ? 'the server' : 'a proxy'
+    const text = `Large Fragments are refused with ${formatResponse(outcome)}, by ${by}: ${bounds}`
+    // After a 413 clients send smaller fragments, down to 5 KB ([MC-BUP] product note 16).
     return passes === 0 ? fault(text, bodyRemedy) : warning(`${text}; clients send smaller ones`, bodyRemedy)
   }
-  // IIS's filter answers 404 (404.13).
-  const filtered = outcome.status === 404 ? ', as the request filter of IIS does' : ''
-  const reason = passes > 0 ? `${filtered}, which clients do not understand` : `: ${explain(outcome).reason}`
+  // 404.13
+  const filter = outcome.status === 404 ? ', as by the request filter of IIS' : ''
+  const reason =
+    passes > 0 ? `${filter}; clients do not send smaller ones then` : `: ${explain(outcome).reason}`
   return fault(`Large Fragments are answered ${formatResponse(outcome)}${reason}: ${bounds}`, bodyRemedy)
 }
