@@ -2,44 +2,46 @@ import type { IncomingMessage } from 'node:http'
 import { BitsError } from '../protocol/errors.ts'
 import { freeBuffers } from './node-tuning/free-buffers.ts'
 
-/** Bytes that may wait for the store before the socket is paused; about what one write takes at its best. */
+/** Bytes that may wait for the store before the socket is paused; about the fastest size of one write. */
 const MaxBufferedBytes = 1024 * 1024
 
 export interface FragmentBodyOptions {
-  /** Bytes that the body must have: no more, no fewer. */
+  /** Exact length of the body in bytes. */
   readonly length: number
-  /** Milliseconds without a byte after which the reading ends with `timeout`. */
+  /** Milliseconds without a byte after which the read fails with `timeout`. */
   readonly idleTimeout: number
 }
 
 type Batch = IteratorResult<Buffer[], undefined>
 
 /**
- * A request's body on its way in, in batches: what a turn of the event loop brings is one, and while it is being written
- * the next gathers. So one write takes what otherwise several would, a slow line's bytes wait for nobody, and memory
- * stays at about two megabytes, whatever the body's length. The stream's own iterator would hand over each chunk for
- * itself, at three times the price.
+ * Reads a request body in batches. A batch is what one turn of the event loop delivers; the next batch is
+ * buffered while the store writes the current one. So one write replaces several, bytes from a slow
+ * connection are passed on without delay, and memory stays at about 2 MB for any body length. The stream's
+ * own iterator yields each chunk separately, which takes three times as long.
  *
- * It is its own iterator, and its own promises' end: a server may hold one for each of thousands of silent clients.
+ * The object is its own iterator and holds the resolvers of its promise itself, because a server may have one
+ * for each of thousands of silent clients.
  *
- * Nothing is read, and no listener set, before it is iterated, which can be done once; when the iteration ends no
- * listener is left.
+ * It can be iterated once. It reads nothing and adds no listener before the iteration starts, and removes its
+ * listeners when the iteration ends.
  */
 export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buffer[], undefined> {
   readonly #request: IncomingMessage
   readonly #idleTimeout: number
   #timer: NodeJS.Timeout | undefined
-  /** Bytes that may still come. */
+  /** Bytes of the body that have not arrived. */
   #remaining: number
   #pending: Buffer[] = []
+  /** Bytes in `#pending`. */
   #size = 0
-  /** The last batch: it is the taker's until he asks for the next. */
+  /** The last batch: it belongs to the consumer until the consumer requests the next one. */
   #lastBatch: Buffer[] = []
-  /** Whether nobody else gets the chunks, and may keep them. */
+  /** Whether no other listener receives the chunks; another listener may keep them. */
   #ownsChunks = true
   #ended = false
   #error: Error | undefined
-  /** Whether what has come is given when this turn of the event loop is over. */
+  /** Whether `#pending` is flushed at the end of this turn of the event loop. */
   #flushScheduled = false
   #resolve: ((batch: Batch) => void) | undefined
   #reject: ((error: Error) => void) | undefined
@@ -50,12 +52,7 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     this.#idleTimeout = idleTimeout
   }
 
-  /** The batches: all bytes that come, then the error if there was one. */
-  read(): this {
-    return this
-  }
-
-  /** Ends the reading, behind the bytes that have come, with this error. */
+  /** Ends the read with this error, after the bytes that have arrived. */
   interrupt(reason: Error): void {
     this.#fail(reason)
   }
@@ -68,7 +65,7 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     else if (request.destroyed) this.#onClose()
     else if (this.#isFullyBuffered) this.#readBuffered()
     else {
-      this.#timer = setTimeout(idleCallback, this.#idleTimeout, this).unref()
+      this.#timer = setTimeout(FragmentBody.#onIdleTimeout, this.#idleTimeout, this).unref()
       request
         .on('data', this.#onData)
         .on('end', this.#onEnd)
@@ -80,7 +77,7 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
 
   next(): Promise<Batch> {
     if (this.#ownsChunks) freeBuffers(this.#lastBatch)
-    // Who waits for the next batch in a loop still holds the one before, for hours perhaps.
+    // A loop that waits for the next batch still references the last one, possibly for hours.
     this.#lastBatch.length = 0
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -89,7 +86,7 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
         this.#scheduleFlush()
         return
       }
-      if (this.#ended || this.#isFull) {
+      if (this.#ended || this.#size >= MaxBufferedBytes) {
         this.#flush()
         return
       }
@@ -99,7 +96,7 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     })
   }
 
-  /** The store has had enough: what is left of the body is the connection's to deal with. */
+  /** Called when the store stops early. The rest of the body is handled after the Ack (see `drainBody`). */
   async return(): Promise<Batch> {
     this.#pending = []
     this.#lastBatch = []
@@ -108,27 +105,23 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     return { done: true, value: undefined }
   }
 
-  get #isFull(): boolean {
-    return this.#size >= MaxBufferedBytes
-  }
-
-  /** Whether all bytes are here, as those of small bodies are that came in one piece with their head. */
+  /** Whether all bytes have arrived, as with a small body that arrived in one piece with its head. */
   get #isFullyBuffered(): boolean {
     const { headers, readableLength, readableFlowing } = this.#request
     return (
       readableLength > 0 &&
       readableLength === this.#remaining &&
       !readableFlowing &&
-      // A chunked body may be longer than it should be, and that is to be seen.
+      // A chunked body may be too long, which only reading it shows.
       Number(headers['content-length']) === readableLength &&
       headers['transfer-encoding'] === undefined
     )
   }
 
-  /** Then there is nothing to listen for, and nothing that could break off. */
+  /** Reads a fully buffered body synchronously, without listeners and timer: it cannot be interrupted. */
   #readBuffered(): void {
     if (!isSoleConsumer(this.#request, 0)) this.#ownsChunks = false
-    // Node 26 gives a piece at a time, those before it all that it has.
+    // Node 26 returns one piece per call, earlier versions all of them.
     while (this.#remaining > 0) {
       const piece: Buffer = this.#request.read()
       this.#remaining -= piece.length
@@ -137,7 +130,9 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     this.#ended = true
   }
 
-  /** Whether the parser is still at work on the piece that brought the last byte: its packet is not to be answered yet. */
+  /**
+   * Whether the parser is still processing the piece with the last byte: the packet must not be answered yet.
+   */
   get #isAwaitingCompletion(): boolean {
     return this.#ended && this.#size === 0 && !this.#error && !this.#request.complete
   }
@@ -146,14 +141,15 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
     if (!isSoleConsumer(this.#request, 1)) this.#ownsChunks = false
     this.#remaining -= chunk.length
     if (this.#remaining < 0) {
-      // Only a chunked body can: where there is a Content-Length, Node holds it to it.
+      // Only a chunked body can be too long: Node enforces Content-Length.
       this.#buffer(chunk.subarray(0, chunk.length + this.#remaining))
       this.#fail(new BitsError('invalid-packet', 'The body is longer than Content-Range says'))
       return
     }
     this.#buffer(chunk)
-    if (this.#isFull) this.#request.pause()
-    if (this.#isFull || this.#remaining === 0) this.#flush()
+    const isFull = this.#size >= MaxBufferedBytes
+    if (isFull) this.#request.pause()
+    if (isFull || this.#remaining === 0) this.#flush()
     else this.#scheduleFlush()
   }
 
@@ -164,21 +160,22 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
 
   readonly #onClose = (): void => this.#fail(new BitsError('disconnected'))
 
-  /** Nothing has come for a while, as far as the timers know. */
-  onIdleTimeout(): void {
-    const left = this.#remaining
-    // What came while the process was busy is seen behind the timers only: its own silence is not the client's.
+  // Static, so that a timer needs no closure of its own for each body.
+
+  static #onIdleTimeout(body: FragmentBody): void {
+    const remainingBefore = body.#remaining
+    // Bytes that arrived while the process was busy are read after the timers of this turn: look again after
+    // that.
     setImmediate(() => {
-      // Silence counts only while somebody listens: a slow disk is not the client's fault.
-      if (this.#resolve && this.#remaining === left) this.#fail(new BitsError('timeout'))
-      else if (!this.#ended) this.#timer?.refresh()
+      // Silence counts only while the consumer waits: a slow disk is not the client's fault.
+      if (body.#resolve && body.#remaining === remainingBefore) body.#fail(new BitsError('timeout'))
+      else if (!body.#ended) body.#timer?.refresh()
     })
   }
 
-  /** A turn of the event loop is over. */
-  onLoopTurn(): void {
-    this.#flushScheduled = false
-    if (this.#size > 0 || this.#ended) this.#flush()
+  static #onLoopTurn(body: FragmentBody): void {
+    body.#flushScheduled = false
+    if (body.#size > 0 || body.#ended) body.#flush()
   }
 
   #buffer(chunk: Buffer): void {
@@ -209,16 +206,17 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   }
 
   /**
-   * At the end of this turn of the event loop, which first reads all that the kernel has of this connection: 64 KiB a
-   * read, and a write for each of them would cost more than the reading.
+   * Flushes at the end of this turn of the event loop. The turn first reads everything that the kernel has
+   * buffered for this connection, 64 KiB per read; a write for each of these reads would take longer than the
+   * reads.
    */
   #scheduleFlush(): void {
     if (this.#flushScheduled || !this.#resolve) return
     this.#flushScheduled = true
-    setImmediate(turnCallback, this)
+    setImmediate(FragmentBody.#onLoopTurn, this)
   }
 
-  /** Settles the promise of the batch that was asked for, if one was. */
+  /** Settles the promise of the requested batch, if one was requested. */
   #flush(): void {
     const [resolve, reject] = [this.#resolve, this.#reject]
     this.#resolve = this.#reject = undefined
@@ -228,7 +226,7 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
       this.#lastBatch = value
       this.#pending = []
       this.#size = 0
-      // The next batch gathers while the store writes this one.
+      // The next batch is buffered while the store writes this one.
       if (!this.#ended) this.#request.resume()
       resolve({ done: false, value })
     } else if (this.#error) reject?.(this.#error)
@@ -236,27 +234,21 @@ export class FragmentBody implements AsyncIterable<Buffer[]>, AsyncIterator<Buff
   }
 }
 
-// One for all, and not a closure for each.
-const idleCallback = (body: FragmentBody): void => body.onIdleTimeout()
-const turnCallback = (body: FragmentBody): void => body.onLoopTurn()
-
 /**
- * Whether a chunk of a body is Node's parser's own, which is whose memory we know, and comes to nobody but us: a meter or
- * a checksum in front of us may keep what it gets.
- * @param ours how many of the listeners are ours
+ * Whether the chunks come from Node's parser, so that the owner of their memory is known, and no other
+ * listener receives them: a meter or a checksum before this middleware may keep its chunks.
+ * @param ownListeners how many of the 'data' listeners belong to this module
  */
 const isSoleConsumer = (
   request: IncomingMessage & { socket: { parser?: { incoming?: unknown } | null } },
-  ours: number,
-): boolean => request.socket.parser?.incoming === request && request.listenerCount('data') === ours
+  ownListeners: number,
+): boolean => request.socket.parser?.incoming === request && request.listenerCount('data') === ownListeners
 
 /**
- * Bytes that somebody read before us cannot be had twice, and waiting for them would be waiting for ever. A 500, so
- * that the clients come back when the application is mended.
+ * The body was read before this middleware: its bytes cannot be read again, and waiting for them would never
+ * end. The status is 500, so that clients retry after the application is corrected.
  */
 function bodyAlreadyReadError(): BitsError {
-  const cause = new Error(
-    'A body parser in front of bitsUpload() read the body: mount bitsUpload() before it',
-  )
+  const cause = new Error('A body parser read the body before bitsUpload(): mount bitsUpload() before it')
   return new BitsError('store-failed', cause.message, { cause })
 }

@@ -3,17 +3,17 @@ import getRawBody from 'raw-body'
 import { BitsError } from '../protocol/errors.ts'
 import { BitsPost } from '../protocol/headers.ts'
 
-/** A request as Express and Connect hand it on: `url` below the mount path, `originalUrl` whole. */
+/** A request of Express or Connect: `url` is relative to the mount path, `originalUrl` is complete. */
 export type MountedRequest = IncomingMessage & {
   readonly originalUrl?: string
-  /** Express' own: it heeds what a trusted proxy says. */
+  /** Set by Express; it honours `X-Forwarded-Proto` of a trusted proxy. */
   readonly protocol?: string
 }
 
-/** The request target as it came. */
+/** The request target as received. */
 export const requestTarget = ({ originalUrl, url }: MountedRequest): string => originalUrl ?? url ?? ''
 
-/** The whole URL that a client asked for, as far as can be known here: behind a proxy, as that passes it on. */
+/** The complete URL that the client requested, as far as it is known behind a proxy. */
 export function absoluteUrl(request: MountedRequest): string {
   const { socket, headers } = request
   const target = requestTarget(request)
@@ -22,10 +22,10 @@ export function absoluteUrl(request: MountedRequest): string {
   return `${scheme}://${isHost(host) ? host : 'localhost'}${path}`
 }
 
-/** The last host that was found valid: most often all packets name the same one. */
+/** The last host that was valid: usually all packets name the same one. */
 let lastHost: string | undefined
 
-/** Whatever stands in the field would else be a part of the path to whoever takes the URL apart. */
+/** Checks the Host field, because a part of an invalid one could be parsed as the path of the URL. */
 function isHost(host: string | undefined): boolean {
   if (host === undefined) return false
   if (host === lastHost) return true
@@ -35,34 +35,35 @@ function isHost(host: string | undefined): boolean {
 }
 
 /**
- * Whether a request is a BITS packet: by its verb, or, behind a proxy that refuses verbs that it does not know, by a POST
- * that says so, as Microsoft's own cloud server takes it too.
+ * Whether a request is a BITS packet: by its method or, behind a proxy that rejects unknown methods, a POST
+ * with `X-HTTP-Method-Override: BITS_POST`, which Microsoft's cloud server accepts too.
  */
 export const isBitsPost = ({ method, headers }: IncomingMessage): boolean =>
   method === BitsPost || (method === 'POST' && headers['x-http-method-override'] === BitsPost)
 
-/** Bytes of a body that a control packet may be forgiven, so that its connection stays usable. */
+/** Limit for reading the body of a control packet, in bytes; up to it the connection stays usable. */
 const MaxControlBodyBytes = 64 * 1024
 
-/** Reads away the body of a packet that has none by the rules; ends the connection if it does not come. */
+/** Drains the body of a control packet; closes the connection if the body does not arrive in time. */
 export async function drainControlBody(request: IncomingMessage, idleTimeout: number): Promise<void> {
   const timer = setTimeout(() => request.destroy(), idleTimeout).unref()
-  // Too long, cut off, or read by somebody before us: then what is left is dealt with behind the Ack.
+  // Fails if the body is too long, cut off or already read: then `drainBody` handles the rest after the Ack.
   await getRawBody(request, { limit: MaxControlBodyBytes }).catch(() => {})
   clearTimeout(timer)
 }
 
 /**
- * Why a connection ended before its answer. Node itself gives every request 5 minutes, however busily its bytes come:
- * 13 MB over 300 kbit/s take longer, and the client's next try would end in the same place. The operator must learn of
- * that one, and Node does not say that it was it.
- * @param began when the request came, in milliseconds since 1970
+ * The reason why a connection ended before its answer. By default Node allows 5 minutes for a request, even
+ * while its bytes arrive: 13 MB at 300 kbit/s take longer, and the next attempt of the client would end at
+ * the same byte. Node does not report that its time limit was the cause, so the message for the operator
+ * names it.
+ * @param startedAt when the request arrived, in milliseconds since 1970
  */
-export function disconnectedError({ socket }: IncomingMessage, began: number): BitsError {
+export function disconnectedError({ socket }: IncomingMessage, startedAt: number): BitsError {
   const { requestTimeout = 0 } = (socket as { server?: Partial<Server> }).server ?? {}
-  const outOfPatience = requestTimeout > 0 && Date.now() - began >= 0.9 * requestTimeout
-  const message = outOfPatience
-    ? 'server.requestTimeout of node:http cut the fragment off: set it to 0, idleTimeout guards against silence'
+  const isTimedOut = requestTimeout > 0 && Date.now() - startedAt >= 0.9 * requestTimeout
+  const message = isTimedOut
+    ? 'server.requestTimeout of node:http ended the fragment: set it to 0; idleTimeout still limits silence'
     : undefined
   return new BitsError('disconnected', message)
 }

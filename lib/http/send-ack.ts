@@ -3,9 +3,10 @@ import { type Ack, ackFields } from '../protocol/ack.ts'
 import { normalizeResponse } from './node-tuning/hidden-classes.ts'
 
 /**
- * Sends an Ack and sees to what the client may still be sending. Does nothing where nobody is there to read it.
- * @param sessionId what is to be told of the session
- * @param idleTimeout milliseconds that the client may be silent in sending what nobody wants
+ * Sends an Ack and drains what the client is still sending. Sends nothing if the connection is closed or an
+ * answer was already sent.
+ * @param sessionId the value of BITS-Session-Id
+ * @param idleTimeout milliseconds that the client may be silent while its unread body is drained
  */
 export function sendAck(
   request: IncomingMessage,
@@ -14,7 +15,7 @@ export function sendAck(
   sessionId: string | undefined,
   idleTimeout: number,
 ): void {
-  // Somebody else may have answered meanwhile, a time-out's middleware perhaps: one answer is enough.
+  // Another handler may have answered already, for example a timeout middleware.
   if (response.headersSent || response.destroyed) {
     drainBody(request, idleTimeout)
     return
@@ -23,7 +24,7 @@ export function sendAck(
   response.statusCode = ack.status
   for (const [name, value] of ackFields(ack, sessionId)) response.setHeader(name, value)
   if (ack.error?.code === 'stopping') {
-    // Else a client that sends on would hold the server that is to stop.
+    // Otherwise a client that keeps sending would prevent the server from stopping.
     response.setHeader('Connection', 'close').end()
     return
   }
@@ -32,58 +33,55 @@ export function sendAck(
     response.end()
     return
   }
-  // An early answer is all in its head. Its end has to wait for the body's: there Node hangs up, if this is the connection's
-  // last answer, and a client that is still sending would never read it.
+  // An early answer: its head is sent now, but `end` must wait for the end of the body. If this is the last
+  // answer of the connection, Node closes the connection at `end`, and a client that is still sending would
+  // never read the answer.
   response.flushHeaders()
   drainBody(request, idleTimeout, () => response.end())
 }
 
-/** What may be read and thrown away of one body: more than the largest fragment of a Windows client, 13 MB. */
+/** Limit for draining one body, in bytes: more than the largest fragment of a Windows client, 13 MB. */
 const MaxDrainedBytes = 16 * 1024 * 1024
-/** How long its sender may be silent at most, in milliseconds; slow it may be. */
+/** The longest silence of the client while its body is drained. There is no minimum rate. */
 const MaxDrainSilenceMs = 30_000
 
 /**
- * Deals with a body that nobody wants any more: the request was answered before its end. Closing at once would throw
- * the Ack away together with the connection (a peer that is still sending gets a reset and never reads it), and left
- * alone the bytes would stand between this request and the next. So they are read and dropped, within a limit; beyond it
- * the connection is closed.
+ * Drains the rest of a body whose request was answered before the body had ended. It reads and discards the
+ * bytes up to a limit; beyond the limit it closes the connection. Closing at once would lose the Ack (a peer
+ * that is still sending gets a reset and never reads it), and without reading, the bytes would block the next
+ * request of the connection.
  *
- * @param idleTimeout milliseconds that its sender may be silent, if fewer than half a minute
- * @param whenOver called when the body has ended; not if the connection does before
+ * @param idleTimeout milliseconds that the client may be silent; at most 30 seconds
+ * @param onEnd called when the body has ended; not if the connection closes first
  */
-export function drainBody(
-  request: IncomingMessage,
-  idleTimeout: number,
-  whenOver: () => void = () => {},
-): void {
+export function drainBody(request: IncomingMessage, idleTimeout: number, onEnd: () => void = () => {}): void {
   if (request.complete || request.destroyed) {
-    // All is here already, if there was anything.
+    // The body is complete or will not arrive.
     request.resume()
-    whenOver()
+    onEnd()
     return
   }
   const { socket } = request
-  let left = MaxDrainedBytes
-  const stop = (): void => {
+  let remaining = MaxDrainedBytes
+  const cleanUp = (): void => {
     clearTimeout(timer)
-    request.off('data', onData).off('end', end)
-    socket.off('close', stop)
+    request.off('data', onData).off('end', finish)
+    socket.off('close', cleanUp)
   }
-  const end = (): void => {
-    stop()
-    whenOver()
+  const finish = (): void => {
+    cleanUp()
+    onEnd()
   }
-  const hangUp = (): void => {
-    stop()
+  const closeConnection = (): void => {
+    cleanUp()
     socket.destroy()
   }
   const onData = (chunk: Buffer): void => {
-    left -= chunk.length
-    if (left < 0) hangUp()
+    remaining -= chunk.length
+    if (remaining < 0) closeConnection()
     else timer.refresh()
   }
-  const timer = setTimeout(hangUp, Math.min(idleTimeout, MaxDrainSilenceMs)).unref()
-  request.on('data', onData).on('end', end).resume()
-  socket.on('close', stop)
+  const timer = setTimeout(closeConnection, Math.min(idleTimeout, MaxDrainSilenceMs)).unref()
+  request.on('data', onData).on('end', finish).resume()
+  socket.on('close', cleanUp)
 }

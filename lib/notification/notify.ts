@@ -6,40 +6,43 @@ import { BitsError } from '../protocol/errors.ts'
 import { CopyFileToDestinationHeader, field, MaxUrl, StaticResponseUrlHeader } from '../protocol/headers.ts'
 import type { CompleteUpload, UploadDecision } from '../sessions/hooks.ts'
 import type { SessionPaths } from '../stores/store.ts'
-import { assertKnownKeys, MaxTimerMs } from '../validate.ts'
-import { isSuccess, sendNotification, toBitsError } from './request.ts'
+import { assertKnownKeys, checkOneOf, checkTimer, optionError } from '../validate.ts'
+import { isSuccessStatus, sendNotification, toBitsError } from './request.ts'
 
-/** Options of {@link notifyApplication}. In brackets: the property of IIS that an option stands for. */
+/** Options of {@link notifyApplication}. In brackets: the corresponding property of IIS. */
 export interface NotificationOptions {
   /**
-   * Where the application listens: `http:` or `https:`, 2,200 characters at most, with name and password where it wants
-   * them (Basic). The query of the upload's URL is added.
-   * A relative one is resolved against the upload's folder, and asked of this very server. [BITSServerNotificationURL]
+   * The URL of the application: `http:` or `https:`, at most 2,200 characters, with name and password if the
+   * application requires them (Basic authentication). The query of the upload's URL is added. A relative URL
+   * is resolved against the upload's folder and requested from this server. [BITSServerNotificationURL]
    */
   readonly url: string
   /**
-   * `'reference'`: the application is told in which file the upload stands, and in which to write its reply; it must see
-   * this machine's files. `'value'`: it is sent the upload, and its answer's body is the reply.
-   * [BITSServerNotificationType 1 and 2]
+   * `'reference'`: the notification names the file of the upload and the file for the reply; the application
+   * must have access to the files of this machine. `'value'`: the notification contains the upload, and the
+   * body of its answer is the reply. [BITSServerNotificationType 1 and 2]
    */
   readonly mode: 'reference' | 'value'
   /**
-   * Milliseconds of silence, in sending or receiving, after which the application counts as failed: 408, and the client
-   * comes back. Default: 5 minutes, which is as long as Windows waits for an answer: with less it learns why.
+   * Milliseconds of silence, while sending or receiving, after which the application has failed: the client
+   * gets 408 and retries. Default: 5 minutes, as long as Windows waits for an answer; only a shorter time lets
+   * the client receive the 408.
    */
   readonly timeout?: number
 }
 
 /**
- * A hook `onUpload` that tells a server application of each upload, as the BITS extension of IIS does ([MC-BUP] 2.2.12,
- * win32: Notification protocol for server applications), so that programs written for that need not be changed.
+ * Creates an `onUpload` hook that notifies a server application of each upload, as the BITS extension of IIS
+ * does ([MC-BUP] 2.2.12, win32: Notification protocol for server applications). Applications written for IIS
+ * need no change.
  *
- * What the application answers with 200, or another 2xx, is the reply, an empty one too. The upload appears under its name only if it says
- * `BITS-Copy-File-To-Destination`. With `BITS-Static-Response-URL` the reply stands elsewhere. After 403 it is not asked
- * again for that upload; after anything else it is, whenever the client comes back. It may thus be told of the same upload
- * more than once.
+ * An answer with 200 or another 2xx contains the reply, which may be empty. The upload is published only if
+ * the answer has the field `BITS-Copy-File-To-Destination`. With `BITS-Static-Response-URL` the reply is at
+ * that URL. After a 403 the application is not notified of that upload again; after any other answer it is,
+ * at each retry of the client. So it may be notified of the same upload more than once.
  *
- * @example app.use('/upload', bitsUpload({ store: './incoming', onUpload: notifyApplication({ url, mode: 'value' }) }))
+ * @example
+ * app.use('/upload', bitsUpload({ store: './incoming', onUpload: notifyApplication({ url, mode: 'value' }) }))
  * @throws {TypeError} for an option that is unknown, missing or out of range
  */
 export function notifyApplication(
@@ -51,35 +54,33 @@ export function notifyApplication(
   assertKnownKeys('notifyApplication', 'option', options, ['url', 'mode', 'timeout'])
   const { url, mode, timeout = 300_000 } = options
   checkUrl(url)
-  if (mode !== 'reference' && mode !== 'value') {
-    throw new TypeError(`notifyApplication: mode is 'reference' or 'value', not '${mode}'`)
-  }
-  if (typeof timeout !== 'number' || !(timeout >= 1 && timeout <= MaxTimerMs)) {
-    throw new TypeError(`notifyApplication: timeout is a number of milliseconds from 1 to ${MaxTimerMs}`)
-  }
+  checkOneOf('notifyApplication', 'mode', mode, ['reference', 'value'])
+  checkTimer('notifyApplication', 'timeout', timeout, 1)
   return async (upload, caller) => {
     const paths = mode === 'reference' ? await preparePaths(upload) : undefined
     const answer = await sendNotification({ url, timeout, upload, caller, paths })
-    if (isSuccess(answer)) return readDecision(answer, paths)
-    // Its head says all there is to know.
-    await drain(answer).catch(() => {})
+    if (isSuccessStatus(answer)) return readDecision(answer, paths)
+    // The status and the header fields are sufficient.
+    await drainApplicationResponse(answer).catch(() => {})
     throw toBitsError(answer)
   }
 }
 
 function checkUrl(url: unknown): void {
   const isUrl = typeof url === 'string' && url !== '' && URL.canParse(url, 'http://localhost/')
-  // Another host without a scheme would be a third kind.
+  // A protocol-relative URL (`//host/`) is neither absolute nor a path.
   if (!isUrl || /^[\\/]{2}/.test(url) || !/^https?:$/.test(new URL(url, 'http://localhost/').protocol)) {
-    throw new TypeError(`notifyApplication: url is a URL with http: or https:, or a path, not '${url}'`)
+    throw optionError('notifyApplication', 'url', 'a URL with http: or https:, or a path', url)
   }
-  if (url.length > MaxUrl) throw new TypeError(`notifyApplication: url is longer than ${MaxUrl} characters`)
+  if (url.length > MaxUrl) {
+    throw new TypeError(`notifyApplication: option 'url' takes at most ${MaxUrl} characters`)
+  }
 }
 
-/** No reply of an earlier attempt may be taken for that of this one. */
+/** Deletes the reply file of an earlier attempt, so that it is not taken for the reply of this one. */
 async function preparePaths({ paths }: CompleteUpload): Promise<SessionPaths> {
   if (!paths) {
-    const cause = new TypeError("mode: 'reference' needs a store that keeps files; use mode: 'value'")
+    const cause = new TypeError("mode: 'reference' needs a store with files; use mode: 'value'")
     throw new BitsError('application-failed', cause.message, { cause })
   }
   await rm(paths.reply, { force: true })
@@ -90,20 +91,20 @@ async function readDecision(
   answer: IncomingMessage,
   paths: SessionPaths | undefined,
 ): Promise<UploadDecision> {
-  // Its presence alone counts.
+  // Only the presence of the field counts.
   const publish = field(answer.headers, CopyFileToDestinationHeader) !== undefined
   const url = field(answer.headers, StaticResponseUrlHeader)
   if (url) {
-    await drain(answer)
+    await drainApplicationResponse(answer)
     return { publish, reply: { url } }
   }
   if (!paths || !existsSync(paths.reply)) return { publish, reply: answer }
-  await drain(answer)
+  await drainApplicationResponse(answer)
   return { publish, reply: { file: paths.reply } }
 }
 
-/** Reads away a body that means nothing, so that the application is not cut off while it sends. */
-async function drain(answer: IncomingMessage): Promise<void> {
+/** Reads and discards a body that is not needed, so that the application can send it to its end. */
+async function drainApplicationResponse(answer: IncomingMessage): Promise<void> {
   answer.resume()
   await once(answer, 'end')
 }

@@ -20,14 +20,15 @@ export interface Notification {
   readonly timeout: number
   readonly upload: CompleteUpload
   readonly caller: IncomingMessage
-  /** By reference; else the upload itself is sent. */
+  /** Paths for a notification by reference; without them the notification contains the upload. */
   readonly paths: SessionPaths | undefined
 }
 
 /**
- * Posts a notification, with the header fields that IIS was seen to send ([MC-BUP] 4.2).
- * @returns the answer's head; its body, which must be read, ends with the same errors
- * @throws {BitsError} `application-timeout`; else what `node:http` says of a connection that failed
+ * Sends a notification with POST and the header fields that were captured from IIS ([MC-BUP] 4.2).
+ * @returns the response after its head has arrived; the caller must read its body, which fails with the same
+ * errors
+ * @throws {BitsError} `application-timeout`; for a failed connection the error of `node:http`
  */
 export function sendNotification({
   url,
@@ -51,32 +52,34 @@ export function sendNotification({
   }
   return new Promise((resolve, reject) => {
     const request = target.protocol === 'https:' ? requestHttps : requestHttp
-    // A connection of its own: one that was kept may die just when it is needed, and the client comes back in minutes.
+    // A new connection: a keep-alive connection may close at this moment, and the client would retry only
+    // minutes later.
     const outgoing = request({ ...target, method: 'POST', headers, timeout, agent: false })
     let answer: IncomingMessage | undefined
     outgoing
       .on('timeout', () => (answer ?? outgoing).destroy(new BitsError('application-timeout')))
       .on('error', reject)
-      // After an upgrade that nobody asked for this is all that comes.
+      // An unrequested upgrade emits only 'close'.
       .on('close', () => reject(new Error('The application ended the connection without an answer')))
       .on('response', (response) => {
         answer = response
-        // An application that has answered before it has read all is not sent the rest, nor is the file kept open for it.
+        // If the application answered before it had read the whole upload, stop sending and close the file.
         response.on('close', () => outgoing.destroy())
         resolve(response)
       })
     if (paths) outgoing.end()
-    // If it breaks the rest off itself, its answer stands.
+    // After an answer, an error of the pipeline has no effect: the promise is already resolved.
     else pipeline(upload.read(), outgoing, (error) => error && reject(error))
   })
 }
 
-/** Header fields are bytes; those beyond ASCII are sent as UTF-8. */
+/** Header fields are bytes: other characters than ASCII are sent as UTF-8. */
 const asFieldValue = (text: string): string => Buffer.from(text, 'utf8').toString('latin1')
 
 /**
- * Where a notification goes. A relative URL leads to the server that took the upload, by the address at which it took it:
- * never to the host that the client's own header named, for then any client could have files sent anywhere.
+ * The target of a notification. A relative URL is requested from this server, at the address that accepted
+ * the client's connection. It is never requested from the host in the client's Host header, because then any
+ * client could have files sent to any host.
  */
 function notificationTarget(url: string, uploadUrl: string, { socket }: IncomingMessage): RequestOptions {
   const [, query] = /\?([^#]*)/.exec(uploadUrl) ?? []
@@ -86,8 +89,10 @@ function notificationTarget(url: string, uploadUrl: string, { socket }: Incoming
   if (isAbsolute) return urlToHttpOptions(target)
   const { localAddress, localPort } = socket
   if (localAddress === undefined || localPort === undefined) {
-    const reason = socket.destroyed ? 'the client has left' : 'its server has no address: write the whole URL'
-    throw new TypeError(`notifyApplication: a relative url leads nowhere, for ${reason}`)
+    const reason = socket.destroyed
+      ? 'the client has disconnected'
+      : 'the server has no network address; use an absolute URL'
+    throw new TypeError(`notifyApplication: cannot resolve the relative url: ${reason}`)
   }
   return {
     protocol: 'encrypted' in socket ? 'https:' : 'http:',
@@ -95,34 +100,35 @@ function notificationTarget(url: string, uploadUrl: string, { socket }: Incoming
     port: localPort,
     path: target.pathname + target.search,
     headers: { Host: target.host },
-    // Who is at its own address it knows, and its certificate may be for names, or signed by somebody, that Node does not.
+    // The target is this server itself, and its certificate may be for other names or of an authority unknown
+    // to Node.
     ...('encrypted' in socket && { rejectUnauthorized: false }),
   }
 }
 
-export const isSuccess = ({ statusCode = 0 }: IncomingMessage): boolean =>
+export const isSuccessStatus = ({ statusCode = 0 }: IncomingMessage): boolean =>
   statusCode >= 200 && statusCode < 300
 
 /**
- * What an application's answer that is no success means to the client, by the table of "Handling server application errors"
- * (win32): its own status, and its own HRESULT if it names one.
+ * Converts an answer that is not a success to the error for the client, by the table of "Handling server
+ * application errors" (win32): it has the status of the answer, and its HRESULT if the answer contains one.
  */
 export function toBitsError({ statusCode = 0, headers }: IncomingMessage): BitsError {
   const text = `The application answered ${statusCode}`
   if (statusCode === 403) return new BitsError('application-refused', text)
-  const named = ErrorHeaders.map((name) => readHresult(field(headers, name))).find(Boolean)
+  const hresult = ErrorHeaders.map((name) => readHresult(field(headers, name))).find(Boolean)
   return new BitsError('application-failed', text, {
     status: mapStatus(statusCode),
-    hresult: named ?? HttpFacility + statusCode,
+    hresult: hresult ?? HttpFacility + statusCode,
   })
 }
 
 /**
- * Statuses that are about the client's packets and not about its file: it would offer other credentials, or smaller
- * fragments, and take 416 with all bytes held for success.
+ * Statuses that concern packets instead of the file: the client would send other credentials or smaller
+ * fragments, and would take a 416 with all bytes held for success.
  */
 const PacketLevelStatuses = [401, 407, 413, 416]
-/** To a client these end the job, as other redirections do not. */
+/** Redirects that end the job of a client; other redirects do not. */
 const FatalRedirects = [300, 301, 302, 303, 304, 305, 307]
 
 function mapStatus(status: number): number {
@@ -130,7 +136,10 @@ function mapStatus(status: number): number {
   return status >= 400 && status <= 599 ? status : 500
 }
 
-/** `0x80070005`; also with a bare `x`, as the specification prints it. */
+/**
+ * Parses `0x80070005`, or `x80070005` as [MC-BUP] prints it; returns undefined for any other text, or a
+ * success.
+ */
 function readHresult(text: string | undefined): number | undefined {
   const [, digits] = /^0?x([0-9a-f]{8})$/i.exec(text?.trim() ?? '') ?? []
   const hresult = Number.parseInt(digits ?? '', 16)

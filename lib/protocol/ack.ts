@@ -11,11 +11,11 @@ import {
   SessionIdHeader,
 } from './headers.ts'
 
-/** Where the client is to send the rest ([MC-BUP] 2.2.3.2). */
+/** The host to which the client must send the rest ([MC-BUP] 2.2.3.2). */
 export interface HostId {
   /** Host name or address, without port. */
   readonly host: string
-  /** Seconds of failing after which the client goes back to the original host. */
+  /** Seconds of failures after which the client returns to the original host. */
   readonly fallbackTimeout: number
 }
 
@@ -23,19 +23,19 @@ export interface HostId {
 export interface Ack {
   readonly status: number
   readonly sessionId?: string | undefined
-  /** Bytes held from 0 without holes, that is the next offset wanted. */
+  /** Bytes held from 0 without holes: the next expected offset. */
   readonly received?: number | undefined
-  /** In the Ack for Create-Session only. */
+  /** Only in the Ack for Create-Session. */
   readonly protocol?: string
   readonly hostId?: HostId | undefined
-  /** Where the reply is to be fetched; in the Ack for the last Fragment only ([MC-BUP] 2.2.7.2). */
+  /** The URL of the reply; only in the Ack for the last Fragment ([MC-BUP] 2.2.7.2). */
   readonly replyUrl?: string | undefined
   readonly error?: BitsError
 }
 
 /**
- * The header fields of an Ack, in the order in which IIS 6 was seen to write them.
- * @param sessionId of a session that did not begin with this packet: what the packet said
+ * The header fields of an Ack, in the order that was captured from IIS 6.
+ * @param sessionId the session id; for a session that this packet did not create, as the packet wrote it
  */
 export function ackFields(ack: Ack, sessionId = ack.sessionId): [name: string, value: string][] {
   const { received, protocol, hostId, replyUrl, error } = ack
@@ -49,7 +49,7 @@ export function ackFields(ack: Ack, sessionId = ack.sessionId): [name: string, v
     fields.push([HostIdHeader, hostId.host], [HostIdFallbackTimeoutHeader, String(hostId.fallbackTimeout)])
   }
   fields.push(['Content-Length', '0'])
-  // Of a response: which encodings the fragments may have.
+  // In a response: the encodings that fragments may have.
   if (protocol) fields.push(['Accept-Encoding', 'identity'])
   if (received !== undefined) fields.push([ReceivedContentRangeHeader, String(received)])
   if (replyUrl !== undefined) fields.push([ReplyUrlHeader, replyUrl])

@@ -1,14 +1,14 @@
-/** `BITS-Error-Context`: who failed ([MC-BUP] 2.2.1.2). */
+/** `BITS-Error-Context`: which side failed ([MC-BUP] 2.2.1.2). */
 export const RemoteFile = 0x5
 const RemoteApplication = 0x7
 
-/** HTTP status n is, as an HRESULT, this and n (win32: BITS return values). */
+/** HTTP status n as an HRESULT is this plus n (win32: BITS return values). */
 export const HttpFacility = 0x80190000
 
 interface Row {
-  /** HTTP status: 4xx (but 408, 409) ends a client's job, 5xx (but 501, 505) is tried again for 14 days. */
+  /** HTTP status: 4xx (except 408, 409) ends a client's job, 5xx (except 501, 505) is retried for 14 days. */
   readonly status: number
-  /** HRESULT of the error headers; absent where the HTTP status alone says it (product note 4). */
+  /** HRESULT of the error headers; absent if the HTTP status alone is sent (product note 4). */
   readonly hresult?: number
   readonly context: number
   readonly text: string
@@ -18,36 +18,43 @@ const row = (status: number, hresult: number | undefined, context: number, text:
   hresult === undefined ? { status, context, text } : { status, hresult, context, text }
 
 /**
- * Every error that the server can answer, one a row: HTTP status, HRESULT, context, text.
- * Sources: [MC-BUP] 2.2.1.2, 3.2.5.2 and the win32 pages; where those differ the choice stands in the comment.
+ * Every error that the server can answer with, one per row: HTTP status, HRESULT, context, text.
+ * Sources: [MC-BUP] 2.2.1.2, 3.2.5.2 and the win32 pages; where those differ, a comment gives the choice.
  */
 const table = {
-  'invalid-packet': row(400, 0x80070057, RemoteFile, 'The packet breaks a rule of the BITS Upload Protocol'),
-  'invalid-destination': row(400, 0x80070057, RemoteFile, 'The destination cannot be the name of an upload'),
-  unauthorized: row(401, undefined, RemoteFile, 'The destination asks for credentials'),
+  'invalid-packet': row(400, 0x80070057, RemoteFile, 'The packet violates the BITS Upload Protocol'),
+  'invalid-destination': row(
+    400,
+    0x80070057,
+    RemoteFile,
+    'The destination is not a valid name for an upload',
+  ),
+  unauthorized: row(401, undefined, RemoteFile, 'The destination requires credentials'),
   'access-denied': row(403, 0x80070005, RemoteFile, 'Access to the destination is denied'),
-  // win32 also lists 409; but 409 is transient to the client, which would then retry for 14 days in vain.
-  'destination-exists': row(403, 0x80070005, RemoteFile, 'The destination exists and may not be overwritten'),
+  // win32 also lists 409, but a client takes 409 for temporary and would retry in vain for 14 days.
+  'destination-exists': row(
+    403,
+    0x80070005,
+    RemoteFile,
+    'The destination exists and must not be overwritten',
+  ),
   'destination-not-found': row(404, undefined, RemoteFile, 'The folder of the destination does not exist'),
-  'entity-gone': row(404, undefined, RemoteFile, 'The bytes received so far have vanished from the server'),
-  // For the server's own eyes: nobody is there to read it.
+  'entity-gone': row(404, undefined, RemoteFile, 'The bytes received so far are missing on the server'),
+  // Only for events and logs of the server: the connection is closed, so no Ack is sent.
   disconnected: row(408, undefined, RemoteFile, 'The connection ended before the last byte of the fragment'),
   timeout: row(408, undefined, RemoteFile, 'The bytes of the fragment did not arrive in time'),
-  // No error headers: clients since BITS 2.5 answer a bare 413 with smaller fragments (product note 16).
-  'fragment-too-large': row(413, undefined, RemoteFile, 'The fragment is larger than this server takes'),
-  // No error headers either: BITS-Received-Content-Range tells the client where to go on.
-  'out-of-sync': row(
-    416,
-    undefined,
-    RemoteFile,
-    'The fragment does not start at the next byte that is wanted',
-  ),
-  'session-not-found': row(500, 0x8020001f, RemoteFile, 'The session is not known'),
-  'too-large': row(500, 0x80200020, RemoteFile, 'The file is larger than this server takes'),
-  // The specification prints x80070112, a slip: ERROR_DISK_FULL is 112 in decimal, 0x70.
+  // No error headers: after a 413 without them, clients since BITS 2.5 send smaller fragments (product note
+  // 16).
+  'fragment-too-large': row(413, undefined, RemoteFile, 'The fragment is larger than this server accepts'),
+  // No error headers either: BITS-Received-Content-Range contains the offset at which the client must
+  // continue.
+  'out-of-sync': row(416, undefined, RemoteFile, 'The fragment does not start at the next expected byte'),
+  'session-not-found': row(500, 0x8020001f, RemoteFile, 'The session is unknown'),
+  'too-large': row(500, 0x80200020, RemoteFile, 'The file is larger than this server accepts'),
+  // The specification prints x80070112 by mistake: ERROR_DISK_FULL is decimal 112, 0x70.
   'disk-full': row(500, 0x80070070, RemoteFile, 'The server has no space left for the upload'),
   'store-failed': row(500, undefined, RemoteFile, 'The server could not store the upload'),
-  'hook-failed': row(500, undefined, RemoteFile, 'The server could not decide on the packet'),
+  'hook-failed': row(500, undefined, RemoteFile, 'A hook of the server failed'),
   'application-failed': row(
     500,
     0x801901f4,
@@ -57,8 +64,8 @@ const table = {
   // [MC-BUP] 3.3.6 prints x80070112 here too; this is HRESULT_FROM_WIN32(ERROR_TIMEOUT).
   'application-timeout': row(408, 0x800705b4, RemoteApplication, 'The application did not answer in time'),
   'application-refused': row(403, 0x80070005, RemoteApplication, 'The application refused the upload'),
-  'invalid-reply': row(400, 0x80070057, RemoteFile, 'The reply cannot stand at this URL'),
-  'uploads-disabled': row(501, 0x80070005, RemoteFile, 'Uploads are disabled here'),
+  'invalid-reply': row(400, 0x80070057, RemoteFile, 'The URL of the reply is not valid'),
+  'uploads-disabled': row(501, 0x80070005, RemoteFile, 'Uploads are disabled'),
   'too-many-sessions': row(503, undefined, RemoteFile, 'Too many uploads are open'),
   stopping: row(503, undefined, RemoteFile, 'The server is stopping'),
 } as const satisfies Record<string, Row>
@@ -67,33 +74,33 @@ const table = {
 export type BitsErrorCode = keyof typeof table
 
 export interface BitsErrorDetails {
-  /** What went wrong underneath; kept for the operator, never sent. */
+  /** The underlying error; only for the operator, never sent. */
   readonly cause?: unknown
-  /** Bytes the server holds, from 0 without holes: becomes `BITS-Received-Content-Range`. */
+  /** Bytes that the server holds from 0 without holes: sent as `BITS-Received-Content-Range`. */
   readonly received?: number | undefined
-  /** With `unauthorized`: the value of `WWW-Authenticate`, for example `Basic realm="uploads"`. */
+  /** With `unauthorized`: value of `WWW-Authenticate`, for example `Basic realm="uploads"`. */
   readonly challenge?: string | undefined
-  /** `BITS-Error-Context`, where it is not the row's: 5, the remote file, or 7, the remote application. */
+  /** `BITS-Error-Context`: 5, the remote file, or 7, the remote application. Default: that of the code. */
   readonly context?: number
-  /** HTTP status, where it is not the row's: of an application that said one, from 400 to 599. */
+  /** HTTP status that a server application answered, from 400 to 599. Default: that of the code. */
   readonly status?: number
-  /** HRESULT, where it is not the row's. Default: with a `status`, that of the status, 0x80190000 + status. */
+  /** HRESULT. Default: with a `status` 0x80190000 + status, otherwise that of the code. */
   readonly hresult?: number | undefined
 }
 
 /**
- * The peer's mistake, or a refusal: it becomes the Ack that its row describes. Hooks and stores may throw it;
- * anything else that they throw is a fault of the server's own and becomes a 500.
+ * An error that is sent to the client as the Ack of its code: an invalid packet, or a refusal. Hooks and
+ * stores may throw it. Any other error that they throw is a fault of the server and becomes a 500.
  *
- * @example throw new BitsError('access-denied', 'Only *.log files are taken here')
- * @throws {TypeError} for a code that is not in the table, or details that no Ack can carry
+ * @example throw new BitsError('access-denied', 'Only *.log files are accepted')
+ * @throws {TypeError} for a code that is not in the table, or details that are not valid in an Ack
  */
 export class BitsError extends Error {
   override readonly name = 'BitsError'
   readonly code: BitsErrorCode
   /** HTTP status of the Ack. */
   readonly status: number
-  /** HRESULT of `BITS-Error` and `BITS-Error-Code`; undefined where the HTTP status alone says it. */
+  /** HRESULT of `BITS-Error` and `BITS-Error-Code`; undefined if the HTTP status alone is sent. */
   readonly hresult: number | undefined
   /** `BITS-Error-Context`: 5, the remote file, or 7, the remote application. */
   readonly context: number
@@ -117,7 +124,7 @@ export class BitsError extends Error {
     this.challenge = details.challenge
   }
 
-  /** The same error with more, or other, details. */
+  /** A copy of this error with additional or replaced details. */
   with(details: BitsErrorDetails): BitsError {
     return new BitsError(this.code, this.message, { ...this.#details, ...details })
   }
@@ -125,31 +132,29 @@ export class BitsError extends Error {
 
 function checkDetails({ challenge, status, hresult }: BitsErrorDetails): void {
   if (challenge !== undefined && !/^[\t\x20-\x7e\x80-\xff]+$/.test(challenge)) {
-    throw new TypeError(
-      'BitsError: challenge is the value of a header: no line feeds, nothing beyond Latin-1',
-    )
+    throw new TypeError('BitsError: challenge must be a header value: no line feeds, only Latin-1 characters')
   }
   if (status !== undefined && !(Number.isInteger(status) && status >= 400 && status <= 599)) {
-    throw new TypeError('BitsError: status is an HTTP status from 400 to 599')
+    throw new TypeError('BitsError: status must be an HTTP status from 400 to 599')
   }
   if (
     hresult !== undefined &&
     !(Number.isInteger(hresult) && hresult >= 0x80000000 && hresult <= 0xffffffff)
   ) {
-    throw new TypeError('BitsError: hresult is a number from 0x80000000 to 0xFFFFFFFF')
+    throw new TypeError('BitsError: hresult must be an integer from 0x80000000 to 0xFFFFFFFF')
   }
 }
 
-/** An error as the client is to see it: what is none of the table's is a fault of the given kind. */
+/** Converts any thrown value to a `BitsError`: another error becomes the cause of a `fault`. */
 export const asBitsError = (error: unknown, fault: BitsErrorCode = 'store-failed'): BitsError =>
   error instanceof BitsError ? error : new BitsError(fault, undefined, { cause: error })
 
-/** What the application failed with, in its hook or in the stream of its reply. */
+/** Converts an error of the application, from its hook or the stream of its reply. */
 export function asApplicationError(error: unknown): BitsError {
-  // 0x7: the client's administrator is to look at the application, not at the file.
+  // 0x7 shows the client's administrator that the application failed, not the file.
   const failure = asBitsError(error, 'application-failed').with({ context: RemoteApplication })
   if (failure.status !== 416) return failure
-  // All bytes are held by now, and then clients take it for success.
+  // All bytes are held at this point, and clients then take a 416 for success.
   return new BitsError('application-failed', failure.message, { cause: failure })
 }
 
@@ -163,5 +168,5 @@ const faults: readonly BitsErrorCode[] = [
   'invalid-reply',
 ]
 
-/** Whether it is something of the server's own that failed, and somebody should look. */
+/** Whether the server itself failed, so that its operator should act. */
 export const isFault = ({ code }: BitsError): boolean => faults.includes(code)

@@ -1,10 +1,10 @@
+import { randomUUID } from 'node:crypto'
 import { type ContentRange, emptyFile, lengthOf, readContentRange } from './content-range.ts'
 import { BitsError } from './errors.ts'
-import { readGuid } from './guid.ts'
 import {
   field,
   type HeaderFields,
-  joined,
+  joinValues,
   MaxHeaderValue,
   MaxProtocols,
   MaxSessionId,
@@ -19,7 +19,7 @@ export interface PingPacket {
 }
 export interface CreateSessionPacket {
   readonly type: 'Create-Session'
-  /** The protocol that both ends speak, as the Ack names it. */
+  /** The protocol that both sides support, as sent in the Ack. */
   readonly protocol: string
 }
 export interface FragmentPacket {
@@ -35,7 +35,7 @@ export interface CancelSessionPacket {
   readonly type: 'Cancel-Session'
   readonly sessionId: string
 }
-/** What a client may send ([MC-BUP] 2.2). Session ids that are GUIDs are in their one spelling, upper case. */
+/** A packet that a client may send ([MC-BUP] 2.2). Session ids that are GUIDs are in upper case. */
 export type Packet =
   | PingPacket
   | CreateSessionPacket
@@ -45,7 +45,7 @@ export type Packet =
 
 export type PacketType = Packet['type']
 
-/** The download of a reply: no packet, but a GET or HEAD that belongs to a session all the same ([MC-BUP] 3.5). */
+/** The download of a reply: not a packet, but a GET or HEAD that belongs to a session ([MC-BUP] 3.5). */
 export interface ReplyRequest {
   readonly type: 'Get-Reply'
   readonly sessionId: string
@@ -60,24 +60,26 @@ const types = new Map<string, PacketType>(
 
 const invalid = (text: string): BitsError => new BitsError('invalid-packet', text)
 
-/** The packet's type, undefined where there is none that a client may send. The specification's own text writes
- * it in capitals, Windows in mixed case: the comparison takes any. */
+/**
+ * The type of a packet; undefined if it is missing or not a type that clients send. [MC-BUP] writes types in
+ * capitals, Windows in mixed case: the comparison ignores the letter case.
+ */
 export const packetType = (headers: HeaderFields): PacketType | undefined =>
   types.get(field(headers, PacketTypeHeader)?.trim().toLowerCase() ?? '')
 
 /**
- * Reads a request's header fields as a packet, in the order of [MC-BUP] 3.2.5.2.2.
- * @throws {BitsError} `invalid-packet` for all that breaks the syntax, with the rule in its message.
+ * Parses the header fields of a request as a packet, in the order of [MC-BUP] 3.2.5.2.2.
+ * @throws {BitsError} `invalid-packet` for any syntax error, with the violated rule in its message.
  */
 export function readPacket(headers: HeaderFields): Packet {
   checkHeaderSizes(headers)
   const type = packetType(headers)
-  if (!type) throw invalid(`${PacketTypeHeader} is missing, unknown or not a client's`)
+  if (!type) throw invalid(`${PacketTypeHeader} is missing, unknown, or not a packet type of clients`)
   const length = contentLength(headers)
   if (type === 'Fragment') return readFragment(headers, length)
-  // [MC-BUP] answers 411 here, Windows 400 (product note 23).
+  // [MC-BUP] specifies 411 here, Windows answers 400 (product note 23).
   if (length === undefined) throw invalid(`${type} needs Content-Length: 0`)
-  if (length !== 0) throw invalid(`${type} has no body, so its Content-Length is 0`)
+  if (length !== 0) throw invalid(`${type} has no body, so its Content-Length must be 0`)
   switch (type) {
     case 'Ping':
       return { type }
@@ -88,15 +90,15 @@ export function readPacket(headers: HeaderFields): Packet {
   }
 }
 
-/** Whether Content-Length, or chunked coding, announces a body. */
+/** Whether Content-Length or Transfer-Encoding announces a body. */
 export const announcesBody = (headers: HeaderFields): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
 function checkHeaderSizes(headers: HeaderFields): void {
   for (const name in headers) {
-    // Only the protocol's own: a Kerberos ticket in Authorization may well be longer.
+    // Only the fields of the protocol: a Kerberos ticket in Authorization may be longer.
     if (!name.startsWith('bits-') && name !== 'content-range' && name !== 'content-name') continue
-    if ((joined(headers[name])?.length ?? 0) > MaxHeaderValue) {
+    if ((joinValues(headers[name])?.length ?? 0) > MaxHeaderValue) {
       throw invalid(`${name} is longer than ${MaxHeaderValue} bytes`)
     }
   }
@@ -106,11 +108,12 @@ function contentLength(headers: HeaderFields): number | undefined {
   const value = field(headers, 'content-length')
   if (value === undefined) return undefined
   const length = Number(value)
-  if (!/^\d+$/.test(value) || !Number.isSafeInteger(length)) throw invalid('Content-Length is not a length')
+  if (!/^\d+$/.test(value) || !Number.isSafeInteger(length))
+    throw invalid('Content-Length is not a number of bytes')
   return length
 }
 
-/** The server picks the best of the client's list, best first ([MC-BUP] 1.7.1); there is only one to find. */
+/** Selects the best protocol from the client's list, best first ([MC-BUP] 1.7.1); only one is defined. */
 function negotiate(headers: HeaderFields): string {
   const offered = field(headers, SupportedProtocolsHeader)
   if (!offered?.trim()) throw invalid(`Create-Session needs ${SupportedProtocolsHeader}`)
@@ -119,7 +122,7 @@ function negotiate(headers: HeaderFields): string {
     .split(/[\s,]+/)
     .filter(Boolean)
     .slice(0, MaxProtocols)
-  if (!protocols.includes(UploadProtocol)) throw invalid(`This server speaks ${UploadProtocol} only`)
+  if (!protocols.includes(UploadProtocol)) throw invalid(`This server supports only ${UploadProtocol}`)
   return UploadProtocol
 }
 
@@ -132,23 +135,44 @@ function sessionId(headers: HeaderFields): string {
 
 function readFragment(headers: HeaderFields, length: number | undefined): FragmentPacket {
   const id = sessionId(headers)
-  // Windows' servers support only identity, and its clients say so by silence (product note 12).
+  // Windows servers support only identity, and Windows clients omit the field (product note 12).
   const encoding = field(headers, 'content-encoding')?.trim().toLowerCase()
   if (encoding && encoding !== 'identity')
-    throw invalid(`Content-Encoding ${encoding}: only identity is taken`)
+    throw invalid(`Content-Encoding ${encoding}: only identity is accepted`)
   const value = field(headers, 'content-range')
-  const chunked = headers['transfer-encoding'] !== undefined
+  const isChunked = headers['transfer-encoding'] !== undefined
   if (value === undefined) {
-    // An empty file's fragment has no range that it could state.
-    if (length === 0 && !chunked) return { type: 'Fragment', sessionId: id, range: emptyFile }
+    // The fragment of an empty file has no valid range.
+    if (length === 0 && !isChunked) return { type: 'Fragment', sessionId: id, range: emptyFile }
     throw invalid('A Fragment needs Content-Range')
   }
   const range = readContentRange(value)
   if (!range) throw invalid('Content-Range is not bytes first-last/total with first <= last < total')
-  // A proxy may have re-framed the body as chunked; then its length is the range's, and is checked as it comes.
-  if (length === undefined && !chunked) throw invalid('A Fragment needs Content-Length')
+  // A proxy may have changed the framing to chunked. Then the range gives the length, which is checked during
+  // the read.
+  if (length === undefined && !isChunked) throw invalid('A Fragment needs Content-Length')
   if (length !== undefined && length !== lengthOf(range)) {
     throw invalid(`Content-Length ${length} is not the length of Content-Range ${value}`)
   }
   return { type: 'Fragment', sessionId: id, range }
 }
+
+const curly = /^\{[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\}$/i
+
+/**
+ * Creates a GUID in the form of MS-DTYP 2.3.4.3, in upper case as IIS writes it. It is a secret (its bearer
+ * has access to the session): 122 bits are random.
+ * @param prefix six upper-case hexadecimal digits at its start, which are public; then 98 bits are random
+ * @throws {TypeError} if `prefix` is invalid
+ */
+export function newGuid(prefix?: string): string {
+  const random = randomUUID().toUpperCase()
+  if (prefix === undefined) return `{${random}}`
+  if (!/^[0-9A-F]{6}$/.test(prefix))
+    throw new TypeError('newGuid: prefix must be six upper-case hexadecimal digits')
+  return `{${prefix}${random.slice(prefix.length)}}`
+}
+
+/** Parses a GUID in any letter case and returns it in upper case; undefined if the text is not a GUID. */
+export const readGuid = (text: string): string | undefined =>
+  curly.test(text) ? text.toUpperCase() : undefined

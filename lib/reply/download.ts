@@ -11,18 +11,19 @@ import type { StoredReply } from '../stores/store.ts'
 
 const ContentType = 'application/octet-stream'
 
-/** A request with any of these is `send`'s to judge. */
+/** A request with any of these fields is answered by the package `send`. */
 const conditions = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since']
 
 /**
- * Answers a GET or HEAD of a reply as a BITS download wants it ([MC-BUP] 3.5.5, win32: HTTP requirements for BITS
- * downloads): Content-Length always, and so never chunked, ranges, a Last-Modified that stays the same (or the client
- * begins anew), and no compression by whoever stands in between.
+ * Answers a GET or HEAD of a reply as a BITS download requires ([MC-BUP] 3.5.5, win32: HTTP requirements for
+ * BITS downloads): always with Content-Length, so never chunked; with ranges; with a Last-Modified that does
+ * not change (otherwise the client starts again); and without compression by proxies or middleware.
  *
- * The rules of HTTP are the package `send`'s. It reads files; a store's replies need not be files, so only where the bytes
- * come from is said anew, and what it does not have: several ranges in one answer.
+ * The package `send` implements the rules of HTTP. It reads files, and a store's replies may be something
+ * else, so this function replaces its source of bytes. It also adds several ranges in one answer, which
+ * `send` does not support.
  *
- * @param tag of the reply among all replies, for its ETag
+ * @param tag identifies the reply among all replies, for its ETag
  */
 export function sendReply(
   request: IncomingMessage,
@@ -30,17 +31,17 @@ export function sendReply(
   reply: StoredReply,
   tag: string,
 ): void {
-  // Somebody else may have answered meanwhile, a time-out's middleware perhaps: one answer is enough.
+  // Another handler may have answered already, for example a timeout middleware.
   if (response.headersSent) return
   response.setHeader('Content-Type', ContentType)
   response.setHeader('X-Content-Type-Options', 'nosniff')
-  // no-transform: compression by the app's own middleware, or a proxy, would take the length and the ranges away.
+  // no-transform: compression by a middleware or a proxy would remove the length and the ranges.
   response.setHeader('Cache-Control', 'private, no-transform')
-  // Strong, so that a download may be resumed with If-Range; what `send` makes of size and time is weak.
+  // A strong ETag, so that a download can be resumed with If-Range; `send` would create a weak one.
   response.setHeader('ETag', `"${tag}-${Math.trunc(reply.modified).toString(36)}"`)
 
-  // An empty one has no ranges, and 416 would be an error to a client that asks for a first piece before it knows the
-  // length: 200 says that this is all.
+  // An empty reply has no ranges. A client that requests a first range before it knows the length would take
+  // 416 for an error, so it gets 200 with the empty reply.
   response.setHeader('Accept-Ranges', 'bytes')
   const sender = send(request, 'reply', { acceptRanges: reply.size > 0 })
   Object.assign(sender, { res: response })
@@ -53,7 +54,7 @@ export function sendReply(
   const ranges = conditions.some((name) => name in request.headers)
     ? undefined
     : severalRanges(request.headers.range, reply.size)
-  // As If-Range may speak of the fields that are still to be set.
+  // Sets Last-Modified, which If-Range may refer to.
   if (ranges) sender.setHeader('reply', status)
   if (ranges && sender.isRangeFresh()) serveRanges(request, response, reply, ranges)
   else sender.send('reply', status)
@@ -65,7 +66,7 @@ function serveRanges(
   reply: StoredReply,
   ranges: readonly Range[],
 ): void {
-  // Nobody who wrote the reply could know it.
+  // Random, so that the content of a reply cannot contain it.
   const boundary = randomUUID()
   const body = multipart(reply, ranges, { boundary, type: ContentType })
   response.statusCode = 206
@@ -75,20 +76,20 @@ function serveRanges(
   else deliver(Readable.from(body.bytes(), { objectMode: false }), response)
 }
 
-/** The length is promised: if the bytes fail, only the end of the connection can tell. Pipeline sees to it. */
+/** Sends the body. The length was already sent, so after a read error `pipeline` closes the connection. */
 function deliver(bytes: Readable, response: ServerResponse): void {
   pipeline(bytes, response, () => {})
 }
 
-/** Whether a request is the download of a reply, below whatever mount path. */
+/** Whether a request is the download of a reply, below any mount path. */
 export const isReplyRequest = (request: IncomingMessage): boolean =>
   (request.method === 'GET' || request.method === 'HEAD') &&
   readReplyTarget(requestTarget(request)) !== undefined
 
-/** An ordinary answer of HTTP, for a download knows no Acks. */
+/** Answers with a plain HTTP error, because a download has no Ack. */
 export function refuseReply(response: ServerResponse, { code, status, challenge }: BitsError): void {
   if (response.headersSent) return
-  // 500 is what begins an upload anew; here it would only mean: ask again.
+  // In an Ack, 500 restarts the upload; to a download it would only mean: retry.
   response.statusCode = code === 'session-not-found' ? 404 : status
   if (challenge !== undefined) response.setHeader('WWW-Authenticate', challenge)
   response.setHeader('Content-Length', 0)
@@ -96,12 +97,13 @@ export function refuseReply(response: ServerResponse, { code, status, challenge 
 }
 
 /**
- * More ranges in one request than a downloader asks for. Who asks for more, or for more bytes than there are, is answered
- * by `send`: with the whole, or with one range where they make one.
+ * More ranges than a BITS client requests at once. A request for more ranges, or for more bytes in total than
+ * the reply has, is answered by `send`: with the whole reply, or with one range if the ranges can be joined
+ * to one.
  */
 const MaxRanges = 64
 
-/** The ranges of a request, in its order, if it asks for several that all exist; undefined for all else. */
+/** The ranges of a request in its order, if they are several and all exist; otherwise undefined. */
 export function severalRanges(range: string | undefined, size: number): readonly Range[] | undefined {
   if (range === undefined) return undefined
   const ranges = parseRange(size, range)
@@ -110,15 +112,16 @@ export function severalRanges(range: string | undefined, size: number): readonly
   return ranges.length > 1 && ranges.length <= MaxRanges && bytes <= size ? ranges : undefined
 }
 
-/** A body of several parts, whose length is known before the first byte is read. */
+/** A body of several parts. Its length is known before the first byte is read. */
 export interface MultipartBody {
   readonly length: number
   bytes(): AsyncGenerator<Uint8Array>
 }
 
 /**
- * Several ranges of a reply as multipart/byteranges, in the order of the request and unmerged ([MC-BUP] 3.5.5.1, RFC 9110
- * 14.6). A part's head has Content-Type and Content-Range only: a BITS client reads 180 bytes of other fields at most.
+ * Several ranges of a reply as multipart/byteranges, in the order of the request and unmerged ([MC-BUP]
+ * 3.5.5.1, RFC 9110 14.6). The head of a part has only Content-Type and Content-Range: a BITS client reads at
+ * most 180 bytes of other fields.
  */
 export function multipart(
   reply: StoredReply,

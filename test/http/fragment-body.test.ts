@@ -14,17 +14,17 @@ interface Read {
   /** Bytes of the largest batch. */
   readonly largest: number
   readonly error: unknown
-  /** What is left on the request when the reading is over. */
+  /** Listeners that remain on the request after the read. */
   readonly listeners: number
 }
 
 const countListeners = (request: IncomingMessage): number =>
   ['data', 'end', 'error', 'close'].reduce((sum, name) => sum + request.listenerCount(name), 0)
 
-/** A server that reads each body, and what it got of the first one. */
-async function reader(
+/** Starts a server that reads each body; resolves `read` with the result of the first one. */
+async function bodyServer(
   options: FragmentBodyOptions,
-  use: (request: IncomingMessage, response: ServerResponse) => void = (_, response) => response.end(),
+  respond: (request: IncomingMessage, response: ServerResponse) => void = (_, response) => response.end(),
   pace: () => Promise<void> = async () => {},
 ) {
   let done: (read: Read) => void = () => {}
@@ -36,7 +36,7 @@ async function reader(
     const batches: Buffer[] = []
     let error: unknown
     try {
-      for await (const chunks of new FragmentBody(request, options).read()) {
+      for await (const chunks of new FragmentBody(request, options)) {
         batches.push(Buffer.concat(chunks))
         await pace()
       }
@@ -49,7 +49,7 @@ async function reader(
       error,
       listeners: countListeners(request) - before,
     })
-    use(request, response)
+    respond(request, response)
   })
   return { url, read }
 }
@@ -57,7 +57,7 @@ async function reader(
 describe('Fragment body', () => {
   it('yields all bytes in order and removes its listeners', async () => {
     const body = noise(3_000_000)
-    const { url, read } = await reader({ length: body.length, idleTimeout: 10_000 })
+    const { url, read } = await bodyServer({ length: body.length, idleTimeout: 10_000 })
     const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': body.length } })
     const answer = answerTo(outgoing)
     outgoing.end(body)
@@ -67,12 +67,16 @@ describe('Fragment body', () => {
     expect((await answer).status).toBe(200)
   })
 
-  it('buffers chunks while the reader processes a batch, up to 1 MiB and one chunk', async () => {
+  it('buffers chunks while the consumer processes a batch, up to 1 MiB and one chunk', async () => {
     const body = noise(8 * 1024 * 1024)
-    // As slow as a disk: a few turns of the event loop a batch.
-    const { url, read } = await reader({ length: body.length, idleTimeout: 10_000 }, undefined, async () => {
-      for (let turn = 0; turn < 3; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve))
-    })
+    // As slow as a disk: a few turns of the event loop per batch.
+    const { url, read } = await bodyServer(
+      { length: body.length, idleTimeout: 10_000 },
+      undefined,
+      async () => {
+        for (let turn = 0; turn < 3; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve))
+      },
+    )
     const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': body.length } })
     outgoing.on('error', () => {})
     outgoing.end(body)
@@ -86,16 +90,14 @@ describe('Fragment body', () => {
     const reading = withResolvers<void>()
     const batches = withResolvers<string[]>()
     const url = await serve(async (request, response) => {
-      const body = new FragmentBody(request, { length: 12, idleTimeout: 10_000 })
-        .read()
-        [Symbol.asyncIterator]()
-      const given: string[] = []
-      for (let next = body.next(); given.length < 2; next = body.next()) {
+      const body = new FragmentBody(request, { length: 12, idleTimeout: 10_000 })[Symbol.asyncIterator]()
+      const received: string[] = []
+      for (let next = body.next(); received.length < 2; next = body.next()) {
         reading.resolve()
-        given.push(String((await next).value))
+        received.push(String((await next).value))
         response.writeContinue()
       }
-      batches.resolve(given)
+      batches.resolve(received)
       await body.return()
       response.end()
     })
@@ -103,7 +105,7 @@ describe('Fragment body', () => {
     onTestFinished(() => void socket.destroy())
     socket.write('POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n')
     await reading.promise
-    // Two chunks for the stream, in one packet. The next two come only when these were given.
+    // Two chunks for the stream, in one packet. The next two are sent only after these were yielded.
     socket.write('3\r\nabc\r\n3\r\ndef\r\n')
     await once(socket, 'data')
     socket.write('3\r\nghi\r\n1\r\nj\r\n')
@@ -113,19 +115,15 @@ describe('Fragment body', () => {
   it('adds no listener for a body that arrived with its head, and fails a second read', async () => {
     const seen = withResolvers<unknown>()
     const url = await serve(async (request, response) => {
-      // Behind the packet's last byte, as far as the parser goes.
+      // Now the parser has read the last byte of the packet.
       await undefined
       const before = countListeners(request)
-      const body = new FragmentBody(request, { length: 6, idleTimeout: 10_000 })
-        .read()
-        [Symbol.asyncIterator]()
+      const body = new FragmentBody(request, { length: 6, idleTimeout: 10_000 })[Symbol.asyncIterator]()
       const first = body.next()
       const listeners = countListeners(request) - before
       const batch = String((await first).value)
       const { done } = await body.next()
-      const again = new FragmentBody(request, { length: 6, idleTimeout: 10_000 })
-        .read()
-        [Symbol.asyncIterator]()
+      const again = new FragmentBody(request, { length: 6, idleTimeout: 10_000 })[Symbol.asyncIterator]()
       const error = await again.next().catch((thrown) => thrown)
       seen.resolve({ listeners, batch, done, code: error.code })
       response.end()
@@ -143,7 +141,7 @@ describe('Fragment body', () => {
       while (request.readableLength < 6) await new Promise((resolve) => setTimeout(resolve, 1))
       const batches: Buffer[] = []
       const body = new FragmentBody(request, { length: 6, idleTimeout: 10_000 })
-      for await (const chunks of body.read()) batches.push(...chunks)
+      for await (const chunks of body) batches.push(...chunks)
       seen.resolve(Buffer.concat(batches).toString())
       response.end()
     })
@@ -160,12 +158,10 @@ describe('Fragment body', () => {
     const url = await serve(async (request, response) => {
       await undefined
       const before = countListeners(request)
-      const body = new FragmentBody(request, { length: 5, idleTimeout: 10_000 })
-        .read()
-        [Symbol.asyncIterator]()
+      const body = new FragmentBody(request, { length: 5, idleTimeout: 10_000 })[Symbol.asyncIterator]()
       const batch = String((await body.next()).value)
       response.writeContinue()
-      // A store that takes its time: meanwhile the rest comes.
+      // A slow store: meanwhile the rest arrives.
       while (!request.complete) await new Promise((resolve) => setTimeout(resolve, 1))
       const { code } = await body.next().catch((thrown) => thrown)
       seen.resolve({ batch, code, listeners: countListeners(request) - before })
@@ -184,11 +180,11 @@ describe('Fragment body', () => {
     const url = await serve(async (request, response) => {
       await undefined
       const whole = new FragmentBody(request, { length: 6, idleTimeout: 10_000 })
-      const body = whole.read()[Symbol.asyncIterator]()
+      const body = whole[Symbol.asyncIterator]()
       const batch = String((await body.next()).value)
       whole.interrupt(new Error('enough'))
       const { done } = await body.next()
-      // Who answers now answers a whole request.
+      // An answer now belongs to a complete request.
       seen.resolve({ batch, done, complete: request.complete })
       response.end()
     })
@@ -199,7 +195,7 @@ describe('Fragment body', () => {
   })
 
   it('yields the bytes received before a disconnect, then throws disconnected', async () => {
-    const { url, read } = await reader({ length: 1000, idleTimeout: 10_000 })
+    const { url, read } = await bodyServer({ length: 1000, idleTimeout: 10_000 })
     const socket = connect(Number(url.port), '127.0.0.1')
     socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc', () => socket.end())
     const { bytes, error, listeners } = await read
@@ -212,9 +208,9 @@ describe('Fragment body', () => {
     const reading = withResolvers<unknown>()
     const url = await serve(async (request) => {
       await new Promise((resolve) => request.on('close', resolve))
-      const iterator = new FragmentBody(request, { length: 1000, idleTimeout: 10_000 })
-        .read()
-        [Symbol.asyncIterator]()
+      const iterator = new FragmentBody(request, { length: 1000, idleTimeout: 10_000 })[
+        Symbol.asyncIterator
+      ]()
       iterator.next().then(reading.resolve, reading.reject)
     })
     const socket = connect(Number(url.port), '127.0.0.1')
@@ -222,8 +218,8 @@ describe('Fragment body', () => {
     await expect(reading.promise).rejects.toMatchObject({ code: 'disconnected' })
   })
 
-  it('throws timeout (408) with a slow reader when no more data arrives within idleTimeout', async () => {
-    const { url, read } = await reader({ length: 1000, idleTimeout: 30 }, undefined, async () => {
+  it('throws timeout (408) with a slow consumer when no more data arrives within idleTimeout', async () => {
+    const { url, read } = await bodyServer({ length: 1000, idleTimeout: 30 }, undefined, async () => {
       await new Promise((resolve) => setTimeout(resolve, 90))
     })
     const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': 1000 } })
@@ -239,7 +235,7 @@ describe('Fragment body', () => {
     ['longer', 5, 'longer'],
     ['shorter', 7, 'shorter'],
   ])('yields a chunked body that is %s than its range, then rejects it', async (_, length, message) => {
-    const { url, read } = await reader({ length, idleTimeout: 10_000 })
+    const { url, read } = await bodyServer({ length, idleTimeout: 10_000 })
     const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Transfer-Encoding': 'chunked' } })
     const answer = answerTo(outgoing)
     outgoing.end('abcdef')
@@ -260,7 +256,7 @@ describe('Fragment body', () => {
       const errors: unknown[] = []
       for (const body of [early, late]) {
         try {
-          for await (const _ of body.read()) late.interrupt(reason)
+          for await (const _ of body) late.interrupt(reason)
         } catch (error) {
           errors.push(error)
         }
@@ -276,25 +272,25 @@ describe('Fragment body', () => {
     outgoing.destroy()
   })
 
-  it('removes its listeners when the reader stops early', async () => {
-    const left = withResolvers<number>()
+  it('removes its listeners when the consumer stops early', async () => {
+    const listeners = withResolvers<number>()
     const url = await serve(async (request, response) => {
       const before = countListeners(request)
-      for await (const _ of new FragmentBody(request, { length: 1000, idleTimeout: 10_000 }).read()) break
-      left.resolve(countListeners(request) - before)
+      for await (const _ of new FragmentBody(request, { length: 1000, idleTimeout: 10_000 })) break
+      listeners.resolve(countListeners(request) - before)
       response.end()
     })
     const outgoing = begin(url, undefined, { method: 'POST', headers: { 'Content-Length': 1000 } })
     outgoing.on('error', () => {})
     outgoing.write('abc')
-    expect(await left.promise).toBe(0)
+    expect(await listeners.promise).toBe(0)
     outgoing.destroy()
   })
 
   it('clears a batch as soon as the next one is requested, to free its memory', async () => {
     const batches = withResolvers<(readonly Buffer[])[]>()
     const url = await serve(async (request, response) => {
-      const body = new FragmentBody(request, { length: 1000, idleTimeout: 10_000 }).read()
+      const body = new FragmentBody(request, { length: 1000, idleTimeout: 10_000 })
       const { value = [] } = await body[Symbol.asyncIterator]().next()
       const before = [...value]
       body.next().catch(() => {})

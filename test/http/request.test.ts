@@ -15,6 +15,6 @@ it.each([
   ['uses localhost for a Host header with a path', request('/a', 'example.org/b'), 'http://localhost/a'],
   ['uses localhost for an invalid Host header', request('/a', 'exa mple'), 'http://localhost/a'],
   ['uses localhost for the same invalid Host header again', request('/a', 'exa mple'), 'http://localhost/a'],
-])('Absolute request URL: %s', (_, asked, url) => {
-  expect(absoluteUrl(asked)).toBe(url)
+])('Absolute request URL: %s', (_, incoming, url) => {
+  expect(absoluteUrl(incoming)).toBe(url)
 })

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { newGuid, readGuid } from '../../lib/protocol/guid.ts'
 import { UploadProtocol } from '../../lib/protocol/headers.ts'
-import { announcesBody, packetType, readPacket } from '../../lib/protocol/packet.ts'
+import { announcesBody, newGuid, packetType, readGuid, readPacket } from '../../lib/protocol/packet.ts'
 
 const id = '{0D6F2C0E-5B1C-4E0B-9E47-7C1E2B0A9F11}'
 const control = (type: string, more = {}) => ({ 'bits-packet-type': type, 'content-length': '0', ...more })
@@ -146,12 +145,14 @@ describe('GUID', () => {
     expect(newGuid()).not.toBe(guid)
   })
 
-  it('can start with a process tag of six upper-case hexadecimal digits', () => {
+  it('can start with a prefix of six upper-case hexadecimal digits', () => {
     const guid = newGuid('0AF001')
     expect(guid).toMatch(/^\{0AF001[0-9A-F]{2}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}\}$/)
     expect(newGuid('0AF001')).not.toBe(guid)
     for (const odd of ['', '0AF00', '0AF0011', '0af001', '0AF00-']) {
-      expect(() => newGuid(odd)).toThrow(new TypeError('A mark is six hexadecimal digits, in upper case'))
+      expect(() => newGuid(odd)).toThrow(
+        new TypeError('newGuid: prefix must be six upper-case hexadecimal digits'),
+      )
     }
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { newGuid } from '../../lib/protocol/guid.ts'
+import { newGuid } from '../../lib/protocol/packet.ts'
 import { checkReplyUrl, readReplyTarget, replyReference } from '../../lib/protocol/reply-url.ts'
 
 const id = newGuid()

@@ -10,20 +10,20 @@ export const BG_E_TOO_LARGE = '0x80200020'
 export const ERROR_DISK_FULL = '0x80070070'
 
 export interface ExpectedAck {
-  /** BITS-Session-Id; null: there must be none. Not looked at if left out. */
+  /** BITS-Session-Id; null: the field must be missing. Not checked by default. */
   readonly sessionId?: string | null
-  /** BITS-Received-Content-Range; null: there must be none. Not looked at if left out. */
+  /** BITS-Received-Content-Range; null: the field must be missing. Not checked by default. */
   readonly received?: number | null
-  /** The value of both error headers. If left out, there must be neither of them, and no context. */
+  /** The value of both error headers. By default they, and the context, must be missing. */
   readonly error?: string
-  /** BITS-Error-Context, where there is an error. */
+  /** BITS-Error-Context, if there is an error. */
   readonly context?: '0x5' | '0x7'
 }
 
 const orNone = (value: string | number | null): string | undefined =>
   value === null ? undefined : String(value)
 
-/** Expects an Ack with all that the protocol asks of one, whatever its status. */
+/** Expects an Ack that meets the requirements of the protocol for every status. */
 export function expectAck(answer: Answer, status: number, expected: ExpectedAck = {}): void {
   const { headers, body, rawHeaders } = answer
   const { sessionId, received, error, context = '0x5' } = expected

@@ -14,21 +14,23 @@ export interface Notification {
 
 export interface Application {
   readonly url: string
-  /** What it was told, the oldest first. */
-  readonly told: readonly Notification[]
+  /** The received notifications, the oldest first. */
+  readonly notifications: readonly Notification[]
 }
 
-type Reaction = (response: ServerResponse, told: Notification) => void | Promise<void>
+type Respond = (response: ServerResponse, notification: Notification) => void | Promise<void>
 
-/** An application that has read a notification whole before it reacts. */
-export async function application(react: Reaction = (response) => void response.end()): Promise<Application> {
-  const told: Notification[] = []
+/** Starts an application that reads the whole notification before it responds. */
+export async function application(
+  respond: Respond = (response) => void response.end(),
+): Promise<Application> {
+  const notifications: Notification[] = []
   const url = await serve(async (request, response) => {
     const notification = await read(request)
-    told.push(notification)
-    await react(response, notification)
+    notifications.push(notification)
+    await respond(response, notification)
   })
-  return { url: new URL('svc/handle', url).href, told }
+  return { url: new URL('svc/handle', url).href, notifications }
 }
 
 async function read(request: IncomingMessage): Promise<Notification> {

@@ -15,35 +15,35 @@ import { later } from '../support/later.ts'
 import { serve } from '../support/server.ts'
 import { application } from './application.ts'
 import { partOf, published, sessionFiles } from './disk.ts'
-import { dial, expectToRead, type RawAnswer, type Transcript } from './transcript.ts'
+import { dial, expectAnswer, type RawAnswer, type RawConnection } from './raw-connection.ts'
 
-/** A server with the middleware at a path, and one connection to it. */
-async function connection(mount: string, options: Partial<BitsUploadOptions> = {}) {
+/** Starts a server with the middleware at a path, and opens one connection to it. */
+async function startAndConnect(mount: string, options: Partial<BitsUploadOptions> = {}) {
   const directory = await temporaryDirectory()
   const upload = bitsUpload({ store: directory, ...options })
   const url = await serve(express().use(mount, upload))
   onTestFinished(() => upload.close({ grace: 0 }))
-  return { directory, wire: await dial(url) }
+  return { directory, connection: await dial(url) }
 }
 
 const idOf = ({ headers }: RawAnswer): string => String(headers['bits-session-id'])
 
-/** Names of an answer's fields, in the order in which they came. */
+/** Names of an answer's fields, in the order in which they were sent. */
 const namesOf = ({ rawHeaders }: RawAnswer): string[] => rawHeaders.filter((_, i) => i % 2 === 0)
 
-/** Expects the fields that IIS sent to come in the order in which IIS sent them, in whatever spelling of letters. */
+/** Expects the fields that IIS sent in the order of IIS, in any letter case. */
 function expectOrder(answer: RawAnswer, ...names: string[]): void {
   const wanted = names.map((name) => name.toLowerCase())
-  const found = namesOf(answer).map((name) => name.toLowerCase())
-  expect(found.filter((name) => wanted.includes(name))).toEqual(wanted)
+  const sent = namesOf(answer).map((name) => name.toLowerCase())
+  expect(sent.filter((name) => wanted.includes(name))).toEqual(wanted)
 }
 
 describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
   const file = noise(4892)
 
   it('4.1: completes a plain upload with the answers of IIS', async () => {
-    const { wire, directory } = await connection('/upload')
-    const created = await wire.say(`
+    const { connection, directory } = await startAndConnect('/upload')
+    const created = await connection.exchange(`
       BITS_POST /upload/2000mb-rfc2119.txt HTTP/1.1
       Accept: */*
       BITS-Packet-Type: Create-Session
@@ -56,7 +56,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
     `)
     const id = idOf(created)
     expect(id).toMatch(/^\{[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\}$/)
-    expectToRead(
+    expectAnswer(
       created,
       `HTTP/1.1 200 OK
       Pragma: no-cache
@@ -77,7 +77,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
     )
     expect(created.headers.date).toMatch(/ GMT$/)
 
-    const fragment = await wire.say(
+    const fragment = await connection.exchange(
       `
       BITS_POST /upload/2000mb-rfc2119.txt HTTP/1.1
       Accept: */*
@@ -92,7 +92,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       `,
       file,
     )
-    expectToRead(
+    expectAnswer(
       fragment,
       `HTTP/1.1 200 OK
       Pragma: no-cache
@@ -105,7 +105,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
     expect(await readFile(join(directory, '2000mb-rfc2119.txt'))).toEqual(file)
 
     // The job was interrupted and resumed here, hence the Ping.
-    const ping = await wire.say(`
+    const ping = await connection.exchange(`
       BITS_POST /upload/2000mb-rfc2119.txt HTTP/1.1
       Accept: */*
       BITS-Packet-Type: Ping
@@ -114,7 +114,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       Content-Length: 0
       Connection: Keep-Alive
     `)
-    expectToRead(
+    expectAnswer(
       ping,
       `HTTP/1.1 200 OK
       Pragma: no-cache
@@ -122,7 +122,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       Content-Length: 0`,
     )
 
-    const closed = await wire.say(`
+    const closed = await connection.exchange(`
       BITS_POST /upload/2000mb-rfc2119.txt HTTP/1.1
       Accept: */*
       BITS-Packet-Type: Close-Session
@@ -133,7 +133,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       Content-Length: 0
       Connection: Keep-Alive
     `)
-    expectToRead(
+    expectAnswer(
       closed,
       `HTTP/1.1 200 OK
       Pragma: no-cache
@@ -141,24 +141,25 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       BITS-Session-Id: ${id}
       Content-Length: 0`,
     )
-    expect(await wire.end()).toBe('')
+    expect(await connection.end()).toBe('')
     expect(await published(directory)).toEqual(['2000mb-rfc2119.txt'])
     expect(await sessionFiles(directory)).toEqual([])
   })
 
-  // The name of the file is ours. The reply URL is absolute, that of IIS was relative: see `replyUrl`.
+  // The name of the file is not from the capture. The reply URL is absolute, that of IIS was relative: see
+  // `replyUrl`.
   it('4.2: completes an upload-reply with Host-Id and notification by reference', async () => {
     const reply = noise(10_240, 2)
     const app = await application(async (response, { headers }) => {
       await writeFile(String(headers['bits-response-datafile-name']), reply)
-      // As the application of the capture answered: without Content-Length.
+      // The answer of the captured application: without Content-Length.
       response.socket?.end('HTTP/1.1 200 OK\r\nServer: Microsoft-IIS/6.0\r\nConnection: close\r\n\r\n')
     })
-    const { wire, directory } = await connection('/upload-ref-isapi-WebFarm', {
+    const { connection, directory } = await startAndConnect('/upload-ref-isapi-WebFarm', {
       hostId: { host: 'FRANKCAO8', fallbackTimeout: 110 },
       onUpload: notifyApplication({ url: app.url, mode: 'reference' }),
     })
-    const created = await wire.say(`
+    const created = await connection.exchange(`
       BITS_POST /upload-ref-isapi-WebFarm/2000mb-rfc2119.txt HTTP/1.1
       Accept: */*
       BITS-Packet-Type: Create-Session
@@ -170,7 +171,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       Connection: Keep-Alive
     `)
     const id = idOf(created)
-    expectToRead(
+    expectAnswer(
       created,
       `HTTP/1.1 200 OK
       Pragma: no-cache
@@ -194,8 +195,8 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       'Accept-Encoding',
     )
 
-    // From here on to the host of the Host-Id.
-    const ping = await wire.say(`
+    // From here the client sends to the host of the Host-Id.
+    const ping = await connection.exchange(`
       BITS_POST /upload-ref-isapi-WebFarm/2000mb-rfc2119.txt HTTP/1.1
       Accept: */*
       BITS-Packet-Type: Ping
@@ -204,7 +205,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       Content-Length: 0
       Connection: Keep-Alive
     `)
-    expectToRead(
+    expectAnswer(
       ping,
       `HTTP/1.1 200 OK
       Pragma: no-cache
@@ -212,7 +213,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       Content-Length: 0`,
     )
 
-    const fragment = await wire.say(
+    const fragment = await connection.exchange(
       `
       BITS_POST /upload-ref-isapi-WebFarm/2000mb-rfc2119.txt HTTP/1.1
       Accept: */*
@@ -227,7 +228,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       `,
       file,
     )
-    expectToRead(
+    expectAnswer(
       fragment,
       `HTTP/1.1 200 OK
       Pragma: no-cache
@@ -238,8 +239,8 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       BITS-Reply-URL: http://frankcao8${replyPath(id)}`,
     )
     expectOrder(fragment, 'Content-Length', 'BITS-Received-Content-Range', 'BITS-Reply-URL')
-    // The host that Create-Session asked for, not that of the Fragment.
-    expect(app.told.map(({ headers }) => headers['bits-original-request-url'])).toEqual([
+    // The host in the Create-Session request, not that of the Fragment.
+    expect(app.notifications.map(({ headers }) => headers['bits-original-request-url'])).toEqual([
       'http://frankcao8/upload-ref-isapi-WebFarm/2000mb-rfc2119.txt',
     ])
 
@@ -248,7 +249,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
     expect(rest.headers['last-modified']).toBe(first.headers['last-modified'])
     expect(Buffer.concat([first.body, rest.body]).equals(reply)).toBe(true)
     function fetchReply(range: string): Promise<RawAnswer> {
-      return wire.say(`
+      return connection.exchange(`
         GET ${replyPath(id)} HTTP/1.1
         Accept: */*
         Accept-Encoding: identity
@@ -259,7 +260,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       `)
     }
 
-    const closed = await wire.say(`
+    const closed = await connection.exchange(`
       BITS_POST /upload-ref-isapi-WebFarm/2000mb-rfc2119.txt HTTP/1.1
       Accept: */*
       BITS-Packet-Type: Close-Session
@@ -270,7 +271,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       Content-Length: 0
       Connection: Keep-Alive
     `)
-    expectToRead(
+    expectAnswer(
       closed,
       `HTTP/1.1 200 OK
       Pragma: no-cache
@@ -278,7 +279,7 @@ describe('Captured exchange between Microsoft BITS/6.7 and IIS 6.0', () => {
       BITS-Session-Id: ${id}
       Content-Length: 0`,
     )
-    expect(await wire.end()).toBe('')
+    expect(await connection.end()).toBe('')
     expect(await published(directory)).toEqual([])
     expect(await sessionFiles(directory)).toEqual([])
   })
@@ -290,10 +291,10 @@ const replyPath = (id: string): string =>
 describe('Worked exchange of section 15', () => {
   const Unknown = '{11111111-2222-3333-4444-555555555555}'
 
-  /** A client of Windows 10, in its own order of headers, uploading to `/upload/a.bin`. */
-  const windows = (wire: Transcript) => {
+  /** A client of Windows 10, with its order of headers, that uploads to `/upload/a.bin`. */
+  const windows = (connection: RawConnection) => {
     const say = (fields: string, body?: Uint8Array) =>
-      wire.say(
+      connection.exchange(
         `BITS_POST /upload/a.bin HTTP/1.1
         Accept: */*
         ${fields}
@@ -322,7 +323,7 @@ describe('Worked exchange of section 15', () => {
   }
 
   const expectCreated = (answer: RawAnswer): string => {
-    expectToRead(
+    expectAnswer(
       answer,
       `HTTP/1.1 200 OK
       Pragma: no-cache
@@ -336,7 +337,7 @@ describe('Worked exchange of section 15', () => {
   }
 
   const expectReceived = (answer: RawAnswer, id: string, received: number): void =>
-    expectToRead(
+    expectAnswer(
       answer,
       `HTTP/1.1 200 OK
       BITS-Packet-Type: Ack
@@ -346,9 +347,9 @@ describe('Worked exchange of section 15', () => {
     )
 
   const expectOutOfSync = (answer: RawAnswer, id: string, received: number): void =>
-    expectToRead(
+    expectAnswer(
       answer,
-      // Node writes the reason of today's RFC 9110; the number is what counts.
+      // Node sends the reason phrase of RFC 9110; only the number matters.
       `HTTP/1.1 416 Range Not Satisfiable
       BITS-Packet-Type: Ack
       BITS-Session-Id: ${id}
@@ -357,7 +358,7 @@ describe('Worked exchange of section 15', () => {
     )
 
   const expectEnded = (answer: RawAnswer, id: string): void =>
-    expectToRead(
+    expectAnswer(
       answer,
       `HTTP/1.1 200 OK
       BITS-Packet-Type: Ack
@@ -366,7 +367,7 @@ describe('Worked exchange of section 15', () => {
     )
 
   const expectPinged = (answer: RawAnswer): void =>
-    expectToRead(
+    expectAnswer(
       answer,
       `HTTP/1.1 200 OK
       BITS-Packet-Type: Ack
@@ -374,7 +375,7 @@ describe('Worked exchange of section 15', () => {
     )
 
   const expectNotFound = (answer: RawAnswer, id: string): void =>
-    expectToRead(
+    expectAnswer(
       answer,
       `HTTP/1.1 500 Internal Server Error
       BITS-Packet-Type: Ack
@@ -386,8 +387,8 @@ describe('Worked exchange of section 15', () => {
     )
 
   it('15.1: completes an upload of 12,000 bytes in three fragments', async () => {
-    const { wire, directory } = await connection('/upload')
-    const client = windows(wire)
+    const { connection, directory } = await startAndConnect('/upload')
+    const client = windows(connection)
     const file = noise(12_000)
     const id = expectCreated(await client.create())
     expectReceived(await client.fragment(id, '0-5119/12000', file.subarray(0, 5120)), id, 5120)
@@ -396,27 +397,27 @@ describe('Worked exchange of section 15', () => {
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
     expectPinged(await client.ping())
     expectEnded(await client.close(id), id)
-    expect(await wire.end()).toBe('')
+    expect(await connection.end()).toBe('')
   })
 
   it('15.2: accepts a fragment that repeats received bytes after a lost Ack', async () => {
-    const { wire, directory } = await connection('/upload')
-    const client = windows(wire)
+    const { connection, directory } = await startAndConnect('/upload')
+    const client = windows(connection)
     const file = noise(12_000)
     const id = expectCreated(await client.create())
     expectReceived(await client.fragment(id, '0-5119/12000', file.subarray(0, 5120)), id, 5120)
-    // The Ack for this one is lost, as the client sees it.
+    // For the client, the Ack for this fragment is lost.
     expectReceived(await client.fragment(id, '5120-10239/12000', file.subarray(5120, 10_240)), id, 10_240)
 
     expectPinged(await client.ping())
     expectReceived(await client.fragment(id, '5120-11999/12000', file.subarray(5120)), id, 12_000)
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
-    expect(await wire.end()).toBe('')
+    expect(await connection.end()).toBe('')
   })
 
   it('15.3: returns 416 and the current offset after the server was restored from a backup', async () => {
-    const { wire, directory } = await connection('/upload')
-    const client = windows(wire)
+    const { connection, directory } = await startAndConnect('/upload')
+    const client = windows(connection)
     const file = noise(20_000)
     const id = expectCreated(await client.create())
     expectReceived(await client.fragment(id, '0-8191/20000', file.subarray(0, 8192)), id, 8192)
@@ -427,12 +428,12 @@ describe('Worked exchange of section 15', () => {
     expectReceived(await client.fragment(id, '4096-8191/20000', file.subarray(4096, 8192)), id, 8192)
     expectReceived(await client.fragment(id, '8192-19999/20000', file.subarray(8192)), id, 20_000)
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
-    expect(await wire.end()).toBe('')
+    expect(await connection.end()).toBe('')
   })
 
   it('15.4: returns 500 for an unknown session and accepts a new one', async () => {
-    const { wire, directory } = await connection('/upload')
-    const client = windows(wire)
+    const { connection, directory } = await startAndConnect('/upload')
+    const client = windows(connection)
     const file = noise(20_000)
     expectNotFound(await client.fragment(Unknown, '8192-12287/20000', file.subarray(8192, 12_288)), Unknown)
     expect(await sessionFiles(directory)).toEqual([])
@@ -440,12 +441,12 @@ describe('Worked exchange of section 15', () => {
     expect(id).not.toBe(Unknown)
     expectReceived(await client.fragment(id, '0-19999/20000', file), id, 20_000)
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
-    expect(await wire.end()).toBe('')
+    expect(await connection.end()).toBe('')
   })
 
   it('15.6: deletes the session at Cancel-Session', async () => {
-    const { wire, directory } = await connection('/upload')
-    const client = windows(wire)
+    const { connection, directory } = await startAndConnect('/upload')
+    const client = windows(connection)
     const id = expectCreated(await client.create())
     expectReceived(await client.fragment(id, '0-99/12000', noise(100)), id, 100)
     expectEnded(await client.cancel(id), id)
@@ -454,18 +455,18 @@ describe('Worked exchange of section 15', () => {
     expectNotFound(await client.close(id), id)
     expectNotFound(await client.cancel(id), id)
     expect(await published(directory)).toEqual([])
-    expect(await wire.end()).toBe('')
+    expect(await connection.end()).toBe('')
   })
 
   for (const range of ['0-0/0', '*/0']) {
     it(`15.7: publishes an empty file for Content-Range: bytes ${range}`, async () => {
-      const { wire, directory } = await connection('/upload')
-      const client = windows(wire)
+      const { connection, directory } = await startAndConnect('/upload')
+      const client = windows(connection)
       const id = expectCreated(await client.create())
       expectReceived(await client.fragment(id, range, new Uint8Array()), id, 0)
       expect((await readFile(join(directory, 'a.bin'))).length).toBe(0)
       expectEnded(await client.close(id), id)
-      expect(await wire.end()).toBe('')
+      expect(await connection.end()).toBe('')
     })
   }
 })

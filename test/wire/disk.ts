@@ -6,7 +6,7 @@ import { type FileSystem, nodeFileSystem } from '../../lib/stores/file/file-syst
 
 const sessionsIn = (directory: string): string => join(directory, '.bits-sessions')
 
-/** Where a session's bytes rest until its file is published. */
+/** The file with a session's bytes until it is published. */
 export const partOf = (directory: string, id: string): string => join(sessionsIn(directory), `${id}.part`)
 
 /** Names of the files that sessions have on disk. */
@@ -19,13 +19,13 @@ export async function filesOf(directory: string, id: string): Promise<string[]> 
   return (await sessionFiles(directory)).filter((name) => name.includes(id))
 }
 
-/** What a visitor of the directory sees: all names but those of the sessions, with their folders. */
+/** All names in the directory, with folders, except those of the sessions. */
 export async function published(directory: string): Promise<string[]> {
   const names = await readdir(directory, { recursive: true })
   return names.filter((name) => !name.startsWith('.bits-sessions')).sort()
 }
 
-/** Lets a session be older by so many milliseconds, as if nothing had happened to it meanwhile. */
+/** Sets the times of a session's files back, as if it had been idle since then. */
 export async function age(directory: string, id: string, milliseconds: number): Promise<void> {
   for (const name of await filesOf(directory, id)) {
     const path = join(sessionsIn(directory), name)
@@ -34,19 +34,19 @@ export async function age(directory: string, id: string, milliseconds: number): 
   }
 }
 
-/** When each file of a session was written last. */
+/** The last modification time of each file of a session. */
 export async function timesOf(directory: string, id: string): Promise<number[]> {
   const paths = (await filesOf(directory, id)).map((name) => join(sessionsIn(directory), name))
   return Promise.all(paths.map(async (path) => (await stat(path)).mtimeMs))
 }
 
-/** The real file system, with a meter on the fragments' bytes and a limit to how many it takes. */
+/** The real file system, which counts the bytes of fragments and limits them. */
 export class MeteredDisk {
   /** Bytes of fragments written so far. */
   written = 0
   /** Bytes that still fit. */
   space = Number.POSITIVE_INFINITY
-  #watch: (() => void) | undefined
+  #onWrite: (() => void) | undefined
 
   readonly fileSystem: FileSystem = {
     ...nodeFileSystem,
@@ -57,7 +57,7 @@ export class MeteredDisk {
       const count = await nodeFileSystem.writev(fd, [fits], position)
       this.space -= count
       this.written += count
-      this.#watch?.()
+      this.#onWrite?.()
       return count
     },
     write: async (fd, text) => {
@@ -66,11 +66,11 @@ export class MeteredDisk {
     },
   }
 
-  /** Resolves when so many bytes are in files. */
+  /** Resolves when files contain `count` bytes of fragments. */
   async holds(count: number): Promise<void> {
     while (this.written < count) {
       await new Promise<void>((resolve) => {
-        this.#watch = resolve
+        this.#onWrite = resolve
       })
     }
   }

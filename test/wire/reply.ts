@@ -3,14 +3,16 @@
 import { type OutgoingHttpHeaders, request } from 'node:http'
 import { type Answer, answerTo, type TestClient } from '../support/client.ts'
 
-/** Where the reply stands, by the Ack for the last fragment: resolved as Windows does, against the destination. */
+/**
+ * The URL of the reply in the Ack for the last fragment, resolved against the destination as Windows does.
+ */
 export function replyUrlOf({ headers }: Answer, { url }: Pick<TestClient, 'url'>): URL {
   const reference = headers['bits-reply-url']
-  if (typeof reference !== 'string') throw new Error('The Ack names no reply')
+  if (typeof reference !== 'string') throw new Error('The Ack has no BITS-Reply-URL')
   return new URL(reference, url)
 }
 
-/** With the headers that Windows was seen to send. */
+/** Downloads a reply with the headers that were captured from Windows. */
 export function download(url: URL, headers: OutgoingHttpHeaders = {}, method = 'GET'): Promise<Answer> {
   const outgoing = request(url, {
     method,

@@ -1,4 +1,4 @@
-/** Fixtures of the wire tests: servers, sessions, events and signals. */
+/** Fixtures of the wire tests: servers, sessions and events. */
 
 import type { EventEmitter } from 'node:events'
 import type { OutgoingHttpHeaders } from 'node:http'
@@ -17,25 +17,25 @@ import { type PacketOptions, TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { serve, type UploadServer, uploadServer } from '../support/server.ts'
 
-export interface Scene extends Partial<BitsUploadOptions> {
-  /** A directory that there is already, of another server for example. */
+export interface ServerSetup extends Partial<BitsUploadOptions> {
+  /** An existing directory, for example of another server. */
   readonly directory?: string
   readonly fileSystem?: FileSystem
-  /** What the app has in front of the middleware. */
+  /** Handlers of the app before the middleware. */
   readonly before?: RequestHandler[]
-  /** What it has behind. */
-  readonly behind?: RequestHandler[]
+  /** Handlers of the app after the middleware. */
+  readonly after?: RequestHandler[]
 }
 
-/** As `uploadServer` of test/support, with more say in what stands around the middleware. */
-export async function start(scene: Scene = {}): Promise<UploadServer> {
-  const { directory = await temporaryDirectory(), fileSystem, before = [], behind = [], ...options } = scene
+/** As `uploadServer` of test/support, with more control over the app around the middleware. */
+export async function start(setup: ServerSetup = {}): Promise<UploadServer> {
+  const { directory = await temporaryDirectory(), fileSystem, before = [], after = [], ...options } = setup
   const store = fileStore(directory, { ...(fileSystem && { fileSystem }) })
-  if (before.length + behind.length === 0) {
+  if (before.length + after.length === 0) {
     return { ...(await uploadServer({ store, ...options })), directory }
   }
   const upload = bitsUpload({ store, ...options })
-  const url = await serve(express().use('/upload', ...before, upload, ...behind))
+  const url = await serve(express().use('/upload', ...before, upload, ...after))
   onTestFinished(() => upload.close({ grace: 0 }))
   return { upload, url: new URL('upload/', url), directory }
 }
@@ -47,13 +47,13 @@ export interface Upload extends UploadServer {
 }
 
 /** A server, and a client with a session for `a.bin`. */
-export async function session(scene: Scene = {}): Promise<Upload> {
-  const server = await start(scene)
+export async function session(setup: ServerSetup = {}): Promise<Upload> {
+  const server = await start(setup)
   const client = await sessionOn(server)
   return { ...server, client, id: client.sessionId }
 }
 
-/** A client with a session on a server that there is already. */
+/** A client with a session on an existing server. */
 export async function sessionOn(
   { url }: Pick<UploadServer, 'url'>,
   name = 'a.bin',
@@ -61,11 +61,11 @@ export async function sessionOn(
 ): Promise<TestClient> {
   const client = new TestClient(new URL(name, url), headers)
   const { status } = await client.create()
-  if (status !== 200) throw new Error(`Create-Session was answered ${status}`)
+  if (status !== 200) throw new Error(`Create-Session was answered with ${status}`)
   return client
 }
 
-/** A Fragment whose headers are not what `client.fragment` makes them. */
+/** Sends a Fragment with other headers than those of `client.fragment`. */
 export const oddFragment = (
   client: TestClient,
   headers: OutgoingHttpHeaders,
@@ -96,18 +96,4 @@ export function all<Event extends keyof BitsUploadEvents>(
   const emitter = events as Pick<EventEmitter, 'on'>
   emitter.on(event, (report) => reports.push(report))
   return reports
-}
-
-/** Something that a test waits for, or lets others wait for. */
-export interface Signal {
-  readonly given: Promise<void>
-  give(): void
-}
-
-export function signal(): Signal {
-  let give = (): void => {}
-  const given = new Promise<void>((resolve) => {
-    give = resolve
-  })
-  return { given, give: () => give() }
 }

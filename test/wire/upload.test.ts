@@ -22,16 +22,16 @@ it('Upload: publishes a file that is sent in three fragments', async () => {
 it.each(['x', '../../a.bin', '{../../a.bin}', '{11111111-2222-3333-4444-55555555555}'])(
   'Session id %j: returns 500 0x8020001F with the same id, without calling store.load',
   async (id) => {
-    const asked: string[] = []
+    const loadedIds: string[] = []
     const store = memoryStore()
     const load: typeof store.load = async (name) => {
-      asked.push(name)
+      loadedIds.push(name)
       return store.load(name)
     }
     const { url } = await uploadServer({ store: { ...store, load } })
     const answer = await send(new URL('a.bin', url), 'Close-Session', { headers: { 'BITS-Session-Id': id } })
     expect([answer.status, hresult(answer)]).toEqual([500, '0x8020001F'])
     expect(answer.headers['bits-session-id']).toBe(id)
-    expect(asked).toEqual([])
+    expect(loadedIds).toEqual([])
   },
 )

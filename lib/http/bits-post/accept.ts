@@ -1,27 +1,32 @@
 /**
  * Makes Node's HTTP servers accept the method `BITS_POST`.
  *
- * Node's parser knows a fixed list of methods. At any other it stops with an error, which Node answers by 400 before any
- * listener runs. So it is let fail, and then mended: when the parser of a connection has stopped at `BITS_POST `, it is
- * started anew, is given a method that it knows in place of the verb, and the rest of the very chunk behind that.
+ * Problem: Node's parser knows a fixed list of methods. At any other method it stops with an error, which
+ * Node answers with 400 before any listener runs.
  *
- *     BITS_POST /path HTTP/1.1        what the client sent: the parser stops at T, for it knows BIND
- *     BIND      /path HTTP/1.1        what it is given then: same length, and it skips spaces before the URL
+ * Technique: the parser is allowed to fail, and is then restarted. When the parser of a connection has
+ * stopped at `BITS_POST `, it is initialized again, gets a method that it knows in place of `BITS_POST`, and
+ * then the rest of the same chunk.
  *
- * The request gets its own name back before Node, or anybody, sees it. `verb-reader.ts` decides, `follow.ts` puts it
- * beside the parser, `parser.ts` says which parts of Node's parser are used.
+ *     BITS_POST /path HTTP/1.1        what the client sent: the parser stops at T, because it knows BIND
+ *     BIND      /path HTTP/1.1        what the parser gets then: same length; it skips spaces before the URL
  *
- * Why it is safe: no byte of a connection is changed or held back. Only where the parser itself has refused a method,
- * and that method is known to be `BITS_POST`, does anything happen at all; of a verb that has come in part nothing is
- * given to the parser, so that no other method can come of it. Every other error is passed on as it is.
+ * The request gets its original method before Node or any listener sees it. `method-translator.ts` decides,
+ * `parser-hooks.ts` attaches it to the parser, `node-parser.ts` lists which parts of Node's parser are used.
  *
- * Why it is done so: Node hands a connection's bytes to its parser natively, as long as nobody listens for 'data'. To
- * look at each chunk before the parser, as we did at first, takes all connections off that path, for a Buffer, an event
- * and two more listeners a chunk: 12 to 20 % of the processor time of the smallest GET, 30 to 50 % of bodies, for traffic
- * that has nothing to do with BITS. This way a chunk costs the call of one function that looks at a number, and a message
- * two calls: 0.2 microseconds of the 20 that the smallest request takes. A BITS_POST costs 6 microseconds more than by the
- * other way, for the error and the fresh start; but its body stays on the native path, too, which saves far more. Only the
- * chunk with the verb in it is copied.
+ * Why it is safe: no byte of a connection is changed or held back. The translator acts only where the parser
+ * itself has refused a method, and that method is known to be `BITS_POST`. While only a part of the method
+ * has arrived, the parser gets none of it, so that no other method can result. Every other error is passed on
+ * unchanged.
+ *
+ * Why it is fast: Node passes the bytes of a connection to its parser natively as long as there is no 'data'
+ * listener. The first version looked at each chunk before the parser. That took every connection off the
+ * native path, and added a Buffer, an event and two more listeners per chunk: 12 to 20 % of the processor
+ * time of the smallest GET, 30 to 50 % of bodies, for traffic that is not BITS. With this technique a chunk
+ * takes one function call that looks at a number, and a message two calls: 0.2 µs of the 20 µs of the
+ * smallest request. A BITS_POST takes 6 µs more than in the first version, for the error and the restart, but
+ * its body stays on the native path too, which saves far more. Only the chunk that contains the method is
+ * copied.
  */
 
 import { subscribe } from 'node:diagnostics_channel'
@@ -42,14 +47,15 @@ let hasWarned = false
 
 function isHttp1Server(server: unknown): server is Http1Server {
   if (server instanceof HttpServer || server instanceof HttpsServer) return true
-  // The class of secure HTTP/2 servers, which may speak HTTP/1 as well, is not exported; this method is theirs alone.
+  // Secure HTTP/2 servers may support HTTP/1 as well. Their class is not exported; only they have this
+  // method.
   return server instanceof TlsServer && 'updateSettings' in server
 }
 
-/** Follows a connection to which an HTTP/1 server has just attached its parser. */
+/** Hooks the parser that an HTTP/1 server has just attached to a connection. */
 function onConnection(socket: Duplex & { readonly parser?: unknown }): void {
   if (isParser(socket.parser)) hookParser(socket.parser)
-  // Those of HTTP/2 have no parser, and no listener for their bytes.
+  // HTTP/2 connections have neither a parser nor a 'data' listener.
   else if (socket.listenerCount('data') > 0) warnOnce()
 }
 
@@ -57,20 +63,21 @@ function warnOnce(): void {
   if (hasWarned) return
   hasWarned = true
   process.emitWarning(
-    `BITS_POST is answered 400 on some connections: their HTTP parser is not one of those known of Node`,
+    'BITS_POST is answered with 400 on some connections: their HTTP parser is not a known parser of Node',
     { code: 'BITS_POST_REFUSED', detail: `Node ${process.version}` },
   )
 }
 
-/** Follows every later connection of one server. */
+/** Hooks the parser of every later connection of one server. */
 function instrumentServer(server: Http1Server): void {
   if (instrumented.has(server)) return
   instrumented.add(server)
-  // The server's own listener for this event, which attaches the parser, was added when the server was made.
+  // The server's own listener for this event, which attaches the parser, was added when the server was
+  // created.
   server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', onConnection)
 }
 
-/** Published for every accepted connection, right after the server's 'connection' event. */
+/** Node publishes this for every accepted connection, directly after the server's 'connection' event. */
 function onServerSocket(message: unknown): void {
   const { socket } = message as { socket: Duplex & { server?: unknown } }
   if (!isHttp1Server(socket.server)) return
@@ -79,11 +86,12 @@ function onServerSocket(message: unknown): void {
 }
 
 /**
- * Makes one server accept the method `BITS_POST` on all connections that it gets from now on. Needed only for servers
- * that get them by `server.emit('connection', socket)`; for a server that is already covered it changes nothing.
+ * Makes one server accept the method `BITS_POST` on all later connections. Only servers that get their
+ * connections by `server.emit('connection', socket)` need it; for a server that already accepts `BITS_POST`
+ * it changes nothing.
  *
- * @param server an `http.Server`, an `https.Server`, or a secure HTTP/2 server made with `allowHTTP1`
- * @throws TypeError if it is none of these
+ * @param server an `http.Server`, an `https.Server`, or a secure HTTP/2 server created with `allowHTTP1`
+ * @throws TypeError for any other value
  */
 export function acceptBitsPost(server: Http1Server): void {
   if (!isHttp1Server(server)) {
@@ -93,8 +101,8 @@ export function acceptBitsPost(server: Http1Server): void {
 }
 
 /**
- * Makes every HTTP server of this process accept the method `BITS_POST` on all connections that it accepts from now
- * on. Calling it again changes nothing; there is no way back.
+ * Makes every HTTP server of this process accept the method `BITS_POST` on all later connections. Further
+ * calls change nothing. It cannot be undone.
  */
 export function acceptBitsPostEverywhere(): void {
   if (isEverywhere) return

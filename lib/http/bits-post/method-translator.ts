@@ -5,85 +5,90 @@ import { type ParseError, type Parser, type Result, restart } from './node-parse
 
 const Method = Buffer.from(`${BitsPost} `)
 const Alias = Buffer.from('BIND      ')
-/** So many first bytes are the same in both: the parser takes them, and stops at the next. */
+/** Number of first bytes that both have in common: the parser accepts them and stops at the next byte. */
 const SharedPrefix = 2
-/** In place of a number of bytes: the head that has begun is not ours, or we cannot be sure. */
+/** In place of a number of matched bytes: the current head is not a BITS_POST, or that is uncertain. */
 const NotOurs = -1
 
 const CR = 0x0d
 const LF = 0x0a
 
 /**
- * Reads the verb where Node's parser has stopped at it. The parser reads first, and tells when a message begins, when
- * its head is over, and how much of a body it has passed on; so the place of the verb is known exactly, never guessed:
+ * Reads the method where Node's parser has stopped at it. The parser reads first, and reports when a message
+ * begins, when its head ends, and how many bytes of a body it has passed on. So the position of the method is
+ * known exactly, never guessed:
  *
- * - The token at which it stops has begun in this chunk, or we have seen its first bytes ourselves.
- * - Before it stand in the chunk only blank lines and the rest of a body. (A client may have its answer, and send on,
- *   before the server has read its last bytes.) So it is the whole token, and not the end of `REBITS_POST`.
+ * - The token at which the parser stops begins in this chunk, or the translator has read its first bytes.
+ * - In the chunk, only blank lines and the rest of a body precede the token. (A client may get its answer and
+ *   send the next request before the server has read the last bytes of the body.) So it is the whole token,
+ *   and not the end of `REBITS_POST`.
  *
- * In any doubt – a head in the same chunk before it, framing of a chunked body – the parser's error stands, and
- * BITS_POST is answered 400 as it always was. A BITS client never gets there: it waits for each answer.
+ * In any doubt (a head before it in the same chunk, framing of a chunked body) the parser's error is passed
+ * on, and BITS_POST is answered with 400 as by Node itself. A BITS client never causes this: it waits for
+ * each answer.
  */
 export class MethodTranslator {
-  /** The parser's error at a verb of which only the beginning has come; nobody has heard of it. */
+  /** The parser's error at a method of which only the beginning has arrived; withheld from Node. */
   pendingError: ParseError | undefined
   readonly #parser: Parser
-  /** The whole chunk, while Node's own code is told what has become of it: it would get it only in part. */
+  /** The whole chunk, while Node processes the result: the parser would return only a part of it. */
   #chunk: Uint8Array | undefined
+  /** Whether Node has got the chunk, and may keep it. */
   #isShared = false
-  /** Whether a message has begun whose head is not over. */
+  /** Whether a message has begun whose head has not ended. */
   #isInHead = false
-  /** How many bytes of the verb ended the last chunk; with more than {@link SharedPrefix} the parser has stopped. */
+  /** Bytes of the method at the end of the last chunk; above {@link SharedPrefix} the parser stopped. */
   #matched = 0
-  /** How many bytes of a body were in this chunk. */
+  /** How many bytes of a body this chunk contained. */
   #bodyBytes = 0
-  /** Whether the message that has begun is to get its name back. */
+  /** Whether the current message has the alias and must get its original method. */
   #isRenamed = false
 
   constructor(parser: Parser) {
     this.#parser = parser
   }
 
-  /** The parser has read the first byte of a message. */
+  /** Called when the parser has read the first byte of a message. */
   onMessageBegin(): void {
     this.#isInHead = true
   }
 
-  /** The parser has read a head, and nobody has seen the request yet. */
+  /** Called when the parser has read a head, before any listener sees the request. */
   onHeadComplete(request: IncomingMessage): void {
     this.#isInHead = false
     if (this.#isRenamed) request.method = BitsPost
     this.#isRenamed = false
   }
 
-  /** The parser has read a piece of a body. */
+  /** Called when the parser has read a piece of a body. */
   onBodyBytes({ length }: Uint8Array): void {
     this.#bodyBytes += length
   }
 
   /**
-   * The parser has read a chunk, or stopped in it; returns what Node is to know of that. Without `chunk` it was read
-   * natively, and is fetched only in need.
+   * Called when the parser has read a chunk, or has stopped in it.
+   * @param chunk missing if the chunk was read natively; then it is fetched only when needed
+   * @returns the result that is passed to Node
    */
   read(result: Result, chunk?: Uint8Array): Result {
-    const body = this.#bodyBytes
+    const bodyBytes = this.#bodyBytes
     this.#bodyBytes = 0
     if (typeof result === 'number' && !this.#isInHead) {
       this.#matched = 0
       return result
     }
-    // Not fetched, for a head may come in many chunks.
+    // The chunk is not fetched, because a head may arrive in many chunks.
     if (this.#matched === NotOurs) return result
-    return this.#matchMethod(result, chunk ?? this.#fetch(), body)
+    return this.#matchMethod(result, chunk ?? this.#fetch(), bodyBytes)
   }
 
-  /** The chunk, for Node or whoever it tells of an error; from then on it is theirs, too. */
+  /** The chunk, for Node or a listener for its errors; from then on it may be in use there. */
   shareChunk(): Uint8Array | undefined {
     this.#isShared = true
     return this.#chunk
   }
 
-  /** Node's own code has been told. */
+  /** Called when Node has processed the result. */
   dropChunk(): void {
     if (this.#chunk && !this.#isShared) freeBufferLater(this.#chunk)
     this.#chunk = undefined
@@ -96,9 +101,9 @@ export class MethodTranslator {
     return this.#chunk
   }
 
-  /** Goes on with the verb in a chunk of whose head the parser has read only a part. */
-  #matchMethod(result: Result, chunk: Uint8Array, body: number): Result {
-    let at = body
+  /** Matches the method, or the next part of it, in a chunk of whose head the parser has read only a part. */
+  #matchMethod(result: Result, chunk: Uint8Array, bodyBytes: number): Result {
+    let at = bodyBytes
     if (this.#matched === 0) while (chunk[at] === CR || chunk[at] === LF) at++
     if (!this.#isStoppedAt(at, result, chunk)) return this.#passThrough(result)
 
@@ -108,21 +113,22 @@ export class MethodTranslator {
       this.#matched++
     }
     if (this.#matched === Method.length) return this.#resumeWithAlias(chunk, at)
-    // To Node, all is well: the rest may come, or its timeout for heads.
+    // Node gets a success: either the rest arrives, or Node's timeout for heads ends the connection.
     if (typeof result !== 'number') this.pendingError ??= result
     return chunk.length
   }
 
-  /** Whether the parser has stopped at the verb, or at the end of the chunk before it came so far. */
-  #isStoppedAt(verb: number, result: Result, { length }: Uint8Array): boolean {
+  /** Whether the parser has stopped at the method, or at the end of the chunk before it got there. */
+  #isStoppedAt(methodStart: number, result: Result, { length }: Uint8Array): boolean {
     if (this.#matched > SharedPrefix) return true
-    // A number, too: after an upgrade that nobody granted the parser tells nothing of its errors.
+    // The result may be a number: after an upgrade without an 'upgrade' listener the parser does not report
+    // its errors.
     const stop = typeof result === 'number' ? result : result.bytesParsed
     const isRefused = typeof result === 'number' || result.code === 'HPE_INVALID_METHOD'
-    return isRefused && stop === Math.min(verb + SharedPrefix - this.#matched, length)
+    return isRefused && stop === Math.min(methodStart + SharedPrefix - this.#matched, length)
   }
 
-  /** This head is not ours. */
+  /** Ends the match: this head is not a BITS_POST. Returns the withheld error, if there is one. */
   #passThrough(result: Result, at = 0): Result {
     const { pendingError } = this
     this.pendingError = undefined
@@ -131,7 +137,7 @@ export class MethodTranslator {
     return pendingError ?? result
   }
 
-  /** Has the parser read on behind the verb as if that were one that it knows; returns what became of the chunk. */
+  /** Restarts the parser with the alias and the rest of the chunk; returns the result for the chunk. */
   #resumeWithAlias(chunk: Uint8Array, rest: number): Result {
     this.pendingError = undefined
     this.#matched = NotOurs

@@ -1,25 +1,25 @@
 /**
- * What {@link VerbReader} needs of the parser that Node's HTTP server gives to each connection: the same in Node 20, 22,
- * 24 and 26, and documented in none of them. So it is looked at before it is relied upon.
+ * The parts of Node's HTTP parser that `MethodTranslator` uses. They are the same in Node 20, 22, 24 and 26,
+ * but not documented. So {@link isParser} checks each parser before it is used.
  */
 
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-/** A server as far as its parsers are made by it. */
+/** The options of a server from which Node creates its parsers. */
 export interface ParsingServer {
   readonly maxHeaderSize?: number
   readonly insecureHTTPParser?: boolean
   readonly httpValidation?: 'strict' | 'relaxed' | 'insecure'
 }
 
-/** A connection as Node's HTTP server leaves it when it has attached a parser. */
+/** A connection to which Node's HTTP server has attached a parser. */
 export interface ParsedSocket extends Duplex {
   readonly server: ParsingServer
   readonly parser?: Parser | null
 }
 
-/** How many bytes were read, or the error that stopped it, with that number. After an error it reads nothing more. */
+/** The number of bytes read, or the error, with that number, after which the parser reads no more. */
 export type Result = number | ParseError
 
 export interface ParseError extends Error {
@@ -38,17 +38,17 @@ interface ParserClass {
   readonly kLenientHeaderValueRelaxed?: number
 }
 
-/** Node keeps parsers that are free for the next connection, of a client as well. */
+/** Node keeps unused parsers in a pool for later connections, including those of clients. */
 export interface Parser {
   readonly constructor: ParserClass
-  /** The connection; null while the parser is free. */
+  /** The connection; null while the parser is in the pool. */
   readonly socket: ParsedSocket | null
-  /** Called with each request whose head is read, whoever is to get it. Node takes it off a parser that becomes free. */
+  /** Called with each request whose head was read. Node removes it when the parser returns to the pool. */
   onIncoming: (request: IncomingMessage, keepAlive: boolean) => number
   /**
-   * By the numbers in {@link ParserClass}: called when the first byte of a message is read, with each piece of a body,
-   * and with what became of each chunk that the parser got from the system itself. Node takes the first and the last
-   * off a parser that becomes free.
+   * Callbacks by the numbers in {@link ParserClass}. `kOnMessageBegin` is called when the first byte of a
+   * message was read, `kOnBody` with each piece of a body, `kOnExecute` with the result for each chunk that
+   * was read natively. Node removes the first and the last when the parser returns to the pool.
    */
   [callback: number]: ((argument: never) => unknown) | null | undefined
   initialize(
@@ -58,18 +58,18 @@ export interface Parser {
     leniency: number,
     connections: object | undefined,
   ): void
-  /** Takes it out of the server's list of connections, by which the server finds those that take too long. */
+  /** Removes the parser from the server's list of connections, in which it finds exceeded time limits. */
   remove(): void
-  /** Reads a chunk that comes by way of JavaScript. */
+  /** Reads a chunk that is passed from JavaScript. */
   execute(chunk: Uint8Array): Result
-  /** Is told that no more will come. */
+  /** Reports the end of the connection to the parser. */
   finish(): ParseError | undefined
-  /** A copy of the chunk that is being read; empty, if `execute` was called meanwhile. */
+  /** A copy of the chunk that is being read natively; empty if `execute` was called meanwhile. */
   getCurrentBuffer(): Uint8Array
 }
 
-const methods = ['initialize', 'remove', 'execute', 'finish', 'getCurrentBuffer', 'onIncoming'] as const
-const numbers = [
+const methodNames = ['initialize', 'remove', 'execute', 'finish', 'getCurrentBuffer', 'onIncoming'] as const
+const numberNames = [
   'REQUEST',
   'kOnMessageBegin',
   'kOnBody',
@@ -78,27 +78,27 @@ const numbers = [
   'kLenientAll',
 ] as const
 
-/** Whether this is a parser as we know it, at work for a server. */
+/** Whether this is a parser of the known form that reads a server's connection. */
 export function isParser(value: unknown): value is Parser {
   const parser = value as Parser | null | undefined
   return (
     parser !== null &&
     typeof parser === 'object' &&
-    methods.every((name) => typeof parser[name] === 'function') &&
-    numbers.every((name) => typeof parser.constructor?.[name] === 'number') &&
+    methodNames.every((name) => typeof parser[name] === 'function') &&
+    numberNames.every((name) => typeof parser.constructor?.[name] === 'number') &&
     typeof parser[parser.constructor.kOnBody] === 'function' &&
     typeof parser[parser.constructor.kOnExecute] === 'function'
   )
 }
 
 /**
- * Makes a parser that has stopped at an error ready for a new message, by the settings that the server gave it. The
- * server's time limits begin anew with it.
+ * Initializes a parser that has stopped at an error for a new message, with the settings of its server. The
+ * time limits of the server start again.
  */
 export function restart(parser: Parser): void {
   const socket = parser.socket as ParsedSocket
   const { server } = socket
-  // Before its time of beginning changes, by which that list is sorted.
+  // First, because the list is sorted by the start time, which `initialize` changes.
   parser.remove()
   parser.initialize(
     parser.constructor.REQUEST,
@@ -109,32 +109,32 @@ export function restart(parser: Parser): void {
   )
 }
 
-/** What Node makes of several options of the server and of the process. */
-function leniency(server: ParsingServer, parsers: ParserClass): number {
+/** The leniency that Node derives from several options of the server and the process. */
+function leniency(server: ParsingServer, constants: ParserClass): number {
   const { httpValidation, insecureHTTPParser = isProcessLenient() } = server
-  if (httpValidation === 'strict') return parsers.kLenientNone
-  if (httpValidation === 'relaxed') return parsers.kLenientHeaderValueRelaxed ?? parsers.kLenientNone
-  return httpValidation === 'insecure' || insecureHTTPParser ? parsers.kLenientAll : parsers.kLenientNone
+  if (httpValidation === 'strict') return constants.kLenientNone
+  if (httpValidation === 'relaxed') return constants.kLenientHeaderValueRelaxed ?? constants.kLenientNone
+  return httpValidation === 'insecure' || insecureHTTPParser ? constants.kLenientAll : constants.kLenientNone
 }
 
-/** Known once it was asked for, for packets ask it often. */
+/** Computed at the first use and cached, because every packet needs it. */
 let processLeniency: boolean | undefined
 
 function isProcessLenient(): boolean {
   if (processLeniency === undefined) {
-    const words = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
-    processLeniency = words.some((word) => /^--insecure[-_]http[-_]parser$/.test(word))
+    const args = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
+    processLeniency = args.some((arg) => /^--insecure[-_]http[-_]parser$/.test(arg))
   }
   return processLeniency
 }
 
-/** The name of Node's own list of a server's connections, once one was found. */
-let listName: symbol | undefined
+/** The key of Node's list of connections in a server, after it was found once. */
+let connectionsKey: symbol | undefined
 
-/** That list. A server that never listened has none. */
+/** Node's list of the server's connections. A server that never listened has none. */
 function connectionsOf(server: ParsingServer): object | undefined {
-  listName ??= Object.getOwnPropertySymbols(server).find(
+  connectionsKey ??= Object.getOwnPropertySymbols(server).find(
     ({ description }) => description === 'http.server.connections',
   )
-  return listName && (server as Record<symbol, object | undefined>)[listName]
+  return connectionsKey && (server as Record<symbol, object | undefined>)[connectionsKey]
 }

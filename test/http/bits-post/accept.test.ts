@@ -14,10 +14,10 @@ import {
   everyCut,
   Host,
   plain,
+  type RawConnection,
   recorder,
   secure,
   transports,
-  type Wire,
 } from './raw-connection.ts'
 
 beforeAll(acceptBitsPostEverywhere)
@@ -26,24 +26,24 @@ afterEach(closeAll)
 const HEAD = 'BITS_POST /up/f.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n'
 const SEEN = { method: 'BITS_POST', url: '/up/f.bin', body: 'hello' }
 
-/** As Node answers what it cannot parse. */
+/** The answer of Node to a request that it cannot parse. */
 const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
 
 describe.each(everyAppAndTransport)('$app over $over', ({ mount, transport }) => {
   it('receives the method BITS_POST for each request of a connection', async () => {
     const host = await Host.start(transport, mount(recorder().listener))
-    const wire = await host.dial()
+    const connection = await host.dial()
     for (let i = 0; i < 3; i++) {
-      await wire.send(`${HEAD}hello`)
-      expect(await wire.asked()).toMatchObject(SEEN)
+      await connection.send(`${HEAD}hello`)
+      expect(await connection.recordedRequest()).toMatchObject(SEEN)
     }
   })
 
   it('receives the method BITS_POST when it is sent one byte at a time', async () => {
     const host = await Host.start(transport, mount(recorder().listener))
-    const wire = await host.dial()
-    await wire.send(...`${HEAD}hello`)
-    expect(await wire.asked()).toMatchObject(SEEN)
+    const connection = await host.dial()
+    await connection.send(...`${HEAD}hello`)
+    expect(await connection.recordedRequest()).toMatchObject(SEEN)
   })
 })
 
@@ -54,66 +54,66 @@ describe.each(transports)('BITS_POST over $over', (transport) => {
     host.server.on(transport.accepted, (socket: Socket) => {
       socket.on('data', (chunk: Buffer) => sizes.push(chunk.length))
     })
-    const wire = await host.dial()
-    await wire.send('BITS_P', 'OST /', ` HTTP/1.1\r\nHost: x\r\n\r\n`)
-    expect(await wire.asked()).toMatchObject({ method: 'BITS_POST', url: '/' })
+    const connection = await host.dial()
+    await connection.send('BITS_P', 'OST /', ` HTTP/1.1\r\nHost: x\r\n\r\n`)
+    expect(await connection.recordedRequest()).toMatchObject({ method: 'BITS_POST', url: '/' })
     expect(sizes).toEqual([6, 5, 22])
   })
 
   it('is read when split at any byte', async () => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const host = await Host.start(transport, listener)
     const cuts = everyCut(`${HEAD}hello`)
     for (const cut of cuts) {
-      const wire = await host.dial()
-      await wire.send(...cut)
-      expect(await wire.asked(), JSON.stringify(cut)).toMatchObject(SEEN)
-      wire.socket.destroy()
+      const connection = await host.dial()
+      await connection.send(...cut)
+      expect(await connection.recordedRequest(), JSON.stringify(cut)).toMatchObject(SEEN)
+      connection.socket.destroy()
     }
-    expect(asked).toHaveLength(cuts.length)
+    expect(requests).toHaveLength(cuts.length)
   })
 
   it('is read when split at any byte on a keep-alive connection', async () => {
     const host = await Host.start(transport, recorder().listener)
-    const wire = await host.dial()
+    const connection = await host.dial()
     for (const cut of everyCut(`${HEAD}hello`)) {
-      await wire.send(...cut)
-      expect(await wire.asked(), JSON.stringify(cut)).toMatchObject(SEEN)
+      await connection.send(...cut)
+      expect(await connection.recordedRequest(), JSON.stringify(cut)).toMatchObject(SEEN)
     }
   })
 
   it('does not change the other methods, split at any byte', async () => {
     const host = await Host.start(transport, recorder().listener)
-    const wire = await host.dial()
+    const connection = await host.dial()
     const methods = http.METHODS.filter((method) => method !== 'CONNECT' && method !== 'HEAD')
     expect(methods).toContain('BIND')
     for (const method of methods) {
       const token = `${method} /`
       for (const [first, rest] of everyCut(token)) {
-        await wire.send(first, `${rest} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`)
-        expect(await wire.asked()).toMatchObject({ method, url: '/' })
+        await connection.send(first, `${rest} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`)
+        expect(await connection.recordedRequest()).toMatchObject({ method, url: '/' })
       }
     }
   })
 
   it('is read after blank lines', async () => {
     const host = await Host.start(transport, recorder().listener)
-    const wire = await host.dial()
-    await wire.send(`\r\n\r\n${HEAD}hello`)
-    expect(await wire.asked()).toMatchObject(SEEN)
-    await wire.send('\r', '\n', `\r\n${HEAD}hello`)
-    expect(await wire.asked()).toMatchObject(SEEN)
+    const connection = await host.dial()
+    await connection.send(`\r\n\r\n${HEAD}hello`)
+    expect(await connection.recordedRequest()).toMatchObject(SEEN)
+    await connection.send('\r', '\n', `\r\n${HEAD}hello`)
+    expect(await connection.recordedRequest()).toMatchObject(SEEN)
   })
 
   it('is read with several spaces before the URL', async () => {
     const host = await Host.start(transport, recorder().listener)
-    const wire = await host.dial()
-    await wire.send('BITS_POST    /a HTTP/1.1\r\nHost: x\r\n\r\n')
-    expect(await wire.asked()).toMatchObject({ method: 'BITS_POST', url: '/a' })
+    const connection = await host.dial()
+    await connection.send('BITS_POST    /a HTTP/1.1\r\nHost: x\r\n\r\n')
+    expect(await connection.recordedRequest()).toMatchObject({ method: 'BITS_POST', url: '/a' })
   })
 
   it('is read when sent in the tick in which the client reads the previous answer', async () => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const host = await Host.start(transport, listener)
     const { socket } = await host.dial()
     await new Promise<void>((resolve) => {
@@ -122,27 +122,27 @@ describe.each(transports)('BITS_POST over $over', (transport) => {
         text += part
         if (!text.endsWith('}')) return
         text = ''
-        if (asked.length === 50) resolve()
+        if (requests.length === 50) resolve()
         else socket.write(`${HEAD}hello`)
       })
       socket.write(`${HEAD}hello`)
     })
-    expect(asked.map(({ method }) => method)).toEqual(Array(50).fill('BITS_POST'))
+    expect(requests.map(({ method }) => method)).toEqual(Array(50).fill('BITS_POST'))
   })
 
   it('is read after an early answer and the rest of the previous body', async () => {
-    const { asked, listener } = recorder({ early: true })
+    const { requests, listener } = recorder({ early: true })
     const host = await Host.start(transport, listener)
-    const wire = await host.dial()
+    const connection = await host.dial()
     for (let i = 0; i < 5; i++) {
-      await wire.send(HEAD)
-      expect(await wire.reply()).toMatchObject({ status: 200 })
-      await wire.send('hello', HEAD)
-      expect(await wire.reply()).toMatchObject({ status: 200 })
-      await wire.send('he', 'llo')
+      await connection.send(HEAD)
+      expect(await connection.reply()).toMatchObject({ status: 200 })
+      await connection.send('hello', HEAD)
+      expect(await connection.reply()).toMatchObject({ status: 200 })
+      await connection.send('he', 'llo')
     }
-    expect(asked.map(({ method }) => method)).toEqual(Array(10).fill('BITS_POST'))
-    expect(new Set(asked.map(({ body }) => body))).toEqual(new Set(['hello']))
+    expect(requests.map(({ method }) => method)).toEqual(Array(10).fill('BITS_POST'))
+    expect(new Set(requests.map(({ body }) => body))).toEqual(new Set(['hello']))
   })
 
   it('keeps the peer address and certificate readable', async () => {
@@ -193,7 +193,7 @@ describe('BITS_POST in applications', () => {
       seen.push(req.method)
       next()
     })
-    // Not app.all(): that is one route for each of http.METHODS, where BITS_POST is not.
+    // Not app.all(): it adds one route for each of http.METHODS, which does not contain BITS_POST.
     app.route('/up/:name').all((req, res) => {
       seen.push(req.method)
       res.end('all')
@@ -204,7 +204,7 @@ describe('BITS_POST in applications', () => {
   })
 
   it('can be sent by a keep-alive http.Agent, mixed with other methods', async () => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const host = await Host.start(plain, listener)
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
     for (const method of ['BITS_POST', 'GET', 'BITS_POST', 'BIND', 'POST', 'BITS_POST']) {
@@ -222,7 +222,7 @@ describe('BITS_POST in applications', () => {
     }
     agent.destroy()
     expect(host.peers.size).toBeLessThanOrEqual(1)
-    expect(asked.map(({ method }) => method)).toEqual([
+    expect(requests.map(({ method }) => method)).toEqual([
       'BITS_POST',
       'GET',
       'BITS_POST',
@@ -238,7 +238,7 @@ describe('BITS_POST in applications', () => {
     { how: 'the application sends 100', event: 'checkContinue', first: 100 },
     { how: 'the application sends 413', event: 'checkContinue', first: 413 },
   ])('supports Expect: 100-continue when $how', async ({ event, first }) => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const server = http.createServer(listener)
     const methods: (string | undefined)[] = []
     if (event) {
@@ -251,25 +251,25 @@ describe('BITS_POST in applications', () => {
       })
     }
     const host = await Host.start(plain, server)
-    const wire = await host.dial()
-    // Node closes the connection when the body that was announced is not wanted.
+    const connection = await host.dial()
+    // Node closes the connection when the application rejects the announced body.
     const times = first === 100 ? 3 : 1
     for (let i = 0; i < times; i++) {
-      await wire.send(expecting)
-      expect(await wire.reply()).toMatchObject({ status: first })
-      await wire.send('hello')
-      if (first === 100) expect(await wire.asked()).toMatchObject(SEEN)
+      await connection.send(expecting)
+      expect(await connection.reply()).toMatchObject({ status: first })
+      await connection.send('hello')
+      if (first === 100) expect(await connection.recordedRequest()).toMatchObject(SEEN)
     }
-    expect(asked).toHaveLength(first === 100 ? 3 : 0)
+    expect(requests).toHaveLength(first === 100 ? 3 : 0)
     expect(methods).toEqual(event ? Array(times).fill('BITS_POST') : [])
   })
 
   it("is req.method in 'checkExpectation' for another Expect header", async () => {
     const server = http.createServer()
     server.on('checkExpectation', (req, res) => res.writeHead(417, { 'Content-Length': 9 }).end(req.method))
-    const wire = await (await Host.start(plain, server)).dial()
-    await wire.send('BITS_POST / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n')
-    expect(await wire.reply()).toEqual({ status: 417, body: 'BITS_POST' })
+    const connection = await (await Host.start(plain, server)).dial()
+    await connection.send('BITS_POST / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n')
+    expect(await connection.reply()).toEqual({ status: 417, body: 'BITS_POST' })
   })
 
   it("is req.method in 'dropRequest' above maxRequestsPerSocket", async () => {
@@ -278,11 +278,11 @@ describe('BITS_POST in applications', () => {
     server.maxRequestsPerSocket = 1
     const dropped: (string | undefined)[] = []
     server.on('dropRequest', (req) => dropped.push(req.method))
-    const wire = await (await Host.start(plain, server)).dial()
+    const connection = await (await Host.start(plain, server)).dial()
     // Sent before the first answer, with its 'Connection: close', is written.
-    await wire.send(HEAD, 'hello', HEAD, 'hello')
-    expect(await wire.asked()).toMatchObject(SEEN)
-    await wire.reply()
+    await connection.send(HEAD, 'hello', HEAD, 'hello')
+    expect(await connection.recordedRequest()).toMatchObject(SEEN)
+    await connection.reply()
     expect(dropped.filter((method) => method !== 'BITS_POST')).toEqual([])
   })
 
@@ -294,16 +294,16 @@ describe('BITS_POST in applications', () => {
       acceptBitsPost(twice.server as Server)
       acceptBitsPost(twice.server as Server)
       acceptBitsPostEverywhere()
-      const wires = [await once.dial(), await twice.dial()] as const
-      for (const wire of wires) {
-        await wire.send(HEAD, 'hello')
-        expect(await wire.asked()).toMatchObject(SEEN)
+      const connections = [await once.dial(), await twice.dial()] as const
+      for (const connection of connections) {
+        await connection.send(HEAD, 'hello')
+        expect(await connection.recordedRequest()).toMatchObject(SEEN)
       }
-      const [one, two] = wires.map(({ peer }) => peer.listenerCount('data'))
+      const [one, two] = connections.map(({ peer }) => peer.listenerCount('data'))
       expect(two).toBe(one)
-      // Read twice, the second would know nothing of the first packet.
-      await wires[1].send('RE', HEAD)
-      expect(await wires[1].reply()).toMatchObject({ status: 400 })
+      // A second translator on the connection would not know the first packet.
+      await connections[1].send('RE', HEAD)
+      expect(await connections[1].reply()).toMatchObject({ status: 400 })
     }
   })
 })
@@ -351,18 +351,18 @@ describe('Method similar to BITS_POST', () => {
     { how: 'in one segment', cut: (text: string) => [text] },
     { how: 'one byte at a time', cut: (text: string) => [...text] },
   ])("gets Node's 400 answer when sent $how", async ({ cut }) => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const host = await Host.start(plain, listener)
     for (const token of lookAlikes) {
-      const wire = await host.dial()
-      await wire.send(...cut(`${token} / HTTP/1.1\r\nHost: x\r\n\r\n`))
-      expect(await textUntilClose(wire), JSON.stringify(token)).toBe(BAD_REQUEST)
+      const connection = await host.dial()
+      await connection.send(...cut(`${token} / HTTP/1.1\r\nHost: x\r\n\r\n`))
+      expect(await textUntilClose(connection), JSON.stringify(token)).toBe(BAD_REQUEST)
     }
-    expect(asked).toEqual([])
+    expect(requests).toEqual([])
   })
 
   it("reaches the 'clientError' listener of the application, which sends the answer", async () => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const server = http.createServer(listener)
     const codes: string[] = []
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -371,45 +371,45 @@ describe('Method similar to BITS_POST', () => {
     })
     const host = await Host.start(plain, server)
     for (const token of lookAlikes) {
-      const wire = await host.dial()
-      await wire.send(`${token} / HTTP/1.1\r\nHost: x\r\n\r\n`)
-      expect(await wire.reply(), JSON.stringify(token)).toMatchObject({ status: 418 })
+      const connection = await host.dial()
+      await connection.send(`${token} / HTTP/1.1\r\nHost: x\r\n\r\n`)
+      expect(await connection.reply(), JSON.stringify(token)).toMatchObject({ status: 418 })
     }
     expect(codes).toHaveLength(lookAlikes.length)
     expect(codes.filter((code) => !code.startsWith('HPE_'))).toEqual([])
-    expect(asked).toEqual([])
+    expect(requests).toEqual([])
   })
 
   it.each(['BITS', 'BIT', 'BITS_POST', 'BITS_POST '])(
     'gets 400 for %j followed by the end of the stream',
     async (text) => {
-      const wire = await (await Host.start(plain, recorder().listener)).dial()
-      await wire.send(text)
-      wire.socket.end()
-      expect(await textUntilClose(wire)).toBe(BAD_REQUEST)
+      const connection = await (await Host.start(plain, recorder().listener)).dial()
+      await connection.send(text)
+      connection.socket.end()
+      expect(await textUntilClose(connection)).toBe(BAD_REQUEST)
     },
   )
 
   it('gets 400 after a BITS_POST on the same connection', async () => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const host = await Host.start(plain, listener)
     for (const token of lookAlikes) {
-      const wire = await host.dial()
-      await wire.send(`${HEAD}hello`)
-      expect(await wire.asked()).toMatchObject(SEEN)
-      await wire.send(`${token} / HTTP/1.1\r\nHost: x\r\n\r\n`)
-      expect(await textUntilClose(wire), JSON.stringify(token)).toBe(BAD_REQUEST)
+      const connection = await host.dial()
+      await connection.send(`${HEAD}hello`)
+      expect(await connection.recordedRequest()).toMatchObject(SEEN)
+      await connection.send(`${token} / HTTP/1.1\r\nHost: x\r\n\r\n`)
+      expect(await textUntilClose(connection), JSON.stringify(token)).toBe(BAD_REQUEST)
     }
-    expect(asked).toHaveLength(lookAlikes.length)
+    expect(requests).toHaveLength(lookAlikes.length)
   })
 })
 
-async function textUntilClose(wire: Wire): Promise<string> {
-  if (!wire.socket.closed) await new Promise((resolve) => wire.socket.once('close', resolve))
-  return wire.received
+async function textUntilClose(connection: RawConnection): Promise<string> {
+  if (!connection.socket.closed) await new Promise((resolve) => connection.socket.once('close', resolve))
+  return connection.received
 }
 
-/** The recorder sends no Content-Type. */
+/** A supertest parser, because the recorder sends no Content-Type. */
 function asJson(res: unknown, done: (error: Error | null, body: unknown) => void): void {
   let text = ''
   const message = res as IncomingMessage

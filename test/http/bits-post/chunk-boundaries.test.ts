@@ -7,12 +7,12 @@ import fc from 'fast-check'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { acceptBitsPostEverywhere } from '../../../lib/http/bits-post/accept.ts'
 import {
-  type Asked,
   chunked,
   closeAll,
   everyCut,
   Host,
   plain,
+  type RecordedRequest,
   recorder,
   transports,
 } from './raw-connection.ts'
@@ -28,11 +28,11 @@ const length = (body: string) => `Content-Length: ${body.length}`
 const SIZE = TRAP.length.toString(16)
 const CHUNKED = 'Transfer-Encoding: chunked'
 
-/** One message, in the packets in which it is sent, and how it must be seen. */
+/** One message, the packets in which it is sent, and the expected request. */
 interface Message {
   readonly is: string
   readonly packets: readonly string[]
-  readonly seen: Partial<Asked>
+  readonly seen: Partial<RecordedRequest>
 }
 
 const withLength = (method: string, url: string, ...body: string[]): Message => ({
@@ -105,39 +105,39 @@ const messages: readonly Message[] = [
 describe.each(transports)('Method translator over $over, on one keep-alive connection', (transport) => {
   it.each(messages)('reads $is between two BITS_POST requests', async ({ packets, seen }) => {
     const host = await Host.start(transport, recorder().listener)
-    const wire = await host.dial()
-    // In its packets, in one packet, and with the body's last bytes in the head's packet.
+    const connection = await host.dial()
+    // In its packets, in one packet, and with the last packet separate.
     for (const sent of [packets, [packets.join('')], [packets.slice(0, -1).join(''), packets.at(-1) ?? '']]) {
-      await wire.send(...BITS.packets)
-      expect(await wire.asked()).toMatchObject(BITS.seen)
-      await wire.send(...sent)
-      expect(await wire.asked()).toMatchObject(seen)
+      await connection.send(...BITS.packets)
+      expect(await connection.recordedRequest()).toMatchObject(BITS.seen)
+      await connection.send(...sent)
+      expect(await connection.recordedRequest()).toMatchObject(seen)
     }
-    await wire.send(...BITS.packets)
-    expect(await wire.asked()).toMatchObject(BITS.seen)
+    await connection.send(...BITS.packets)
+    expect(await connection.recordedRequest()).toMatchObject(BITS.seen)
   })
 
   it('reads a POST with a BITS_POST head in its body, split at every byte', async () => {
     const host = await Host.start(transport, recorder().listener)
-    const wire = await host.dial()
+    const connection = await host.dial()
     for (const { packets, seen } of [withLength('POST', '/', TRAP), inChunks('POST', '/', TRAP)]) {
       for (const cut of everyCut(packets.join(''))) {
-        await wire.send(...cut)
-        expect(await wire.asked(), JSON.stringify(cut)).toMatchObject(seen)
-        await wire.send(...BITS.packets)
-        expect(await wire.asked(), JSON.stringify(cut)).toMatchObject(BITS.seen)
+        await connection.send(...cut)
+        expect(await connection.recordedRequest(), JSON.stringify(cut)).toMatchObject(seen)
+        await connection.send(...BITS.packets)
+        expect(await connection.recordedRequest(), JSON.stringify(cut)).toMatchObject(BITS.seen)
       }
     }
   })
 
   it('reads a BITS_POST body of 200 segments', async () => {
     const host = await Host.start(transport, recorder().listener)
-    const wire = await host.dial()
+    const connection = await host.dial()
     const body = Array.from({ length: 200 }, () => TRAP.repeat(20))
-    await wire.send(...withLength('BITS_POST', '/', ...body).packets)
-    expect(await wire.asked()).toMatchObject({ method: 'BITS_POST', body: body.join('') })
-    await wire.send(...BITS.packets)
-    expect(await wire.asked()).toMatchObject(BITS.seen)
+    await connection.send(...withLength('BITS_POST', '/', ...body).packets)
+    expect(await connection.recordedRequest()).toMatchObject({ method: 'BITS_POST', body: body.join('') })
+    await connection.send(...BITS.packets)
+    expect(await connection.recordedRequest()).toMatchObject(BITS.seen)
   })
 })
 
@@ -149,42 +149,42 @@ describe('Method translator after a response that precedes the end of the body',
     withLength('BITS_POST', '/next', TRAP),
     withLength('POST', '/next', TRAP),
   ])('reads $is that starts in one segment with the last bytes of the body', async ({ packets, seen }) => {
-    const { asked, listener } = recorder({ early: true })
-    const wire = await (await Host.start(plain, listener)).dial()
+    const { requests, listener } = recorder({ early: true })
+    const connection = await (await Host.start(plain, listener)).dial()
     const first = withLength('BITS_POST', '/first', 'BITS_POST ')
     const text = `BITS_POST ${packets.join('')}`
     for (const cut of [[text], ...everyCut(text)]) {
-      asked.length = 0
-      await wire.send(first.packets[0] ?? '')
-      expect(await wire.reply()).toMatchObject({ status: 200 })
-      await wire.send(...cut)
-      expect(await wire.reply(), JSON.stringify(cut)).toMatchObject({ status: 200 })
-      expect(asked, JSON.stringify(cut)).toMatchObject([first.seen, seen])
+      requests.length = 0
+      await connection.send(first.packets[0] ?? '')
+      expect(await connection.reply()).toMatchObject({ status: 200 })
+      await connection.send(...cut)
+      expect(await connection.reply(), JSON.stringify(cut)).toMatchObject({ status: 200 })
+      expect(requests, JSON.stringify(cut)).toMatchObject([first.seen, seen])
     }
   })
 
   it('returns 400 for a method similar to BITS_POST in one segment with the body', async () => {
-    const { asked, listener } = recorder({ early: true })
+    const { requests, listener } = recorder({ early: true })
     const host = await Host.start(plain, listener)
     for (const token of ['BITS', 'BITS_POSTX', 'BITD', 'BIT', 'BINDX', 'bits_post']) {
-      asked.length = 0
-      const wire = await host.dial()
-      await wire.send(head('POST /', 'Content-Length: 5'))
-      expect(await wire.reply()).toMatchObject({ status: 200 })
-      await wire.send(`hello${head(`${token} /`)}`)
-      expect(await wire.reply(), token).toMatchObject({ status: 400 })
-      expect(asked).toMatchObject([{ method: 'POST', body: 'hello' }])
+      requests.length = 0
+      const connection = await host.dial()
+      await connection.send(head('POST /', 'Content-Length: 5'))
+      expect(await connection.reply()).toMatchObject({ status: 200 })
+      await connection.send(`hello${head(`${token} /`)}`)
+      expect(await connection.reply(), token).toMatchObject({ status: 400 })
+      expect(requests).toMatchObject([{ method: 'POST', body: 'hello' }])
     }
   })
 })
 
 const DECOY = 'POST /a HTTP/1.1\r\nContent-Length: 44\r\nNote: BITS_POST /b HTTP/1.1\r\nHost: x\r\n\r\n'
 
-/** Packets in which a further message begins behind the end of one, sent with and without waiting for the answer. */
+/** Packets in which a message ends and another begins, sent with and without waiting for the answer. */
 const pipelined: readonly {
   is: string
   packets: readonly string[]
-  seen: readonly Partial<Asked>[]
+  seen: readonly Partial<RecordedRequest>[]
   refused?: true
 }[] = [
   {
@@ -304,17 +304,19 @@ describe.each([{ waits: true }, { waits: false }])(
   'Method translator with pipelining in one segment (client waits for the first answer: $waits)',
   ({ waits }) => {
     it.each(pipelined)('$is', async ({ packets, seen, refused }) => {
-      const { asked, listener } = recorder()
-      const wire = await (await Host.start(plain, listener)).dial()
+      const { requests, listener } = recorder()
+      const connection = await (await Host.start(plain, listener)).dial()
       const [first = '', ...rest] = packets
-      await wire.send(first)
-      // The answer to the first request, or the 400 that overtakes it; not so if its body is still to come.
-      const early = waits && !first.endsWith('Content-Length: 5\r\n\r\n') ? await wire.reply() : undefined
-      await wire.send(...rest)
-      wire.socket.end()
+      await connection.send(first)
+      // The answer to the first request, or the 400 that precedes it; none while its body is incomplete.
+      const early =
+        waits && !first.endsWith('Content-Length: 5\r\n\r\n') ? await connection.reply() : undefined
+      await connection.send(...rest)
+      connection.socket.end()
       const statuses = early ? [early.status] : []
-      for (let reply = await wire.reply(); reply; reply = await wire.reply()) statuses.push(reply.status)
-      expect(asked).toEqual(seen.map((each) => expect.objectContaining(each)))
+      for (let reply = await connection.reply(); reply; reply = await connection.reply())
+        statuses.push(reply.status)
+      expect(requests).toEqual(seen.map((each) => expect.objectContaining(each)))
       if (refused) expect(statuses.at(-1)).toBe(400)
       else expect(statuses).toEqual(seen.map(() => 200))
     })
@@ -330,28 +332,28 @@ describe('Method translator with unreliable lengths', () => {
       req.headers['content-length'] = '3'
       listener(req, res)
     }
-    const wire = await (await Host.start(plain, editing)).dial()
+    const connection = await (await Host.start(plain, editing)).dial()
     for (const { packets, seen } of [withLength('POST', '/', TRAP), inChunks('POST', '/', TRAP), BITS]) {
-      await wire.send(...packets)
-      expect(await wire.asked()).toMatchObject(seen)
-      await wire.send(...BITS.packets)
-      expect(await wire.asked()).toMatchObject(BITS.seen)
+      await connection.send(...packets)
+      expect(await connection.recordedRequest()).toMatchObject(seen)
+      await connection.send(...BITS.packets)
+      expect(await connection.recordedRequest()).toMatchObject(BITS.seen)
     }
   })
 
   it('keeps a body unchanged when maxHeadersCount drops its Content-Length', async () => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const server = http.createServer(listener)
     server.maxHeadersCount = 3
-    const wire = await (await Host.start(plain, server)).dial()
+    const connection = await (await Host.start(plain, server)).dial()
     const many = Array.from({ length: 100 }, (_, i) => `H${i}: x`)
-    await wire.send(head('POST /', ...many, length(TRAP)), TRAP)
-    const reply = await wire.reply()
-    // Newer Nodes drop the request instead.
+    await connection.send(head('POST /', ...many, length(TRAP)), TRAP)
+    const reply = await connection.reply()
+    // Newer versions of Node reject the request instead.
     if (reply?.status === 431) return
-    expect(asked).toMatchObject([{ method: 'POST', body: TRAP }])
-    await wire.send(...BITS.packets)
-    expect(await wire.asked()).toMatchObject(BITS.seen)
+    expect(requests).toMatchObject([{ method: 'POST', body: TRAP }])
+    await connection.send(...BITS.packets)
+    expect(await connection.recordedRequest()).toMatchObject(BITS.seen)
   })
 
   it('keeps a body unchanged after a head that only insecureHTTPParser accepts', async () => {
@@ -369,47 +371,47 @@ describe('Method translator with unreliable lengths', () => {
       { packets: [`POST / HTTP/1.1\r\nHost: x\n${length(shifted)}\r\n\n`, '\r\n\r\n', TRAP], body: shifted },
     ]
     for (const { packets, body } of odd) {
-      const wire = await host.dial()
-      await wire.send(...packets)
-      expect(await wire.asked()).toMatchObject({ method: 'POST', body })
+      const connection = await host.dial()
+      await connection.send(...packets)
+      expect(await connection.recordedRequest()).toMatchObject({ method: 'POST', body })
     }
-    const wire = await host.dial()
-    await wire.send('BITS_POST / HTTP/1.1\nHost: x', '\n\n')
-    expect(await wire.asked()).toMatchObject({ method: 'BITS_POST' })
-    await wire.send(head('BIND /'))
-    expect(await wire.asked()).toMatchObject({ method: 'BIND' })
-    await wire.send(...BITS.packets)
-    expect(await wire.asked()).toMatchObject(BITS.seen)
+    const connection = await host.dial()
+    await connection.send('BITS_POST / HTTP/1.1\nHost: x', '\n\n')
+    expect(await connection.recordedRequest()).toMatchObject({ method: 'BITS_POST' })
+    await connection.send(head('BIND /'))
+    expect(await connection.recordedRequest()).toMatchObject({ method: 'BIND' })
+    await connection.send(...BITS.packets)
+    expect(await connection.recordedRequest()).toMatchObject(BITS.seen)
   })
 
   it.each(['\n\n', '\r\n\n', '\n\r\n', '\r\n\r'])(
     'keeps a split URL unchanged after a head that ends in %j (insecureHTTPParser)',
     async (end) => {
-      const { asked, listener } = recorder()
+      const { requests, listener } = recorder()
       const host = await Host.start(plain, http.createServer({ insecureHTTPParser: true }, listener))
       const post = `POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 12${end}`
       const packets = [
         // If the CRLF CRLF in the body were the end of the head, the length would fit.
         [`${post}xxxx\r\n\r\nabcdGET /abc`],
-        // If the body began in the second packet, it would end there, too.
+        // If the body began in the second packet, it would also end there.
         [`${post}xxxxxxxx`, 'xxxxGET /abc'],
         [`GET /a HTTP/1.1\r\nHost: x${end}GET /abc`],
       ]
       for (const first of packets) {
-        asked.length = 0
-        const wire = await host.dial()
-        await wire.send(...first, 'BITS_POST HTTP/1.1\r\nHost: x\r\n\r\n')
-        while (asked.length < 2) await wire.reply()
-        expect(asked[1]).toMatchObject({ method: 'GET', url: '/abcBITS_POST' })
+        requests.length = 0
+        const connection = await host.dial()
+        await connection.send(...first, 'BITS_POST HTTP/1.1\r\nHost: x\r\n\r\n')
+        while (requests.length < 2) await connection.reply()
+        expect(requests[1]).toMatchObject({ method: 'GET', url: '/abcBITS_POST' })
       }
     },
   )
 
   it('reads every request when Node ends empty ones early (optimizeEmptyRequests)', async () => {
     // Answered at once, because such a request has no 'end'.
-    const { asked, listener } = recorder({ early: true })
+    const { requests, listener } = recorder({ early: true })
     const options = { optimizeEmptyRequests: true } as http.ServerOptions
-    const wire = await (await Host.start(plain, http.createServer(options, listener))).dial()
+    const connection = await (await Host.start(plain, http.createServer(options, listener))).dial()
     const sequence = [
       bare('GET', '/'),
       BITS,
@@ -419,14 +421,14 @@ describe('Method translator with unreliable lengths', () => {
       BITS,
     ]
     for (const { packets } of sequence) {
-      await wire.send(...packets)
-      expect(await wire.reply()).toMatchObject({ status: 200 })
+      await connection.send(...packets)
+      expect(await connection.reply()).toMatchObject({ status: 200 })
     }
-    expect(asked).toMatchObject(sequence.map(({ seen }) => seen))
+    expect(requests).toMatchObject(sequence.map(({ seen }) => seen))
   })
 })
 
-/** Messages at random, bodies full of traps, cut at random, preferably where it hurts. */
+/** Random messages whose bodies contain method names and line ends. */
 const randomMessage = fc
   .record({
     method: fc.constantFrom('BITS_POST', 'BITS_POST', 'BIND', 'GET', 'POST', 'PUT'),
@@ -451,7 +453,7 @@ const randomMessage = fc
     return form === 'length' ? withLength(method, url, ...parts) : inChunks(method, url, ...parts)
   })
 
-/** Cuts each packet again; 0 leaves it whole, and -1 glues it to the one before it. */
+/** Splits each packet again at `cuts`; 0 keeps it whole, and -1 joins it to the previous one. */
 function recut(packets: readonly string[], cuts: readonly number[]): string[] {
   const sent: string[] = []
   packets.forEach((packet, i) => {
@@ -474,12 +476,12 @@ describe('Method translator with random messages and splits', () => {
         fc.array(randomMessage, { minLength: 1, maxLength: 8 }),
         cuts,
         async (sequence, cuts) => {
-          const wire = await host.dial()
+          const connection = await host.dial()
           for (const { packets, seen } of sequence) {
-            await wire.send(...recut(packets, cuts))
-            expect(await wire.asked()).toMatchObject(seen)
+            await connection.send(...recut(packets, cuts))
+            expect(await connection.recordedRequest()).toMatchObject(seen)
           }
-          wire.socket.destroy()
+          connection.socket.destroy()
         },
       ),
       { numRuns: 400 },
@@ -487,30 +489,31 @@ describe('Method translator with random messages and splits', () => {
   })
 
   it('reads the messages of a pipelining client in order, up to a rejected BITS_POST', async () => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const host = await Host.start(plain, listener)
     await fc.assert(
       fc.asyncProperty(
         fc.array(randomMessage, { minLength: 2, maxLength: 8 }),
         cuts,
         async (sequence, cuts) => {
-          asked.length = 0
-          const wire = await host.dial()
+          requests.length = 0
+          const connection = await host.dial()
           const packets = sequence.flatMap((message) => message.packets)
-          await wire.send(...recut(packets, cuts))
-          wire.socket.end()
+          await connection.send(...recut(packets, cuts))
+          connection.socket.end()
           let answers = 0
           let last = 200
           for (;;) {
-            const reply = await wire.reply()
+            const reply = await connection.reply()
             if (!reply) break
-            expect(last, 'an answer behind a 400').toBe(200)
+            expect(last, 'an answer after a 400').toBe(200)
             last = reply.status
             if (last === 200) expect(JSON.parse(reply.body)).toMatchObject(sequence[answers++]?.seen ?? {})
           }
-          // Refused means BITS_POST, and nothing else.
-          if (asked.length < sequence.length) expect(sequence[asked.length]?.seen.method).toBe('BITS_POST')
-          expect(asked).toMatchObject(sequence.slice(0, asked.length).map(({ seen }) => seen))
+          // Only a BITS_POST may be refused.
+          if (requests.length < sequence.length)
+            expect(sequence[requests.length]?.seen.method).toBe('BITS_POST')
+          expect(requests).toMatchObject(sequence.slice(0, requests.length).map(({ seen }) => seen))
         },
       ),
       { numRuns: 400 },

@@ -1,7 +1,7 @@
 /**
- * Connections keep the native reads of Node: the library adds no listener to them, and their parsers return to the
- * pool that all servers and clients of the process share. Only servers passed to acceptBitsPost() accept BITS_POST
- * here.
+ * Connections keep the native reads of Node: the library adds no listener to them, and their parsers return
+ * to the pool that all servers and clients of the process share. Only servers passed to acceptBitsPost()
+ * accept BITS_POST here.
  */
 import { once } from 'node:events'
 import http, { type RequestListener, type Server } from 'node:http'
@@ -30,16 +30,16 @@ afterEach(closeAll)
 const GET = 'GET /foreign HTTP/1.1\r\nHost: x\r\n\r\n'
 const POST = 'POST /foreign HTTP/1.1\r\nHost: x\r\n'
 /** Node's parser stops at the third of these bytes. */
-const VERB = 'BITS_POST '
+const METHOD = 'BITS_POST '
 
-/** A parser, as far as it shows who uses it. */
+/** The properties of a parser that show which connection uses it. */
 interface Parser {
   readonly _consumed: boolean
   readonly socket: Socket | null
 }
 const parserOf = (socket: Socket): Parser => (socket as Socket & { parser: Parser }).parser
 
-async function told(
+async function startAccepting(
   transport: Transport,
   app: RequestListener | Server = recorder().listener,
 ): Promise<Host> {
@@ -48,14 +48,14 @@ async function told(
   return Host.start(transport, server)
 }
 
-/** Without those for its close, of which each answer that is on its way has one. */
+/** The listeners of a socket, without those for 'close', because each pending answer has one. */
 const listenersOf = (socket: Socket) =>
   socket
     .eventNames()
     .filter((name) => name !== 'close')
     .map((name) => `${String(name)} ${socket.listenerCount(name)}`)
 
-/** As many as the server believes to have, each once. */
+/** The connections in Node's list of a server. */
 function connectionsOf(server: net.Server): unknown[] {
   const name = Object.getOwnPropertySymbols(server).find(
     ({ description }) => description === 'http.server.connections',
@@ -65,11 +65,11 @@ function connectionsOf(server: net.Server): unknown[] {
 
 describe.each(transports)('Connection with acceptBitsPost over $over', (transport) => {
   it('is read natively and has no additional listeners, for any request', async () => {
-    const host = await told(transport)
-    const untold = await Host.start(transport, recorder().listener)
-    const foreign = await untold.dial()
-    const wire = await host.dial()
-    expect(wire.peer.listenerCount('close')).toBe(foreign.peer.listenerCount('close'))
+    const host = await startAccepting(transport)
+    const unmodified = await Host.start(transport, recorder().listener)
+    const foreign = await unmodified.dial()
+    const connection = await host.dial()
+    expect(connection.peer.listenerCount('close')).toBe(foreign.peer.listenerCount('close'))
     const packets = [
       GET,
       `${POST}Content-Length: 2\r\n\r\n`,
@@ -80,34 +80,36 @@ describe.each(transports)('Connection with acceptBitsPost over $over', (transpor
       GET,
     ]
     for (const packet of packets) {
-      expect(parserOf(wire.peer)._consumed).toBe(true)
-      await wire.send(packet)
-      expect(parserOf(wire.peer)._consumed).toBe(true)
-      if (!packet.endsWith(': 2\r\n\r\n') && packet !== 'BITS') await wire.asked()
-      expect(listenersOf(wire.peer)).toEqual(listenersOf(foreign.peer))
+      expect(parserOf(connection.peer)._consumed).toBe(true)
+      await connection.send(packet)
+      expect(parserOf(connection.peer)._consumed).toBe(true)
+      if (!packet.endsWith(': 2\r\n\r\n') && packet !== 'BITS') await connection.recordedRequest()
+      expect(listenersOf(connection.peer)).toEqual(listenersOf(foreign.peer))
     }
   })
 
   it("passes unchanged bytes to a 'data' listener added at any time, and still reads BITS_POST", async () => {
     const text = `${POST}Content-Length: 2\r\n\r\nhi`
     for (const first of [...everyCut(BITS), ...everyCut(text).slice(-4)].map(([cut]) => cut)) {
-      const host = await told(transport)
-      const wire = await host.dial()
+      const host = await startAccepting(transport)
+      const connection = await host.dial()
       const rest = (first.startsWith('B') ? BITS : text).slice(first.length)
-      await wire.send(first)
+      await connection.send(first)
       let heard = ''
-      wire.peer.on('data', (chunk: Buffer) => {
+      connection.peer.on('data', (chunk: Buffer) => {
         heard += chunk.toString('latin1')
       })
-      expect(parserOf(wire.peer)._consumed).toBe(false)
-      await wire.send(rest)
-      expect(await wire.asked()).toMatchObject(first.startsWith('B') ? SEEN : { method: 'POST', body: 'hi' })
+      expect(parserOf(connection.peer)._consumed).toBe(false)
+      await connection.send(rest)
+      expect(await connection.recordedRequest()).toMatchObject(
+        first.startsWith('B') ? SEEN : { method: 'POST', body: 'hi' },
+      )
       for (const cut of [[BITS], ['B', BITS.slice(1)], ['BITS', BITS.slice(4)]]) {
-        await wire.send(...cut)
-        expect(await wire.asked()).toMatchObject(SEEN)
+        await connection.send(...cut)
+        expect(await connection.recordedRequest()).toMatchObject(SEEN)
       }
       expect(heard).toBe(rest + BITS.repeat(3))
-      wire.socket.destroy()
+      connection.socket.destroy()
     }
   })
 
@@ -115,14 +117,14 @@ describe.each(transports)('Connection with acceptBitsPost over $over', (transpor
     const server = transport.create(recorder().listener) as Server
     const errors: unknown[] = []
     server.on('clientError', (error) => errors.push(error))
-    const host = await told(transport, server)
-    const wire = await host.dial()
+    const host = await startAccepting(transport, server)
+    const connection = await host.dial()
     for (const cut of [[BITS], [...BITS], ...everyCut(BITS)]) {
-      await wire.send(...cut)
-      expect(await wire.asked()).toMatchObject(SEEN)
+      await connection.send(...cut)
+      expect(await connection.recordedRequest()).toMatchObject(SEEN)
     }
     expect(errors).toEqual([])
-    expect(wire.peer.listenerCount('error')).toBeGreaterThan(0)
+    expect(connection.peer.listenerCount('error')).toBeGreaterThan(0)
   })
 
   it("emits 'upgrade' with the method BITS_POST and the bytes after the head", async () => {
@@ -139,13 +141,13 @@ describe.each(transports)('Connection with acceptBitsPost over $over', (transpor
         socket.write('HTTP/1.1 101 Shouting\r\n\r\n')
         socket.pipe(socket)
       })
-      const wire = await (await told(transport, server)).dial()
-      await wire.send(...cut)
-      expect(await wire.reply()).toMatchObject({ status: 101 })
+      const connection = await (await startAccepting(transport, server)).dial()
+      await connection.send(...cut)
+      expect(await connection.reply()).toMatchObject({ status: 101 })
       expect(upgrades).toEqual([['BITS_POST', '/chat', 'now', 'shout']])
-      await wire.send(BITS)
-      while (wire.received.length < BITS.length) await turn()
-      expect(wire.received).toBe(BITS)
+      await connection.send(BITS)
+      while (connection.received.length < BITS.length) await turn()
+      expect(connection.received).toBe(BITS)
     }
   })
 })
@@ -156,13 +158,13 @@ describe.each([
 ])('Connection with acceptBitsPost, read $how', ({ ask }) => {
   async function start(listener = recorder().listener) {
     const server = http.createServer(listener)
-    const host = await told(plain, server)
+    const host = await startAccepting(plain, server)
     server.on('connection', ask)
     return host
   }
 
   it('accepts a BITS_POST method split at every byte, after each kind of message', async () => {
-    const wire = await (await start()).dial()
+    const connection = await (await start()).dial()
     const foreign = [
       GET,
       `${POST}Content-Length: 10\r\n\r\nBITS_POST `,
@@ -173,10 +175,10 @@ describe.each([
     ]
     for (const message of foreign) {
       for (const cut of [[BITS], [...BITS], ...everyCut(BITS).slice(0, 12)]) {
-        await wire.send(message)
-        expect(await wire.asked()).not.toMatchObject({ method: 'BITS_POST' })
-        await wire.send(...cut)
-        expect(await wire.asked(), JSON.stringify([message, cut])).toMatchObject(SEEN)
+        await connection.send(message)
+        expect(await connection.recordedRequest()).not.toMatchObject({ method: 'BITS_POST' })
+        await connection.send(...cut)
+        expect(await connection.recordedRequest(), JSON.stringify([message, cut])).toMatchObject(SEEN)
       }
     }
   })
@@ -198,72 +200,74 @@ describe.each([
     'BIT',
     'BITS_POST',
   ]
-  it.each(others.flatMap((first) => [VERB, 'ITS_POST ', 'TS_POST ', 'S_POST '].map((rest) => [first, rest])))(
-    'returns 400 for %j followed by %j, unless they form the BITS_POST method',
-    async (first, rest) => {
-      const { asked, listener } = recorder()
-      const host = await start(listener)
-      const isVerb = `${first}${rest}` === VERB
-      const tail = '/ HTTP/1.1\r\nHost: x\r\n\r\n'
-      // In one packet, in two, and with its beginning in one with the message before.
-      for (const before of ['', GET, `${POST}Content-Length: 2\r\n\r\nhi`]) {
-        for (const packets of [[`${first}${rest}${tail}`], [first, `${rest}${tail}`]]) {
-          const wire = await host.dial()
-          if (before) {
-            await wire.send(before)
-            await wire.asked()
-          }
-          asked.length = 0
-          await wire.send(...packets)
-          expect(await wire.reply()).toMatchObject({ status: isVerb ? 200 : 400 })
-          expect(asked).toHaveLength(isVerb ? 1 : 0)
-          wire.socket.destroy()
+  it.each(
+    others.flatMap((first) => [METHOD, 'ITS_POST ', 'TS_POST ', 'S_POST '].map((rest) => [first, rest])),
+  )('returns 400 for %j followed by %j, unless they form the BITS_POST method', async (first, rest) => {
+    const { requests, listener } = recorder()
+    const host = await start(listener)
+    const isMethod = `${first}${rest}` === METHOD
+    const tail = '/ HTTP/1.1\r\nHost: x\r\n\r\n'
+    // In one packet, in two, and with its start in one packet with the previous message.
+    for (const before of ['', GET, `${POST}Content-Length: 2\r\n\r\nhi`]) {
+      for (const packets of [[`${first}${rest}${tail}`], [first, `${rest}${tail}`]]) {
+        const connection = await host.dial()
+        if (before) {
+          await connection.send(before)
+          await connection.recordedRequest()
         }
-        if (!before) continue
-        asked.length = 0
-        const wire = await host.dial()
-        await wire.send(`${before}${first}`, `${rest}${tail}`)
-        let last = await wire.reply()
-        if (last?.status === 200) last = await wire.reply()
-        expect(last).toMatchObject({ status: 400 })
-        expect(asked.map(({ method }) => method)).toEqual([before.split(' ')[0]])
-        wire.socket.destroy()
+        requests.length = 0
+        await connection.send(...packets)
+        expect(await connection.reply()).toMatchObject({ status: isMethod ? 200 : 400 })
+        expect(requests).toHaveLength(isMethod ? 1 : 0)
+        connection.socket.destroy()
       }
-    },
-  )
+      if (!before) continue
+      requests.length = 0
+      const connection = await host.dial()
+      await connection.send(`${before}${first}`, `${rest}${tail}`)
+      let last = await connection.reply()
+      if (last?.status === 200) last = await connection.reply()
+      expect(last).toMatchObject({ status: 400 })
+      expect(requests.map(({ method }) => method)).toEqual([before.split(' ')[0]])
+      connection.socket.destroy()
+    }
+  })
 
   it.each(['RE', 'UN', 'L', 'B', 'BI', 'REB', '\r\n', 'BITS_POST '])(
     'accepts BITS_POST in one segment with the end %j of a body',
     async (end) => {
       const host = await start(recorder({ early: true }).listener)
       for (const cut of everyCut(BITS).slice(0, 11)) {
-        const wire = await host.dial()
-        await wire.send(`${POST}Content-Length: ${5 + end.length}\r\n\r\nhe`)
-        expect(await wire.reply()).toMatchObject({ status: 200 })
-        await wire.send(`llo${end}${cut[0]}`, cut[1])
-        expect(await wire.asked(), JSON.stringify(cut)).toMatchObject({ method: 'BITS_POST', url: '/up' })
-        wire.socket.destroy()
+        const connection = await host.dial()
+        await connection.send(`${POST}Content-Length: ${5 + end.length}\r\n\r\nhe`)
+        expect(await connection.reply()).toMatchObject({ status: 200 })
+        await connection.send(`llo${end}${cut[0]}`, cut[1])
+        expect(await connection.recordedRequest(), JSON.stringify(cut)).toMatchObject({
+          method: 'BITS_POST',
+          url: '/up',
+        })
+        connection.socket.destroy()
       }
-      const wire = await host.dial()
-      await wire.send(`${POST}Content-Length: 5\r\n\r\nhe`)
-      await wire.reply()
-      await wire.send(`llo${end}X${BITS}`)
-      expect(await wire.reply()).toMatchObject({ status: 400 })
+      const connection = await host.dial()
+      await connection.send(`${POST}Content-Length: 5\r\n\r\nhe`)
+      await connection.reply()
+      await connection.send(`llo${end}X${BITS}`)
+      expect(await connection.reply()).toMatchObject({ status: 400 })
     },
   )
 
   it.each(['RE', 'UN'])('returns 400 for the method %sBITS_POST after a body', async (first) => {
-    const { asked, listener } = recorder({ early: true })
+    const { requests, listener } = recorder({ early: true })
     const host = await start(listener)
-    for (const cut of [['', ''], ...everyCut(`${first}${VERB}`)]) {
-      asked.length = 0
-      const wire = await host.dial()
-      await wire.send(`${POST}Content-Length: 5\r\n\r\nhe`)
-      await wire.reply()
+    for (const cut of [['', ''], ...everyCut(`${first}${METHOD}`)]) {
+      requests.length = 0
+      const connection = await host.dial()
+      await connection.send(`${POST}Content-Length: 5\r\n\r\nhe`)
+      await connection.reply()
       const text = `${first}${BITS}`
-      await wire.send(`llo${text.slice(0, cut[0]?.length)}`, text.slice(cut[0]?.length))
-      expect(await wire.reply(), JSON.stringify(cut)).toMatchObject({ status: 400 })
-      expect(asked).toMatchObject([{ method: 'POST', body: 'hello' }])
+      await connection.send(`llo${text.slice(0, cut[0]?.length)}`, text.slice(cut[0]?.length))
+      expect(await connection.reply(), JSON.stringify(cut)).toMatchObject({ status: 400 })
+      expect(requests).toMatchObject([{ method: 'POST', body: 'hello' }])
     }
   })
 
@@ -277,9 +281,9 @@ describe.each([
       })
       return heard
     }
-    const untold = http.createServer(recorder().listener)
-    untold.on('connection', ask)
-    const hosts = [await start(), await Host.start(plain, untold)] as const
+    const unmodified = http.createServer(recorder().listener)
+    unmodified.on('connection', ask)
+    const hosts = [await start(), await Host.start(plain, unmodified)] as const
     const heard = hosts.map(({ server }) => hear(server as Server))
     const wrong = [
       ['FOO / HTTP/1.1\r\n\r\n'],
@@ -295,9 +299,9 @@ describe.each([
     ]
     for (const packets of wrong) {
       for (const host of hosts) {
-        const wire = await host.dial()
-        await wire.send(...packets)
-        if (!wire.socket.closed) await once(wire.socket, 'close')
+        const connection = await host.dial()
+        await connection.send(...packets)
+        if (!connection.socket.closed) await once(connection.socket, 'close')
       }
     }
     expect(heard[0]).toHaveLength(wrong.length)
@@ -312,15 +316,15 @@ describe.each([
       heard.push([code, message, bytesParsed, String(rawPacket)])
       socket.destroy()
     })
-    const wire = await host.dial()
-    await wire.send('BITS_', 'PUT / HTTP/1.1\r\n')
-    await once(wire.socket, 'close')
+    const connection = await host.dial()
+    await connection.send('BITS_', 'PUT / HTTP/1.1\r\n')
+    await once(connection.socket, 'close')
     const message = expect.stringMatching(/^Parse Error: Invalid method/)
     expect(heard).toEqual([['HPE_INVALID_METHOD', message, 1, 'PUT / HTTP/1.1\r\n']])
   })
 
   it("emits 'clientError' with the offset of an error after a BITS_POST and a GET", async () => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const host = await start(listener)
     const heard: unknown[] = []
     host.server.on('clientError', (error, socket) => {
@@ -328,10 +332,10 @@ describe.each([
       socket.destroy()
     })
     const packet = `${BITS}${GET}FOO / HTTP/1.1\r\n`
-    const wire = await host.dial()
-    await wire.send(packet)
-    if (!wire.socket.closed) await once(wire.socket, 'close')
-    expect(asked.map(({ method, body }) => [method, body])).toEqual([
+    const connection = await host.dial()
+    await connection.send(packet)
+    if (!connection.socket.closed) await once(connection.socket, 'close')
+    expect(requests.map(({ method, body }) => [method, body])).toEqual([
       ['BITS_POST', 'hello'],
       ['GET', ''],
     ])
@@ -359,38 +363,38 @@ it('acceptBitsPost: accepts a custom Duplex that splits BITS_POST and reuses its
 })
 
 describe('HTTP server with acceptBitsPost', () => {
-  const impatient = { connectionsCheckingInterval: 50 }
+  const shortInterval = { connectionsCheckingInterval: 50 }
 
   it.each(['B', 'BI', 'BIT', 'BITS_POST', 'BITS_POST ', 'BITS_POST / HTTP/1.1\r\nHo'])(
     'returns 408 after headersTimeout when the client sends only %j',
     async (text) => {
-      const server = http.createServer({ ...impatient, headersTimeout: 100 }, recorder().listener)
-      const host = await told(plain, server)
+      const server = http.createServer({ ...shortInterval, headersTimeout: 100 }, recorder().listener)
+      const host = await startAccepting(plain, server)
       for (const before of ['', BITS]) {
-        const wire = await host.dial()
+        const connection = await host.dial()
         if (before) {
-          await wire.send(before)
-          await wire.asked()
+          await connection.send(before)
+          await connection.recordedRequest()
         }
-        await wire.send(text)
-        expect(await wire.reply()).toMatchObject({ status: 408 })
+        await connection.send(text)
+        expect(await connection.reply()).toMatchObject({ status: 408 })
       }
     },
   )
 
   it('returns 408 after requestTimeout when the body is incomplete', async () => {
-    const server = http.createServer({ ...impatient, headersTimeout: 100, requestTimeout: 200 }, () => {})
-    const wire = await (await told(plain, server)).dial()
-    await wire.send(BITS.slice(0, -1))
-    expect(await wire.reply()).toMatchObject({ status: 408 })
+    const server = http.createServer({ ...shortInterval, headersTimeout: 100, requestTimeout: 200 }, () => {})
+    const connection = await (await startAccepting(plain, server)).dial()
+    await connection.send(BITS.slice(0, -1))
+    expect(await connection.reply()).toMatchObject({ status: 408 })
   })
 
   it('lists a connection once, and as idle, after 3,000 BITS_POST requests', async () => {
-    const host = await told(plain)
-    const wire = await host.dial()
+    const host = await startAccepting(plain)
+    const connection = await host.dial()
     for (let i = 0; i < 3000; i++) {
-      wire.socket.write(BITS)
-      await wire.asked()
+      connection.socket.write(BITS)
+      await connection.recordedRequest()
     }
     const server = host.server as Server
     expect(connectionsOf(server)).toHaveLength(1)
@@ -400,11 +404,11 @@ describe('HTTP server with acceptBitsPost', () => {
     await reading.send(BITS.slice(0, -1))
     expect(connectionsOf(server)).toHaveLength(3)
     server.closeIdleConnections()
-    await once(wire.socket, 'close')
+    await once(connection.socket, 'close')
     await busy.send(BITS.slice(5))
-    expect(await busy.asked()).toMatchObject(SEEN)
+    expect(await busy.recordedRequest()).toMatchObject(SEEN)
     await reading.send('o')
-    expect(await reading.asked()).toMatchObject(SEEN)
+    expect(await reading.recordedRequest()).toMatchObject(SEEN)
     server.closeAllConnections()
     await Promise.all([busy, reading].map(({ socket }) => socket.closed || once(socket, 'close')))
     while (host.peers.size > 0) await turn()
@@ -413,18 +417,18 @@ describe('HTTP server with acceptBitsPost', () => {
 })
 
 it('HTTP server with acceptBitsPost: lists each of 40 connections once, in any order', async () => {
-  const host = await told(plain)
-  const wires = await Promise.all(Array.from({ length: 40 }, () => host.dial()))
+  const host = await startAccepting(plain)
+  const connections = await Promise.all(Array.from({ length: 40 }, () => host.dial()))
   for (let round = 0; round < 3; round++) {
-    for (const wire of wires) await wire.send('BITS_')
-    for (const wire of wires.toSorted(() => Math.random() - 0.5)) {
-      await wire.send(BITS.slice(5))
-      expect(await wire.asked()).toMatchObject(SEEN)
+    for (const connection of connections) await connection.send('BITS_')
+    for (const connection of connections.toSorted(() => Math.random() - 0.5)) {
+      await connection.send(BITS.slice(5))
+      expect(await connection.recordedRequest()).toMatchObject(SEEN)
     }
-    expect(new Set(connectionsOf(host.server)).size).toBe(wires.length)
-    expect(connectionsOf(host.server)).toHaveLength(wires.length)
+    expect(new Set(connectionsOf(host.server)).size).toBe(connections.length)
+    expect(connectionsOf(host.server)).toHaveLength(connections.length)
   }
-  for (const { socket } of wires) socket.destroy()
+  for (const { socket } of connections) socket.destroy()
   while (host.peers.size > 0) await turn()
   expect(connectionsOf(host.server)).toEqual([])
 })
@@ -433,20 +437,20 @@ describe('Pooled parser', () => {
   it.each(['', GET, BITS, 'B', 'BITS_', 'BITS_POST ', BITS.slice(0, -1), `${BITS}B`])(
     'serves a client and a server without acceptBitsPost unchanged after %j',
     async (last) => {
-      const host = await told(plain)
-      const { asked, listener } = recorder()
-      const untold = await Host.start(plain, listener)
-      // Without a length: it ends with the connection, of which the parser is told.
+      const host = await startAccepting(plain)
+      const { requests, listener } = recorder()
+      const unmodified = await Host.start(plain, listener)
+      // A response without a length ends with the connection, and the parser must process that end.
       const other = net.createServer((socket) => {
         socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\n\r\nBITS_POST / HTTP/1.1\r\n\r\n'))
         socket.on('error', () => {})
       })
       const { port } = await Host.start({ ...plain, accepted: 'other' }, other)
       const free = async () => {
-        const wire = await host.dial()
-        const parser = parserOf(wire.peer)
-        await wire.send(last)
-        wire.socket.destroy()
+        const connection = await host.dial()
+        const parser = parserOf(connection.peer)
+        await connection.send(last)
+        connection.socket.destroy()
         while (host.peers.size > 0) await turn()
         expect(parser.socket).toBeNull()
         return parser
@@ -464,17 +468,17 @@ describe('Pooled parser', () => {
 
       for (const isNative of [true, false]) {
         const again = await free()
-        const wire = await untold.dial()
-        expect(parserOf(wire.peer)).toBe(again)
-        if (!isNative) wire.peer.on('data', () => {})
-        await wire.send(GET)
-        expect(await wire.asked()).toMatchObject({ method: 'GET' })
-        await wire.send(BITS)
-        expect(await wire.reply()).toMatchObject({ status: 400 })
-        // Kept busy, so that the parser is not the next one's.
-        await untold.dial()
+        const connection = await unmodified.dial()
+        expect(parserOf(connection.peer)).toBe(again)
+        if (!isNative) connection.peer.on('data', () => {})
+        await connection.send(GET)
+        expect(await connection.recordedRequest()).toMatchObject({ method: 'GET' })
+        await connection.send(BITS)
+        expect(await connection.reply()).toMatchObject({ status: 400 })
+        // Kept open, so that the next connection does not get its parser.
+        await unmodified.dial()
       }
-      expect(asked.map(({ method }) => method)).toEqual(['GET', 'GET'])
+      expect(requests.map(({ method }) => method)).toEqual(['GET', 'GET'])
     },
   )
 })
@@ -484,11 +488,11 @@ describe('BITS_POST parsing', () => {
 
   it('follows the insecureHTTPParser option of the server', async () => {
     for (const insecureHTTPParser of [true, false]) {
-      const wire = await (
-        await told(plain, http.createServer({ insecureHTTPParser }, recorder().listener))
+      const connection = await (
+        await startAccepting(plain, http.createServer({ insecureHTTPParser }, recorder().listener))
       ).dial()
-      await wire.send(LENIENT)
-      expect(await wire.reply()).toMatchObject({ status: insecureHTTPParser ? 200 : 400 })
+      await connection.send(LENIENT)
+      expect(await connection.reply()).toMatchObject({ status: insecureHTTPParser ? 200 : 400 })
     }
   })
 
@@ -510,13 +514,13 @@ describe('BITS_POST parsing', () => {
   })
 
   it('returns 431 for a head above maxHeaderSize of the server', async () => {
-    const wire = await (
-      await told(plain, http.createServer({ maxHeaderSize: 200 }, recorder().listener))
+    const connection = await (
+      await startAccepting(plain, http.createServer({ maxHeaderSize: 200 }, recorder().listener))
     ).dial()
-    await wire.send(BITS)
-    expect(await wire.asked()).toMatchObject(SEEN)
-    await wire.send(BITS.replace('Host', `Note: ${'x'.repeat(200)}\r\nHost`))
-    expect(await wire.reply()).toMatchObject({ status: 431 })
+    await connection.send(BITS)
+    expect(await connection.recordedRequest()).toMatchObject(SEEN)
+    await connection.send(BITS.replace('Host', `Note: ${'x'.repeat(200)}\r\nHost`))
+    expect(await connection.reply()).toMatchObject({ status: 431 })
   })
 })
 
@@ -527,12 +531,12 @@ it('acceptBitsPost: warns once and changes nothing when Node does not read the c
   const server = http.createServer()
   server.removeAllListeners('connection')
   server.on('connection', (socket: Socket) => socket.pipe(socket))
-  const host = await told(plain, server)
+  const host = await startAccepting(plain, server)
   for (let i = 0; i < 2; i++) {
-    const wire = await host.dial()
-    await wire.send(BITS)
-    while (wire.received.length < BITS.length) await turn()
-    expect(wire.received).toBe(BITS)
+    const connection = await host.dial()
+    await connection.send(BITS)
+    while (connection.received.length < BITS.length) await turn()
+    expect(connection.received).toBe(BITS)
   }
   await turn()
   process.off('warning', hear)

@@ -1,4 +1,4 @@
-/** acceptBitsPost(server) by itself: nothing here calls acceptBitsPostEverywhere(). */
+/** acceptBitsPost(server) alone: no test here calls acceptBitsPostEverywhere(). */
 import { once } from 'node:events'
 import http, { type Server } from 'node:http'
 import http2 from 'node:http2'
@@ -22,7 +22,7 @@ import {
 
 afterEach(closeAll)
 
-/** Both protocols on one port; the tests' wire says nothing of h2, and so gets HTTP/1. */
+/** HTTP/1 and HTTP/2 on one port; the client of the tests does not offer h2, so it gets HTTP/1. */
 const both: Transport = {
   ...secure,
   over: 'https with HTTP/2',
@@ -35,14 +35,14 @@ const both: Transport = {
 
 describe.each([...transports, both])('acceptBitsPost over $over', (transport) => {
   it('accepts BITS_POST on the given server only; another server returns 400', async () => {
-    const told = await Host.start(transport, recorder().listener)
-    const untold = await Host.start(transport, recorder().listener)
-    acceptBitsPost(told.server as Server)
+    const accepting = await Host.start(transport, recorder().listener)
+    const unmodified = await Host.start(transport, recorder().listener)
+    acceptBitsPost(accepting.server as Server)
     for (let i = 0; i < 2; i++) {
-      const wire = await told.dial()
-      await wire.send(...BITS)
-      expect(await wire.asked()).toMatchObject(SEEN)
-      const refused = await untold.dial()
+      const connection = await accepting.dial()
+      await connection.send(...BITS)
+      expect(await connection.recordedRequest()).toMatchObject(SEEN)
+      const refused = await unmodified.dial()
       await refused.send(BITS)
       expect(await refused.reply()).toMatchObject({ status: 400 })
     }
@@ -54,25 +54,25 @@ describe.each([...transports, both])('acceptBitsPost over $over', (transport) =>
     acceptBitsPost(server as Server)
     acceptBitsPost(server as Server)
     expect(server.listenerCount(transport.accepted)).toBe(before + 1)
-    const wire = await (await Host.start(transport, server)).dial()
-    await wire.send(BITS)
-    expect(await wire.asked()).toMatchObject(SEEN)
+    const connection = await (await Host.start(transport, server)).dial()
+    await connection.send(BITS)
+    expect(await connection.recordedRequest()).toMatchObject(SEEN)
   })
 
   it('does not change other listeners of the server', () => {
     const names = (server: net.Server) =>
       server.eventNames().map((name) => `${String(name)} ${server.listenerCount(name)}`)
-    const told = transport.create(recorder().listener)
-    acceptBitsPost(told as Server)
-    const untold = transport.create(recorder().listener)
-    untold.on(transport.accepted, () => {})
-    expect(names(told)).toEqual(names(untold))
+    const accepting = transport.create(recorder().listener)
+    acceptBitsPost(accepting as Server)
+    const unmodified = transport.create(recorder().listener)
+    unmodified.on(transport.accepted, () => {})
+    expect(names(accepting)).toEqual(names(unmodified))
   })
 })
 
 describe('HTTP/2 server with allowHTTP1', () => {
   it("serves HTTP/2 without 'data' listeners on its sockets, and BITS_POST over HTTP/1.1", async () => {
-    const { asked, listener } = recorder()
+    const { requests, listener } = recorder()
     const server = both.create(listener)
     acceptBitsPost(server as Server)
     const host = await Host.start(both, server)
@@ -88,10 +88,10 @@ describe('HTTP/2 server with allowHTTP1', () => {
     }
     client.close()
     await once(client, 'close')
-    const wire = await host.dial()
-    await wire.send(BITS)
-    expect(await wire.asked()).toMatchObject(SEEN)
-    expect(asked).toHaveLength(4)
+    const connection = await host.dial()
+    await connection.send(BITS)
+    expect(await connection.recordedRequest()).toMatchObject(SEEN)
+    expect(requests).toHaveLength(4)
     expect(counts[0]).toBe(0)
   })
 })
@@ -123,10 +123,10 @@ describe("server.emit('connection', …)", () => {
         socket.resume()
       })
     })
-    const wire = await (await Host.start(plain, outer)).dial()
+    const connection = await (await Host.start(plain, outer)).dial()
     for (let i = 0; i < 3; i++) {
-      await wire.send('B', BITS.slice(1))
-      expect(await wire.asked()).toMatchObject(SEEN)
+      await connection.send('B', BITS.slice(1))
+      expect(await connection.recordedRequest()).toMatchObject(SEEN)
     }
   })
 

@@ -1,5 +1,6 @@
 /**
- * Test servers, and a client that controls which bytes go into which segment, for the tests of lib/http/bits-post/accept.ts.
+ * Test servers, and a client that controls which bytes go into which segment, for the tests of
+ * lib/http/bits-post/accept.ts.
  */
 
 import { once } from 'node:events'
@@ -22,24 +23,31 @@ const pems = await generate([{ name: 'commonName', value: 'localhost' }], {
 })
 export const certificate = { key: pems.private, cert: pems.cert }
 
-/** A request by our verb, and what a recorder sees of it. */
+/** A BITS_POST request, and what a recorder sees of it. */
 export const BITS = 'BITS_POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello'
 export const SEEN = { method: 'BITS_POST', url: '/up', body: 'hello' }
 
-/** What a server was asked. */
-export interface Asked {
+/** A request that a server received. */
+export interface RecordedRequest {
   readonly method: string | undefined
   readonly url: string | undefined
   readonly note: string | undefined
   body: string
 }
 
-/** A listener that takes down what it is asked and answers with it; with `early`, before the body has come. */
-export function recorder({ early = false } = {}): { asked: Asked[]; listener: RequestListener } {
-  const asked: Asked[] = []
+/**
+ * A listener that records each request and answers with the record; with `early`, before the body arrives.
+ */
+export function recorder({ early = false } = {}): { requests: RecordedRequest[]; listener: RequestListener } {
+  const requests: RecordedRequest[] = []
   const listener = (req: IncomingMessage, res: ServerResponse) => {
-    const entry: Asked = { method: req.method, url: req.url, note: req.headers.note?.toString(), body: '' }
-    asked.push(entry)
+    const entry: RecordedRequest = {
+      method: req.method,
+      url: req.url,
+      note: req.headers.note?.toString(),
+      body: '',
+    }
+    requests.push(entry)
     if (early) res.end(JSON.stringify(entry))
     req.on('data', (chunk: Buffer) => {
       entry.body += chunk.toString('latin1')
@@ -48,7 +56,7 @@ export function recorder({ early = false } = {}): { asked: Asked[]; listener: Re
       if (!early) res.end(JSON.stringify(entry))
     })
   }
-  return { asked, listener }
+  return { requests, listener }
 }
 
 /** The same listener, mounted in each kind of app. */
@@ -92,7 +100,7 @@ export const everyAppAndTransport = transports.flatMap((transport) =>
 
 const open = new Set<{ destroy(): unknown } | { close(): unknown }>()
 
-/** For afterEach: nothing of a test outlives it. */
+/** For afterEach: closes all servers and connections of a test. */
 export async function closeAll(): Promise<void> {
   const closing = [...open].map((each) => {
     if ('destroy' in each) return each.destroy()
@@ -136,14 +144,14 @@ export class Host {
     return (this.server.address() as AddressInfo).port
   }
 
-  async dial(): Promise<Wire> {
+  async dial(): Promise<RawConnection> {
     const socket = this.transport.dial(this.port)
     open.add(socket)
     socket.once('close', () => open.delete(socket))
     await once(socket, this.transport.dialled)
     const port = socket.localPort as number
     while (!this.peers.has(port)) await turn()
-    return new Wire(socket, this.peers.get(port) as Socket)
+    return new RawConnection(socket, this.peers.get(port) as Socket)
   }
 }
 
@@ -152,12 +160,12 @@ export interface Reply {
   readonly body: string
 }
 
-/** A client's connection on which each send() arrives at the server as a packet of its own. */
-export class Wire {
+/** A client's connection. The server reads each packet of send() separately. */
+export class RawConnection {
   readonly socket: Socket
-  /** The server's side of it. */
+  /** The server's side of the connection. */
   readonly peer: Socket
-  /** All that the server sent and no reply() has taken. */
+  /** Bytes from the server that no reply() has returned. */
   received = ''
   #sent = 0
   #closed = false
@@ -172,7 +180,7 @@ export class Wire {
       this.received += text
       this.#wake()
     })
-    // Written to a connection that the server has already given up: the reply tells the rest.
+    // A write after the server closed the connection: reply() shows the result.
     socket.on('error', () => {})
     socket.on('close', () => {
       this.#closed = true
@@ -181,8 +189,8 @@ export class Wire {
   }
 
   /**
-   * Sends the packets (latin1), each only when the server has been handed the one before it. Stops when the server
-   * has given the connection up: more would come back as a reset, and take the answer with it.
+   * Sends the packets (latin1), each after the server has read the previous one. Stops when the server has
+   * closed the connection: further bytes would cause a reset, which discards the answer.
    */
   async send(...packets: string[]): Promise<void> {
     for (const packet of packets) {
@@ -204,11 +212,11 @@ export class Wire {
     }
   }
 
-  /** What the recorder was asked, as it tells in the next response. */
-  async asked(): Promise<Asked> {
+  /** The recorded request that the next response contains. */
+  async recordedRequest(): Promise<RecordedRequest> {
     const reply = await this.reply()
     if (reply?.status !== 200) throw new Error(`expected 200, got ${JSON.stringify(reply)}`)
-    return JSON.parse(reply.body) as Asked
+    return JSON.parse(reply.body) as RecordedRequest
   }
 
   #take(): Reply | undefined {
@@ -223,7 +231,7 @@ export class Wire {
   }
 }
 
-/** `text` in two packets, once for each place where it can be cut. */
+/** `text` in two packets, once for each position at which it can be split. */
 export function everyCut(text: string): [string, string][] {
   return Array.from({ length: text.length - 1 }, (_, i) => [text.slice(0, i + 1), text.slice(i + 1)])
 }

@@ -12,8 +12,8 @@ import { listen, uploadServer } from '../../support/server.ts'
 const KiB = 1024
 const file = noise(300 * KiB)
 
-/** A store that, against the contract, looks at a batch when it has asked for the next. */
-function lookingBack() {
+/** A store that, against the contract, keeps the chunks of a batch after it has requested the next one. */
+function chunkKeepingStore() {
   const seen: { readonly chunk: Uint8Array; readonly length: number }[] = []
   const store = memoryStore()
   const append: Store['append'] = (session, body, options) => {
@@ -58,7 +58,7 @@ describe('freeBuffers', () => {
 
 describe('Fragment memory', () => {
   it('is freed when the store requests the next batch', async () => {
-    const { seen, store, files } = lookingBack()
+    const { seen, store, files } = chunkKeepingStore()
     const { url } = await uploadServer({ store })
     await upload(new TestClient(new URL('a.bin', url)))
     expect(files.get('a.bin')?.equals(file)).toBe(true)
@@ -68,7 +68,7 @@ describe('Fragment memory', () => {
   })
 
   it("is kept when another 'data' listener, such as a meter, reads the request", async () => {
-    const { seen, store, files } = lookingBack()
+    const { seen, store, files } = chunkKeepingStore()
     const meter: Buffer[] = []
     const { url } = await uploadServer({
       store,
@@ -89,12 +89,12 @@ describe('Fragment memory', () => {
   it('is kept when the chunk does not come from the HTTP parser', async () => {
     const chunk = noise(64 * KiB)
     const server = createServer((request, response) => {
-      // A middleware that replaces bodies, decoded ones for example.
+      // Like a middleware that replaces a body, for example with a decoded one.
       const other = Object.assign(Object.create(request), { socket: request.socket }) as IncomingMessage
       const body = new FragmentBody(other, { length: chunk.length, idleTimeout: 1000 })
       const reading = (async () => {
         const sizes: number[] = []
-        for await (const chunks of body.read()) sizes.push(...chunks.map(({ length }) => length))
+        for await (const chunks of body) sizes.push(...chunks.map(({ length }) => length))
         return sizes
       })()
       other.emit('data', chunk)
@@ -114,16 +114,16 @@ describe('Chunk with the BITS_POST method', () => {
   const head = 'BITS_POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n'
   const packet = head + 'x'.repeat(20_000)
 
-  /** A server that answers all that it is asked, sent a text in one piece; resolves when it hangs up, or has answered. */
-  async function sent(server: Server, text: string, isOver: () => boolean): Promise<void> {
+  /** Sends a text to the server in one piece, waits for `isDone`, and then sends 20 more packets. */
+  async function sendAndFree(server: Server, text: string, isDone: () => boolean): Promise<void> {
     acceptBitsPost(server)
     const url = await listen(server)
     const socket = connect(Number(url.port), '127.0.0.1').on('error', () => {})
     socket.write(text)
     socket.resume()
-    await vi.waitUntil(isOver)
+    await vi.waitUntil(isDone)
     socket.destroy()
-    // So many others that what was to be given back is.
+    // freeBufferLater() frees after 16 chunks.
     for (let i = 0; i < 20; i += 1) {
       const other = connect(Number(url.port), '127.0.0.1')
       other.write(packet)
@@ -150,7 +150,7 @@ describe('Chunk with the BITS_POST method', () => {
       })
     })
     onTestFinished(() => void vi.restoreAllMocks())
-    await sent(server, packet, () => fetched.length > 0)
+    await sendAndFree(server, packet, () => fetched.length > 0)
     expect(fetched.some(({ length }) => length === 0)).toBe(true)
   })
 
@@ -161,7 +161,7 @@ describe('Chunk with the BITS_POST method', () => {
       socket.destroy()
     })
     const text = `${packet}NONSENSE\r\n\r\n`
-    await sent(server, text, () => raw.length > 0)
+    await sendAndFree(server, text, () => raw.length > 0)
     expect(String(raw[0])).toBe(text)
   })
 
@@ -173,7 +173,7 @@ describe('Chunk with the BITS_POST method', () => {
     })
     const rest = 'y'.repeat(20_000)
     const text = `BITS_POST /a HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: z\r\n\r\n${rest}`
-    await sent(server, text, () => heads.length > 0)
+    await sendAndFree(server, text, () => heads.length > 0)
     expect(String(heads[0])).toBe(rest)
   })
 })

@@ -7,8 +7,8 @@ import { bitsUpload, memoryStore } from '../../../lib/index.ts'
 import { type PacketOptions, send } from '../../support/client.ts'
 import { listen, serve } from '../../support/server.ts'
 
-/** Since Node 24 there is nothing to be done. */
-const isMended = Number.parseInt(process.versions.v8, 10) >= 13
+/** Node 24 and later need no fix. */
+const isFixedInV8 = Number.parseInt(process.versions.v8, 10) >= 13
 
 interface Exchange {
   readonly request: IncomingMessage
@@ -24,27 +24,27 @@ beforeAll(() => {
   isDictionary = new Function('object', 'return !%HasFastProperties(object)') as typeof isDictionary
 })
 
-/** After so many what Express does is known, and what values properties have. */
+/** Rounds after which the fix knows the properties that Express adds. */
 const Rounds = 8
-/** After so many also what an application adds that does not show among the names of properties. */
+/** Rounds after which the fix has also found properties that `Object.keys` does not list. */
 const ManyRounds = 24
-/** Packets of those rounds behind which that begins. */
-const Few = 20
+/** Packets after which the application starts to add such properties. */
+const PacketsBeforeProperties = 20
 
-/** Two packets that are answered at the same time, the last of several rounds. */
+/** Sends two packets at the same time, in several rounds; returns the exchanges of the last round. */
 async function exchanges(
   mount: (upload: ReturnType<typeof bitsUpload>) => RequestListener,
   rounds = Rounds,
   packet: PacketOptions = {},
 ) {
   let seen: Exchange[] = []
-  let go = (): void => {}
-  let both = Promise.resolve()
+  let release = (): void => {}
+  let bothArrived = Promise.resolve()
   const upload = bitsUpload({
     store: memoryStore(),
     async authorize() {
-      if (seen.length === 2) go()
-      await both
+      if (seen.length === 2) release()
+      await bothArrived
       return true
     },
   })
@@ -55,8 +55,8 @@ async function exchanges(
   })
   for (let round = 0; round < rounds; round += 1) {
     seen = []
-    both = new Promise<void>((resolve) => {
-      go = resolve
+    bothArrived = new Promise<void>((resolve) => {
+      release = resolve
     })
     const acks = await Promise.all([1, 2].map(() => send(new URL('/upload/file', url), 'Ping', packet)))
     expect(acks.map(({ status }) => status)).toEqual([200, 200])
@@ -64,8 +64,11 @@ async function exchanges(
   return seen as [Exchange, Exchange]
 }
 
-/** Whether requests and responses share a class, and whether it is that of a dictionary. */
-function shapes([one, other]: [Exchange, Exchange]) {
+/**
+ * Whether the two requests and the two responses share a hidden class, and which objects are in dictionary
+ * mode.
+ */
+function hiddenClasses([one, other]: [Exchange, Exchange]) {
   const [request, response] = [
     haveSameClass(one.request, other.request),
     haveSameClass(one.response, other.response),
@@ -78,50 +81,52 @@ const all = { request: true, response: true }
 
 describe('Hidden-class fix for Node < 24', () => {
   it('shares hidden classes in Express 5, without dictionary mode', async () => {
-    const { shared, dictionaries } = shapes(await exchanges((upload) => express().use('/upload', upload)))
-    if (!isMended) expect(shared).toEqual(all)
+    const { shared, dictionaries } = hiddenClasses(
+      await exchanges((upload) => express().use('/upload', upload)),
+    )
+    if (!isFixedInV8) expect(shared).toEqual(all)
     expect(dictionaries).toEqual([false, false, false, false])
   })
 
   it('shares hidden classes for POST with X-HTTP-Method-Override, without dictionary mode', async () => {
     const packet = { method: 'POST', headers: { 'X-HTTP-Method-Override': 'BITS_POST' } }
     const seen = await exchanges((upload) => express().use('/upload', upload), Rounds, packet)
-    const { shared, dictionaries } = shapes(seen)
-    if (!isMended) expect(shared).toEqual(all)
+    const { shared, dictionaries } = hiddenClasses(seen)
+    if (!isFixedInV8) expect(shared).toEqual(all)
     expect(dictionaries).toEqual([false, false, false, false])
   })
 
   it('shares hidden classes in dictionary mode when the application adds properties', async () => {
-    const { shared, dictionaries } = shapes(
+    const { shared, dictionaries } = hiddenClasses(
       await exchanges((upload) =>
         express()
           .use((request, response, next) => {
-            Object.assign(request, { user: 'somebody' })
-            Object.assign(response, { user: 'somebody' })
+            Object.assign(request, { user: 'alice' })
+            Object.assign(response, { user: 'alice' })
             next()
           })
           .use('/upload', upload),
       ),
     )
-    if (!isMended) expect(shared).toEqual(all)
-    expect(dictionaries).toEqual([!isMended, !isMended, !isMended, !isMended])
+    if (!isFixedInV8) expect(shared).toEqual(all)
+    expect(dictionaries).toEqual([!isFixedInV8, !isFixedInV8, !isFixedInV8, !isFixedInV8])
   })
 
   it.each([
-    ['symbol properties', (object: object) => Object.assign(object, { [Symbol('user')]: 'somebody' })],
+    ['symbol properties', (object: object) => Object.assign(object, { [Symbol('user')]: 'alice' })],
     [
       'non-enumerable properties',
-      (object: object) => Object.defineProperty(object, 'user', { value: 'somebody' }),
+      (object: object) => Object.defineProperty(object, 'user', { value: 'alice' }),
     ],
   ])('shares hidden classes when the application starts to add %s', async (_, add) => {
     let packets = 0
-    const { shared } = shapes(
+    const { shared } = hiddenClasses(
       await exchanges(
         (upload) =>
           express()
             .use((request, response, next) => {
               packets += 1
-              if (packets > Few) {
+              if (packets > PacketsBeforeProperties) {
                 add(request)
                 add(response)
               }
@@ -131,19 +136,19 @@ describe('Hidden-class fix for Node < 24', () => {
         ManyRounds,
       ),
     )
-    if (!isMended) expect(shared).toEqual(all)
+    if (!isFixedInV8) expect(shared).toEqual(all)
   })
 
   it('shares hidden classes in Express 4, with requests in dictionary mode (own query)', async () => {
-    const { shared, dictionaries } = shapes(
+    const { shared, dictionaries } = hiddenClasses(
       await exchanges((upload) => express4().use('/upload', upload) as unknown as RequestListener),
     )
-    if (!isMended) expect(shared).toEqual(all)
-    expect(dictionaries).toEqual([!isMended, !isMended, false, false])
+    if (!isFixedInV8) expect(shared).toEqual(all)
+    expect(dictionaries).toEqual([!isFixedInV8, !isFixedInV8, false, false])
   })
 
   it('does not use dictionary mode when the prototypes are those of Node', async () => {
-    const { dictionaries } = shapes(
+    const { dictionaries } = hiddenClasses(
       await exchanges((upload) => (request, response) => {
         upload(request, response, () => response.end())
       }),
@@ -212,6 +217,6 @@ describe('Predefined properties of packets', () => {
     await fetch(url)
     await fetch(url, { method: 'POST', body: 'x' })
     await send(new URL('/upload/file', url), 'Ping')
-    expect(keys).toEqual([false, 'its own', false, 'its own', !isMended, 'its own'])
+    expect(keys).toEqual([false, 'its own', false, 'its own', !isFixedInV8, 'its own'])
   })
 })

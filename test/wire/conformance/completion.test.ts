@@ -17,22 +17,22 @@ const Unknown = '{11111111-2222-3333-4444-555555555555}'
 const fileIn = (directory: string): Promise<Buffer> => readFile(join(directory, 'a.bin'))
 
 /** A session that holds the first 100 of 300 bytes. */
-async function midUpload(scene: Parameters<typeof session>[0] = {}): Promise<Upload> {
-  const upload = await session(scene)
+async function midUpload(setup: Parameters<typeof session>[0] = {}): Promise<Upload> {
+  const upload = await session(setup)
   expectAck(await upload.client.fragment(0, file.subarray(0, 100), 300), 200, { received: 100 })
   return upload
 }
 
 /** A session whose last fragment was acknowledged. */
-async function complete(scene: Parameters<typeof session>[0] = {}): Promise<Upload> {
-  const upload = await session(scene)
+async function complete(setup: Parameters<typeof session>[0] = {}): Promise<Upload> {
+  const upload = await session(setup)
   const answer = await upload.client.fragment(0, file, 300)
   expectAck(answer, 200, { sessionId: upload.id, received: 300 })
   return upload
 }
 
-/** Expects that the server knows no session of the id any more, and that nothing is left of one. */
-async function expectForgotten({ client, id, directory }: Upload): Promise<void> {
+/** Expects that the server no longer knows the session, and that no files of it remain. */
+async function expectRemoved({ client, id, directory }: Upload): Promise<void> {
   const answers = [
     await client.fragment(0, file, 300),
     await client.fragment(100, file.subarray(100), 300),
@@ -50,8 +50,8 @@ describe('Upload completion', () => {
     const directory = await temporaryDirectory()
     const path = join(directory, 'a.bin')
     const seen: (Buffer | undefined)[] = []
-    // Looks at the disk in the very moment in which an Ack's first byte is about to leave.
-    const look: RequestHandler = (_request, response, next) => {
+    // Reads the file just before the first byte of an Ack is sent.
+    const readFileFirst: RequestHandler = (_request, response, next) => {
       const { writeHead } = response
       response.writeHead = (...args: unknown[]) => {
         seen.push(existsSync(path) ? readFileSync(path) : undefined)
@@ -59,7 +59,7 @@ describe('Upload completion', () => {
       }
       next()
     }
-    const { client } = await session({ directory, before: [look] })
+    const { client } = await session({ directory, before: [readFileFirst] })
     expectAck(await client.fragment(0, file.subarray(0, 299), 300), 200, { received: 299 })
     expectAck(await client.fragment(299, file.subarray(299), 300), 200, { received: 300 })
     expect(seen).toEqual([undefined, undefined, file])
@@ -87,7 +87,7 @@ describe('Upload completion', () => {
     const upload = await complete({ commitOn: 'close' })
     expectAck(await upload.client.cancel(), 200, { sessionId: upload.id })
     expect(await published(upload.directory)).toEqual([])
-    await expectForgotten(upload)
+    await expectRemoved(upload)
   })
 
   it('77: shows no partial data to a GET of the destination before the upload is complete', async () => {
@@ -95,8 +95,8 @@ describe('Upload completion', () => {
       const disk = new MeteredDisk()
       const directory = await temporaryDirectory()
       if (old) await writeFile(join(directory, 'a.bin'), old)
-      const scene = { directory, fileSystem: disk.fileSystem, overwrite: old !== undefined }
-      const { client } = await session({ ...scene, behind: [express.static(directory)] })
+      const setup = { directory, fileSystem: disk.fileSystem, overwrite: old !== undefined }
+      const { client } = await session({ ...setup, after: [express.static(directory)] })
       const expectToGet = async (content: Buffer | undefined): Promise<void> => {
         const { status, body } = await send(client.url, undefined, { method: 'GET' })
         expect([status, content ? body : undefined]).toEqual([content ? 200 : 404, content])
@@ -105,7 +105,7 @@ describe('Upload completion', () => {
       await client.fragment(0, file.subarray(0, 100), 300)
       await expectToGet(old)
 
-      // The last fragment is on its way: half of it is on disk.
+      // Half of the last fragment has been written to disk.
       const outgoing = begin(client.url, 'Fragment', { headers: client.range(100, 200, 300) })
       const answer = answerTo(outgoing)
       outgoing.write(file.subarray(100, 200))
@@ -123,8 +123,8 @@ describe('Upload completion', () => {
     const last = (client: TestClient): Promise<Answer> => client.fragment(200, file.subarray(200), 300)
 
     it('78: returns the same 200 and does not publish again', async () => {
-      let asked = 0
-      const server = await session({ onUpload: () => void asked++ })
+      let calls = 0
+      const server = await session({ onUpload: () => void calls++ })
       const { upload, client, directory, id } = server
       const uploaded = all(upload, 'uploaded')
       await client.fragment(0, file.subarray(0, 200), 300)
@@ -139,7 +139,7 @@ describe('Upload completion', () => {
       expect(await stat(join(directory, 'a.bin'))).toMatchObject({ ino, mtimeMs })
       expect(await published(directory)).toEqual(['a.bin'])
       expect(uploaded).toHaveLength(1)
-      expect(asked).toBe(1)
+      expect(calls).toBe(1)
       expectAck(await client.close(), 200, { sessionId: id })
     })
 
@@ -205,7 +205,7 @@ describe('Upload completion', () => {
     const upload = await complete()
     expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
     expect(await fileIn(upload.directory)).toEqual(file)
-    await expectForgotten(upload)
+    await expectRemoved(upload)
     expect(await published(upload.directory)).toEqual(['a.bin'])
     expect(await fileIn(upload.directory)).toEqual(file)
   })
@@ -216,7 +216,7 @@ describe('Upload completion', () => {
       expect(existsSync(partOf(upload.directory, upload.id))).toBe(true)
       expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
       expect(await published(upload.directory)).toEqual([])
-      await expectForgotten(upload)
+      await expectRemoved(upload)
     }
   })
 
@@ -225,7 +225,7 @@ describe('Upload completion', () => {
       await rm(partOf(upload.directory, upload.id))
       expectAck(await upload.client.close(), 404, { sessionId: upload.id })
       expect(await published(upload.directory)).toEqual([])
-      await expectForgotten(upload)
+      await expectRemoved(upload)
     }
   })
 
@@ -252,7 +252,7 @@ describe('Upload completion', () => {
     const upload = await midUpload()
     expectAck(await upload.client.cancel(), 200, { sessionId: upload.id, received: null })
     expect(await published(upload.directory)).toEqual([])
-    await expectForgotten(upload)
+    await expectRemoved(upload)
   })
 
   it('84: interrupts a fragment with 416 at Cancel-Session and deletes the session', async () => {
@@ -268,13 +268,13 @@ describe('Upload completion', () => {
     outgoing.end(file.subarray(150))
     expectAck(await answer, 416, { received: 150 })
     expect(await published(upload.directory)).toEqual([])
-    await expectForgotten(upload)
+    await expectRemoved(upload)
   })
 
   it('85: returns 200 to Cancel-Session after the last fragment and keeps the file', async () => {
     const upload = await complete()
     expectAck(await upload.client.cancel(), 200, { sessionId: upload.id, received: null })
-    await expectForgotten(upload)
+    await expectRemoved(upload)
     expect(await published(upload.directory)).toEqual(['a.bin'])
     expect(await fileIn(upload.directory)).toEqual(file)
   })
@@ -305,7 +305,7 @@ describe('Upload completion', () => {
       const upload = await session({ commitOn })
       expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
       expect(await published(upload.directory)).toEqual([])
-      await expectForgotten(upload)
+      await expectRemoved(upload)
     }
   })
 
@@ -320,7 +320,7 @@ describe('Upload completion', () => {
         const { client, directory, id } = await session()
         expectAck(await empty(client), 200, { sessionId: id, received: 0 })
         expect((await fileIn(directory)).length).toBe(0)
-        // Again, as for any last fragment.
+        // The repetition of a last fragment.
         expectAck(await empty(client), 200, { sessionId: id, received: 0 })
         expectAck(await client.close(), 200, { sessionId: id })
         expect(await published(directory)).toEqual(['a.bin'])

@@ -8,17 +8,17 @@ import { temporaryDirectory } from '../../support/directory.ts'
 import { serve } from '../../support/server.ts'
 import { E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { partOf, published, sessionFiles } from '../disk.ts'
+import { dial } from '../raw-connection.ts'
 import { all, session, sessionOn, start } from '../setting.ts'
-import { dial } from '../transcript.ts'
 
 const Protocol = '{7df0354d-249b-430f-820d-3d2a9bef4931}'
 const guid = /^\{[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}\}$/
 
-/** So many GUIDs that no server knows. */
+/** `count` GUIDs of unknown protocols. */
 const unknownGuids = (count: number): string[] =>
   Array.from({ length: count }, (_, i) => `{00000000-0000-0000-0000-${String(i).padStart(12, '0')}}`)
 
-/** A server, and what it says to lists of protocols. */
+/** A server, and a function that sends Create-Session with a list of protocols. */
 async function offering() {
   const server = await start()
   return {
@@ -102,7 +102,7 @@ describe('Create-Session', () => {
   it('31: returns 400 for a non-empty body', async () => {
     const { url, directory } = await start()
     const client = new TestClient(new URL('a.bin', url))
-    // The second is more than is read away before the answer.
+    // The second body is larger than the server drains before the answer.
     for (const body of [noise(1), noise(300_000)]) {
       const headers = { 'BITS-Supported-Protocols': Protocol }
       const answer = await client.send('Create-Session', { headers, body })
@@ -118,9 +118,9 @@ describe('Create-Session', () => {
     const url = await serve((request, response) => upload(request, response, () => response.end()))
     const ids = new Set<string>()
     const connections = Array.from({ length: 4 }, async () => {
-      const wire = await dial(url)
+      const connection = await dial(url)
       for (let i = 0; i < 2500; i++) {
-        const { headers } = await wire.say(`BITS_POST /a.bin HTTP/1.1
+        const { headers } = await connection.exchange(`BITS_POST /a.bin HTTP/1.1
           Host: files.example
           BITS-Packet-Type: Create-Session
           BITS-Supported-Protocols: ${Protocol}
@@ -201,7 +201,7 @@ describe('Create-Session', () => {
       const { headers } = await client.create()
       expect(headers['bits-host-id']).toBe('node3.example')
       expect(headers['bits-host-id-fallback-timeout']).toBe('110')
-      // Only the Ack for Create-Session has them.
+      // Only the Ack for Create-Session has these fields.
       for (const answer of [
         await client.ping(),
         await client.fragment(0, noise(9), 9),
@@ -247,7 +247,7 @@ describe('Create-Session', () => {
       await mkdir(join(directory, 'sub'), { recursive: true })
       const { url, upload } = await start({ directory })
       const created = all(upload, 'created')
-      const wire = await dial(url)
+      const connection = await dial(url)
       for (const path of [
         '/upload/../x.bin',
         '/upload/sub/../../x.bin',
@@ -275,7 +275,7 @@ describe('Create-Session', () => {
         'http://files.example/upload/../x.bin',
         'http://files.example/upload/%2e%2e/x.bin',
       ]) {
-        const answer = await wire.say(`BITS_POST ${path} HTTP/1.1
+        const answer = await connection.exchange(`BITS_POST ${path} HTTP/1.1
           Host: files.example
           BITS-Packet-Type: Create-Session
           BITS-Supported-Protocols: ${Protocol}

@@ -9,28 +9,28 @@ import { filesOf, MeteredDisk, partOf, published, sessionFiles } from '../disk.t
 import { all, next, oddFragment, session, sessionOn, start, type Upload } from '../setting.ts'
 
 const file = noise(300)
-/** The file's bytes from first to last, as Content-Range counts. */
+/** The file's bytes from `first` to `last` inclusive, as in Content-Range. */
 const bytes = (first: number, last: number): Buffer => file.subarray(first, last + 1)
 
 /** The bytes that a session holds; undefined if it never held any. */
 const held = ({ directory, id }: Pick<Upload, 'directory' | 'id'>): Promise<Buffer | undefined> =>
   readFile(partOf(directory, id)).catch(() => undefined)
 
-/** A session that holds so many bytes of the file. */
-async function holding(count: number, scene: Parameters<typeof session>[0] = {}): Promise<Upload> {
-  const upload = await session(scene)
+/** A session that holds `count` bytes of the file. */
+async function holding(count: number, setup: Parameters<typeof session>[0] = {}): Promise<Upload> {
+  const upload = await session(setup)
   expectAck(await upload.client.fragment(0, file.subarray(0, count), 300), 200, { received: count })
   return upload
 }
 
-/** Sends the rest of the file, and expects that to be the whole of it then. */
-async function expectToEndWell({ client, directory, id }: Upload, first: number): Promise<void> {
+/** Sends the rest of the file, and expects the complete published file. */
+async function expectCompletes({ client, directory, id }: Upload, first: number): Promise<void> {
   const answer = await client.fragment(first, file.subarray(first), 300)
   expectAck(answer, 200, { sessionId: id, received: 300 })
   expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
 }
 
-/** A Fragment with this Content-Range is answered 400, keeps nothing, and leaves the session as usable as it was. */
+/** Expects 400 for a Fragment with this Content-Range, no stored data, and a session that stays usable. */
 async function expectRefused(range: string | undefined, body: Uint8Array): Promise<void> {
   for (const received of [0, 100]) {
     const upload = received === 0 ? await session() : await holding(received)
@@ -39,7 +39,7 @@ async function expectRefused(range: string | undefined, body: Uint8Array): Promi
     expectAck(await oddFragment(upload.client, headers, body), 400, { error: E_INVALIDARG })
     expect(await held(upload)).toEqual(before)
     expect(await published(upload.directory)).toEqual([])
-    await expectToEndWell(upload, received)
+    await expectCompletes(upload, received)
   }
 }
 
@@ -67,7 +67,7 @@ describe('Fragment', () => {
     expectAck(answer, 416, { sessionId: upload.id, received: 100 })
     expect(await held(upload)).toEqual(bytes(0, 99))
     expect(await published(upload.directory)).toEqual([])
-    await expectToEndWell(upload, 100)
+    await expectCompletes(upload, 100)
   })
 
   it('44: returns 416 and offset 0 for 1-9/10 in a new session', async () => {
@@ -83,7 +83,7 @@ describe('Fragment', () => {
     const other = Buffer.concat([noise(51, 9), bytes(101, 150)])
     expectAck(await upload.client.fragment(50, other, 300), 200, { sessionId: upload.id, received: 151 })
     expect(await held(upload)).toEqual(bytes(0, 150))
-    await expectToEndWell(upload, 151)
+    await expectCompletes(upload, 151)
   })
 
   it('46: returns 200 and offset 200 for 0-99/300 at offset 200, and changes nothing', async () => {
@@ -91,7 +91,7 @@ describe('Fragment', () => {
     const answer = await upload.client.fragment(0, noise(100, 9), 300)
     expectAck(answer, 200, { sessionId: upload.id, received: 200 })
     expect(await held(upload)).toEqual(bytes(0, 199))
-    await expectToEndWell(upload, 200)
+    await expectCompletes(upload, 200)
   })
 
   it('47: returns 400 0x80070057 for total 301 after 300, and keeps the session usable', async () => {
@@ -101,7 +101,7 @@ describe('Fragment', () => {
       expectAck(answer, 400, { error: E_INVALIDARG, sessionId: upload.id, received: 100 })
     }
     expect(await held(upload)).toEqual(bytes(0, 99))
-    await expectToEndWell(upload, 100)
+    await expectCompletes(upload, 100)
   })
 
   it('48: returns 400 0x80070057 for Content-Length 99 and range 0-99', async () => {
@@ -172,7 +172,7 @@ describe('Fragment', () => {
     const part = partOf(directory, id)
     expectAck(await client.fragment(0, file, total), 200, { received: 300 })
 
-    // As if all the bytes between had come, as zeros: they take no room on disk.
+    // As if all bytes between had arrived as zeros; the file is sparse.
     const edge = 2 ** 32
     await truncate(part, edge - 100)
     expectAck(await client.fragment(edge, file, total), 416, { received: edge - 100 })
@@ -218,7 +218,7 @@ describe('Fragment', () => {
   it('59: accepts a last fragment of 1 byte', async () => {
     const upload = await holding(299)
     expect(await published(upload.directory)).toEqual([])
-    await expectToEndWell(upload, 299)
+    await expectCompletes(upload, 299)
   })
 
   it('60: returns 500 0x80200020 with context 0x5 for a total above maxSize, and keeps no data', async () => {
@@ -235,8 +235,8 @@ describe('Fragment', () => {
     }
     expect(await held(upload)).toBeUndefined()
     expect(await published(directory)).toEqual([])
-    // The maximum itself is not above it.
-    await expectToEndWell(upload, 0)
+    // A total equal to maxSize is accepted.
+    await expectCompletes(upload, 0)
   })
 
   it('61: returns 413 without a BITS error for a fragment above maxFragmentSize', async () => {
@@ -244,9 +244,9 @@ describe('Fragment', () => {
     const answer = await upload.client.fragment(0, bytes(0, 200), 300)
     expectAck(answer, 413, { sessionId: upload.id, received: 0 })
     expect(await held(upload)).toBeUndefined()
-    // The client makes smaller ones, on the same connection.
+    // The client then sends smaller fragments on the same connection.
     expectAck(await upload.client.fragment(0, bytes(0, 199), 300), 200, { received: 200 })
-    await expectToEndWell(upload, 200)
+    await expectCompletes(upload, 200)
   })
 
   describe('62: full disk', () => {
@@ -260,7 +260,7 @@ describe('Fragment', () => {
       expectAck(refused, 500, { error: ERROR_DISK_FULL, sessionId: id, received: 100 })
       expect((await failure).error).toMatchObject({ code: 'disk-full', cause: { code: 'ENOSPC' } })
       expect(await held(upload)).toEqual(bytes(0, 99))
-      // Still.
+      // The disk is still full.
       expectAck(await client.fragment(100, bytes(100, 199), 300), 500, {
         error: ERROR_DISK_FULL,
         received: 100,
@@ -268,7 +268,7 @@ describe('Fragment', () => {
       expect(await published(directory)).toEqual([])
 
       disk.space = Number.POSITIVE_INFINITY
-      await expectToEndWell(upload, 100)
+      await expectCompletes(upload, 100)
       expectAck(await client.close(), 200)
       expect(await sessionFiles(directory)).toEqual([])
     })
@@ -283,7 +283,7 @@ describe('Fragment', () => {
         expect(await held(upload)).toEqual(bytes(0, 149))
         expect(await published(upload.directory)).toEqual([])
         disk.space = Number.POSITIVE_INFINITY
-        await expectToEndWell(upload, retryFrom)
+        await expectCompletes(upload, retryFrom)
       }
     })
 
@@ -305,12 +305,12 @@ describe('Fragment', () => {
       const upload = await session({ fileSystem: disk.fileSystem })
       disk.space = 0
       expectAck(await upload.client.fragment(0, file, 300), 500, { error: ERROR_DISK_FULL, received: 0 })
-      // All bytes fit, and not a byte more: the file may stand there, but that it does could not be remembered.
+      // Exactly the bytes of the file fit: there is no space for the journal entry of the publication.
       disk.space = 300
       const last = await upload.client.fragment(0, file, 300)
       expectAck(last, 500, { error: ERROR_DISK_FULL, received: 300 })
       disk.space = Number.POSITIVE_INFINITY
-      await expectToEndWell(upload, 0)
+      await expectCompletes(upload, 0)
     })
   })
 
@@ -322,7 +322,7 @@ describe('Fragment', () => {
     expectAck(await send('gzip'), 400, { error: E_INVALIDARG })
     expect(await held(upload)).toBeUndefined()
     expectAck(await send('identity'), 200, { sessionId: upload.id, received: 100 })
-    await expectToEndWell(upload, 100)
+    await expectCompletes(upload, 100)
   })
 
   it('64: keeps received bytes when the connection breaks, and accepts them again', async () => {
@@ -341,7 +341,7 @@ describe('Fragment', () => {
     expect(await held(upload)).toEqual(bytes(0, 159))
     expect(await published(upload.directory)).toEqual([])
     expectAck(await client.fragment(250, bytes(250, 299), 300), 416, { received: 160 })
-    await expectToEndWell(upload, 100)
+    await expectCompletes(upload, 100)
   })
 
   it('65: sends BITS-Received-Content-Range in every 416', async () => {
@@ -380,14 +380,14 @@ describe('Fragment', () => {
       expectAck(answer, 200, { received: first + 100 })
       expect(String(answer.headers['bits-session-id']).toUpperCase()).toBe(id)
     }
-    await expectToEndWell(upload, 200)
+    await expectCompletes(upload, 200)
   })
 
   it('68: returns 500 0x8020001F with context 0x5 for an unknown session id', async () => {
     const { client, directory, id } = await session()
     for (const unknown of [
       '{11111111-2222-3333-4444-555555555555}',
-      // Well-formed or not, nobody was given it.
+      // Ids that were never issued, well-formed or not.
       '11111111-2222-3333-4444-555555555555',
       'x',
       '../../a.bin',
@@ -413,15 +413,15 @@ describe('Fragment', () => {
     expect(await sessionFiles(directory)).toEqual([`${id}.json`])
   })
 
-  /** Expects a client that is not the session's to be told that there is no such session, whatever it sends. */
-  async function expectStranger(upload: Upload, stranger: TestClient): Promise<void> {
-    stranger.sessionId = upload.id
+  /** Expects that every packet of another client is answered as for an unknown session. */
+  async function expectUnknownTo(upload: Upload, other: TestClient): Promise<void> {
+    other.sessionId = upload.id
     const files = await filesOf(upload.directory, upload.id)
     const answers = [
-      await stranger.fragment(100, noise(200, 9), 300),
-      await stranger.fragment(200, noise(100, 9), 300),
-      await stranger.close(),
-      await stranger.cancel(),
+      await other.fragment(100, noise(200, 9), 300),
+      await other.fragment(200, noise(100, 9), 300),
+      await other.close(),
+      await other.cancel(),
     ]
     for (const answer of answers) {
       expectAck(answer, 500, { error: BG_E_SESSION_NOT_FOUND, received: null })
@@ -429,13 +429,13 @@ describe('Fragment', () => {
     expect(await filesOf(upload.directory, upload.id)).toEqual(files)
     expect(await held(upload)).toEqual(bytes(0, 99))
     expect(await published(upload.directory)).toEqual([])
-    await expectToEndWell(upload, 100)
+    await expectCompletes(upload, 100)
     expect(await published(upload.directory)).toEqual(['a.bin'])
   }
 
   it('70: returns 500 0x8020001F for the right id on another URL path', async () => {
     const upload = await holding(100)
-    await expectStranger(upload, new TestClient(new URL('b.bin', upload.url)))
+    await expectUnknownTo(upload, new TestClient(new URL('b.bin', upload.url)))
   })
 
   it('71: returns 500 0x8020001F for the right id from another authenticated user', async () => {
@@ -443,7 +443,7 @@ describe('Fragment', () => {
     const client = await sessionOn({ url }, 'a.bin', { 'X-User': 'alice' })
     const upload: Upload = { ...server, url, client, id: client.sessionId }
     expectAck(await client.fragment(0, bytes(0, 99), 300), 200, { received: 100 })
-    await expectStranger(upload, new TestClient(client.url, { 'X-User': 'mallory' }))
+    await expectUnknownTo(upload, new TestClient(client.url, { 'X-User': 'mallory' }))
   })
 
   it('72: accepts the right id with the origin host instead of the Host-Id on the same server', async () => {
@@ -470,7 +470,7 @@ describe('Fragment', () => {
       const upload = await holding(100, { fileSystem: disk.fileSystem })
       const { client } = upload
       const uploaded = all(upload.upload, 'uploaded')
-      // The client gave up on this one; the server does not know yet.
+      // The client has abandoned this fragment; the server does not know it yet.
       const { agent } = new TestClient(client.url)
       const older = begin(client.url, 'Fragment', { agent, headers: client.range(100, 200, 300) })
       const olderAnswer = answerTo(older)
@@ -505,7 +505,7 @@ describe('Fragment', () => {
         expect(received).toBeGreaterThanOrEqual(100)
       }
       copies.forEach(consistent)
-      // Whoever came last had nobody behind who could take over.
+      // No other copy can interrupt the last one.
       expect(copies.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(1)
       expect(await readFile(join(upload.directory, 'a.bin'))).toEqual(file)
       expect(disk.written).toBe(300)
@@ -532,11 +532,11 @@ describe('Fragment', () => {
       sessionId: client.sessionId,
       received: 100,
     })
-    // What the first fragment said is known too.
+    // The total in the first fragment is known too.
     expectAck(await again.fragment(100, bytes(100, 199), 301), 400, { error: E_INVALIDARG, received: 100 })
     expectAck(await again.fragment(50, bytes(50, 199), 300), 200, { received: 200 })
-    await expectToEndWell({ ...after, client: again, id: client.sessionId }, 200)
-    // So is a session that had no fragment yet.
+    await expectCompletes({ ...after, client: again, id: client.sessionId }, 200)
+    // A session without a fragment is known too.
     expectAck(await moved(idle).fragment(0, bytes(0, 99), 100), 200, { received: 100 })
     expect(await readFile(join(directory, 'b.bin'))).toEqual(bytes(0, 99))
   })

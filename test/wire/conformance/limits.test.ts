@@ -5,15 +5,16 @@ import { memoryStore } from '../../../lib/index.ts'
 import { noise } from '../../support/bytes.ts'
 import { TestClient } from '../../support/client.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
+import { withResolvers } from '../../support/promise.ts'
 import { BG_E_SESSION_NOT_FOUND, BG_E_TOO_LARGE, E_INVALIDARG, expectAck } from '../acks.ts'
 import { age, filesOf, published, sessionFiles, timesOf } from '../disk.ts'
-import { all, next, oddFragment, type Scene, session, sessionOn, signal, start } from '../setting.ts'
+import { all, next, oddFragment, type ServerSetup, session, sessionOn, start } from '../setting.ts'
 
 const Minute = 60_000
 const Hour = 60 * Minute
 const file = noise(300)
 
-/** Sessions that expire after an hour, and only when they are swept. */
+/** Sessions that expire after an hour, only by a call of sweep(). */
 const expiring = { expireAfter: Hour, sweepEvery: 0 }
 
 async function expectUnknown(client: TestClient): Promise<void> {
@@ -46,7 +47,7 @@ describe('Timeouts and limits', () => {
     expect(expired.map(({ id }) => id).sort()).toEqual(old.map(({ sessionId }) => sessionId).sort())
     expect(await sessionFiles(directory)).toEqual([`${fresh.sessionId}.json`, `${fresh.sessionId}.part`])
     for (const client of old) await expectUnknown(client)
-    // What was published is nobody's to expire.
+    // Published files do not expire.
     expect(await published(directory)).toEqual(['whole.bin'])
     expect(await readFile(join(directory, 'whole.bin'))).toEqual(file)
     expectAck(await fresh.fragment(100, file.subarray(100), 300), 200, { received: 300 })
@@ -60,44 +61,48 @@ describe('Timeouts and limits', () => {
       await sessionOn(server, 'doubled.bin'),
       await sessionOn(server, 'idle.bin'),
     ]
-    const everyone = [active, doubled, idle]
-    for (const client of everyone) await client.fragment(0, file.subarray(0, 100), 300)
-    for (const { sessionId } of everyone) await age(directory, sessionId, Hour - Minute)
+    const clients = [active, doubled, idle]
+    for (const client of clients) await client.fragment(0, file.subarray(0, 100), 300)
+    for (const { sessionId } of clients) await age(directory, sessionId, Hour - Minute)
 
     expectAck(await active.fragment(100, file.subarray(100, 200), 300), 200, { received: 200 })
-    // Nothing new is in it, but it succeeds.
+    // A fragment without new bytes also succeeds.
     expectAck(await doubled.fragment(0, file.subarray(0, 100), 300), 200, { received: 100 })
 
-    for (const { sessionId } of everyone) await age(directory, sessionId, 2 * Minute)
+    for (const { sessionId } of clients) await age(directory, sessionId, 2 * Minute)
     expect(await upload.sweep()).toEqual({ expired: 1, open: 2 })
     await expectUnknown(idle)
-    for (const { sessionId } of everyone) await age(directory, sessionId, Hour)
+    for (const { sessionId } of clients) await age(directory, sessionId, Hour)
     expect(await upload.sweep()).toEqual({ expired: 2, open: 0 })
     expect(await sessionFiles(directory)).toEqual([])
   })
 
   describe('92: expiry timer', () => {
-    const failures: [what: string, status: number, scene: Scene, packet: (client: TestClient) => unknown][] =
+    const failures: [
+      what: string,
+      status: number,
+      setup: ServerSetup,
+      packet: (client: TestClient) => unknown,
+    ][] = [
+      ['gap', 416, {}, (client) => client.fragment(200, file.subarray(200), 300)],
+      ['different total', 400, {}, (client) => client.fragment(100, file.subarray(100), 301)],
       [
-        ['gap', 416, {}, (client) => client.fragment(200, file.subarray(200), 300)],
-        ['different total', 400, {}, (client) => client.fragment(100, file.subarray(100), 301)],
-        [
-          'invalid range',
-          400,
-          {},
-          (client) => oddFragment(client, { 'Content-Range': 'bytes 9-0/300' }, file.subarray(0, 10)),
-        ],
-        [
-          'fragment too large',
-          413,
-          { maxFragmentSize: 150 },
-          (client) => client.fragment(100, file.subarray(100), 300),
-        ],
-      ]
+        'invalid range',
+        400,
+        {},
+        (client) => oddFragment(client, { 'Content-Range': 'bytes 9-0/300' }, file.subarray(0, 10)),
+      ],
+      [
+        'fragment too large',
+        413,
+        { maxFragmentSize: 150 },
+        (client) => client.fragment(100, file.subarray(100), 300),
+      ],
+    ]
 
-    for (const [what, status, scene, packet] of failures) {
+    for (const [what, status, setup, packet] of failures) {
       it(`92: is not restarted by a failed packet (${status}, ${what})`, async () => {
-        const { upload, client, directory, id } = await session({ ...expiring, ...scene })
+        const { upload, client, directory, id } = await session({ ...expiring, ...setup })
         await client.fragment(0, file.subarray(0, 100), 300)
         await age(directory, id, Hour - Minute)
         const times = await timesOf(directory, id)
@@ -136,13 +141,13 @@ describe('Timeouts and limits', () => {
 
   it('93: removes the newest sessions above maxSessionsPerOwner at a sweep', async () => {
     const directory = await temporaryDirectory()
-    const authorize: Scene['authorize'] = ({ headers }) => {
+    const authorize: ServerSetup['authorize'] = ({ headers }) => {
       const user = headers['x-user']
       return typeof user === 'string' ? user : undefined
     }
-    const scene = { directory, authorize, sweepEvery: 0 }
-    const generous = await start({ ...scene, maxSessionsPerOwner: 10 })
-    // A second between each session and the next.
+    const setup = { directory, authorize, sweepEvery: 0 }
+    const generous = await start({ ...setup, maxSessionsPerOwner: 10 })
+    // The sessions are created one second apart.
     vi.useFakeTimers({ toFake: ['Date'] })
     onTestFinished(() => {
       vi.useRealTimers()
@@ -167,7 +172,7 @@ describe('Timeouts and limits', () => {
     }
     await generous.upload.close()
 
-    const strict = await start({ ...scene, maxSessionsPerOwner: 2 })
+    const strict = await start({ ...setup, maxSessionsPerOwner: 2 })
     const expired = all(strict.upload, 'expired')
     expect(await strict.upload.sweep()).toEqual({ expired: 3, open: 7 })
     const newest = [3, 6, 7].map((i) => clients[i]?.sessionId)
@@ -180,7 +185,7 @@ describe('Timeouts and limits', () => {
   })
 
   it('93: returns 503 above maxSessionsPerOwner or maxSessions until a session ends', async () => {
-    const authorize: Scene['authorize'] = ({ headers }) => String(headers['x-user'])
+    const authorize: ServerSetup['authorize'] = ({ headers }) => String(headers['x-user'])
     const server = await start({ authorize, maxSessionsPerOwner: 2, maxSessions: 3, sweepEvery: 0 })
     const { url, directory } = server
     const alice = { 'X-User': 'alice' }
@@ -188,7 +193,7 @@ describe('Timeouts and limits', () => {
     await sessionOn(server, 'b.bin', alice)
     const refused = new TestClient(new URL('c.bin', url), alice)
     expectAck(await refused.create(), 503, { sessionId: null })
-    // Another user is not concerned, until there are too many in all.
+    // Another user is not affected until the total reaches maxSessions.
     await sessionOn(server, 'd.bin', { 'X-User': 'bob' })
     expectAck(await new TestClient(new URL('e.bin', url), { 'X-User': 'carol' }).create(), 503, {
       sessionId: null,
@@ -200,12 +205,12 @@ describe('Timeouts and limits', () => {
   })
 
   it('93: enforces maxSessionsPerOwner for concurrent Create-Session packets', async () => {
-    // Five clients; each is either refused, or waits at the gate until all are one or the other.
+    // Five clients: onCreate waits until each client is either refused or also in onCreate.
     let decided = 0
-    const gate = signal()
+    const gate = withResolvers<void>()
     const decide = (): void => {
       decided += 1
-      if (decided === 5) gate.give()
+      if (decided === 5) gate.resolve()
     }
     const { url, directory, upload } = await start({
       authorize: () => 'alice',
@@ -213,7 +218,7 @@ describe('Timeouts and limits', () => {
       sweepEvery: 0,
       onCreate: async () => {
         decide()
-        await gate.given
+        await gate.promise
       },
     })
     upload.events.on('refused', decide)
@@ -224,14 +229,14 @@ describe('Timeouts and limits', () => {
   })
 
   describe('93: session quota during a sweep', () => {
-    /** A server with room for one session, whose sweep stops behind the last session that it saw. */
-    async function slowlyCounted() {
+    /** A server with room for one session, whose sweep waits after it has listed the last session. */
+    async function serverWithSlowSweep() {
       const store = memoryStore()
-      const [counted, gate] = [signal(), signal()]
+      const [counted, gate] = [withResolvers<void>(), withResolvers<void>()]
       async function* list() {
         yield* store.list()
-        counted.give()
-        await gate.given
+        counted.resolve()
+        await gate.promise
       }
       const server = await start({ store: { ...store, list }, maxSessions: 1, sweepEvery: 0 })
       const another = () => new TestClient(new URL('b.bin', server.url)).create()
@@ -239,39 +244,39 @@ describe('Timeouts and limits', () => {
     }
 
     it('93: does not count a session that ended during the sweep', async () => {
-      const server = await slowlyCounted()
+      const server = await serverWithSlowSweep()
       const { upload, counted, gate, another } = server
       const client = await sessionOn(server)
       const sweep = upload.sweep()
-      await counted.given
+      await counted.promise
       expectAck(await client.close(), 200)
-      gate.give()
+      gate.resolve()
       await sweep
       expectAck(await another(), 200)
     })
 
     it('93: counts a session that was being created before the sweep', async () => {
-      const [beginning, gate] = [signal(), signal()]
+      const [creating, gate] = [withResolvers<void>(), withResolvers<void>()]
       const onCreate = (): Promise<void> => {
-        beginning.give()
-        return gate.given
+        creating.resolve()
+        return gate.promise
       }
       const server = await start({ store: memoryStore(), maxSessions: 1, sweepEvery: 0, onCreate })
-      const begun = sessionOn(server)
-      await beginning.given
+      const creation = sessionOn(server)
+      await creating.promise
       await server.upload.sweep()
-      gate.give()
-      await begun
+      gate.resolve()
+      await creation
       expectAck(await new TestClient(new URL('b.bin', server.url)).create(), 503, { sessionId: null })
     })
 
     it('93: counts a session that was created during the sweep', async () => {
-      const server = await slowlyCounted()
+      const server = await serverWithSlowSweep()
       const { upload, counted, gate, another } = server
       const sweep = upload.sweep()
-      await counted.given
+      await counted.promise
       await sessionOn(server)
-      gate.give()
+      gate.resolve()
       await sweep
       expectAck(await another(), 503, { sessionId: null })
     })

@@ -24,22 +24,26 @@ import { E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { type Application, application } from '../application.ts'
 import { partOf, published, sessionFiles } from '../disk.ts'
 import { download, replyUrlOf } from '../reply.ts'
-import { all, next, type Scene, session, type Upload } from '../setting.ts'
+import { all, next, type ServerSetup, session, type Upload } from '../setting.ts'
 
 const file = noise(300)
 
-type Told = Partial<NotificationOptions> & Pick<NotificationOptions, 'mode'>
+type Options = Partial<NotificationOptions> & Pick<NotificationOptions, 'mode'>
 
 /** A session on a server that notifies an application. */
-function notifying({ url }: Pick<Application, 'url'>, options: Told, scene: Scene = {}): Promise<Upload> {
-  return session({ ...scene, onUpload: notifyApplication({ url, ...options }) })
+function notifyingSession(
+  { url }: Pick<Application, 'url'>,
+  options: Options,
+  setup: ServerSetup = {},
+): Promise<Upload> {
+  return session({ ...setup, onUpload: notifyApplication({ url, ...options }) })
 }
 
 const lastFragment = ({ client }: Upload): Promise<Answer> => client.fragment(0, file, file.length)
 
-/** The URL of a program that answers as no HTTP library would. */
-async function oddApplication(react: (socket: Socket) => void): Promise<Pick<Application, 'url'>> {
-  const server = createServer(react)
+/** Starts an application that sends answers which no HTTP library would send; returns its URL. */
+async function oddApplication(respond: (socket: Socket) => void): Promise<Pick<Application, 'url'>> {
+  const server = createServer(respond)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   onTestFinished(() => void server.close())
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` }
@@ -48,15 +52,15 @@ async function oddApplication(react: (socket: Socket) => void): Promise<Pick<App
 describe('Server application notification', () => {
   it('95: sends a POST with three BITS headers, Content-Length 0 and no body by reference', async () => {
     const app = await application()
-    const upload = await notifying(app, { mode: 'reference' })
+    const upload = await notifyingSession(app, { mode: 'reference' })
     expectAck(await lastFragment(upload), 200, { received: 300 })
-    expect(app.told).toHaveLength(1)
-    const [told] = app.told
-    expect(told).toMatchObject({ method: 'POST', target: '/svc/handle' })
-    expect(told?.body).toHaveLength(0)
-    // What IIS was seen to send, name for name.
+    expect(app.notifications).toHaveLength(1)
+    const [notification] = app.notifications
+    expect(notification).toMatchObject({ method: 'POST', target: '/svc/handle' })
+    expect(notification?.body).toHaveLength(0)
+    // The field names that were captured from IIS.
     const part = partOf(upload.directory, upload.id)
-    expect(Object.fromEntries(pairs(told?.rawHeaders ?? []))).toEqual({
+    expect(Object.fromEntries(pairs(notification?.rawHeaders ?? []))).toEqual({
       Accept: '*/*',
       'BITS-Original-Request-URL': upload.client.url.href,
       'BITS-Request-DataFile-Name': part,
@@ -76,11 +80,11 @@ describe('Server application notification', () => {
       await writeFile(String(headers['bits-response-datafile-name']), 'the reply')
       response.end()
     })
-    const upload = await notifying(app, { mode: 'reference' })
+    const upload = await notifyingSession(app, { mode: 'reference' })
     const ack = await lastFragment(upload)
     expect(seen).toEqual(file)
     expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('the reply')
-    // Neither a file of its own, nor anything left of it.
+    // The reply is not published, and no session files remain.
     expectAck(await upload.client.close(), 200)
     expect(await sessionFiles(upload.directory)).toEqual([])
   })
@@ -93,18 +97,18 @@ describe('Server application notification', () => {
       response.end()
     })
     const directory = join(await temporaryDirectory(), 'ü 日本')
-    const upload = await notifying(app, { mode: 'reference' }, { directory })
+    const upload = await notifyingSession(app, { mode: 'reference' }, { directory })
     expectAck(await lastFragment(upload), 200)
     expect(seen).toEqual([partOf(directory, upload.id), file.toString('latin1')])
   })
 
   it('95: discards the reply file of a failed attempt before the next attempt', async () => {
     const app = await application(async (response, { headers }) => {
-      if (app.told.length > 1) return void response.end()
+      if (app.notifications.length > 1) return void response.end()
       await writeFile(String(headers['bits-response-datafile-name']), 'half a re')
       response.writeHead(503).end()
     })
-    const upload = await notifying(app, { mode: 'reference' })
+    const upload = await notifyingSession(app, { mode: 'reference' })
     expect((await lastFragment(upload)).status).toBe(503)
     const ack = await lastFragment(upload)
     expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('')
@@ -112,21 +116,21 @@ describe('Server application notification', () => {
 
   it('95: returns 500 with context 0x7 by reference when the store has no files', async () => {
     const app = await application()
-    const scene = { store: memoryStore() }
-    const upload = await notifying(app, { mode: 'reference' }, scene)
+    const setup = { store: memoryStore() }
+    const upload = await notifyingSession(app, { mode: 'reference' }, setup)
     const failed = all(upload.upload, 'failed')
     expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
     expect(failed[0]?.error.message).toContain("use mode: 'value'")
-    expect(app.told).toHaveLength(0)
+    expect(app.notifications).toHaveLength(0)
   })
 
   it('96: sends a POST with only BITS-Original-Request-URL and the file as body by value', async () => {
     const app = await application()
-    const upload = await notifying(app, { mode: 'value' })
+    const upload = await notifyingSession(app, { mode: 'value' })
     expectAck(await lastFragment(upload), 200, { received: 300 })
-    const [told] = app.told
-    expect(told).toMatchObject({ method: 'POST', target: '/svc/handle', body: file })
-    expect(Object.fromEntries(pairs(told?.rawHeaders ?? []))).toEqual({
+    const [notification] = app.notifications
+    expect(notification).toMatchObject({ method: 'POST', target: '/svc/handle', body: file })
+    expect(Object.fromEntries(pairs(notification?.rawHeaders ?? []))).toEqual({
       Accept: '*/*',
       'BITS-Original-Request-URL': upload.client.url.href,
       'User-Agent': 'BITSExts 1.5',
@@ -139,9 +143,9 @@ describe('Server application notification', () => {
   it('96: sends a file of 8 MiB by value', async () => {
     const big = noise(8 * 1024 * 1024)
     const app = await application()
-    const upload = await notifying(app, { mode: 'value' })
+    const upload = await notifyingSession(app, { mode: 'value' })
     expectAck(await upload.client.fragment(0, big, big.length), 200, { received: big.length })
-    expect(app.told[0]?.body.equals(big)).toBe(true)
+    expect(app.notifications[0]?.body.equals(big)).toBe(true)
   })
 
   it('97: sends no BITS-Reply-URL without onUpload', async () => {
@@ -156,52 +160,52 @@ describe('Server application notification', () => {
     ['', '?C=3', '/svc/handle?C=3'],
   ])('98: adds the query %j of the upload to the query %j of the application', async (query, own, target) => {
     const app = await application()
-    const upload = await notifying({ url: app.url + own }, { mode: 'value' })
-    // What Create-Session asked for counts.
+    const upload = await notifyingSession({ url: app.url + own }, { mode: 'value' })
+    // The URL of Create-Session counts.
     upload.client.url.search = query
     await upload.client.create()
     expectAck(await lastFragment(upload), 200)
-    expect(app.told[0]?.target).toBe(target)
-    expect(app.told[0]?.headers['bits-original-request-url']).toBe(upload.client.url.href)
+    expect(app.notifications[0]?.target).toBe(target)
+    expect(app.notifications[0]?.headers['bits-original-request-url']).toBe(upload.client.url.href)
   })
 
   it('98: resolves a relative URL against the folder of the upload, on this server', async () => {
-    const told: string[] = []
-    const scene: Scene = {
+    const requests: string[] = []
+    const setup: ServerSetup = {
       before: [
         (request, response, next) => {
           if (request.method !== 'POST') return next()
-          told.push(`${request.headers.host} ${request.originalUrl}`)
+          requests.push(`${request.headers.host} ${request.originalUrl}`)
           request.resume()
           response.end('a reply')
         },
       ],
     }
-    const upload = await notifying({ url: 'handle.asp?x=1' }, { mode: 'value' }, scene)
+    const upload = await notifyingSession({ url: 'handle.asp?x=1' }, { mode: 'value' }, setup)
     const ack = await lastFragment(upload)
-    expect(told).toEqual([`${upload.url.host} /upload/handle.asp?x=1`])
+    expect(requests).toEqual([`${upload.url.host} /upload/handle.asp?x=1`])
     expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('a reply')
   })
 
   it('98: requests a relative URL from this server, not from the host in the Host header', async () => {
-    const stranger = await application()
-    const { host } = new URL(stranger.url)
-    const told: string[] = []
-    const scene: Scene = {
+    const otherApplication = await application()
+    const { host } = new URL(otherApplication.url)
+    const requests: string[] = []
+    const setup: ServerSetup = {
       before: [
         (request, response, next) => {
           if (request.method !== 'POST') return next()
-          told.push(String(request.headers.host))
+          requests.push(String(request.headers.host))
           request.resume()
           response.end()
         },
       ],
     }
-    const upload = await notifying({ url: '/upload/handle' }, { mode: 'value' }, scene)
+    const upload = await notifyingSession({ url: '/upload/handle' }, { mode: 'value' }, setup)
     await upload.client.create({ Host: host })
     expectAck(await lastFragment(upload), 200)
-    expect(told).toEqual([host])
-    expect(stranger.told).toEqual([])
+    expect(requests).toEqual([host])
+    expect(otherApplication.notifications).toEqual([])
   })
 
   it.each([
@@ -214,21 +218,21 @@ describe('Server application notification', () => {
     '[zz',
     'x:99999',
   ])('98: requests a relative URL with Host: localhost for the invalid host %j', async (host) => {
-    const told: string[] = []
-    const scene: Scene = {
+    const requests: string[] = []
+    const setup: ServerSetup = {
       before: [
         (request, response, next) => {
           if (request.method !== 'POST') return next()
-          told.push(`${request.headers.host} ${request.url}`)
+          requests.push(`${request.headers.host} ${request.url}`)
           request.resume()
           response.end()
         },
       ],
     }
-    const upload = await notifying({ url: 'handle' }, { mode: 'value' }, scene)
+    const upload = await notifyingSession({ url: 'handle' }, { mode: 'value' }, setup)
     await upload.client.create({ Host: host })
     expectAck(await lastFragment(upload), 200, { received: 300 })
-    expect(told).toEqual(['localhost /handle'])
+    expect(requests).toEqual(['localhost /handle'])
   })
 
   it.each([
@@ -239,7 +243,7 @@ describe('Server application notification', () => {
     '98: converts the request target %s to BITS-Original-Request-URL %s',
     async (target, original, query) => {
       const app = await application()
-      const upload = await notifying(app, { mode: 'value' })
+      const upload = await notifyingSession(app, { mode: 'value' })
       const { hostname, port } = upload.url
       const outgoing = request({
         ...{ hostname, port, method: 'BITS_POST', path: target, agent: false },
@@ -254,18 +258,18 @@ describe('Server application notification', () => {
       outgoing.end()
       upload.client.sessionId = String((await created).headers['bits-session-id'])
       expectAck(await lastFragment(upload), 200, { received: 300 })
-      expect(app.told[0]?.headers['bits-original-request-url']).toBe(original)
-      expect(app.told[0]?.target).toBe(`/svc/handle${query}`)
+      expect(app.notifications[0]?.headers['bits-original-request-url']).toBe(original)
+      expect(app.notifications[0]?.target).toBe(`/svc/handle${query}`)
     },
   )
 
   it('98: requests a relative URL over TLS without verifying the certificate of this server', async () => {
-    const told: string[] = []
+    const requests: string[] = []
     const onUpload = notifyApplication({ url: 'handle', mode: 'value' })
     const receive = bitsUpload({ store: memoryStore(), onUpload })
     const server = createTlsServer(certificate, (request, response) =>
       receive(request, response, () => {
-        told.push(`${request.method} ${request.headers.host} ${request.url}`)
+        requests.push(`${request.method} ${request.headers.host} ${request.url}`)
         request.resume()
         response.end()
       }),
@@ -293,7 +297,7 @@ describe('Server application notification', () => {
     const sessionId = String(created.headers['bits-session-id'])
     const last = { 'BITS-Session-Id': sessionId, 'Content-Range': 'bytes 0-299/300' }
     expectAck(await send('Fragment', last, file), 200, { received: 300 })
-    expect(told).toEqual(['POST farm.example /handle'])
+    expect(requests).toEqual(['POST farm.example /handle'])
     expect(names).toEqual(['farm.example', false, 'farm.example'])
   })
 
@@ -319,7 +323,7 @@ describe('Server application notification', () => {
     const sessionId = String(created.headers['bits-session-id'])
     const last = { 'BITS-Session-Id': sessionId, 'Content-Range': 'bytes 0-299/300' }
     expectAck(await send('Fragment', last, file), 500, { error: '0x801901F4', context: '0x7' })
-    expect(String(failed[0]?.error.cause)).toContain('write the whole URL')
+    expect(String(failed[0]?.error.cause)).toContain('use an absolute URL')
   })
 
   it("98: emits 'failed' for a relative URL after the client disconnected", async () => {
@@ -333,7 +337,7 @@ describe('Server application notification', () => {
     })
     const failed = next(upload.upload, 'failed')
     await expect(lastFragment(upload)).rejects.toThrow()
-    expect(String((await failed).error.cause)).toContain('the client has left')
+    expect(String((await failed).error.cause)).toContain('the client has disconnected')
   })
 
   it('99: copies BITS-Static-Response-URL unchanged to BITS-Reply-URL', async () => {
@@ -342,7 +346,7 @@ describe('Server application notification', () => {
       response.setHeader('BITS-Static-Response-URL', url).end('not this')
     })
     for (const mode of ['reference', 'value'] as const) {
-      const upload = await notifying(app, { mode })
+      const upload = await notifyingSession(app, { mode })
       const acks = [await lastFragment(upload), await lastFragment(upload)]
       expect(acks.map(({ headers }) => headers['bits-reply-url'])).toEqual([url, url])
       expect(await sessionFiles(upload.directory)).toEqual([`${upload.id}.json`, `${upload.id}.part`])
@@ -354,7 +358,7 @@ describe('Server application notification', () => {
     const app = await application((response) => {
       response.setHeader('BITS-Static-Response-URL', '').end('a reply')
     })
-    const upload = await notifying(app, { mode: 'value' })
+    const upload = await notifyingSession(app, { mode: 'value' })
     const url = replyUrlOf(await lastFragment(upload), upload.client)
     expect((await download(url)).body.toString()).toBe('a reply')
   })
@@ -363,7 +367,7 @@ describe('Server application notification', () => {
     const app = await application((response) => {
       response.setHeader('BITS-Static-Response-URL', app.url).end('still here')
     })
-    const upload = await notifying(app, { mode: 'value' })
+    const upload = await notifyingSession(app, { mode: 'value' })
     const url = replyUrlOf(await lastFragment(upload), upload.client)
     await upload.client.close()
     expect((await download(url)).body.toString()).toBe('still here')
@@ -373,14 +377,14 @@ describe('Server application notification', () => {
     const app = await application((response) => {
       response.setHeader('BITS-Copy-File-To-Destination', value).end()
     })
-    const upload = await notifying(app, { mode: 'reference' })
+    const upload = await notifyingSession(app, { mode: 'reference' })
     expectAck(await lastFragment(upload), 200)
     expect(await readFile(join(upload.directory, 'a.bin'))).toEqual(file)
   })
 
   it('100: publishes nothing and leaves no session files without BITS-Copy-File-To-Destination', async () => {
     const app = await application()
-    const upload = await notifying(app, { mode: 'reference' })
+    const upload = await notifyingSession(app, { mode: 'reference' })
     const uploaded = all(upload.upload, 'uploaded')
     expectAck(await lastFragment(upload), 200)
     expect(await published(upload.directory)).toEqual([])
@@ -392,7 +396,7 @@ describe('Server application notification', () => {
 
   it("100: publishes nothing without BITS-Copy-File-To-Destination and with commitOn: 'close'", async () => {
     const app = await application()
-    const upload = await notifying(app, { mode: 'value' }, { commitOn: 'close' })
+    const upload = await notifyingSession(app, { mode: 'value' }, { commitOn: 'close' })
     expectAck(await lastFragment(upload), 200)
     expectAck(await upload.client.close(), 200)
     expect(await published(upload.directory)).toEqual([])
@@ -404,12 +408,12 @@ describe('Server application notification', () => {
       await rename(String(headers['bits-request-datafile-name']), join(upload.directory, 'taken'))
       response.end()
     })
-    const upload: Upload = await notifying(app, { mode: 'reference' })
+    const upload: Upload = await notifyingSession(app, { mode: 'reference' })
     expectAck(await lastFragment(upload), 200, { received: 300 })
     expectAck(await lastFragment(upload), 200, { received: 300 })
     expectAck(await upload.client.close(), 200)
     expect(await readFile(join(upload.directory, 'taken'))).toEqual(file)
-    expect(app.told).toHaveLength(1)
+    expect(app.notifications).toHaveLength(1)
   })
 
   it.each(['reference', 'value'] as const)(
@@ -417,7 +421,7 @@ describe('Server application notification', () => {
     async (mode) => {
       const reply = noise(100_000, 2)
       const app = await application((response) => void response.end(reply))
-      const upload = await notifying(app, { mode })
+      const upload = await notifyingSession(app, { mode })
       const url = replyUrlOf(await lastFragment(upload), upload.client)
       expect((await download(url)).body.equals(reply)).toBe(true)
     },
@@ -431,7 +435,7 @@ describe('Server application notification', () => {
     '101: creates an empty reply from an empty response, by %s, with status %i',
     async (mode, status) => {
       const app = await application((response) => void response.writeHead(status).end())
-      const upload = await notifying(app, { mode })
+      const upload = await notifyingSession(app, { mode })
       const answer = await download(replyUrlOf(await lastFragment(upload), upload.client))
       expect([answer.status, answer.headers['content-length']]).toEqual([200, '0'])
     },
@@ -439,13 +443,13 @@ describe('Server application notification', () => {
 
   it('102: returns 500 with context 0x7 after a 500, and notifies again on retry', async () => {
     const app = await application((response) => {
-      response.writeHead(app.told.length === 1 ? 500 : 200).end('sorry')
+      response.writeHead(app.notifications.length === 1 ? 500 : 200).end('sorry')
     })
-    const upload = await notifying(app, { mode: 'value' })
+    const upload = await notifyingSession(app, { mode: 'value' })
     const failed = all(upload.upload, 'failed')
     expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
     expectAck(await lastFragment(upload), 200, { received: 300 })
-    expect(app.told).toHaveLength(2)
+    expect(app.notifications).toHaveLength(2)
     expect(failed.map(({ error }) => error.message)).toEqual(['The application answered 500'])
   })
 
@@ -458,12 +462,12 @@ describe('Server application notification', () => {
     [503, 503, '0x801901F7'],
     [599, 599, '0x80190257'],
     [600, 500, '0x80190258'],
-    // These would mean something else to the client, 416 even success: final all the same.
+    // Statuses with another meaning for the client (416 even success) become a fatal 400.
     [401, 400, '0x80190191'],
     [407, 400, '0x80190197'],
     [413, 400, '0x8019019D'],
     [416, 400, '0x801901A0'],
-    // Final, and temporary; a BITS_POST is never redirected.
+    // Fatal and temporary redirects; a BITS_POST is never redirected.
     [300, 400, '0x8019012C'],
     [301, 400, '0x8019012D'],
     [302, 400, '0x8019012E'],
@@ -472,20 +476,22 @@ describe('Server application notification', () => {
     [305, 400, '0x80190131'],
     [307, 400, '0x80190133'],
     [308, 500, '0x80190134'],
-  ])('102: maps the application status %i to %i %s', async (said, status, error) => {
-    const app = await application((response) => void response.writeHead(said, { Location: '/' }).end('no'))
-    const upload = await notifying(app, { mode: 'value' })
+  ])('102: maps the application status %i to %i %s', async (appStatus, status, error) => {
+    const app = await application(
+      (response) => void response.writeHead(appStatus, { Location: '/' }).end('no'),
+    )
+    const upload = await notifyingSession(app, { mode: 'value' })
     expectAck(await lastFragment(upload), status, { error, context: '0x7', received: 300 })
     expect(await published(upload.directory)).toEqual([])
     await lastFragment(upload)
-    expect(app.told).toHaveLength(2)
+    expect(app.notifications).toHaveLength(2)
   })
 
   it.each(['BITS-Error-Code', 'BITS-Error'])(
     '102: passes on the HRESULT in %s of the response',
     async (name) => {
       const app = await application((response) => void response.writeHead(500, { [name]: 'xA0000001' }).end())
-      const upload = await notifying(app, { mode: 'value' })
+      const upload = await notifyingSession(app, { mode: 'value' })
       expectAck(await lastFragment(upload), 500, { error: '0xA0000001', context: '0x7', received: 300 })
     },
   )
@@ -494,23 +500,23 @@ describe('Server application notification', () => {
     const app = await application((response) => {
       response.writeHead(503, { 'BITS-Error': '0x00000001' }).end()
     })
-    const upload = await notifying(app, { mode: 'value' })
+    const upload = await notifyingSession(app, { mode: 'value' })
     expectAck(await lastFragment(upload), 503, { error: '0x801901F7', context: '0x7', received: 300 })
   })
 
   it('102: returns 500 with context 0x7 when the connection is refused', async () => {
-    const nobody = createServer()
-    await new Promise<void>((resolve) => nobody.listen(0, '127.0.0.1', resolve))
-    const { port } = nobody.address() as { port: number }
-    await new Promise((resolve) => nobody.close(resolve))
-    const upload = await notifying({ url: `http://127.0.0.1:${port}/` }, { mode: 'value' })
+    const closed = createServer()
+    await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve))
+    const { port } = closed.address() as { port: number }
+    await new Promise((resolve) => closed.close(resolve))
+    const upload = await notifyingSession({ url: `http://127.0.0.1:${port}/` }, { mode: 'value' })
     expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
   })
 
   it('102: returns 500 with context 0x7 for a truncated, malformed or missing response', async () => {
     for (const text of ['HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf', 'Good morning\r\n\r\n', '']) {
       const odd = await oddApplication((socket) => socket.once('data', () => socket.end(text)))
-      const upload = await notifying(odd, { mode: 'value' })
+      const upload = await notifyingSession(odd, { mode: 'value' })
       expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
     }
   })
@@ -520,7 +526,7 @@ describe('Server application notification', () => {
     async (mode) => {
       const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'
       const app = await oddApplication((socket) => socket.once('data', () => socket.write(switching)))
-      const upload = await notifying(app, { mode })
+      const upload = await notifyingSession(app, { mode })
       expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
     },
   )
@@ -536,7 +542,7 @@ describe('Server application notification', () => {
     const store = memoryStore()
     const read: Readable[] = []
     const reading = { ...store, read: (upload: Session) => (read[read.length] = store.read(upload)) }
-    const upload = await notifying(app, { mode: 'value' }, { store: reading })
+    const upload = await notifyingSession(app, { mode: 'value' }, { store: reading })
     const ack = await upload.client.fragment(0, big, big.length)
     expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('reply')
     expect(read.map(({ destroyed }) => destroyed)).toEqual([true])
@@ -546,20 +552,20 @@ describe('Server application notification', () => {
     const half = 'HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nhalf'
     for (const end of [(socket: Socket) => socket.end(half), (socket: Socket) => socket.write(half)]) {
       const app = await oddApplication((socket) => socket.once('data', () => end(socket)))
-      const upload = await notifying(app, { mode: 'value', timeout: 50 })
+      const upload = await notifyingSession(app, { mode: 'value', timeout: 50 })
       expectAck(await lastFragment(upload), 403, { error: E_ACCESSDENIED, context: '0x7', received: 300 })
     }
   })
 
   it('103: returns 403 again after a 403, without another notification', async () => {
     const app = await application((response) => void response.writeHead(403).end())
-    const upload = await notifying(app, { mode: 'value' })
+    const upload = await notifyingSession(app, { mode: 'value' })
     for (let i = 0; i < 3; i += 1) {
       const refused = { error: E_ACCESSDENIED, context: '0x7', received: 300 } as const
       expectAck(await lastFragment(upload), 403, refused)
     }
-    expect(app.told).toHaveLength(1)
-    // Its bytes take no space any more.
+    expect(app.notifications).toHaveLength(1)
+    // The bytes of the upload were deleted.
     expect(await sessionFiles(upload.directory)).toEqual([`${upload.id}.json`])
     expectAck(await upload.client.cancel(), 200)
     expect(await sessionFiles(upload.directory)).toEqual([])
@@ -571,7 +577,7 @@ describe('Server application notification', () => {
       const app = await application((response) => {
         if (missing === 'body') response.writeHead(200, { 'Content-Length': 10 }).write('half')
       })
-      const upload = await notifying(app, { mode: 'value', timeout: 50 })
+      const upload = await notifyingSession(app, { mode: 'value', timeout: 50 })
       const failed = all(upload.upload, 'failed')
       expectAck(await lastFragment(upload), 408, { error: '0x800705B4', context: '0x7', received: 300 })
       expect(failed.map(({ error }) => error.code)).toEqual(['application-timeout'])
@@ -580,9 +586,9 @@ describe('Server application notification', () => {
   )
 
   it('104: returns 408 with context 0x7 when the application does not read the file', async () => {
-    const deaf = await oddApplication((socket) => socket.pause())
+    const silent = await oddApplication((socket) => socket.pause())
     const big = noise(16 * 1024 * 1024)
-    const upload = await notifying(deaf, { mode: 'value', timeout: 100 })
+    const upload = await notifyingSession(silent, { mode: 'value', timeout: 100 })
     const ack = await upload.client.fragment(0, big, big.length)
     expectAck(ack, 408, { error: '0x800705B4', context: '0x7', received: big.length })
   })
@@ -595,7 +601,7 @@ describe('Server application notification', () => {
     const app = await application((response) => {
       response.setHeader('BITS-Static-Response-URL', url).end()
     })
-    const upload = await notifying(app, { mode: 'value' })
+    const upload = await notifyingSession(app, { mode: 'value' })
     expectAck(await lastFragment(upload), 400, { error: E_INVALIDARG, received: 300 })
   })
 
@@ -604,15 +610,15 @@ describe('Server application notification', () => {
     const app = await application((response) => {
       response.setHeader('BITS-Static-Response-URL', url).end()
     })
-    const ack = await lastFragment(await notifying(app, { mode: 'value' }))
+    const ack = await lastFragment(await notifyingSession(app, { mode: 'value' }))
     expect(ack.headers['bits-reply-url']).toBe(url)
   })
 
   it('106: accepts a response without Content-Length and with Connection: close', async () => {
-    // As the application of the capture answered.
+    // The answer of the captured application.
     const answer = 'HTTP/1.1 200 OK\r\nServer: Microsoft-IIS/6.0\r\nConnection: close\r\n\r\nthe reply'
     const captured = await oddApplication((socket) => socket.once('data', () => socket.end(answer)))
-    const upload = await notifying(captured, { mode: 'value' })
+    const upload = await notifyingSession(captured, { mode: 'value' })
     const ack = await lastFragment(upload)
     expectAck(ack, 200, { received: 300 })
     expect((await download(replyUrlOf(ack, upload.client))).body.toString()).toBe('the reply')
@@ -620,33 +626,37 @@ describe('Server application notification', () => {
 
   it('notifies the application once when the last fragment is repeated', async () => {
     const app = await application()
-    const upload = await notifying(app, { mode: 'value' })
+    const upload = await notifyingSession(app, { mode: 'value' })
     const acks = [await lastFragment(upload), await lastFragment(upload), await lastFragment(upload)]
     expect(new Set(acks.map(({ headers }) => headers['bits-reply-url'])).size).toBe(1)
-    expect(app.told).toHaveLength(1)
+    expect(app.notifications).toHaveLength(1)
   })
 
   it('sends Basic credentials with the name and password in the URL', async () => {
     const app = await application()
     const url = app.url.replace('http://', 'http://a%40b:c%3Ad@')
-    expectAck(await lastFragment(await notifying({ url }, { mode: 'value' })), 200)
+    expectAck(await lastFragment(await notifyingSession({ url }, { mode: 'value' })), 200)
     const credentials = Buffer.from('a@b:c:d').toString('base64')
-    expect(app.told[0]?.headers.authorization).toBe(`Basic ${credentials}`)
+    expect(app.notifications[0]?.headers.authorization).toBe(`Basic ${credentials}`)
   })
 
   it.each<[string, unknown, RegExp]>([
     ['no options', undefined, /pass options, at least \{ url, mode \}/],
-    ['a timeout that is a string', { url: '/', mode: 'value', timeout: '5000' }, /timeout is a number/],
-    ['a timeout of NaN', { url: '/', mode: 'value', timeout: Number.NaN }, /timeout is a number/],
-    ['a timeout of 2 ** 31', { url: '/', mode: 'value', timeout: 2 ** 31 }, /timeout is a number/],
-    ['a timeout of 0', { url: '/', mode: 'value', timeout: 0 }, /timeout is a number/],
-    ['no url', { mode: 'value' }, /url is a URL/],
-    ['an empty url', { url: '', mode: 'value' }, /url is a URL/],
-    ['a url with the scheme ftp:', { url: 'ftp://x/', mode: 'value' }, /url is a URL/],
-    ['a protocol-relative url', { url: '//x/', mode: 'value' }, /url is a URL/],
-    ['a protocol-relative url with backslashes', { url: '\\\\x\\', mode: 'value' }, /url is a URL/],
-    ['a url of 2201 characters', { url: 'http://x/'.padEnd(2201, 'y'), mode: 'value' }, /url is longer/],
-    ['no mode', { url: '/' }, /mode is 'reference' or 'value'/],
+    ['a timeout that is a string', { url: '/', mode: 'value', timeout: '5000' }, /'timeout' takes a number/],
+    ['a timeout of NaN', { url: '/', mode: 'value', timeout: Number.NaN }, /'timeout' takes a number/],
+    ['a timeout of 2 ** 31', { url: '/', mode: 'value', timeout: 2 ** 31 }, /'timeout' takes a number/],
+    ['a timeout of 0', { url: '/', mode: 'value', timeout: 0 }, /'timeout' takes a number/],
+    ['no url', { mode: 'value' }, /'url' takes a URL/],
+    ['an empty url', { url: '', mode: 'value' }, /'url' takes a URL/],
+    ['a url with the scheme ftp:', { url: 'ftp://x/', mode: 'value' }, /'url' takes a URL/],
+    ['a protocol-relative url', { url: '//x/', mode: 'value' }, /'url' takes a URL/],
+    ['a protocol-relative url with backslashes', { url: '\\\\x\\', mode: 'value' }, /'url' takes a URL/],
+    [
+      'a url of 2201 characters',
+      { url: 'http://x/'.padEnd(2201, 'y'), mode: 'value' },
+      /'url' takes at most 2200/,
+    ],
+    ['no mode', { url: '/' }, /'mode' takes 'reference' or 'value'/],
     ['a misspelt option', { url: '/', mode: 'value', timout: 1 }, /did you mean 'timeout'/],
   ])('throws a TypeError for %s', (_, options, message) => {
     const notify = () => notifyApplication(options as NotificationOptions)
@@ -666,16 +676,18 @@ describe('Server application notification', () => {
       socket.on('data', () => socket.write(answer))
     })
     for (let i = 0; i < 2; i += 1)
-      expectAck(await lastFragment(await notifying(app, { mode: 'reference' })), 200)
+      expectAck(await lastFragment(await notifyingSession(app, { mode: 'reference' })), 200)
     expect(connections).toBe(2)
   })
 
   it('sends BITS-Original-Request-URL with the host of Create-Session, not of the fragments', async () => {
     const app = await application()
-    const upload = await notifying(app, { mode: 'value' })
+    const upload = await notifyingSession(app, { mode: 'value' })
     await upload.client.create({ Host: 'farm.example' })
     await upload.client.fragment(0, file, 300, { headers: { Host: 'node3.example' } })
-    expect(app.told[0]?.headers['bits-original-request-url']).toBe('http://farm.example/upload/a.bin')
+    expect(app.notifications[0]?.headers['bits-original-request-url']).toBe(
+      'http://farm.example/upload/a.bin',
+    )
   })
 })
 

@@ -5,8 +5,8 @@ import { noise } from '../../support/bytes.ts'
 import { send, TestClient } from '../../support/client.ts'
 import { E_INVALIDARG, expectAck } from '../acks.ts'
 import { sessionFiles, timesOf } from '../disk.ts'
+import { dial } from '../raw-connection.ts'
 import { session, start } from '../setting.ts'
-import { dial } from '../transcript.ts'
 
 describe('Ping', () => {
   it('19: returns a 200 Ack without a session id', async () => {
@@ -25,9 +25,9 @@ describe('Ping', () => {
 
   it('21: returns 400 0x80070057 with Content-Length 5 and a body', async () => {
     const { url } = await start()
-    const wire = await dial(url)
+    const connection = await dial(url)
     const ping = (length: number) =>
-      wire.say(
+      connection.exchange(
         `BITS_POST /upload/a.bin HTTP/1.1
         Host: files.example
         BITS-Packet-Type: Ping
@@ -35,9 +35,9 @@ describe('Ping', () => {
         Buffer.from('hello').subarray(0, length),
       )
     expectAck(await ping(5), 400, { error: E_INVALIDARG })
-    // Its body is gone, the connection is usable.
+    // The body was drained, so the connection is usable.
     expectAck(await ping(0), 200)
-    expect(await wire.end()).toBe('')
+    expect(await connection.end()).toBe('')
   })
 
   it('22: returns 200 on the host named by BITS-Host-Id', async () => {

@@ -8,28 +8,29 @@ import { nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { noise } from '../../support/bytes.ts'
 import { type Answer, answerTo, begin, hresult, TestClient } from '../../support/client.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
+import { withResolvers } from '../../support/promise.ts'
 import { BG_E_SESSION_NOT_FOUND, E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { age, partOf, published, sessionFiles } from '../disk.ts'
 import { download, replyUrlOf } from '../reply.ts'
-import { all, type Scene, session, sessionOn, signal, start, type Upload } from '../setting.ts'
+import { all, type ServerSetup, session, sessionOn, start, type Upload } from '../setting.ts'
 
 const file = noise(300)
 const text = Array.from({ length: 10_240 / 16 }, (_, i) => `line ${String(i).padStart(10, '0')}\n`).join('')
 
 const lastFragment = ({ client }: Pick<Upload, 'client'>): Promise<Answer> => client.fragment(0, file, 300)
 
-/** An upload whose last fragment was answered, and where the reply to it stands. */
+/** An upload whose last fragment was answered, and the URL of its reply. */
 async function replied(
   onUpload: BitsUploadOptions['onUpload'],
-  scene: Scene = {},
+  setup: ServerSetup = {},
 ): Promise<Upload & { readonly ack: Answer; readonly reply: URL }> {
-  const upload = await session({ ...scene, ...(onUpload && { onUpload }) })
+  const upload = await session({ ...setup, ...(onUpload && { onUpload }) })
   const ack = await lastFragment(upload)
   expectAck(ack, 200, { sessionId: upload.id, received: 300 })
   return { ...upload, ack, reply: replyUrlOf(ack, upload.client) }
 }
 
-const withText = (scene?: Scene) => replied(() => text, scene)
+const withText = (setup?: ServerSetup) => replied(() => text, setup)
 
 describe('Upload-reply', () => {
   it('107: sends Content-Length and Last-Modified for GET and HEAD', async () => {
@@ -141,7 +142,7 @@ describe('Upload-reply', () => {
     const many = Array.from({ length: 65 }, (_, i) => `${i * 2}-${i * 2}`).join()
     const answer = await download(reply, { Range: `bytes=${many}` })
     expect([answer.status, answer.body.length]).toEqual([200, 10_240])
-    // The same bytes again and again: once is enough.
+    // 64 times the same bytes: the reply is sent once.
     const whole = await download(reply, { Range: `bytes=${Array(64).fill('0-').join()}` })
     expect(whole.body.length).toBe(10_240)
   })
@@ -250,15 +251,15 @@ describe('Upload-reply', () => {
 
   it('sends a URL that onUpload returns as BITS-Reply-URL', async () => {
     const elsewhere = 'https://replies.example/1?a=b'
-    for (const said of [new URL(elsewhere), { url: elsewhere }]) {
-      const { ack } = await replied(() => said)
+    for (const returned of [new URL(elsewhere), { url: elsewhere }]) {
+      const { ack } = await replied(() => returned)
       expect(ack.headers['bits-reply-url']).toBe(elsewhere)
     }
   })
 
   it("returns 400 and emits 'failed' for a reply URL with ftp: or a line break", async () => {
-    for (const said of [new URL('ftp://replies.example/'), { url: 'http://replies.example/\r\nX: y' }]) {
-      const upload = await session({ onUpload: () => said })
+    for (const returned of [new URL('ftp://replies.example/'), { url: 'http://replies.example/\r\nX: y' }]) {
+      const upload = await session({ onUpload: () => returned })
       const failed = all(upload.upload, 'failed')
       expectAck(await lastFragment(upload), 400, { error: E_INVALIDARG, received: 300 })
       expect(failed.map(({ error }) => error.code)).toEqual(['invalid-reply'])
@@ -271,7 +272,7 @@ describe('Upload-reply', () => {
       const answer = await download(reply, {}, method)
       expect([answer.status, answer.headers['content-length']]).toEqual([200, '0'])
       expect(answer.headers['last-modified']).toBeDefined()
-      // A client that asks for a first piece before it knows the length must not take it for an error.
+      // A client that requests a first range before it knows the length must not get an error.
       for (const range of ['bytes=0-9976', 'bytes=0-99,200-299']) {
         const piece = await download(reply, { Range: range }, method)
         expect([piece.status, piece.headers['content-length']]).toEqual([200, '0'])
@@ -331,21 +332,21 @@ describe('Upload-reply', () => {
   })
 
   it('delays the last Ack and its repetition until onUpload resolves', async () => {
-    const [begun, goOn] = [signal(), signal()]
+    const [started, proceed] = [withResolvers<void>(), withResolvers<void>()]
     const upload = await session({
       onUpload: async () => {
-        begun.give()
-        await goOn.given
+        started.resolve()
+        await proceed.promise
         return text
       },
     })
     const first = lastFragment(upload)
-    await begun.given
+    await started.promise
     const second = new TestClient(upload.client.url)
     second.sessionId = upload.id
     const again = lastFragment({ client: second })
     expect(await Promise.race([first, again, upload.client.url])).toBe(upload.client.url)
-    goOn.give()
+    proceed.resolve()
     const urls = [await first, await again].map((ack) => ack.headers['bits-reply-url'])
     expect(urls[0]).toBeDefined()
     expect(urls[1]).toBe(urls[0])
@@ -467,11 +468,11 @@ describe('Upload-reply', () => {
     const later = await start({ directory: upload.directory, onUpload })
     const other = new TestClient(new URL('a.bin', later.url))
     other.sessionId = upload.id
-    const told = all(later.upload, 'refused')
+    const refusals = all(later.upload, 'refused')
     expectAck(await lastFragment({ client: other }), 403, refused)
     expectAck(await other.fragment(0, file.subarray(0, 10), 300), 403, refused)
     expect(runs).toBe(1)
-    expect(told[0]?.error.message).toBe('a virus')
+    expect(refusals[0]?.error.message).toBe('a virus')
     expectAck(await other.close(), 200)
     expect(await published(upload.directory)).toEqual([])
   })
@@ -532,8 +533,8 @@ describe('Upload-reply', () => {
     ['both file and url', { file: 'a', url: 'b' }],
     ['a stream of objects', Readable.from([{}])],
     ['a stream of arrays', Readable.from([[1, 2]])],
-  ])('returns 500 and publishes nothing when onUpload returns %s', async (_, said) => {
-    const upload = await session({ onUpload: () => said as Reply })
+  ])('returns 500 and publishes nothing when onUpload returns %s', async (_, returned) => {
+    const upload = await session({ onUpload: () => returned as Reply })
     const failed = all(upload.upload, 'failed')
     expectAck(await lastFragment(upload), 500, { error: '0x801901F4', context: '0x7', received: 300 })
     expect(failed[0]?.error.cause).toBeInstanceOf(TypeError)
@@ -548,16 +549,16 @@ describe('Upload-reply', () => {
     const reply = replyUrlOf(await lastFragment({ client }), client)
     expect(reply.pathname).toMatch(/^\/upload\/x%20y\/z\/BITS-Sessions\/Replies\//)
     expect((await download(reply)).body.toString()).toBe(text)
-    // A client that does not escape braces, as the one that was captured got them.
+    // A client that does not escape braces; IIS sent them unescaped in the capture.
     const raw = new URL(reply)
     raw.pathname = decodeURI(reply.pathname).replaceAll('%7B', '{').replaceAll('%7D', '}')
     expect((await download(raw)).body.toString()).toBe(text)
-    // Of another folder's upload there is none.
+    // Below another folder there is no such reply.
     expect((await download(new URL(reply.pathname.replace('x%20y/z/', ''), url))).status).toBe(404)
   })
 
   it('sends BITS-Reply-URL with the host of hostId', async () => {
-    const cases: [Scene['hostId'], string][] = [
+    const cases: [ServerSetup['hostId'], string][] = [
       ['node3.example', 'node3.example'],
       ['::1', '[::1]'],
     ]
@@ -575,7 +576,7 @@ describe('Upload-reply', () => {
       throw new BitsError('unauthorized', packet.type, { challenge: 'Basic realm="uploads"' })
     }
     const server = await start({ authorize, onUpload: () => text })
-    const told = all(server.upload, 'refused')
+    const refusals = all(server.upload, 'refused')
     const client = await sessionOn(server, 'a.bin', { Authorization: 'alice' })
     const reply = replyUrlOf(await lastFragment({ client }), client)
     expect((await download(reply, { Authorization: 'alice' })).body.toString()).toBe(text)
@@ -585,11 +586,11 @@ describe('Upload-reply', () => {
       401,
       'Basic realm="uploads"',
     ])
-    expect(told.map(({ type, error }) => [type, error.code])).toEqual([
+    expect(refusals.map(({ type, error }) => [type, error.code])).toEqual([
       ['Get-Reply', 'session-not-found'],
       ['Get-Reply', 'unauthorized'],
     ])
-    expect(told[1]?.error.message).toBe('Get-Reply')
+    expect(refusals[1]?.error.message).toBe('Get-Reply')
   })
 
   it('sends HTML as application/octet-stream with nosniff', async () => {
@@ -608,7 +609,7 @@ describe('Upload-reply', () => {
     const id = encodeURIComponent(upload.id)
     const url = new URL(`BITS-Sessions/Replies/${id}/responsefile.bin`, upload.url)
     expect((await download(url)).status).toBe(404)
-    // The session is as it was.
+    // The session still exists.
     expectAck(await client.close(), 200)
     expect(hresult(await client.close())).toBe(BG_E_SESSION_NOT_FOUND)
   })
@@ -616,7 +617,7 @@ describe('Upload-reply', () => {
   it('passes other URLs and POST to the next handler', async () => {
     const seen: string[] = []
     const { reply, url } = await withText({
-      behind: [
+      after: [
         (request, response) => {
           seen.push(`${request.method} ${request.originalUrl}`)
           response.end('the app')

@@ -7,8 +7,8 @@ import { noise } from '../../support/bytes.ts'
 import { type Answer, answerTo, begin, send, TestClient } from '../../support/client.ts'
 import { BG_E_SESSION_NOT_FOUND, BG_E_TOO_LARGE, E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { partOf, published, sessionFiles } from '../disk.ts'
+import { dial } from '../raw-connection.ts'
 import { all, session, sessionOn, start } from '../setting.ts'
-import { dial } from '../transcript.ts'
 
 const Protocol = '{7df0354d-249b-430f-820d-3d2a9bef4931}'
 const Unknown = '{11111111-2222-3333-4444-555555555555}'
@@ -17,14 +17,14 @@ const file = noise(300)
 const createAgain = (client: TestClient): Promise<Answer> =>
   client.send('Create-Session', { headers: { 'BITS-Supported-Protocols': Protocol } })
 
-/** What a client with a session for a file of 300 bytes may send, except what ends the session. */
+/** Packets of a client with a session for a file of 300 bytes that do not end the session. */
 const packets: Record<string, (client: TestClient) => Promise<Answer>> = {
   Ping: (client) => client.ping(),
   'Create-Session': createAgain,
   Fragment: (client) => client.fragment(0, file.subarray(0, 100), 300),
 }
 
-/** And what ends it. */
+/** Packets that end the session. */
 const endings: Record<string, (client: TestClient) => Promise<Answer>> = {
   'Cancel-Session': (client) => client.cancel(),
   'Close-Session': (client) => client.close(),
@@ -33,9 +33,9 @@ const endings: Record<string, (client: TestClient) => Promise<Answer>> = {
 describe('Transport and common rules', () => {
   it('1: answers every known packet type with an Ack, Content-Length: 0 and no body', async () => {
     const { url } = await start()
-    const wire = await dial(url)
+    const connection = await dial(url)
     const packet = async (path: string, type: string, fields: string, body?: Uint8Array) => {
-      const answer = await wire.say(
+      const answer = await connection.exchange(
         `BITS_POST /upload/${path} HTTP/1.1
         Host: files.example
         BITS-Packet-Type: ${type}
@@ -55,8 +55,8 @@ describe('Transport and common rules', () => {
     await packet('a.bin', 'Close-Session', `BITS-Session-Id: ${a}\nContent-Length: 0`)
     const b = await create('b.bin')
     await packet('b.bin', 'Cancel-Session', `BITS-Session-Id: ${b}\nContent-Length: 0`)
-    // A body behind any Content-Length: 0 would have been found before the next answer, or here.
-    expect(await wire.end()).toBe('')
+    // A body after any Content-Length: 0 would have been detected before the next answer, or here.
+    expect(await connection.end()).toBe('')
   })
 
   it('2: treats packet type create-SESSION as Create-Session', async () => {
@@ -70,7 +70,7 @@ describe('Transport and common rules', () => {
 
   it('3: accepts header names in lower case and in upper case', async () => {
     const { url, directory } = await start()
-    const wire = await dial(url)
+    const connection = await dial(url)
     for (const [name, spell] of [
       ['lower.bin', (text: string) => text.toLowerCase()],
       ['upper.bin', (text: string) => text.toUpperCase()],
@@ -78,7 +78,7 @@ describe('Transport and common rules', () => {
       const packet = (fields: Record<string, string | number>, body?: Uint8Array) => {
         const lines = Object.entries(fields).map(([field, value]) => `${spell(field)}: ${value}`)
         const head = [`BITS_POST /upload/${name} HTTP/1.1`, `${spell('Host')}: files.example`, ...lines]
-        return wire.say(head.join('\n'), body)
+        return connection.exchange(head.join('\n'), body)
       }
       const created = await packet({
         'BITS-Packet-Type': 'Create-Session',
@@ -139,7 +139,7 @@ describe('Transport and common rules', () => {
     expectAck(await client.create({ 'BITS-Supported-Protocols': list(4097) }), 400, { error: E_INVALIDARG })
     expectAck(await client.create({ 'BITS-Foo': 'x'.repeat(4097) }), 400, { error: E_INVALIDARG })
     expect(await sessionFiles(directory)).toEqual([])
-    // It is the length that was refused.
+    // Only the length was refused.
     expectAck(await client.create({ 'BITS-Supported-Protocols': list(4096) }), 200)
   })
 
@@ -193,8 +193,8 @@ describe('Transport and common rules', () => {
 
     it('10: returns 400 0x80070057 to Create-Session without a body and creates no session', async () => {
       const { url, directory } = await start()
-      const wire = await dial(url)
-      const answer = await wire.say(`BITS_POST /upload/a.bin HTTP/1.1
+      const connection = await dial(url)
+      const answer = await connection.exchange(`BITS_POST /upload/a.bin HTTP/1.1
         Host: files.example
         BITS-Packet-Type: Create-Session
         BITS-Supported-Protocols: ${Protocol}`)
@@ -204,8 +204,8 @@ describe('Transport and common rules', () => {
 
     it('10: returns 400 0x80070057 to a fragment without a body and stores nothing', async () => {
       const { url, id, directory, client } = await session()
-      const wire = await dial(url)
-      const answer = await wire.say(`BITS_POST /upload/a.bin HTTP/1.1
+      const connection = await dial(url)
+      const answer = await connection.exchange(`BITS_POST /upload/a.bin HTTP/1.1
         Host: files.example
         BITS-Packet-Type: Fragment
         BITS-Session-Id: ${id}
@@ -233,7 +233,7 @@ describe('Transport and common rules', () => {
       }
       const first = await chunked(0, 99, file.subarray(0, 30), file.subarray(30, 100))
       expectAck(first, 200, { sessionId: id, received: 100 })
-      // Longer than it says: what lies beyond its range is not kept.
+      // The bytes beyond its range are not stored.
       const long = await chunked(100, 199, file.subarray(100, 200), noise(100, 9))
       expectAck(long, 400, { error: E_INVALIDARG, received: 200 })
       expect(await readFile(partOf(directory, id))).toEqual(file.subarray(0, 200))
@@ -276,27 +276,27 @@ describe('Transport and common rules', () => {
   })
 
   describe('error Ack', () => {
-    /** Every way to get an error header, with the packet that gets it. */
+    /** The answer to one packet for each cause of an error header. */
     async function errors(): Promise<[what: string, answer: Answer, error: string, context: string][]> {
       const server = await start({
         maxSize: 1000,
-        authorize: ({ headers }) => headers['x-user'] !== 'nobody',
+        authorize: ({ headers }) => headers['x-user'] !== 'denied',
         onUpload: (_upload, { headers }) => {
           throw headers['x-verdict'] === 'refused' ? new BitsError('access-denied') : new Error('no')
         },
       })
       const client = await sessionOn(server)
       const bare = (headers = {}) => new TestClient(new URL('b.bin', server.url), headers)
-      const stranger = bare()
-      stranger.sessionId = Unknown
+      const unknown = bare()
+      unknown.sessionId = Unknown
       const disabled = await start({ enabled: false })
       const refused = { headers: { 'X-Verdict': 'refused' } }
       return [
         ['unknown type', await bare().send('Foo'), E_INVALIDARG, '0x5'],
         ['no protocols', await bare().send('Create-Session'), E_INVALIDARG, '0x5'],
         ['a directory', await new TestClient(server.url).create(), E_INVALIDARG, '0x5'],
-        ['no access', await bare({ 'X-User': 'nobody' }).create(), E_ACCESSDENIED, '0x5'],
-        ['unknown session', await stranger.close(), BG_E_SESSION_NOT_FOUND, '0x5'],
+        ['no access', await bare({ 'X-User': 'denied' }).create(), E_ACCESSDENIED, '0x5'],
+        ['unknown session', await unknown.close(), BG_E_SESSION_NOT_FOUND, '0x5'],
         ['too large', await client.fragment(0, file, 1001), BG_E_TOO_LARGE, '0x5'],
         ['disabled', await new TestClient(new URL('a.bin', disabled.url)).ping(), E_ACCESSDENIED, '0x5'],
         ['the application fails', await client.fragment(0, file, 300), '0x801901F4', '0x7'],
@@ -421,7 +421,7 @@ describe('Transport and common rules', () => {
     expect(await sessionFiles(directory)).toEqual(before)
     expect(await published(directory)).toEqual([])
 
-    // Nothing happened to the session.
+    // The session did not change.
     enabled = true
     expectAck(await client.fragment(100, file.subarray(100), 300), 200, { sessionId: id, received: 300 })
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
@@ -434,10 +434,10 @@ describe('Transport and common rules', () => {
       directory: root.directory,
       // Redirects /sub to /sub/.
       before: [express.static(root.directory)],
-      behind: [(request, response) => response.redirect(301, `http://elsewhere.example${request.url}`)],
+      after: [(request, response) => response.redirect(301, `http://elsewhere.example${request.url}`)],
     })
     const { url } = server
-    // The rules are there.
+    // The redirects are in effect.
     for (const path of ['sub', 'a.bin']) {
       expect((await send(new URL(path, url), undefined, { method: 'GET' })).status).toBe(301)
     }
@@ -457,9 +457,9 @@ describe('Transport and common rules', () => {
 
   it('18: answers ten packets over one connection', async () => {
     const { url, directory } = await start()
-    const wire = await dial(url)
+    const connection = await dial(url)
     const packet = (fields: string, body?: Uint8Array) =>
-      wire.say(
+      connection.exchange(
         `BITS_POST /upload/a.bin HTTP/1.1\nHost: files.example\nConnection: Keep-Alive\n${fields}`,
         body,
       )
@@ -489,7 +489,7 @@ describe('Transport and common rules', () => {
     expectAck(await packet('BITS-Packet-Type: Ping\nContent-Length: 0'), 200)
     const close = `BITS-Packet-Type: Close-Session\nBITS-Session-Id: ${id}\nContent-Length: 0`
     expectAck(await packet(close), 200, { sessionId: id })
-    expect(await wire.end()).toBe('')
+    expect(await connection.end()).toBe('')
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
   })
 })

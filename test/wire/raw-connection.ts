@@ -8,7 +8,7 @@ import { connect, type Socket } from 'node:net'
 import { expect, onTestFinished } from 'vitest'
 import type { Answer } from '../support/client.ts'
 
-/** An answer as it stood on the wire. */
+/** An answer, with its status line as sent. */
 export interface RawAnswer extends Answer {
   /** `HTTP/1.1 200 OK` */
   readonly statusLine: string
@@ -16,11 +16,11 @@ export interface RawAnswer extends Answer {
 
 const EndOfHead = '\r\n\r\n'
 
-/** The lines of a text written in a template: without the indentation, and the blank lines around it. */
+/** The lines of a template literal, without indentation and surrounding blank lines. */
 const linesOf = (text: string): string[] => text.trim().split(/\r?\n[ \t]*/)
 
 /** One keep-alive connection. */
-export class Transcript {
+export class RawConnection {
   readonly #socket: Socket
   #unread = Buffer.alloc(0)
   #ended = false
@@ -32,7 +32,7 @@ export class Transcript {
       this.#unread = Buffer.concat([this.#unread, chunk])
       this.#wake?.()
     })
-    // A reset is an end like any other: whoever waits for an answer learns that there is none.
+    // A reset is an end like any other: a pending answer then fails.
     socket.on('error', () => {})
     socket.on('close', () => {
       this.#ended = true
@@ -41,17 +41,17 @@ export class Transcript {
   }
 
   /**
-   * Sends a request's head, its lines joined with CRLF, then the body; resolves to the answer. Fails if the connection
-   * ends instead, or if there were bytes before that nobody asked for, such as an earlier answer's body.
+   * Sends a request's head, its lines joined with CRLF, then the body; resolves to the answer. Fails if the
+   * connection ends instead, or if unexpected bytes arrived before, such as the body of the previous answer.
    */
-  async say(head: string, body: Uint8Array = new Uint8Array()): Promise<RawAnswer> {
-    expect(this.#unread.toString('latin1'), 'bytes behind the last answer').toBe('')
+  async exchange(head: string, body: Uint8Array = new Uint8Array()): Promise<RawAnswer> {
+    expect(this.#unread.toString('latin1'), 'bytes after the last answer').toBe('')
     this.#socket.write(linesOf(head).join('\r\n') + EndOfHead, 'latin1')
     this.#socket.write(body)
     return this.#answer()
   }
 
-  /** Hangs up. Resolves to the bytes that belonged to no answer. */
+  /** Ends the connection. Resolves to the bytes that belong to no answer. */
   async end(): Promise<string> {
     this.#socket.end()
     while (!this.#ended) await this.#more()
@@ -84,32 +84,31 @@ export class Transcript {
 }
 
 /** Connects to the server of a URL. */
-export async function dial(url: URL): Promise<Transcript> {
+export async function dial(url: URL): Promise<RawConnection> {
   const socket = connect(Number(url.port), url.hostname)
   onTestFinished(() => {
     socket.destroy()
   })
   await once(socket, 'connect')
-  return new Transcript(socket)
+  return new RawConnection(socket)
 }
 
-/** What a server of any kind may add to its answers. */
-const theServersOwn = ['Date', 'Connection', 'Keep-Alive', 'X-Powered-By', 'Pragma']
+/** Fields that any HTTP server may add to its answers. */
+const serverFields = ['Date', 'Connection', 'Keep-Alive', 'X-Powered-By', 'Pragma']
 
 /**
- * Expects an answer to be the one of the text: the same status line, exactly these fields with these names and values
- * (whatever their order), and no body. What is the server's own and not the protocol's is looked at only if the text
- * names it.
+ * Expects an answer to equal the text: the same status line, exactly these fields with these names and values
+ * (in any order), and no body. Fields of the HTTP server are checked only if the text names them.
  */
-export function expectToRead(answer: RawAnswer, text: string): void {
+export function expectAnswer(answer: RawAnswer, text: string): void {
   const [statusLine, ...lines] = linesOf(text)
   const named = new Set(lines.map((line) => line.split(':')[0]))
-  const said: string[] = []
+  const fields: string[] = []
   for (let i = 0; i < answer.rawHeaders.length; i += 2) {
     const [name = '', value = ''] = answer.rawHeaders.slice(i, i + 2)
-    if (named.has(name) || !theServersOwn.includes(name)) said.push(`${name}: ${value}`)
+    if (named.has(name) || !serverFields.includes(name)) fields.push(`${name}: ${value}`)
   }
   expect(answer.statusLine).toBe(statusLine)
-  expect(said.sort()).toEqual(lines.sort())
+  expect(fields.sort()).toEqual(lines.sort())
   expect(answer.body).toHaveLength(0)
 }
