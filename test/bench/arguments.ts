@@ -3,45 +3,46 @@ import { parseArgs } from 'node:util'
 
 export interface Arguments {
   readonly isQuick: boolean
-  /** Where the figures go as JSON, and as tables in Markdown. */
+  /** The files for all figures as JSON, and for tables in Markdown. */
   readonly json: string | undefined
   readonly markdown: string | undefined
-  /** The Node for the servers, and what it says of itself. */
+  /** The Node executable for the servers, and its version. */
   readonly node: string
   readonly version: string
   readonly rounds: number
-  /** Milliseconds that a run is measured, and those before. */
+  /** Milliseconds of a measurement, and of the warm-up before it. */
   readonly time: number
   readonly warmUp: number
-  /** Where profiles go. */
+  /** The directory for profiles. */
   readonly profile: string | undefined
-  /** Words of which a case's name has to have one; none: all cases. */
+  /** A case is selected if its name contains one of these words; without any, all cases are. */
   readonly filters: readonly string[]
 }
 
 export const usage = `npm run bench -- [--quick] [--json FILE] [--markdown FILE] [--node PATH] [--rounds N] [--time MS]
                  [--profile DIR] [FILTER...]
 
-  --quick          the most telling cases, briefly: about two minutes; all of them take about 50
+  --quick          the most important cases, about two minutes; all cases take about 50 minutes
   --json FILE      writes all figures
-  --markdown FILE  writes the tables that the README has
-  --node PATH      the Node that servers run on; default: this one
+  --markdown FILE  writes the tables for the README
+  --node PATH      the Node executable for the servers; default: the one that runs the benchmark
   --rounds N       runs of each server in each case; default 3, quick 2
-  --time MS        how long a run is measured, after a warm-up of at least three times that; default 1000, quick 500
+  --time MS        duration of a measurement, after a warm-up of at least three times that; default 1000, quick 500
   --profile DIR    writes processor profiles of the servers, which makes them slower
-  FILTER           only cases with one of these in their names, such as "64 KiB", disk or growth
+  FILTER           only cases with one of these words in their names, such as "64 KiB", disk or growth
 `
 
 /**
- * In times of what is measured; some cases take more of it. Three seconds, because a server that shares one core with V8's compiler takes that long to be
- * compiled: in its first second it takes twice the time, and the more so the more code it has, which hand-made
- * receivers have little of.
+ * Warm-up as a multiple of the measurement; some cases multiply it again. Three seconds, because a server
+ * that shares one core with V8's compiler needs that long until its code is compiled. In its first second a
+ * request takes twice the time, and more for a server with much code. The receivers written for this
+ * benchmark have little code.
  */
-const WarmUp = 3
+const WarmUpFactor = 3
 
-export function readArguments(words: readonly string[]): Arguments {
+export function readArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parseArgs({
-    args: [...words],
+    args: [...args],
     allowPositionals: true,
     options: {
       quick: { type: 'boolean', default: false },
@@ -65,7 +66,7 @@ export function readArguments(words: readonly string[]): Arguments {
     version,
     rounds,
     time,
-    warmUp: Math.round(time * WarmUp),
+    warmUp: Math.round(time * WarmUpFactor),
     profile,
     filters: positionals,
   }
@@ -73,6 +74,8 @@ export function readArguments(words: readonly string[]): Arguments {
 
 function readCount(name: string, value: string): number {
   const count = Number(value)
-  if (!Number.isSafeInteger(count) || count < 1) throw new TypeError(`--${name} takes a number\n\n${usage}`)
+  if (!Number.isSafeInteger(count) || count < 1) {
+    throw new TypeError(`--${name} must be a positive integer\n\n${usage}`)
+  }
   return count
 }

@@ -1,35 +1,36 @@
-import type { DialectName } from './load/dialects/dialects.ts'
+import type { ProtocolName } from './load/protocols/index.ts'
 
 /** A server to be measured. */
-export interface Contestant {
+export interface Candidate {
   readonly name: string
-  /** A program in servers/, and what it is told beside its directory; or nginx. */
-  readonly server: { readonly program: string; readonly words?: readonly string[] } | 'nginx'
-  readonly dialect: DialectName
-  /** Whether what it took is to stand in its directory. */
-  readonly keeps: boolean
+  /** A program in servers/ with its arguments after the directory, or nginx. */
+  readonly server: { readonly program: string; readonly args?: readonly string[] } | 'nginx'
+  readonly protocol: ProtocolName
+  /** Whether the uploaded files must be in its directory after a run. */
+  readonly storesFiles: boolean
 }
 
-/** `tmpfs` is memory, `disk` the temporary directory's file system. */
-export type Place = 'tmpfs' | 'disk'
+/** `tmpfs` is memory, `disk` the file system of the temporary directory. */
+export type Medium = 'tmpfs' | 'disk'
 
-/** What contestants are compared by. */
+/** One measurement, the same for several candidates. */
 export interface Case {
-  /** Words that filters look for. */
+  /** Command-line filters search for words in it. */
   readonly name: string
-  readonly place: Place
-  readonly contestants: readonly Contestant[]
+  readonly medium: Medium
+  readonly candidates: readonly Candidate[]
   /** Connections. */
   readonly uploads: number
-  /** Bytes. */
+  /** Bytes of a file. */
   readonly size: number
+  /** Bytes of a fragment. */
   readonly fragment: number
-  /** What is counted. `memory`: uploads that are silent, and bytes for each. */
+  /** What is measured. `bytes/upload`: resident memory for each silent upload. */
   readonly unit: 'MB/s' | 'files/s' | 'requests/s' | 'bytes/upload'
-  /** How many times the usual rounds: where a few hundredths count, and two runs of the same server differ by ten. */
-  readonly times?: number
-  /** How many times the usual warm-up: where servers have much code of their own for each request, tus above all. */
-  readonly warmUps?: number
-  /** Files that each connection sends, where the work and not the time is given. */
+  /** Multiplies the number of rounds, where 2 % matter but two runs of the same server differ by 10 %. */
+  readonly roundsFactor?: number
+  /** Multiplies the warm-up, where servers run much JavaScript for each request, tus above all. */
+  readonly warmUpFactor?: number
+  /** Files that each connection sends, if the amount of work is fixed instead of the time. */
   readonly files?: number
 }

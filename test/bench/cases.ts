@@ -1,4 +1,3 @@
-import type { Case, Contestant, Place } from './case.ts'
 import {
   bare,
   beside,
@@ -14,94 +13,106 @@ import {
   packets,
   pipeline,
   tus,
-} from './contestants.ts'
+} from './candidates.ts'
+import type { Candidate, Case, Medium } from './case.ts'
 import { nginx as nginxBinary } from './nginx.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
 
-/** Those whose medians of the usual rounds differ by a third from one run to the next have twice as many. */
-const noisy = { times: 2 }
-/** Where requests are small, and servers have much code: behind the usual warm-up tus still becomes faster by a third. */
-const slowlyWarm = { warmUps: 3 }
+/** For cases whose medians differ by a third between two runs of the benchmark. */
+const noisy = { roundsFactor: 2 }
+/** For small requests: after the usual warm-up tus still becomes faster by a third. */
+const slowToWarmUp = { warmUpFactor: 3 }
 
-/** Fragments, and files of them: large enough that beginning and end of a file count little. */
+/** Fragments, and files large enough that Create-Session and Close-Session hardly count. */
 const sizes = [
-  { name: '4 KiB', fragment: 4 * KiB, size: MiB, more: slowlyWarm },
-  { name: '64 KiB', fragment: 64 * KiB, size: 16 * MiB, more: slowlyWarm },
+  { name: '4 KiB', fragment: 4 * KiB, size: MiB, more: slowToWarmUp },
+  { name: '64 KiB', fragment: 64 * KiB, size: 16 * MiB, more: slowToWarmUp },
   { name: '1 MiB', fragment: MiB, size: 64 * MiB, more: noisy },
   { name: '5 MiB', fragment: 5 * MiB, size: 80 * MiB, more: noisy },
   { name: '64 MiB', fragment: 64 * MiB, size: 128 * MiB },
 ]
-/** Those of the quick run. */
+/** Names of the sizes in the quick run. */
 const quickSizes = ['64 KiB', '1 MiB']
-/** Durability is measured where there is a disk: memory has nothing to sync. */
+/** Compared on disk only, because on tmpfs there is nothing to sync. */
 const durabilities = [bits, bitsNone, bitsFragment]
 
 export function cases(isQuick: boolean): Case[] {
-  const places: Place[] = isQuick ? ['tmpfs'] : ['tmpfs', 'disk']
+  const media: Medium[] = isQuick ? ['tmpfs'] : ['tmpfs', 'disk']
   return [
-    ...places.flatMap((place) => [
-      ...fragments(place, isQuick),
-      small(place, isQuick),
-      large(place, isQuick),
+    ...media.flatMap((medium) => [
+      ...fragments(medium, isQuick),
+      ...smallFiles(medium, isQuick),
+      largeFile(medium, isQuick),
     ]),
     ...silent(isQuick),
     ...apps(isQuick),
   ]
 }
 
-function fragments(place: Place, isQuick: boolean): Case[] {
+function fragments(medium: Medium, isQuick: boolean): Case[] {
   const chosen = sizes.filter(({ name }) => !isQuick || quickSizes.includes(name))
   const counts = isQuick ? [8] : [1, 8]
   return chosen.flatMap(({ name, fragment, size, more }) =>
     counts.map((uploads) => ({
-      name: `fragments ${name}, ${uploads} at once, ${place}`,
-      place,
-      contestants: receivers(place, isQuick, uploads),
+      name: `fragments ${name}, ${uploads} at once, ${medium}`,
+      medium,
+      candidates: receivers(medium, isQuick, uploads),
       uploads,
       size,
       fragment,
       unit: 'MB/s' as const,
-      ...(!isQuick && place === 'tmpfs' && uploads > 1 && more),
+      ...(!isQuick && medium === 'tmpfs' && uploads > 1 && more),
     })),
   )
 }
 
-function receivers(place: Place, isQuick: boolean, uploads: number): Contestant[] {
-  if (place === 'disk') return [...durabilities, pipeline, ...(uploads > 1 ? [ceiling, tus] : [])]
+function receivers(medium: Medium, isQuick: boolean, uploads: number): Candidate[] {
+  if (medium === 'disk') return [...durabilities, pipeline, ...(uploads > 1 ? [ceiling, tus] : [])]
   return [bits, pipeline, ceiling, tus, ...(isQuick ? [] : [discard])]
 }
 
-/** Create-Session, Fragment, Close-Session. */
-function small(place: Place, isQuick: boolean): Case {
-  const contestants = {
-    quick: [bits, tus, multer, floor],
-    tmpfs: [bits, tus, multer, floor, blocking, packets, pipeline],
-    disk: [...durabilities, tus, multer, floor, pipeline],
-  }[isQuick ? 'quick' : place]
-  const name = `whole files of 1 KiB, 8 at once, ${place}`
-  const more = !isQuick && place === 'tmpfs' ? { ...noisy, ...slowlyWarm } : {}
-  return { name, place, contestants, uploads: 8, size: KiB, fragment: KiB, unit: 'files/s', ...more }
+/** Files of one fragment: Create-Session, Fragment, Close-Session. */
+function smallFiles(medium: Medium, isQuick: boolean): Case[] {
+  const more = !isQuick && medium === 'tmpfs' ? { ...noisy, ...slowToWarmUp } : {}
+  const file = (name: string, size: number, candidates: Candidate[]): Case => ({
+    name: `whole files of ${name}, 8 at once, ${medium}`,
+    medium,
+    candidates,
+    uploads: 8,
+    size,
+    fragment: size,
+    unit: 'files/s',
+    ...more,
+  })
+  if (medium === 'disk') {
+    return [file('1 KiB', KiB, [...durabilities, tus, multer, floor, pipeline])]
+  }
+  const compared = [bits, tus, multer, floor]
+  return [
+    file('1 KiB', KiB, [...compared, ...(isQuick ? [] : [blocking, packets, pipeline])]),
+    file('64 KiB', 64 * KiB, compared),
+  ]
 }
 
-function large(place: Place, isQuick: boolean): Case {
-  const contestants = [
-    ...(place === 'disk' ? [bits, bitsNone] : [bits]),
+function largeFile(medium: Medium, isQuick: boolean): Case {
+  const candidates = [
+    ...(medium === 'disk' ? [bits, bitsNone] : [bits]),
     ...(nginxBinary ? [nginx] : []),
     ceiling,
-    ...(place === 'disk' || isQuick ? [] : [discard]),
+    ...(medium === 'disk' || isQuick ? [] : [discard]),
   ]
   const size = 1024 * MiB
-  const name = `one file of 1 GiB, ${place}`
-  return { name, place, contestants, uploads: 1, size, fragment: size, unit: 'MB/s', files: 1 }
+  const name = `one file of 1 GiB, ${medium}`
+  return { name, medium, candidates, uploads: 1, size, fragment: size, unit: 'MB/s', files: 1 }
 }
 
 const silent = (isQuick: boolean): Case[] =>
   (isQuick ? [500] : [2000, 5000]).map((uploads) => ({
     name: `${uploads} silent uploads`,
-    place: 'tmpfs',
-    contestants: isQuick ? [bits, discard] : [bits, tus, discard, ceiling],
+    medium: 'tmpfs',
+    candidates: isQuick ? [bits, discard] : [bits, tus, discard, ceiling],
     uploads,
     size: 64 * MiB,
     fragment: MiB,
@@ -111,22 +122,22 @@ const silent = (isQuick: boolean): Case[] =>
 const apps = (isQuick: boolean): Case[] => [
   {
     name: 'GET / beside uploads',
-    place: 'tmpfs',
-    contestants: [...beside('get'), ...(isQuick ? [] : [bare])],
+    medium: 'tmpfs',
+    candidates: [...beside('get'), ...(isQuick ? [] : [bare])],
     uploads: 8,
     size: 100,
     fragment: 100,
     unit: 'requests/s',
-    ...(!isQuick && { times: 4 }),
+    ...(!isQuick && { roundsFactor: 4 }),
   },
   {
     name: 'POST of 64 KiB beside uploads',
-    place: 'tmpfs',
-    contestants: beside('post'),
+    medium: 'tmpfs',
+    candidates: beside('post'),
     uploads: 8,
     size: MiB,
     fragment: 64 * KiB,
     unit: 'MB/s',
-    ...(!isQuick && { times: 2 }),
+    ...(!isQuick && { roundsFactor: 2 }),
   },
 ]

@@ -1,15 +1,15 @@
 import { open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { contents } from './load/contents.ts'
-import type { Sent } from './load/job.ts'
+import type { SentFile } from './load/job.ts'
 
-/** Files of a run that are read whole; of all others the size is looked at. */
-const ReadWhole = 16
-const Portion = 1024 * 1024
+/** About how many files of a run are compared byte for byte. Of the others only the size is checked. */
+const ComparedFiles = 16
+const BufferBytes = 1024 * 1024
 
-/** @throws if an acknowledged file is not there, or not what was sent */
-export async function checkFiles(directory: string, sent: readonly Sent[]): Promise<void> {
-  const step = Math.max(1, Math.floor(sent.length / ReadWhole))
+/** @throws if an acknowledged file is missing or differs from what was sent */
+export async function checkFiles(directory: string, sent: readonly SentFile[]): Promise<void> {
+  const step = Math.max(1, Math.floor(sent.length / ComparedFiles))
   for (const [index, file] of sent.entries()) {
     const path = join(directory, file.name)
     const { size } = await stat(path)
@@ -18,20 +18,20 @@ export async function checkFiles(directory: string, sent: readonly Sent[]): Prom
   }
 }
 
-async function checkContents(path: string, { size, salt }: Sent): Promise<void> {
+async function checkContents(path: string, { size, salt }: SentFile): Promise<void> {
   const handle = await open(path)
-  const buffer = Buffer.allocUnsafe(Portion)
+  const buffer = Buffer.allocUnsafe(BufferBytes)
   try {
     for (let at = 0; at < size; ) {
-      const { bytesRead } = await handle.read(buffer, 0, Math.min(Portion, size - at), at)
+      const { bytesRead } = await handle.read(buffer, 0, Math.min(BufferBytes, size - at), at)
       let compared = 0
       for (const piece of contents(salt, at, bytesRead)) {
         if (buffer.compare(piece, 0, piece.length, compared, compared + piece.length) !== 0) {
-          throw new Error(`${path} is not what was sent, after byte ${at + compared}`)
+          throw new Error(`${path} differs from what was sent, after byte ${at + compared}`)
         }
         compared += piece.length
       }
-      if (bytesRead === 0) throw new Error(`${path} ends early`)
+      if (bytesRead === 0) throw new Error(`${path} ends at byte ${at}`)
       at += bytesRead
     }
   } finally {

@@ -1,23 +1,23 @@
 import type { Case } from './case.ts'
 
-/** Seconds, as a machine of two cores takes them: until server and client have begun, and to clear up behind them. */
-const Begin = 0.35
-const ClearUp = { tmpfs: 0.2, disk: 0.8 }
-/** Bytes a second, and silent uploads. */
-const Speed = 500e6
-const Silent = 500
+/** Seconds on a machine with two cores: to start server and client, and to remove the files of a run. */
+const StartSeconds = 0.35
+const CleanUpSeconds = { tmpfs: 0.2, disk: 0.8 }
+const BytesPerSecond = 500e6
+const SilentUploadsPerSecond = 500
 
-/** Seconds that a case takes, roughly. */
+/** @returns the approximate duration of a case, in seconds */
 export function estimate(
-  { unit, uploads, size, files, contestants, place, times = 1, warmUps = 1 }: Case,
+  { unit, uploads, size, files, candidates, medium, roundsFactor = 1, warmUpFactor = 1 }: Case,
   { rounds, time, warmUp }: { readonly rounds: number; readonly time: number; readonly warmUp: number },
 ): number {
-  const pressed = files === undefined ? (warmUps * warmUp + time) / 1000 : (uploads * files * size) / Speed
-  const work = unit === 'bytes/upload' ? 1 + uploads / Silent : pressed
-  return rounds * times * contestants.length * (Begin + work + ClearUp[place])
+  const transfer =
+    files === undefined ? (warmUpFactor * warmUp + time) / 1000 : (uploads * files * size) / BytesPerSecond
+  const work = unit === 'bytes/upload' ? 1 + uploads / SilentUploadsPerSecond : transfer
+  return rounds * roundsFactor * candidates.length * (StartSeconds + work + CleanUpSeconds[medium])
 }
 
-/** As people say it. */
+/** A duration as text, in seconds or minutes. */
 export function duration(seconds: number): string {
   return seconds < 100 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`
 }

@@ -4,22 +4,22 @@ import { cpus, loadavg, release } from 'node:os'
 import { nginx } from './nginx.ts'
 import { canPin } from './process.ts'
 
-/** What was measured on, and what was measured. */
+/** The machine, and the versions of the measured software. */
 export interface Machine {
   readonly cpu: string
   readonly cores: number
   readonly kernel: string
-  /** Whether server and client had a core each. */
+  /** Whether server and client each had a core of their own. */
   readonly pinned: boolean
-  /** Processes that wanted a core in the last minute, before anything was measured: others' work. 0 where nobody counts. */
+  /** Load average of the minute before the first run: the work of other processes. 0 on Windows. */
   readonly load: number
-  /** By name; of the servers, not of the client. */
+  /** Versions by name, of the servers, not of the client. */
   readonly versions: Readonly<Record<string, string>>
 }
 
 const packages = ['express', '@tus/server', '@tus/file-store', 'multer']
 
-/** @param node the version of the servers' Node */
+/** @param node the version of Node that runs the servers */
 export const machine = (node: string): Machine => ({
   cpu: cpus()[0]?.model.trim() ?? 'unknown',
   cores: cpus().length,
@@ -40,14 +40,14 @@ const packageVersion = (name: string): string =>
 const nginxVersion = (command: string): string =>
   /[\d.]+/.exec(spawnSync(command, ['-v'], { encoding: 'utf8' }).stderr)?.[0] ?? 'unknown'
 
-/** Above this load the machine was not the benchmark's own. */
-const Idle = 0.5
+/** Above this load other processes affect the results. */
+const MaxIdleLoad = 0.5
 
-/** Whatever makes what is measured on this machine worth less. */
-export const reservations = ({ load, pinned }: Machine): string[] => [
+/** What makes the results of this machine less reliable. */
+export const warnings = ({ load, pinned }: Machine): string[] => [
   ...(pinned ? [] : ['NOT PINNED: server and client may share a core']),
-  ...(load > Idle
-    ? [`NOT ALONE: load ${load.toFixed(1)} before the first run; what others do shows in all figures`]
+  ...(load > MaxIdleLoad
+    ? [`NOT ALONE: load ${load.toFixed(1)} before the first run; other processes affect all figures`]
     : []),
   ...(nginx ? [] : ['NOT RUN because nginx is missing (.ci/nginx downloads it): the comparison with nginx']),
 ]

@@ -8,26 +8,26 @@ import { freePort } from '../support/port.ts'
 import { end, start } from './process.ts'
 import type { Server } from './server.ts'
 
-/** Where `.ci/nginx` puts it. */
+/** The path to which `.ci/nginx` unpacks nginx. */
 const unpacked = fileURLToPath(new URL('../../.cache/nginx/usr/sbin/nginx', import.meta.url))
 
-/** An nginx that takes PUT; undefined if there is none here. */
+/** The command of an nginx that accepts PUT; undefined if there is none. */
 export const nginx = ['nginx', unpacked].find((command) => {
   const { stderr } = spawnSync(command, ['-V'], { encoding: 'utf8' })
   return stderr?.includes('http_dav_module')
 })
 
-/** Starts nginx, one process, on a directory: it takes PUT below /files/. */
+/** Starts nginx as one process that accepts PUT below /files/ and stores the files in a directory. */
 export async function startNginx(directory: string): Promise<Server> {
-  if (!nginx) throw new Error('There is no nginx with its dav module; to get one, run .ci/nginx')
-  const home = join(directory, '.nginx')
-  await mkdir(home)
+  if (!nginx) throw new Error('No nginx with the dav module was found. Run .ci/nginx to download one.')
+  const prefix = join(directory, '.nginx')
+  await mkdir(prefix)
   const port = await freePort()
-  const file = join(home, 'nginx.conf')
+  const file = join(prefix, 'nginx.conf')
   await writeFile(file, configuration(port, directory))
-  const child = start(0, [nginx, '-p', home, '-c', file, '-e', 'stderr'])
+  const child = start(0, [nginx, '-p', prefix, '-c', file, '-e', 'stderr'])
   while (child.exitCode === null && !(await isOpen(port))) await delay(10)
-  return { port, pid: child.pid ?? 0, collect: async () => {}, stop: () => end(child) }
+  return { port, pid: child.pid ?? 0, collectGarbage: async () => {}, stop: () => end(child) }
 }
 
 const isOpen = (port: number): Promise<boolean> =>
@@ -39,8 +39,9 @@ const isOpen = (port: number): Promise<boolean> =>
   })
 
 /**
- * The temporary body lies on the file system of the destination: else it would be copied. A PUT's body always goes through
- * a file; the buffer is what is written at once, and 16k cost 1.5 times the processor's time, 1m no less than 512k.
+ * The temporary file of a body is on the file system of the destination, because nginx would otherwise copy
+ * it. The body of a PUT always goes through a file. The buffer is the size of one write: 16k takes 1.5 times
+ * the processor time of 512k, and 1m as much as 512k.
  */
 const configuration = (port: number, directory: string): string => `
 daemon off;

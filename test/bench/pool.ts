@@ -1,32 +1,31 @@
 import { readdir, rename, rm, stat, statfs, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { temporaryDirectory } from './temporary.ts'
 
-/** What is kept at most, in bytes, and as a share of what is free. */
-const Most = 6 * 1024 ** 3
-const Share = 0.3
-/** Milliseconds between two looks. */
-const LookEvery = 10
-/** Bytes that are freed ahead of what is written: what a fast receiver writes between two looks. */
-const Ahead = 64 * 1024 ** 2
-/** Bytes that the first run finds for each millisecond that it is measured, warm-up and all, in files of so many. */
-const First = 3 * 1024 ** 2
-const FirstFile = 16 * 1024 ** 2
+/** The largest size of the pool, in bytes and as a share of the free memory. */
+const MaxBytes = 6 * 1024 ** 3
+const MaxShareOfFree = 0.3
+const PollIntervalMs = 10
+/** Bytes that are freed ahead of the writes: what a fast server writes in one poll interval. */
+const FreeAheadBytes = 64 * 1024 ** 2
+/** The first fill: bytes for each millisecond of a measurement, warm-up included, in files of this size. */
+const FillBytesPerMs = 3 * 1024 ** 2
+const FillFileBytes = 16 * 1024 ** 2
 
-interface Old {
+interface PoolFile {
   readonly path: string
   readonly size: number
 }
 
 /**
- * Files of earlier runs, in memory, which are removed only as fast as later runs write new ones. A virtual machine may give
- * memory that is free back to its host at once; to get it again costs several times what it costs to receive the
- * bytes that go there, and all receivers look alike. So the memory of one run goes to the next without ever being free for long.
+ * Files of earlier runs on tmpfs, removed only as fast as a later run writes new ones, so that the memory of
+ * one run is used by the next and is never free for long. A virtual machine may return free memory to its
+ * host at once. To get it back takes several times as long as to receive the bytes that are stored there, and
+ * then all servers look alike.
  */
 export class Pool {
   readonly #directory: string
-  readonly #files: Old[] = []
+  readonly #files: PoolFile[] = []
   #size = 0
   #count = 0
 
@@ -35,71 +34,71 @@ export class Pool {
   }
 
   /**
-   * @param parent a directory in memory
-   * @param time milliseconds that a run is measured
+   * @param directory an empty directory on tmpfs
+   * @param timeMs duration of the measurement of a run
    */
-  static async fill(parent: string, time: number): Promise<Pool> {
-    const pool = new Pool(await temporaryDirectory(parent))
-    const zeros = Buffer.alloc(FirstFile)
-    for (const most = Math.min(First * time, await pool.#most()); pool.#size + FirstFile <= most; ) {
-      await writeFile(pool.#next(), zeros)
-      pool.#keep(FirstFile)
+  static async fill(directory: string, timeMs: number): Promise<Pool> {
+    const pool = new Pool(directory)
+    const zeros = Buffer.alloc(FillFileBytes)
+    const max = Math.min(FillBytesPerMs * timeMs, await pool.#maxSize())
+    while (pool.#size + FillFileBytes <= max) {
+      await writeFile(pool.#nextPath(), zeros)
+      pool.#add(FillFileBytes)
     }
     return pool
   }
 
-  /** Removes all that is left. */
-  async empty(): Promise<void> {
+  async remove(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true })
   }
 
-  /** Takes what a run left. */
-  async take(room: string): Promise<void> {
-    const most = await this.#most()
-    const found = await readdir(room, { recursive: true, withFileTypes: true })
-    for (const entry of found.filter((entry) => entry.isFile())) {
+  /** Moves the files of a run into the pool, as far as it has room, and removes the run's directory. */
+  async addFiles(directory: string): Promise<void> {
+    const max = await this.#maxSize()
+    const entries = await readdir(directory, { recursive: true, withFileTypes: true })
+    for (const entry of entries.filter((entry) => entry.isFile())) {
       const path = join(entry.parentPath, entry.name)
       const { size, nlink } = await stat(path)
-      // Another name of it may be here already.
-      if (this.#size + size > most || nlink > 1) continue
-      await rename(path, this.#next())
-      this.#keep(size)
+      // Another hard link of the file may be in the pool already.
+      if (this.#size + size > max || nlink > 1) continue
+      await rename(path, this.#nextPath())
+      this.#add(size)
     }
-    await rm(room, { recursive: true, force: true })
+    await rm(directory, { recursive: true, force: true })
   }
 
-  /** Makes room for what is written, until told to end. */
-  async serve(signal: AbortSignal): Promise<void> {
-    const level = await this.#used()
+  /** Removes files as fast as a run writes new ones, until the signal is aborted. */
+  async freeDuringRun(signal: AbortSignal): Promise<void> {
+    const level = await this.#usedBytes()
     while (!signal.aborted && this.#files.length > 0) {
-      for (let used = await this.#used(); used + Ahead > level; ) {
-        const old = this.#files.shift()
-        if (!old) return
-        await unlink(old.path)
-        this.#size -= old.size
-        used -= old.size
+      for (let used = await this.#usedBytes(); used + FreeAheadBytes > level; ) {
+        const oldest = this.#files.shift()
+        if (!oldest) return
+        await unlink(oldest.path)
+        this.#size -= oldest.size
+        used -= oldest.size
       }
-      await delay(LookEvery)
+      await delay(PollIntervalMs)
     }
   }
 
-  #next(): string {
+  #nextPath(): string {
     return join(this.#directory, String(this.#count))
   }
 
-  /** What stands at the next place. */
-  #keep(size: number): void {
-    this.#files.push({ path: this.#next(), size })
+  /** Counts the file that was put at the next path. */
+  #add(size: number): void {
+    this.#files.push({ path: this.#nextPath(), size })
     this.#size += size
     this.#count += 1
   }
 
-  async #most(): Promise<number> {
+  async #maxSize(): Promise<number> {
     const { bavail, bsize } = await statfs(this.#directory)
-    return Math.min(Most, Share * (bavail * bsize + this.#size))
+    return Math.min(MaxBytes, MaxShareOfFree * (bavail * bsize + this.#size))
   }
 
-  async #used(): Promise<number> {
+  async #usedBytes(): Promise<number> {
     const { blocks, bfree, bsize } = await statfs(this.#directory)
     return (blocks - bfree) * bsize
   }

@@ -3,19 +3,20 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 
-/** Alike for all servers. */
+/** Environment variables of all servers. */
 const environment = {
   NODE_ENV: 'production',
-  // glibc gives memory back, and asks for it again, at moments that cost up to 1.6 x.
+  // Without these, glibc returns memory to the system and requests it again, which costs up to 1.6 times the
+  // time.
   MALLOC_TRIM_THRESHOLD_: '1073741824',
   MALLOC_TOP_PAD_: '16777216',
   MALLOC_MMAP_THRESHOLD_: '1073741824',
 }
 
-/** Whether processes can be held on a core each. */
+/** Whether a process can be bound to one core. */
 export const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0
 
-/** Starts a program on one core, if that can be, with an IPC channel. */
+/** Starts a program with an IPC channel, on one core if the system supports that. */
 export function start(core: 0 | 1, command: readonly string[]): ChildProcess {
   const [file = '', ...args] = canPin ? ['taskset', '-c', String(core), ...command] : command
   return spawn(file, args, {
@@ -24,15 +25,15 @@ export function start(core: 0 | 1, command: readonly string[]): ChildProcess {
   })
 }
 
-/** Ends a program that was started here. */
+/** Kills a child process, and resolves when it has exited. */
 export async function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
+  const exit = once(child, 'exit')
   child.kill(signal)
-  await gone
+  await exit
 }
 
-/** Seconds of processor time that a process has taken so far, all its threads; 0 where the system does not tell. */
+/** Seconds of processor time of a process so far, all threads together; 0 if the system has no /proc. */
 export function processorTime(pid: number): number {
   try {
     const directory = `/proc/${pid}/task`
@@ -45,7 +46,7 @@ export function processorTime(pid: number): number {
   }
 }
 
-/** Resident memory of a process in bytes, now and at its peak; 0 where the system does not tell. */
+/** Resident memory of a process in bytes, now and at its peak; 0 if the system has no /proc. */
 export function memory(pid: number): { readonly now: number; readonly peak: number } {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')

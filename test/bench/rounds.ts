@@ -1,71 +1,92 @@
 import type { Case } from './case.ts'
 import { LoadClient } from './load-client.ts'
-import { type Spread, spreadOf } from './median.ts'
-import { Rooms } from './places.ts'
 import type { Pool } from './pool.ts'
-import { type RunOptions, run, type Seen } from './run.ts'
+import { type RunOptions, type RunResult, run } from './run.ts'
+import { RunDirectories } from './run-directories.ts'
 
-/** What all runs of one contestant showed. */
-export interface Row {
-  readonly contestant: string
+/** Of several measurements. */
+interface Spread {
+  readonly median: number
+  readonly min: number
+  readonly max: number
+}
+
+/** The results of all runs of one candidate. */
+export interface CandidateResult {
+  readonly candidate: string
   /** In the case's unit. */
   readonly value: Spread
-  /** See {@link Seen}; medians. */
+  /** Medians of the figures in {@link RunResult}. */
   readonly cpu: number
   readonly peak: number
   readonly client: number
 }
 
-export interface Result {
+export interface CaseResult {
   readonly name: string
   readonly unit: Case['unit']
-  /** How long all its runs took. */
+  /** Duration of all runs. */
   readonly seconds: number
-  readonly rows: readonly Row[]
-  /** Why there are none. */
+  readonly rows: readonly CandidateResult[]
+  /** The error, if a run failed; then there are no rows. */
   readonly failure?: string
 }
 
-/** Runs a case's contestants in turns, A B A B ...: what changes in the machine meanwhile changes for all. */
+/**
+ * Runs the candidates of a case in turns, A B A B ..., so that changes in the machine's speed affect all of
+ * them.
+ */
 export async function measure(
   wanted: Case,
   options: RunOptions & { readonly rounds: number },
   pool?: Pool,
-): Promise<Result> {
-  const { name, unit, contestants, times = 1 } = wanted
-  const began = performance.now()
-  const seconds = (): number => (performance.now() - began) / 1000
-  const rooms = new Rooms(wanted.place, pool)
-  const seen = contestants.map((): Seen[] => [])
-  // What a client holds it holds until it ends.
-  const isFresh = unit === 'bytes/upload'
-  let load = new LoadClient()
+): Promise<CaseResult> {
+  const { name, unit, candidates, roundsFactor = 1 } = wanted
+  const startedAt = performance.now()
+  const seconds = (): number => (performance.now() - startedAt) / 1000
+  const directories = new RunDirectories(wanted.medium, pool)
+  const results = candidates.map((): RunResult[] => [])
+  // A client closes its silent uploads only when it ends.
+  const needsNewClient = unit === 'bytes/upload'
+  let client = new LoadClient()
   try {
-    for (let round = 0; round < options.rounds * times; round += 1) {
-      for (const [index, contestant] of contestants.entries()) {
-        const room = await rooms.make()
-        seen[index]?.push(await rooms.during(() => run(load, wanted, contestant, room, options)))
-        if (isFresh) {
-          await load.end()
-          load = new LoadClient()
+    for (let round = 0; round < options.rounds * roundsFactor; round += 1) {
+      for (const [index, candidate] of candidates.entries()) {
+        const directory = await directories.create()
+        const oneRun = () => run(client, wanted, candidate, directory, options)
+        results[index]?.push(await directories.runWithPool(oneRun))
+        if (needsNewClient) {
+          await client.end()
+          client = new LoadClient()
         }
-        await rooms.leave(unit === 'MB/s')
+        await directories.afterRun(unit === 'MB/s')
       }
     }
   } catch (error) {
     return { name, unit, seconds: seconds(), rows: [], failure: String(error) }
   } finally {
-    await load.end()
-    await rooms.clear()
+    await client.end()
+    await directories.removeAll()
   }
-  const rows = contestants.map((contestant, index) => rowOf(contestant.name, seen[index] ?? []))
+  const rows = candidates.map((candidate, index) => summarize(candidate.name, results[index] ?? []))
   return { name, unit, seconds: seconds(), rows }
 }
 
-const rowOf = (contestant: string, seen: readonly Seen[]): Row => ({
-  contestant,
-  value: spreadOf(seen.map(({ value }) => value)),
-  cpu: spreadOf(seen.map(({ cpu = Number.NaN }) => cpu)).median,
-  peak: spreadOf(seen.map(({ peak }) => peak)).median,
-  client: spreadOf(seen.map(({ client = Number.NaN }) => client)).median,
+const summarize = (candidate: string, results: readonly RunResult[]): CandidateResult => ({
+  candidate,
+  value: spreadOf(results.map(({ value }) => value)),
+  cpu: spreadOf(results.map(({ cpu = Number.NaN }) => cpu)).median,
+  peak: spreadOf(results.map(({ peak }) => peak)).median,
+  client: spreadOf(results.map(({ client = Number.NaN }) => client)).median,
 })
+
+function spreadOf(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (index: number): number => sorted[index] ?? Number.NaN
+  const middle = (sorted.length - 1) / 2
+  return {
+    median: (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2,
+    min: at(0),
+    max: at(sorted.length - 1),
+  }
+}

@@ -1,19 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Case, Contestant } from './case.ts'
+import type { Candidate, Case } from './case.ts'
 import { checkFiles } from './check.ts'
 import type { LoadClient } from './load-client.ts'
 import { memory, processorTime } from './process.ts'
 import { type Server, type ServerOptions, startServer } from './server.ts'
 
-/** What one run of one contestant showed. */
-export interface Seen {
+/** The result of one run of one candidate. */
+export interface RunResult {
   /** In the case's unit. */
   readonly value: number
   /** Seconds of the server's processor time for each GB, or for each 1000 files or requests. */
   readonly cpu?: number
   /** Peak of the server's resident memory, in bytes. */
   readonly peak: number
-  /** The client's share of its core: near 1 it is the client that was measured. */
+  /** The share of its core that the client used. Near 1 the client was the bottleneck, not the server. */
   readonly client?: number
 }
 
@@ -24,90 +24,90 @@ export interface RunOptions extends ServerOptions {
 }
 
 /** Bytes of its fragment that a silent upload has sent. */
-const HeldBytes = 1024
-/** Silent uploads that are there before measuring begins, as a share of those that are measured. */
-const HeldBefore = 0.1
+const SentBytes = 1024
+/** Silent uploads that exist before the measurement begins, as a share of those that are measured. */
+const WarmUpShare = 0.1
 
-/** What is counted for a unit, and how many of it are one. */
+/** Which counter of the client belongs to a unit, and how much of it is one unit. */
 const units = {
-  'MB/s': { counted: 'bytes', each: 1e6 },
-  'files/s': { counted: 'files', each: 1 },
-  'requests/s': { counted: 'requests', each: 1 },
+  'MB/s': { counter: 'bytes', perUnit: 1e6 },
+  'files/s': { counter: 'files', perUnit: 1 },
+  'requests/s': { counter: 'requests', perUnit: 1 },
 } as const
 
-/** A fresh server, one job. */
+/** Runs a case once, on a new server. */
 export async function run(
-  load: LoadClient,
+  client: LoadClient,
   wanted: Case,
-  contestant: Contestant,
+  candidate: Candidate,
   directory: string,
   options: RunOptions,
-): Promise<Seen> {
-  const server = await startServer(contestant, directory, options)
+): Promise<RunResult> {
+  const server = await startServer(candidate, directory, options)
   try {
     const { unit } = wanted
-    if (unit === 'bytes/upload') return await hold(load, server, wanted, contestant)
-    return await press(load, server, { ...wanted, unit }, contestant, directory, options)
+    if (unit === 'bytes/upload') return await measureMemory(client, server, wanted, candidate)
+    return await measureThroughput(client, server, { ...wanted, unit }, candidate, directory, options)
   } finally {
     await server.stop()
   }
 }
 
-/** What uploads cost that are there, and silent. The client keeps them as long as it lives. */
-async function hold(
-  load: LoadClient,
+/** Measures the memory of silent uploads. The client keeps them open until it ends. */
+async function measureMemory(
+  client: LoadClient,
   server: Server,
   { uploads, size, fragment }: Case,
-  { dialect }: Contestant,
-): Promise<Seen> {
-  // What the first of them cost is the server's own: compiled code, a heap that has grown.
-  const first = uploads * HeldBefore
-  const job = { kind: 'hold', port: server.port, dialect, size, fragment, sent: HeldBytes } as const
-  await load.perform(server, { ...job, from: 0, uploads: first })
-  const before = await atRest(server)
-  await load.perform(server, { ...job, from: first, uploads })
-  return { value: ((await atRest(server)) - before) / uploads, peak: memory(server.pid).peak }
+  { protocol }: Candidate,
+): Promise<RunResult> {
+  // The first uploads also cost what the server needs only once: compiled code and a larger heap.
+  const first = uploads * WarmUpShare
+  const job = { kind: 'silent', port: server.port, protocol, size, fragment, sentBytes: SentBytes } as const
+  await client.run(server, { ...job, from: 0, uploads: first })
+  const before = await memoryAtRest(server)
+  await client.run(server, { ...job, from: first, uploads })
+  return { value: ((await memoryAtRest(server)) - before) / uploads, peak: memory(server.pid).peak }
 }
 
-async function press(
-  load: LoadClient,
+async function measureThroughput(
+  client: LoadClient,
   server: Server,
-  { uploads, size, fragment, files, unit, warmUps = 1 }: Case & { readonly unit: keyof typeof units },
-  { dialect, keeps }: Contestant,
+  { uploads, size, fragment, files, unit, warmUpFactor = 1 }: Case & { readonly unit: keyof typeof units },
+  { protocol, storesFiles }: Candidate,
   directory: string,
   { warmUp, time }: RunOptions,
-): Promise<Seen> {
-  const { counted, each } = units[unit]
-  const { pressed, sent, cpu } = await load.perform(server, {
-    kind: 'press',
+): Promise<RunResult> {
+  const { counter, perUnit } = units[unit]
+  const { measurement, sent, cpu } = await client.run(server, {
+    kind: 'throughput',
     port: server.port,
-    dialect,
+    protocol,
     uploads,
     size,
     fragment,
-    counted,
-    warmUp: warmUps * warmUp,
+    counter,
+    warmUp: warmUpFactor * warmUp,
     measure: files === undefined ? { time } : { files },
   })
   const { peak } = memory(server.pid)
-  if (!pressed) throw new Error('Nothing was measured')
-  if (keeps) await checkFiles(directory, sent)
-  const count = pressed[counted] / each
+  if (!measurement) throw new Error('The load client reported no measurement')
+  if (storesFiles) await checkFiles(directory, sent)
+  const count = measurement[counter] / perUnit
   return {
-    value: count / pressed.seconds,
+    value: count / measurement.seconds,
     cpu: (cpu / count) * 1000,
     peak,
-    client: pressed.cpu / pressed.seconds,
+    client: measurement.cpu / measurement.seconds,
   }
 }
 
-/** The server's memory, garbage collected, when it has nothing to do any more. */
-async function atRest(server: Server): Promise<number> {
+/** @returns the server's resident memory when it is idle and has collected its garbage */
+async function memoryAtRest(server: Server): Promise<number> {
   let before = -1
   for (let now = processorTime(server.pid); now - before > 0.001; now = processorTime(server.pid)) {
     before = now
     await delay(100)
   }
-  await server.collect()
+  await server.collectGarbage()
   return memory(server.pid).now
 }

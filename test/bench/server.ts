@@ -2,28 +2,28 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { Contestant } from './case.ts'
+import type { Candidate } from './case.ts'
 import { startNginx } from './nginx.ts'
 import { end, start } from './process.ts'
 
-/** A server that listens. */
+/** A running server. */
 export interface Server {
   readonly port: number
   readonly pid: number
-  /** Collects garbage, where there is such a thing. */
-  collect(): Promise<void>
+  /** Collects garbage; nginx has none. */
+  collectGarbage(): Promise<void>
   stop(): Promise<void>
 }
 
 export interface ServerOptions {
-  /** The Node that it is to run on. */
+  /** The Node executable. */
   readonly node: string
-  /** Where its profile of the processor's time goes; undefined: none is made, for that costs time itself. */
+  /** The directory for a processor profile; undefined: none is written, because profiling takes time. */
   readonly profile: string | undefined
 }
 
 export async function startServer(
-  { server }: Contestant,
+  { server }: Candidate,
   directory: string,
   { node, profile }: ServerOptions,
 ): Promise<Server> {
@@ -37,13 +37,13 @@ export async function startServer(
           `--cpu-prof-dir=${profile}`,
           `--cpu-prof-name=${server.program}-${process.hrtime.bigint()}.cpuprofile`,
         ]
-  const child = start(0, [node, '--expose-gc', ...profiling, program, directory, ...(server.words ?? [])])
+  const child = start(0, [node, '--expose-gc', ...profiling, program, directory, ...(server.args ?? [])])
   const lines = createInterface({ input: child.stdout ?? process.stdin })
-  const [line] = await Promise.race([once(lines, 'line'), failure(child, server.program)])
+  const [line] = await Promise.race([once(lines, 'line'), failOnExit(child, server.program)])
   return {
     port: Number(/\d+/.exec(line)?.[0]),
     pid: child.pid ?? 0,
-    async collect() {
+    async collectGarbage() {
       child.kill('SIGUSR2')
       await once(lines, 'line')
     },
@@ -51,7 +51,7 @@ export async function startServer(
   }
 }
 
-async function failure(child: ChildProcess, name: string): Promise<never> {
+async function failOnExit(child: ChildProcess, name: string): Promise<never> {
   const [code] = await once(child, 'exit')
   throw new Error(`The server ${name} ended with ${code}`)
 }

@@ -1,19 +1,19 @@
 import { duration } from './estimate.ts'
-import type { Result, Row } from './rounds.ts'
+import type { CandidateResult, CaseResult } from './rounds.ts'
 
 const units = {
   'MB/s': 's/GB',
   'files/s': 's/1000',
   'requests/s': 's/1000',
   'bytes/upload': '',
-} satisfies Record<Result['unit'], string>
+} satisfies Record<CaseResult['unit'], string>
 
-/** A result in lines. The last column is the first contestant's value, as a multiple of the row's. */
-export function table({ name, unit, seconds, rows, failure }: Result): string {
+/** A result as text. The last column is the first candidate's value divided by the row's. */
+export function table({ name, unit, seconds, rows, failure }: CaseResult): string {
   if (failure !== undefined) return `${name}: ${failure}\n`
   const [first] = rows
   const lines = [
-    [name, unit, 'least', 'most', `CPU ${units[unit]}`, 'peak MiB', 'client', `${first?.contestant} : it`],
+    [name, unit, 'min', 'max', `CPU ${units[unit]}`, 'peak MiB', 'client', `${first?.candidate} : it`],
     ...rows.map((row) => cells(row, first)),
   ]
   const widths = (lines[0] ?? []).map((_, column) =>
@@ -25,18 +25,21 @@ export function table({ name, unit, seconds, rows, failure }: Result): string {
     .concat(`  took ${duration(seconds)}\n`)
 }
 
-const cells = ({ contestant, value, cpu, peak, client }: Row, first: Row | undefined): string[] => [
-  `  ${contestant}`,
+const cells = (
+  { candidate, value, cpu, peak, client }: CandidateResult,
+  first: CandidateResult | undefined,
+): string[] => [
+  `  ${candidate}`,
   number(value.median),
-  number(value.least),
-  number(value.most),
+  number(value.min),
+  number(value.max),
   number(cpu),
   number(peak / 1024 / 1024),
   Number.isNaN(client) ? '' : `${Math.round(client * 100)}%`,
   number((first?.value.median ?? Number.NaN) / value.median),
 ]
 
-/** Three digits that tell. */
+/** Rounds to three significant digits, and from 100 on to an integer. Empty for NaN. */
 export function number(value: number): string {
   if (Number.isNaN(value)) return ''
   return value >= 100 ? String(Math.round(value)) : value.toPrecision(3)

@@ -1,19 +1,19 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { type Answer, Answers } from './answer.ts'
-import type { Exchange } from './dialects/dialect.ts'
+import type { Exchange } from './protocols/protocol.ts'
+import { type Response, ResponseParser } from './response.ts'
 
-/** Bytes that are handed to the kernel at once, at most. */
-const Portion = 1024 * 1024
-/** Milliseconds without a byte after which there will be no answer: no benchmark is to hang. */
-const Silence = 60_000
+/** Maximum bytes of one write. */
+const MaxWriteBytes = 1024 * 1024
+/** A request fails after this time without a byte, so that the benchmark never hangs. */
+const TimeoutMs = 60_000
 
-/** One connection, with one request under way. */
+/** One connection, with one request in flight. */
 export class Connection {
   readonly #socket: Socket
-  readonly #answers = new Answers()
+  readonly #parser = new ResponseParser()
   readonly #onSent: (bytes: number) => void
-  #resolve: ((answer: Answer) => void) | undefined
+  #resolve: ((response: Response) => void) | undefined
   #reject: ((error: Error) => void) | undefined
 
   private constructor(socket: Socket, onSent: (bytes: number) => void) {
@@ -21,22 +21,22 @@ export class Connection {
     this.#onSent = onSent
     socket.setNoDelay()
     socket.on('data', (chunk) => {
-      for (const answer of this.#answers.push(chunk)) this.#resolve?.(answer)
+      for (const response of this.#parser.push(chunk)) this.#resolve?.(response)
     })
-    socket.setTimeout(Silence, () => this.#reject?.(new Error('There was no answer')))
+    socket.setTimeout(TimeoutMs, () => this.#reject?.(new Error(`No response within ${TimeoutMs} ms`)))
     socket.on('error', (error) => this.#reject?.(error))
-    socket.on('close', () => this.#reject?.(new Error('The server hung up')))
+    socket.on('close', () => this.#reject?.(new Error('The server closed the connection')))
   }
 
-  /** @param onSent told the bytes of bodies as the kernel takes them */
+  /** @param onSent called with the number of body bytes of each write that the kernel has accepted */
   static async open(port: number, onSent: (bytes: number) => void): Promise<Connection> {
     const socket = connect(port, '127.0.0.1')
     await once(socket, 'connect')
     return new Connection(socket, onSent)
   }
 
-  /** Sends a request, all of it, and resolves to the answer. */
-  exchange({ head, body }: Exchange): Promise<Answer> {
+  /** Sends a whole request, and resolves to the response. */
+  exchange({ head, body }: Exchange): Promise<Response> {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -51,7 +51,7 @@ export class Connection {
       return
     }
     for (let sent = 0; sent < body.length; ) {
-      const length = Math.min(Portion, body.length - sent)
+      const length = Math.min(MaxWriteBytes, body.length - sent)
       socket.cork()
       if (sent === 0) socket.write(head, 'latin1')
       for (const piece of body.read(sent, length)) socket.write(piece)

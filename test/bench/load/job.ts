@@ -1,64 +1,67 @@
-import type { DialectName } from './dialects/dialects.ts'
+import type { ProtocolName } from './protocols/index.ts'
 
-/** What the load client is to do, on so many connections, each with one request under way. */
-interface Work {
+/** A job for the load client, on this many connections, each with one request in flight. */
+interface JobBase {
   readonly port: number
-  readonly dialect: DialectName
+  readonly protocol: ProtocolName
   /** Connections. */
   readonly uploads: number
-  /** Bytes of each file, and of its fragments. */
+  /** Bytes of each file. */
   readonly size: number
+  /** Bytes of each fragment. */
   readonly fragment: number
 }
 
-/** File after file, as fast as the server takes them. */
-export interface PressJob extends Work {
-  readonly kind: 'press'
-  /** Milliseconds until measuring begins. */
+/** Uploads files one after another as fast as the server receives them. */
+export interface ThroughputJob extends JobBase {
+  readonly kind: 'throughput'
+  /** Milliseconds until the measurement begins. */
   readonly warmUp: number
-  /** Milliseconds to be measured; requests under way then come to their end unmeasured. Or files for each connection. */
+  /**
+   * Milliseconds of the measurement, after which requests in flight are completed; or files for each
+   * connection.
+   */
   readonly measure: { readonly time: number } | { readonly files: number }
-  /** What the case is about: of this there has to be something, and if it takes longer. */
-  readonly counted: keyof Counts
+  /** The measurement goes on until this counter has changed, even if that takes longer. */
+  readonly counter: keyof Counters
 }
 
-/** Uploads that begin, send a little of their first fragment, and then are silent. */
-export interface HoldJob extends Work {
-  readonly kind: 'hold'
-  /** The number of the first of them: each has a name of its own. */
+/** Begins uploads that send a part of their first fragment, and then nothing more. */
+export interface SilentJob extends JobBase {
+  readonly kind: 'silent'
+  /** The number of the first upload. The name of each file contains the number of its upload. */
   readonly from: number
   /** Bytes of the fragment that are sent. */
-  readonly sent: number
+  readonly sentBytes: number
 }
 
-export type Job = PressJob | HoldJob
+export type Job = ThroughputJob | SilentJob
 
 /** A file that the server acknowledged. */
-export interface Sent {
+export interface SentFile {
   readonly name: string
   readonly size: number
-  /** Of its contents. */
+  /** Selects its contents. */
   readonly salt: number
 }
 
-/** What was done. */
-export interface Counts {
+export interface Counters {
   bytes: number
   requests: number
   files: number
 }
 
-/** What came of the time that was measured. */
-export interface Pressed extends Readonly<Counts> {
+/** What was sent during the measurement. */
+export interface Measurement extends Readonly<Counters> {
   readonly seconds: number
-  /** The client's own, in seconds of processor time. */
+  /** The client's own processor time, in seconds. */
   readonly cpu: number
 }
 
-/** What the load client says. */
-export type Word =
+/** A message from the load client to the benchmark. */
+export type LoadMessage =
   | { readonly type: 'begin' }
-  | ({ readonly type: 'end' } & Pressed)
-  | { readonly type: 'done'; readonly sent: readonly Sent[] }
-  | { readonly type: 'held' }
+  | ({ readonly type: 'end' } & Measurement)
+  | { readonly type: 'done'; readonly sent: readonly SentFile[] }
+  | { readonly type: 'silent' }
   | { readonly type: 'failed'; readonly reason: string }

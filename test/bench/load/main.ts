@@ -1,12 +1,12 @@
-/** The load client, in a process of its own: takes jobs over IPC, one after the other, and ends when its parent does. */
-import { hold } from './hold.ts'
-import type { Job, Word } from './job.ts'
-import { press } from './press.ts'
+/** The load client: runs jobs from its parent process, one after another, and exits when its parent does. */
+import type { Job, LoadMessage } from './job.ts'
+import { openSilentUploads } from './silent.ts'
+import { measureThroughput } from './throughput.ts'
 
-const say = (word: Word): void => void process.send?.(word)
+const report = (message: LoadMessage): void => void process.send?.(message)
 
 process.on('message', (job: Job) => {
-  const work = job.kind === 'press' ? press(job, say) : hold(job, say)
-  work.catch((error) => say({ type: 'failed', reason: String(error.stack ?? error) }))
+  const work = job.kind === 'throughput' ? measureThroughput(job, report) : openSilentUploads(job, report)
+  work.catch((error) => report({ type: 'failed', reason: String(error.stack ?? error) }))
 })
 process.on('disconnect', () => process.exit())

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-/** A program of this folder in a process of its own, which answers questions, one at a time. */
+/** A program of this folder in a process of its own that handles one request at a time. */
 export class Child {
   readonly #process: ChildProcess
 
@@ -11,31 +11,31 @@ export class Child {
     this.#process = fork(program, { env: { ...process.env, ...env } })
   }
 
-  async ask<Answer>(question: unknown): Promise<Answer> {
-    const gone = once(this.#process, 'exit').then(() => {
+  async request<Result>(message: unknown): Promise<Result> {
+    const exit = once(this.#process, 'exit').then(() => {
       throw new Error(`${this.#process.spawnargs.at(-1)} ended`)
     })
-    const answer = once(this.#process, 'message')
-    this.#process.send(question as object)
-    const [{ error, value }] = await Promise.race([answer, gone])
+    const response = once(this.#process, 'message')
+    this.#process.send(message as object)
+    const [{ error, value }] = await Promise.race([response, exit])
     if (error) throw new Error(error)
     return value
   }
 
   async kill(): Promise<void> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
-    const gone = once(this.#process, 'exit')
+    const exit = once(this.#process, 'exit')
     this.#process.kill('SIGKILL')
-    await gone
+    await exit
   }
 }
 
-/** What a program does that answers questions. It ends with whoever asks. */
-export function answer<Question>(work: (question: Question) => Promise<unknown>): void {
+/** Handles the requests from the parent process, and exits when the parent does. */
+export function handleRequests<Message>(handle: (message: Message) => Promise<unknown>): void {
   process.on('disconnect', () => process.exit())
-  process.on('message', async (question) => {
+  process.on('message', async (message) => {
     try {
-      process.send?.({ value: await work(question as Question) })
+      process.send?.({ value: await handle(message as Message) })
     } catch (error) {
       process.send?.({ error: String(error) })
     }

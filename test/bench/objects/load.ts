@@ -1,4 +1,4 @@
-/** The clients of the benchmark: their packets go to the nodes in turn, as from nginx. */
+/** The clients of the benchmark. Their packets go to the nodes in turn, as nginx would send them. */
 import { randomUUID } from 'node:crypto'
 import {
   Agent,
@@ -7,18 +7,18 @@ import {
   type OutgoingHttpHeaders,
   request,
 } from 'node:http'
-import { answer } from './child.ts'
+import { handleRequests } from './child.ts'
 
 export type Task =
-  /** So many upload files one after another until the time is over. */
+  /** This many clients upload files one after another until the time is over. */
   | { task: 'upload'; nodes: string[]; clients: number; size: number; fragment: number; seconds: number }
-  /** So many begin a fragment, and stop in the middle of it. */
+  /** This many clients begin a fragment and stop in the middle of it. */
   | { task: 'begin'; nodes: string[]; clients: number; size: number; part: number }
-  /** They send that fragment again, to this node. */
+  /** The same clients send that fragment again, to this node. */
   | { task: 'repeat'; node: string }
   | { task: 'end' }
 
-export interface Uploaded {
+export interface UploadResult {
   readonly uploads: number
   readonly seconds: number
 }
@@ -29,12 +29,12 @@ function begin(url: string, type: string, headers: OutgoingHttpHeaders): ClientR
   return request(url, { method: 'BITS_POST', agent, headers: { 'BITS-Packet-Type': type, ...headers } })
 }
 
-function answered(packet: ClientRequest): Promise<IncomingHttpHeaders> {
+function responseTo(packet: ClientRequest): Promise<IncomingHttpHeaders> {
   return new Promise((resolve, reject) => {
     packet.on('error', reject).on('response', (response) => {
       response.resume().on('end', () => {
         if (response.statusCode === 200) resolve(response.headers)
-        else reject(new Error(`${packet.getHeader('BITS-Packet-Type')} was answered ${response.statusCode}`))
+        else reject(new Error(`${packet.getHeader('BITS-Packet-Type')}: status ${response.statusCode}`))
       })
     })
   })
@@ -42,9 +42,9 @@ function answered(packet: ClientRequest): Promise<IncomingHttpHeaders> {
 
 function send(url: string, type: string, headers: OutgoingHttpHeaders, body: Uint8Array = Buffer.alloc(0)) {
   const packet = begin(url, type, { ...headers, 'Content-Length': body.length })
-  const headersOf = answered(packet)
+  const response = responseTo(packet)
   packet.end(body)
-  return headersOf
+  return response
 }
 
 async function create(url: string): Promise<OutgoingHttpHeaders> {
@@ -71,20 +71,20 @@ async function uploadOne(nodes: readonly string[], file: Buffer, fragment: numbe
 
 async function upload({ nodes, clients, size, fragment, seconds }: Extract<Task, { task: 'upload' }>) {
   const file = Buffer.alloc(size, 'x')
-  const begun = performance.now()
-  const taken = (): number => (performance.now() - begun) / 1000
+  const startedAt = performance.now()
+  const elapsed = (): number => (performance.now() - startedAt) / 1000
   let uploads = 0
   const client = async (): Promise<void> => {
-    while (taken() < seconds) {
+    while (elapsed() < seconds) {
       await uploadOne(nodes, file, fragment)
       uploads += 1
     }
   }
   await Promise.all(Array.from({ length: clients }, client))
-  return { uploads, seconds: taken() }
+  return { uploads, seconds: elapsed() }
 }
 
-/** Fragments that were begun. */
+/** Fragments that have begun and not ended. */
 let open: { name: string; headers: OutgoingHttpHeaders; size: number; packet: ClientRequest }[] = []
 
 async function beginMany({ nodes, clients, size, part }: Extract<Task, { task: 'begin' }>): Promise<void> {
@@ -101,14 +101,14 @@ async function beginMany({ nodes, clients, size, part }: Extract<Task, { task: '
   await Promise.all(Array.from({ length: clients }, one))
 }
 
-/** @returns the seconds after which each was answered */
+/** @returns the seconds until each response */
 async function repeat({ node }: Extract<Task, { task: 'repeat' }>): Promise<number[]> {
-  const begun = performance.now()
-  const again = open.map(async ({ name, headers, size }) => {
+  const startedAt = performance.now()
+  const repeated = open.map(async ({ name, headers, size }) => {
     await send(`${node}${name}`, 'Fragment', headers, Buffer.alloc(size, 'x'))
-    return (performance.now() - begun) / 1000
+    return (performance.now() - startedAt) / 1000
   })
-  return Promise.all(again)
+  return Promise.all(repeated)
 }
 
 async function end(): Promise<void> {
@@ -116,7 +116,7 @@ async function end(): Promise<void> {
   open = []
 }
 
-answer<Task>(async (task) => {
+handleRequests<Task>(async (task) => {
   if (task.task === 'upload') return upload(task)
   if (task.task === 'begin') return beginMany(task)
   if (task.task === 'repeat') return repeat(task)

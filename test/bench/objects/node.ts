@@ -1,4 +1,4 @@
-/** A node, of the package as it was built, that tells what it takes. */
+/** A node of the built package that reports its processor time and memory. */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { S3Client } from '@aws-sdk/client-s3'
@@ -7,11 +7,11 @@ import express from 'express'
 import { bitsUpload } from 'express-bits-upload'
 import { azureStore } from 'express-bits-upload/azure'
 import { s3Store } from 'express-bits-upload/s3'
-import { answer } from './child.ts'
+import { handleRequests } from './child.ts'
 
-/** What a node has taken so far. */
+/** The resources that a node has used so far. */
 export interface Usage {
-  /** Processor time. */
+  /** Seconds of processor time. */
   readonly seconds: number
   /** Resident memory in bytes. */
   readonly memory: number
@@ -31,11 +31,11 @@ const upload = bitsUpload({
 })
 const server = express().use('/upload', upload).listen(0, '127.0.0.1')
 const listening = once(server, 'listening')
-// No connection ends while a client makes use of it again.
+// Node must not close a connection at the moment when a client reuses it.
 server.keepAliveTimeout = 0
 server.requestTimeout = 0
 
-const answers = {
+const handlers = {
   async url(): Promise<string> {
     await listening
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}/upload/`
@@ -47,4 +47,4 @@ const answers = {
   sweep: () => upload.sweep(),
 }
 
-answer<keyof typeof answers>((question) => answers[question]())
+handleRequests<keyof typeof handlers>((name) => handlers[name]())

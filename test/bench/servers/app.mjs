@@ -1,11 +1,14 @@
-/** An app of its own beside uploads: `app.mjs DIRECTORY with|without` the middleware, or `empty`: one that does nothing. */
+/**
+ * An application with other routes than uploads: `app.mjs DIRECTORY with|without|empty`, with the middleware,
+ * without it, or with an empty middleware in its place.
+ */
 import express from 'express'
 import { bitsUpload } from 'express-bits-upload'
-import { directory, serve, words } from './serve.mjs'
+import { args, directory, serve } from './serve.mjs'
 
 const app = express()
-if (words[0] === 'with') app.use('/files', bitsUpload({ store: directory }))
-if (words[0] === 'empty') app.use('/files', (_request, _response, next) => next())
+if (args[0] === 'with') app.use('/files', bitsUpload({ store: directory }))
+if (args[0] === 'empty') app.use('/files', (_request, _response, next) => next())
 app.get('/', (_request, response) => {
   response.send('Hello World')
 })

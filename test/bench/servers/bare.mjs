@@ -1,4 +1,7 @@
-/** Hello World of `node:http`: the difference to `app.mjs` is what Express takes for a request. */
+/**
+ * Hello World in plain `node:http`. The difference from `app.mjs` is the time that Express takes for a
+ * request.
+ */
 import { serve } from './serve.mjs'
 
 serve((_request, response) => {

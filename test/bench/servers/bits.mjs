@@ -1,8 +1,8 @@
-/** This package, in Express 5. `bits.mjs DIRECTORY [DURABILITY]`; without the second, all is as by default. */
+/** This package in Express 5: `bits.mjs DIRECTORY [DURABILITY]`, by default with the default options. */
 import express from 'express'
 import { bitsUpload, fileStore } from 'express-bits-upload'
-import { directory, serve, words } from './serve.mjs'
+import { args, directory, serve } from './serve.mjs'
 
-const [durability] = /** @type {['file' | 'fragment' | 'none' | undefined]} */ (words)
+const [durability] = /** @type {['file' | 'fragment' | 'none' | undefined]} */ (args)
 const store = durability ? fileStore(directory, { durability }) : directory
 serve(express().use('/files', bitsUpload({ store })))

@@ -1,5 +1,5 @@
-/** Reads bodies and keeps nothing: what it costs to hear a client at all. */
+/** Reads bodies and discards them: the cost of receiving bytes at all. */
 import { putApp } from './put.mjs'
 import { serve } from './serve.mjs'
 
-serve(putApp((request, _put, answer, fail) => request.on('end', answer).on('error', fail).resume()))
+serve(putApp((request, _put, respond, fail) => request.on('end', respond).on('error', fail).resume()))

@@ -1,31 +1,35 @@
 /**
- * A BITS upload of a small file, with the calls to the file system that what this package promises for one takes, and no
- * others. Made by hand in Express 5; it checks nothing else, and has no locks.
+ * A BITS upload of a small file with only those file system calls that the promises of this package need.
+ * Written in Express 5, without locks and further checks.
  *
- * Create-Session: `lstat`, for a name that is taken is refused before the client sends gigabytes; `open` and `write`, a
- * record that outlives the process. Fragment: `open`, `writev` (with `O_DSYNC`) and `close`, bytes that survive a loss of
- * power; `link`, a name that replaces nothing, and under which there is never a part of the file; `fsync` of the directory,
- * one for all who wait; `write`, so that no crash publishes again what somebody has taken away. Close-Session: `unlink`,
- * `close` and `unlink`, nothing is left behind. Both files are closed in the main thread, as this package does on ext4 and
- * tmpfs.
+ * - Create-Session: `lstat`, so that an existing name is refused before the client sends gigabytes; `open`
+ *   and `write` of a journal that outlives the process.
+ * - Fragment: `open`, `writev` (with `O_DSYNC`) and `close`, so that the bytes survive a loss of power;
+ *   `link`, which replaces no file and never shows a part of one; `fsync` of the directory, one for all
+ *   fragments that wait for it; `write`, so that a file that was moved away is not published again after a
+ *   crash.
+ * - Close-Session: `unlink`, `close` and `unlink`, so that no session file remains.
  *
- * `floor.mjs DIRECTORY [blocking]`: with the second all calls but the two that sync are made in the main thread. No server
- * should: while a disk is slow all uploads would stand still, and the rest of the application. It shows what the way to
- * libuv's threads and back takes.
+ * Both files are closed in the main thread, which does not block on ext4 and tmpfs. This package closes them in
+ * another thread.
+ *
+ * `floor.mjs DIRECTORY [blocking]`: with `blocking` all calls but the two that sync are made in the main
+ * thread. It shows the cost of the switch to libuv's threads and back. No server should do that: a slow disk
+ * would stop all uploads and the rest of the application.
  */
 import fs from 'node:fs'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import express from 'express'
-import { directory, serve, words } from './serve.mjs'
-import { shareShapes } from './shapes.mjs'
+import { shareHiddenClasses } from './hidden-classes.mjs'
+import { args, directory, serve } from './serve.mjs'
 
 fs.mkdirSync(join(directory, 'sessions'), { recursive: true })
-const folder = fs.openSync(directory, 'r')
+const directoryFd = fs.openSync(directory, 'r')
 /** @param {'open' | 'write' | 'lstat' | 'link' | 'unlink'} name */
 const call = (name) =>
-  words.includes('blocking')
-    ? async (/** @type {any[]} */ ...args) => Reflect.apply(fs[`${name}Sync`], fs, args)
+  args.includes('blocking')
+    ? async (/** @type {any[]} */ ...values) => Reflect.apply(fs[`${name}Sync`], fs, values)
     : promisify(fs[name])
 const calls = {
   open: call('open'),
@@ -41,12 +45,12 @@ const calls = {
 let running
 /** @type {Promise<void> | undefined} */
 let next
-/** What was done before a sync begins is in it. @returns {Promise<void>} */
-function syncNames() {
+/** Syncs the directory. A call during a sync waits for the next one. @returns {Promise<void>} */
+function syncDirectory() {
   if (next) return next
   const begin = () => {
     next = undefined
-    running = calls.fsync(folder)
+    running = calls.fsync(directoryFd)
     return running
   }
   if (!running) return begin()
@@ -64,20 +68,20 @@ const bodyOf = (request) =>
   })
 
 /** @param {string} path */
-const isTaken = (path) =>
+const exists = (path) =>
   calls.lstat(path, { throwIfNoEntry: false }).then(
-    (/** @type {unknown} */ found) => found !== undefined,
+    (/** @type {unknown} */ stats) => stats !== undefined,
     () => false,
   )
 
-/** Syncs what it writes. */
-const written = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_DSYNC
+/** Each write syncs its bytes. */
+const syncedWriting = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_DSYNC
 
-/** The records, open as long as there is more to note. @type {Map<string, number>} */
-const records = new Map()
+/** Descriptors of the open journals. @type {Map<string, number>} */
+const journals = new Map()
 
 let last = 0
-shareShapes()
+shareHiddenClasses()
 serve(
   express().use('/files', async (request, response) => {
     const { headers } = request
@@ -88,27 +92,27 @@ serve(
     response.setHeader('BITS-Session-Id', id)
     switch (headers['bits-packet-type']) {
       case 'Create-Session': {
-        if (await isTaken(destination)) throw new Error(`${destination} is taken`)
-        const record = await calls.open(`${path}.json`, 'ax')
-        await calls.write(record, JSON.stringify({ id, url: request.url }))
-        records.set(path, record)
+        if (await exists(destination)) throw new Error(`${destination} exists`)
+        const journal = await calls.open(`${path}.json`, 'ax')
+        await calls.write(journal, JSON.stringify({ id, url: request.url }))
+        journals.set(path, journal)
         break
       }
       case 'Fragment': {
         const body = await bodyOf(request)
-        const part = await calls.open(`${path}.part`, written)
+        const part = await calls.open(`${path}.part`, syncedWriting)
         await calls.writev(part, body, 0)
         fs.closeSync(part)
         await calls.link(`${path}.part`, destination)
-        await syncNames()
-        await calls.write(Number(records.get(path)), JSON.stringify({ published: true }))
+        await syncDirectory()
+        await calls.write(Number(journals.get(path)), JSON.stringify({ published: true }))
         response.setHeader('BITS-Received-Content-Range', String(headers['content-length']))
         break
       }
       default:
         await calls.unlink(`${path}.part`)
-        fs.closeSync(Number(records.get(path)))
-        records.delete(path)
+        fs.closeSync(Number(journals.get(path)))
+        journals.delete(path)
         await calls.unlink(`${path}.json`)
     }
     response.setHeader('Content-Length', 0)

@@ -1,6 +1,6 @@
 /**
- * Beside how many sessions: `growth.mjs DIRECTORY fill COUNT` makes them, old ones, and `growth.mjs DIRECTORY work` tells
- * what work costs then, in milliseconds, as JSON.
+ * Measures work in a directory with many sessions: `growth.mjs DIRECTORY fill COUNT` creates old sessions,
+ * and `growth.mjs DIRECTORY work` prints the durations in milliseconds as JSON.
  */
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
@@ -11,25 +11,25 @@ import express from 'express'
 import { bitsUpload, fileStore } from 'express-bits-upload'
 
 const [, , directory = '', task, count = '0'] = process.argv
-/** A figure is the mean of so many. */
-const Times = 500
-/** Where each of them adds to what the next one has to read. */
-const FewTimes = 50
-/** Fragments that an old upload has had. */
-const Had = 1000
-const Day = 24 * 60 * 60 * 1000
+/** Each figure is the mean of this many operations. */
+const Repetitions = 500
+/** The same for operations that append to the journal that the next one reads. */
+const JournalRepetitions = 50
+/** Fragments that an old upload has received. */
+const OldFragments = 1000
+const DayMs = 24 * 60 * 60 * 1000
 const GiB = 2 ** 30
 const fragment = Buffer.alloc(4096)
 const store = fileStore(directory)
-/** Each fragment adds a fact to the session's record. */
-const noting = fileStore(directory, { durability: 'fragment' })
+/** Each fragment appends to the session's journal. */
+const durableStore = fileStore(directory, { durability: 'fragment' })
 
-/** @param {number} age milliseconds */
-async function create(age, into = store) {
+/** @param {number} age milliseconds since the session began */
+async function create(age, to = store) {
   const id = `{${randomUUID().toUpperCase()}}`
   const path = `/files/${id.slice(1, -1)}`
   const created = Date.now() - age
-  const session = await into.create({
+  const session = await to.create({
     id,
     name: path.slice(7),
     path,
@@ -38,14 +38,14 @@ async function create(age, into = store) {
     overwrite: false,
     created,
   })
-  into.release?.(session)
+  to.release?.(session)
   return id
 }
 
 /** @param {string} id */
 async function load(id) {
   const session = await store.load(id)
-  if (!session) throw new Error('The session is not there')
+  if (!session) throw new Error('The session does not exist')
   return session
 }
 
@@ -57,65 +57,66 @@ function append(session, to = store) {
   return to.append(session, body, { total: 8 * GiB, durable: false })
 }
 
-/** Fragments as packets bring them: what is held is read anew for each. @param {string} id */
-async function receive(id, times = Times, to = store) {
-  for (let time = 0; time < times; time += 1) to.release?.(await append(await load(id), to))
+/** Fragments as in packets: the session is loaded for each. @param {string} id */
+async function receive(id, count = Repetitions, to = store) {
+  for (let i = 0; i < count; i += 1) to.release?.(await append(await load(id), to))
 }
 
-/** An upload that began ten days ago and has had its fragments: each is appended to what the one before left. */
-async function old(to = store) {
-  let session = await load(await create(10 * Day, to))
-  for (let time = 0; time < Had; time += 1) session = await append(session, to)
+/** Creates an upload that began ten days ago and has received its fragments. */
+async function createOld(to = store) {
+  let session = await load(await create(10 * DayMs, to))
+  for (let i = 0; i < OldFragments; i += 1) session = await append(session, to)
   to.release?.(session)
   return session.id
 }
 
 /** @param {() => Promise<unknown>} work */
-async function timed(work, times = 1) {
-  const began = performance.now()
+async function timed(work, count = 1) {
+  const startedAt = performance.now()
   await work()
-  return (performance.now() - began) / times
+  return (performance.now() - startedAt) / count
 }
 
 /** @param {AsyncIterable<unknown>} iterable */
 async function exhaust(iterable) {
   for await (const _ of iterable) {
-    // Only the time is of interest.
+    // Only the duration matters.
   }
 }
 
-/** Nothing here is to survive a loss of power. @param {number} left */
-async function fill(left) {
-  const filling = fileStore(directory, { durability: 'none' })
-  const line = async () => {
-    while (left-- > 0) {
-      const session = await load(await create(10 * Day, filling))
-      filling.release?.(await append(session, filling))
+/** Creates sessions with one fragment each, without syncs. @param {number} count */
+async function fill(count) {
+  let remaining = count
+  const fastStore = fileStore(directory, { durability: 'none' })
+  const worker = async () => {
+    while (remaining-- > 0) {
+      const session = await load(await create(10 * DayMs, fastStore))
+      fastStore.release?.(await append(session, fastStore))
     }
   }
-  await Promise.all(Array.from({ length: 16 }, line))
+  await Promise.all(Array.from({ length: 16 }, worker))
   return {}
 }
 
-/** A session by way of HTTP. @param {number} port */
-async function begin(port) {
+/** Creates a session over HTTP. @param {number} port */
+async function createOverHttp(port) {
   const headers = {
     'X-HTTP-Method-Override': 'BITS_POST',
     'BITS-Packet-Type': 'Create-Session',
     'BITS-Supported-Protocols': '{7df0354d-249b-430f-820d-3d2a9bef4931}',
     'Content-Length': 0,
   }
-  const sent = request({ port, host: '127.0.0.1', method: 'POST', path: '/files/first', headers }).end()
-  const [answer] = await once(sent, 'response')
-  if (answer.statusCode !== 200) throw new Error(`The answer was ${answer.statusCode}`)
-  answer.resume()
+  const outgoing = request({ port, host: '127.0.0.1', method: 'POST', path: '/files/first', headers }).end()
+  const [response] = await once(outgoing, 'response')
+  if (response.statusCode !== 200) throw new Error(`The status was ${response.statusCode}`)
+  response.resume()
 }
 
-/** An upload that is 4 GiB long. Holes are as good as bytes here: the part's length is the progress. */
-async function far() {
+/** Creates an upload with 4 GiB. The part file has a hole, because its length is the progress. */
+async function createFar() {
   const { id } = await append(await load(await create(0)))
   await truncate(store.paths?.(await load(id)).upload ?? '', 4 * GiB)
-  if ((await load(id)).received !== 4 * GiB) throw new Error('The part is not 4 GiB long')
+  if ((await load(id)).received !== 4 * GiB) throw new Error('The part file is not 4 GiB long')
   return id
 }
 
@@ -126,29 +127,30 @@ async function work() {
   const startUp = performance.now()
   const address = server.address()
   const port = typeof address === 'object' ? (address?.port ?? 0) : 0
-  const first = await timed(() => begin(port))
-  // The first session has begun a sweep, and this one waits for its end: these are two.
+  const first = await timed(() => createOverHttp(port))
+  // Create-Session began a sweep, and this one waits for its end: the time of two sweeps.
   const sweep = (first + (await timed(() => upload.sweep()))) / 2
   const list = await timed(() => exhaust(store.list()))
   const creating = await timed(async () => {
-    for (let time = 0; time < Times; time += 1) await create(0)
-  }, Times)
-  const received = async (/** @type {string} */ id) => timed(() => receive(id), Times)
-  const noted = async (/** @type {string} */ id) => timed(() => receive(id, FewTimes, noting), FewTimes)
+    for (let i = 0; i < Repetitions; i += 1) await create(0)
+  }, Repetitions)
+  const fragments = async (/** @type {string} */ id) => timed(() => receive(id), Repetitions)
+  const durableFragments = async (/** @type {string} */ id) =>
+    timed(() => receive(id, JournalRepetitions, durableStore), JournalRepetitions)
   return {
     startUp,
     first,
     create: creating,
-    fragment: await received(await create(0)),
-    far: await received(await far()),
-    old: await received(await old()),
-    noted: await noted(await create(0, noting)),
-    oldNoted: await noted(await old(noting)),
+    fragment: await fragments(await create(0)),
+    far: await fragments(await createFar()),
+    old: await fragments(await createOld()),
+    durable: await durableFragments(await create(0, durableStore)),
+    oldDurable: await durableFragments(await createOld(durableStore)),
     list,
     sweep,
   }
 }
 
 process.on('disconnect', () => process.exit())
-const found = task === 'fill' ? await fill(Number(count)) : await work()
-console.log(JSON.stringify(found))
+const result = task === 'fill' ? await fill(Number(count)) : await work()
+console.log(JSON.stringify(result))

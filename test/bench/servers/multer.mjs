@@ -1,4 +1,4 @@
-/** `multer` with its disk storage, in Express 5: whole files in forms. */
+/** `multer` with its disk storage in Express 5: whole files in forms. */
 import { mkdirSync } from 'node:fs'
 import express from 'express'
 import multer from 'multer'

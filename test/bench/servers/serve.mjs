@@ -1,21 +1,21 @@
 /**
- * What all servers of the benchmark share. They are plain JavaScript, and import the built package: a loader for
- * TypeScript would take more memory than the server that is to be measured, and old Nodes have none.
+ * Shared by all servers of the benchmark. They are plain JavaScript and import the built package, because a
+ * loader for TypeScript would take more memory than the measured server, and old versions of Node have none.
  */
 import { createServer } from 'node:http'
 
-/** The directory that uploads go to, and whatever else the server was told. */
-export const [, , directory = '', ...words] = process.argv
+/** The directory for uploads, and the other arguments of the program. */
+export const [, , directory = '', ...args] = process.argv
 
 /**
- * Listens on a free port of the loopback and prints it. SIGUSR2 collects garbage, and then prints so. SIGTERM is an end in
- * order, so that a profile is written; so is the end of whoever started it.
+ * Listens on a free port of 127.0.0.1 and prints it. SIGUSR2 collects garbage, then prints `collected`.
+ * SIGTERM and the end of the parent process exit normally, so that a profile is written.
  * @param {import('node:http').RequestListener} listener
  * @param {import('node:http').ServerOptions} [options]
  */
 export function serve(listener, options) {
   const server = createServer({ requestTimeout: 0, ...options }, listener)
-  // Nobody is to lose his connection while another server is being measured, or between two of thousands of clients.
+  // Connections stay open while thousands of others are opened, and while another server is measured.
   server.keepAliveTimeout = 0
   server.listen({ port: 0, host: '127.0.0.1', backlog: 8192 }, () => {
     const address = server.address()

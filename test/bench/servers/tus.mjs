@@ -1,4 +1,4 @@
-/** `@tus/server` with `@tus/file-store`, in Express 5. The client says what the file is to be called. */
+/** `@tus/server` with `@tus/file-store` in Express 5. The client chooses the name of the file. */
 import { mkdirSync } from 'node:fs'
 import { FileStore } from '@tus/file-store'
 import { Server } from '@tus/server'

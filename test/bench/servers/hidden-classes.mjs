@@ -1,13 +1,14 @@
 /**
- * Limits that are made by hand are none if Express costs them more than it costs this package: here their requests and responses
- * get the properties beforehand that Express adds, so that they share their hidden classes as packets do (lib/http/node-tuning/hidden-classes.ts).
+ * Adds the properties that Express adds to requests and responses when they are created, so that they share
+ * hidden classes. This package does the same for its packets (lib/http/node-tuning/hidden-classes.ts).
+ * Without it Express would cost the receivers that serve as limits more than it costs this package.
  */
 import { subscribe } from 'node:diagnostics_channel'
 
-/** Of Express' router; known once it was seen. @type {symbol | undefined} */
+/** A property of Express' router, known after the first response. @type {symbol | undefined} */
 let matchedRoute
 
-export function shareShapes() {
+export function shareHiddenClasses() {
   subscribe('http.server.request.start', (message) => {
     const { request, response } = /** @type {{ request: any, response: any }} */ (message)
     request.res = undefined

@@ -1,9 +1,9 @@
-import { type Dialect, expectAnswer, fragmentsOf, head } from './dialect.ts'
+import { expectResponse, fragmentsOf, head, type Protocol } from './protocol.ts'
 
 const resumable = { 'Tus-Resumable': '1.0.0' }
 
-/** POST, and a PATCH for each fragment. */
-export const tus: Dialect = function* (file) {
+/** A POST that creates the upload, and a PATCH for each fragment. */
+export const tus: Protocol = function* (file) {
   const metadata = `filename ${Buffer.from(file.name).toString('base64')}`
   const created = yield {
     head: head('POST /files', {
@@ -13,7 +13,7 @@ export const tus: Dialect = function* (file) {
       'Content-Length': 0,
     }),
   }
-  expectAnswer(created, 201)
+  expectResponse(created, 201)
   for (const { first, last, body } of fragmentsOf(file)) {
     const fields = {
       ...resumable,
@@ -21,7 +21,7 @@ export const tus: Dialect = function* (file) {
       'Content-Type': 'application/offset+octet-stream',
       'Content-Length': body.length,
     }
-    const answer = yield { head: head(`PATCH /files/${file.name}`, fields), body }
-    expectAnswer(answer, 204, 'Upload-Offset', last + 1)
+    const response = yield { head: head(`PATCH /files/${file.name}`, fields), body }
+    expectResponse(response, 204, 'Upload-Offset', last + 1)
   }
 }
