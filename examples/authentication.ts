@@ -1,11 +1,11 @@
 /**
- * Only for those who have a password: Basic authentication, by the packages http-auth and http-auth-connect in front
- * of bitsUpload(). Any other middleware that sets `request.user` fits as well. On Windows (from Microsoft's pages, not
- * run here):
+ * Basic authentication: only users with a password can upload. The packages http-auth and http-auth-connect
+ * run before bitsUpload(). Any other middleware that sets `request.user` works as well. On Windows (from
+ * Microsoft's documentation, not tested here):
  *
  *     Start-BitsTransfer -TransferType Upload -Authentication Basic -Credential (Get-Credential) -Source … -Destination …
  *
- * Basic sends the password itself, with every packet: in earnest serve this over HTTPS (see https.ts).
+ * Basic sends the password itself with every packet. In production use HTTPS (see https.ts).
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
@@ -15,7 +15,10 @@ import { bitsUpload } from 'express-bits-upload'
 import auth from 'http-auth'
 import authConnect from 'http-auth-connect'
 
-/** In earnest: hashes, made by a slow function such as scrypt, and remembered for a while: each packet is checked. */
+/**
+ * In production store hashes made by a slow function such as scrypt, and cache the results for a while,
+ * because every packet is checked.
+ */
 const passwords = new Map([
   ['alice', 'open sesame'],
   ['bob', 'knock knock'],
@@ -23,7 +26,10 @@ const passwords = new Map([
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 
-/** Compared as digests, for they are of equal lengths; also for unknown users, who are not to be told apart. */
+/**
+ * Compares digests, because timingSafeEqual() needs equal lengths. It also compares for unknown users, so
+ * that the time does not reveal which users exist.
+ */
 function isRight(user: string, password: string): boolean {
   const expected = passwords.get(user)
   return timingSafeEqual(digest(password), digest(expected ?? '')) && expected !== undefined
@@ -35,8 +41,8 @@ const accounts = auth.basic({ realm: 'uploads' }, (user, password, callback) =>
 
 const upload = bitsUpload<Request & { user?: string }>({
   store: './incoming',
-  // Who it returns owns the session: nobody else's packets will find it. `false`: should passwords not be asked for any
-  // more, nobody gets in rather than everybody.
+  // The returned user owns the session. Packets of other users get `session-not-found`. `false` rejects all
+  // packets if the middleware in front is removed by mistake.
   authorize: ({ user }) => user ?? false,
 })
 
@@ -44,7 +50,8 @@ const app = express()
 app.use('/upload', authConnect(accounts), upload)
 
 const server = app.listen(Number(process.env.PORT ?? 8080))
-// Node gives up requests after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
+// bitsUpload() has its own limit, `idleTimeout`.
 server.requestTimeout = 0
 await once(server, 'listening')
 console.log(`Send files to http://localhost:${(server.address() as AddressInfo).port}/upload/`)

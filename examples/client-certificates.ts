@@ -1,13 +1,14 @@
 /**
- * Only for those who have a certificate of our authority (mutual TLS); its subject owns the sessions. On Windows (from
- * Microsoft's pages, not run here) the job names one of a certificate store, else it fails with 0x80072F0C:
+ * Client certificates (mutual TLS): only clients with a certificate of our authority can upload. The subject
+ * owns the sessions. On Windows (from Microsoft's documentation, not tested here) the job selects a
+ * certificate from a certificate store. Without one it fails with 0x80072F0C:
  *
  *     $certificate = Get-Item Cert:\CurrentUser\My\THUMBPRINT
  *     Start-BitsTransfer -TransferType Upload -CertStoreLocation CURRENT_USER -CertStoreName MY `
  *       -CertHash $certificate.GetCertHash() -Source … -Destination https://…
  *
- * or `bitsadmin /setclientcertificatebyid`, or IBackgroundCopyJobHttpOptions::SetClientCertificateByID. It has to trust
- * the server's certificate, too.
+ * or `bitsadmin /setclientcertificatebyid`, or IBackgroundCopyJobHttpOptions::SetClientCertificateByID.
+ * Windows must also trust the certificate of the server.
  */
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -18,7 +19,7 @@ import express, { type Request } from 'express'
 import { bitsUpload } from 'express-bits-upload'
 import { generate } from 'selfsigned'
 
-/** The subject, as TLS has checked it, in one string such as `CN=alice, O=Example`; commas within are escaped. */
+/** The verified subject as one string such as `CN=alice, O=Example`. Commas in values are escaped. */
 function authorize({ socket }: Request): string | false {
   return (socket as TLSSocket).getPeerX509Certificate()?.subject.replaceAll('\n', ', ') ?? false
 }
@@ -26,7 +27,8 @@ function authorize({ socket }: Request): string | false {
 const app = express()
 app.use('/upload', bitsUpload({ store: './incoming', authorize }))
 
-// Made anew each time, to try it. In earnest read the server's key and certificate, and the authority's certificate.
+// For this example all certificates are created at each start. In production read the server's key and
+// certificate, and the authority's certificate, from files.
 const kind = { keyType: 'ec', algorithm: 'sha256' } as const
 const authority = await generate([{ name: 'commonName', value: 'Authority of the example' }], {
   ...kind,
@@ -44,7 +46,8 @@ for (const name of ['alice', 'bob']) {
 const { private: key, cert } = await issue('localhost')
 const tls = { key, cert, ca: ca.cert, requestCert: true, rejectUnauthorized: true }
 const server = createServer(tls, app).listen(Number(process.env.PORT ?? 8080))
-// Node gives up requests after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
+// bitsUpload() has its own limit, `idleTimeout`.
 server.requestTimeout = 0
 await once(server, 'listening')
 const url = `https://localhost:${(server.address() as AddressInfo).port}/upload/`

@@ -1,4 +1,4 @@
-/** Connect, without Express. */
+/** Connect instead of Express. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -9,7 +9,8 @@ const app = connect()
 app.use('/upload', bitsUpload({ store: './incoming' }))
 
 const server = createServer(app).listen(Number(process.env.PORT ?? 8080))
-// Node gives up requests after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
+// bitsUpload() has its own limit, `idleTimeout`.
 server.requestTimeout = 0
 await once(server, 'listening')
 console.log(`Send files to http://localhost:${(server.address() as AddressInfo).port}/upload/`)

@@ -1,15 +1,16 @@
-/** Express 4: the same line. */
+/** Express 4: the same line as in express5.ts. */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { bitsUpload } from 'express-bits-upload'
-// You write 'express': the alias only lets this repository keep Express 4 and 5 side by side.
+// Write 'express' in your code. This alias lets the repository have Express 4 and 5 installed together.
 import express from 'express4'
 
 const app = express()
 app.use('/upload', bitsUpload({ store: './incoming' }))
 
 const server = app.listen(Number(process.env.PORT ?? 8080))
-// Node gives up requests after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
+// bitsUpload() has its own limit, `idleTimeout`.
 server.requestTimeout = 0
 await once(server, 'listening')
 console.log(`Send files to http://localhost:${(server.address() as AddressInfo).port}/upload/`)

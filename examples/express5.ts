@@ -1,4 +1,4 @@
-/** Express 5: one line, and the app takes uploads from BITS. */
+/** Express 5: one line makes the app accept uploads from BITS. */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import express from 'express'
@@ -8,7 +8,8 @@ const app = express()
 app.use('/upload', bitsUpload({ store: './incoming' }))
 
 const server = app.listen(Number(process.env.PORT ?? 8080))
-// Node gives up requests after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
+// bitsUpload() has its own limit, `idleTimeout`.
 server.requestTimeout = 0
 await once(server, 'listening')
 console.log(`Send files to http://localhost:${(server.address() as AddressInfo).port}/upload/`)

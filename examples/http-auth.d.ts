@@ -1,19 +1,19 @@
 /**
- * What the examples use of http-auth and http-auth-connect, which have no types of their own. To be copied along with
- * the examples into TypeScript.
+ * Types for the parts of http-auth and http-auth-connect that the examples use. These packages have no types.
+ * Copy this file together with the examples.
  */
 
 declare module 'http-auth' {
   import type { IncomingMessage } from 'node:http'
 
-  /** Who may in. */
+  /** The users that may upload. */
   export interface Accounts {
-    /** The value of WWW-Authenticate for a request that was not let in. */
+    /** The value of WWW-Authenticate in the 401 response to a request. */
     generateHeader(result: { readonly stale?: boolean }): string
   }
 
   export interface DigestAccounts extends Accounts {
-    /** The parameters of an Authorization, undefined where it is none of Digest. */
+    /** The parameters of Authorization; undefined if its scheme is not Digest. */
     parseAuthorization(header: string): Readonly<Record<string, string | undefined>> | undefined
   }
 
@@ -29,8 +29,8 @@ declare module 'http-auth' {
     ): Accounts
 
     /**
-     * @param options `file`: the path of a file of lines `user:realm:md5(user:realm:password)`, or a function that
-     * returns its text
+     * @param options `file`: the path of a file of lines `user:realm:md5(user:realm:password)`, or a function
+     * that returns its text
      */
     digest(options: { readonly realm: string; readonly file: string | (() => string) }): DigestAccounts
   }
@@ -41,6 +41,6 @@ declare module 'http-auth-connect' {
   import type { RequestHandler } from 'express'
   import type { Accounts } from 'http-auth'
 
-  /** Answers 401 to whom the accounts do not know, and writes the name of the others into `request.user`. */
+  /** Responds with 401 unless the credentials are valid. Sets `request.user` to the name of the user. */
   export default function authConnect(accounts: Accounts): RequestHandler
 }

@@ -1,6 +1,6 @@
 /**
- * HTTPS. The certificate is made on the spot and nobody trusts it: enough to try with `curl --insecure`. Windows sends
- * nothing to a server that it does not trust, so in earnest read a key and a certificate from files.
+ * HTTPS. The certificate is created at start and self-signed, which is enough for `curl --insecure`. Windows
+ * sends nothing to a server that it does not trust. In production read a key and a certificate from files.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:https'
@@ -16,7 +16,8 @@ const { private: key, cert } = await generate([{ name: 'commonName', value: 'loc
   algorithm: 'sha256',
 })
 const server = createServer({ key, cert }, app).listen(Number(process.env.PORT ?? 8080))
-// Node gives up requests after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
+// bitsUpload() has its own limit, `idleTimeout`.
 server.requestTimeout = 0
 await once(server, 'listening')
 console.log(`Send files to https://localhost:${(server.address() as AddressInfo).port}/upload/`)

@@ -1,7 +1,7 @@
 /**
- * Ships logs: sends each file of a folder that nobody wrote to for an hour, and removes it when the server holds it. To be
- * run every night, by cron or the Task Scheduler; what does not get through is gone on with in the next night, where the
- * server has it.
+ * Uploads logs: sends each `*.log` file of a folder, unless it was written within the last hour, and removes
+ * it when the server has it completely. Run it every night with cron or the Task Scheduler. The next run
+ * resumes interrupted uploads at the offset that the server has.
  *
  *     node log-shipper.mjs /var/log/app https://files.example/upload/logs/
  */
@@ -11,28 +11,29 @@ import { join } from 'node:path'
 import { uploadFile } from 'express-bits-upload/client'
 
 const [folder = '.', destination = 'http://localhost:8080/upload/'] = process.argv.slice(2)
-const Quiet = 60 * 60 * 1000
-/** A night is long, but not endless: then the job files remember what is left. */
-const NightsEnd = AbortSignal.timeout(6 * 60 * 60 * 1000)
+/** A log that was written within this time is skipped. Milliseconds. */
+const QuietTimeMs = 60 * 60 * 1000
+/** Ends the run after 6 hours. The job files let the next run resume. */
+const endOfRun = AbortSignal.timeout(6 * 60 * 60 * 1000)
 
 const jobs = join(folder, '.jobs')
 await mkdir(jobs, { recursive: true })
 
 for (const name of (await readdir(folder)).filter((each) => each.endsWith('.log'))) {
   const path = join(folder, name)
-  if (Date.now() - (await stat(path)).mtimeMs < Quiet) continue
-  // The machine's name tells apart what comes from many.
+  if (Date.now() - (await stat(path)).mtimeMs < QuietTimeMs) continue
+  // The host name makes the names of several machines different.
   const url = new URL(encodeURIComponent(`${hostname()}-${name}`), destination)
   try {
     const { size } = await uploadFile(path, url, {
       job: join(jobs, `${name}.json`),
-      signal: NightsEnd,
+      signal: endOfRun,
       noProgressTimeout: Number(process.env.GIVE_UP ?? 30 * 60 * 1000),
     })
     await rm(path)
     console.log(`${name}: shipped, ${size} bytes`)
   } catch (error) {
-    // The others may get through. Cron sends what is printed here to whoever should look.
+    // Continue with the other files. Cron mails this output to the administrator.
     console.error(`${name}: ${(error as Error).message}`)
     process.exitCode = 1
   }

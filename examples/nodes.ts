@@ -1,5 +1,6 @@
 /**
- * One of any number of nodes that share nothing but a container or a bucket; nodes.conf is the nginx before them.
+ * One of any number of nodes that share only a container or a bucket. nodes.conf configures the nginx in
+ * front.
  *
  *     STORE=azure BUCKET=incoming AZURE_STORAGE_CONNECTION_STRING=… PORT=8081 node nodes.mjs
  *     STORE=s3 BUCKET=incoming AWS_REGION=… AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… PORT=8082 node nodes.mjs
@@ -18,23 +19,25 @@ const { STORE, BUCKET: bucket = 'incoming', AZURE_STORAGE_CONNECTION_STRING: acc
 const stores: Record<string, () => Store> = {
   azure: () =>
     azureStore({ container: BlobServiceClient.fromConnectionString(account).getContainerClient(bucket) }),
-  // Region, credentials and endpoint come from the environment, or from the machine's role.
+  // The SDK reads region, credentials and endpoint from the environment, or from the role of the machine.
   s3: () => s3Store({ client: new S3Client({}), bucket }),
 }
 const store = stores[STORE ?? '']?.()
-if (!store) throw new Error(`STORE is ${Object.keys(stores).join(' or ')}`)
+if (!store) throw new Error(`Set STORE to ${Object.keys(stores).join(' or ')}`)
 
 const upload = bitsUpload({ store })
 const app = express()
 app.use('/upload', upload)
 
 const server = app.listen(Number(process.env.PORT ?? 8080))
-// Node gives up requests after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` watches instead.
+// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
+// bitsUpload() has its own limit, `idleTimeout`.
 server.requestTimeout = 0
 await once(server, 'listening')
 console.log(`Send files to http://localhost:${(server.address() as AddressInfo).port}/upload/`)
 
-// A deployment that ends nodes like this costs no upload anything: what came is held, and goes on at another node.
+// A deployment that stops nodes like this loses no data: the store holds all received bytes, and the client
+// continues at another node.
 process.once('SIGTERM', async () => {
   server.close()
   await upload.close()

@@ -1,7 +1,7 @@
 import type { Session, Store } from '../stores/store.ts'
 import type { Capabilities, StoreFixture } from './fixture.ts'
 
-/** What a test works with: what `open` gave, and an error in the place of each method that it did not give. */
+/** The argument of a test: the result of `open()`. A method that is missing there rejects with a TypeError. */
 export interface Fixture {
   readonly store: Store
   published(name: string, first?: number): Promise<Uint8Array | undefined>
@@ -11,27 +11,29 @@ export interface Fixture {
   growTo(session: Session, size: number): Promise<void>
 }
 
-export function fixtureOf(tested: StoreFixture): Fixture {
+export function fixtureOf(opened: StoreFixture): Fixture {
   return {
-    store: tested.store,
-    published: (name, first) => tested.published(name, first),
-    reopen: async () => (tested.reopen ? tested.reopen() : missingMethod('reopen')),
-    makeFolder: async (name) => (tested.makeFolder ? tested.makeFolder(name) : missingMethod('makeFolder')),
-    loseBytes: async (session) => (tested.loseBytes ? tested.loseBytes(session) : missingMethod('loseBytes')),
-    growTo: async (session, size) => (tested.growTo ? tested.growTo(session, size) : missingMethod('growTo')),
+    store: opened.store,
+    published: (name, first) => opened.published(name, first),
+    reopen: async () => (opened.reopen ? opened.reopen() : missingMethod('reopen')),
+    makeFolder: async (name) => (opened.makeFolder ? opened.makeFolder(name) : missingMethod('makeFolder')),
+    loseBytes: async (session) => (opened.loseBytes ? opened.loseBytes(session) : missingMethod('loseBytes')),
+    growTo: async (session, size) => (opened.growTo ? opened.growTo(session, size) : missingMethod('growTo')),
   }
 }
 
 function missingMethod(method: keyof StoreFixture): never {
-  throw new TypeError(`storeSuite: what is declared to be supported takes ${method}() from open()`)
+  throw new TypeError(
+    `storeSuite: open() returned no ${method}(). Add it, or set the capabilities that need it to false.`,
+  )
 }
 
 /** One test of the contract. */
 export interface ContractTest {
   readonly title: string
-  /** All that a store has to support for it to make sense. */
+  /** The test is skipped unless the store has all these capabilities. */
   readonly needs: readonly (keyof Capabilities)[]
-  run(fixture: Fixture, supports: Capabilities): Promise<void>
+  run(fixture: Fixture, capabilities: Capabilities): Promise<void>
 }
 
 /** The tests of one part of the contract. */
@@ -40,7 +42,7 @@ export interface Section {
   readonly tests: readonly ContractTest[]
 }
 
-/** Writes down a case. */
+/** Defines a test. */
 export const test = (
   title: string,
   run: ContractTest['run'],

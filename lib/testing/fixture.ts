@@ -1,72 +1,78 @@
 import type { Session, Store } from '../stores/store.ts'
 
-/** A test that a runner is told of. */
-type Test = () => Promise<void>
+/** The function of a test, as a runner calls it. */
+type TestFunction = () => Promise<void>
 
-/** What the suite needs of a test runner: `describe` and `it` of node:test, mocha, vitest, jest and others. */
+/**
+ * The functions of a test runner that the suite calls: `describe` and `it` of node:test, mocha, vitest, jest
+ * and others.
+ */
 export interface Runner {
   describe(name: string, define: () => void): unknown
   readonly it: {
-    (name: string, test: Test): unknown
-    /** Told of the tests of what a store does not support; without it they are left out. */
-    readonly skip?: (name: string, test: Test) => unknown
+    (name: string, test: TestFunction): unknown
+    /** Receives the tests of missing capabilities. Without it these tests are omitted. */
+    readonly skip?: (name: string, test: TestFunction) => unknown
   }
 }
 
 /**
- * What not every store can do, or can be made to do in a test. Only what is declared `false` is skipped: what is left
- * out is supported, and tested.
+ * Properties that some stores, or their tests, do not have. A capability that is `false` skips its tests. An
+ * omitted capability counts as `true`, and its tests run.
  */
 export interface Capabilities {
-  /** What the store keeps outlives the process. False for one that forgets with it. Takes {@link StoreFixture.reopen}. */
+  /**
+   * Sessions and files survive the end of the process. False for a store in memory.
+   * Needs {@link StoreFixture.reopen}.
+   */
   readonly restart: boolean
   /**
-   * Several processes may use what the store stands on at the same time. False where only one may.
-   * Takes {@link StoreFixture.reopen}.
+   * Several processes may use the same storage at the same time. False if only one process may.
+   * Needs {@link StoreFixture.reopen}.
    */
   readonly sharing: boolean
-  /** There is a {@link Store.locker}. False where the locks of one process will do: then there must be none. */
+  /** The store has a {@link Store.locker}. If false, it must have none: locks within one process are enough. */
   readonly locker: boolean
-  /** There is {@link Store.paths}. False where sessions are not kept in files: then there must be none. */
+  /** The store has {@link Store.paths}. If false, it must not have this method: sessions are not files. */
   readonly paths: boolean
   /**
-   * There are folders, and where one stands no file can. False where a name with `/` is a name like all others, as in
-   * buckets. Takes {@link StoreFixture.makeFolder}.
+   * The store has folders, and a file cannot have the name of a folder. False if `/` in a name has no
+   * meaning, as in buckets. Needs {@link StoreFixture.makeFolder}.
    */
   readonly folders: boolean
-  /** Names in folders that do not exist are refused. False where such folders are made, and where there are none. */
+  /** `create()` rejects names in missing folders. False if the store creates folders, or has none. */
   readonly missingFolders: boolean
   /**
-   * Bytes may vanish behind the store's back. False where nobody but the store can reach them.
-   * Takes {@link StoreFixture.loseBytes}.
+   * Other programs can delete the bytes of a session. False if only the store has access to them.
+   * Needs {@link StoreFixture.loseBytes}.
    */
   readonly losses: boolean
   /**
-   * A test can have a session hold more than 4 GiB, at no cost. False where each of them would have to be sent.
-   * Takes {@link StoreFixture.growTo}.
+   * A test can make a session hold more than 4 GiB without writing them. False if every byte would have to be
+   * appended. Needs {@link StoreFixture.growTo}.
    */
   readonly bigOffsets: boolean
 }
 
-/** A store that holds nothing yet, and what a test has to reach behind it. */
+/** An empty store, and the functions with which a test reads and changes its storage directly. */
 export interface StoreFixture {
   readonly store: Store
   /**
-   * What visitors find under a name: its bytes from offset `first` on, 0 by default; undefined if nothing stands there.
-   * It must not ask the store.
+   * Reads the published file of a name: its bytes from offset `first` (default 0), undefined if there is no
+   * file. It must read the storage directly, not through the store.
    */
   published(name: string, first?: number): Promise<Uint8Array | undefined>
   /**
-   * A store on the same ground, as another process would open it. With `supports.sharing` all of them are used side by
-   * side, else only the newest is used any more.
+   * Opens a store on the same storage, as another process does. With the capability `sharing` all these
+   * stores are used at the same time. Otherwise only the newest one is used from then on.
    */
   reopen?(): Store | Promise<Store>
-  /** Makes a folder below the root, which is there. */
+  /** Creates a folder, and its missing parents, below the root of the store. The root exists. */
   makeFolder?(name: string): Promise<void>
-  /** Has the bytes vanish that a session holds. */
+  /** Deletes the bytes that a session holds. */
   loseBytes?(session: Session): Promise<void>
-  /** Has a session hold `size` bytes, as if zeros had been appended. */
+  /** Makes a session hold `size` bytes, as if zeros had been appended. */
   growTo?(session: Session, size: number): Promise<void>
-  /** Called when the test is over. */
+  /** Called after the test, also when it failed. */
   close?(): void | Promise<void>
 }

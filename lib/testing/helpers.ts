@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import type { Readable } from 'node:stream'
 import type { BitsErrorCode } from '../protocol/errors.ts'
-import { newGuid } from '../protocol/guid.ts'
+import { newGuid } from '../protocol/packet.ts'
 import type { AppendOptions, Body, NewSession, Session, Store } from '../stores/store.ts'
 
-/** A session to begin, with what a test wants to be different. */
+/** The argument of `create()`: default values, replaced by those in `more`. */
 export const newSession = (more: Partial<NewSession> = {}): NewSession => ({
   id: newGuid(),
   name: 'a.bin',
@@ -16,110 +16,116 @@ export const newSession = (more: Partial<NewSession> = {}): NewSession => ({
   ...more,
 })
 
-/** Begins a session. */
-export async function createSession(store: Store, more: Partial<NewSession> = {}): Promise<Session> {
+/** Creates a session and loads it. */
+export async function createTestSession(store: Store, more: Partial<NewSession> = {}): Promise<Session> {
   const session = newSession(more)
   await store.create(session)
-  return loaded(store, session)
+  return loadExisting(store, session)
 }
 
-/** What the store says now of a session that must be there. */
-export async function loaded(store: Store, { id }: { readonly id: string }): Promise<Session> {
+/** Loads a session; fails if the store does not know it. */
+export async function loadExisting(store: Store, { id }: { readonly id: string }): Promise<Session> {
   const session = await store.load(id)
-  assert.ok(session, `load() does not know ${id}`)
+  assert.ok(session, `load() returned undefined for ${id}`)
   return session
 }
 
-/** A fragment: what is held is asked first, as a server does. */
-export async function appended(
+/** Loads a session, then appends to it, as a server does for a fragment. */
+export async function loadAndAppend(
   store: Store,
   session: { readonly id: string },
   bytes: Body,
   options: Partial<AppendOptions> & Pick<AppendOptions, 'total'>,
 ): Promise<Session> {
-  return store.append(await loaded(store, session), bytes, { durable: false, ...options })
+  return store.append(await loadExisting(store, session), bytes, { durable: false, ...options })
 }
 
-/** Begins a session and fills it. */
-export async function completeSession(
+/** Creates a session and appends the whole file. */
+export async function createCompleteSession(
   store: Store,
   bytes: string | Uint8Array,
   more: Partial<NewSession> = {},
 ): Promise<Session> {
-  const session = await createSession(store, more)
-  return appended(store, session, body(bytes), { total: Buffer.from(bytes).length, durable: true })
+  const session = await createTestSession(store, more)
+  return loadAndAppend(store, session, bodyOf(bytes), { total: Buffer.from(bytes).length, durable: true })
 }
 
-/** Publishes as the next packet would: what is held is asked first. */
-export async function publishSession(store: Store, session: { readonly id: string }): Promise<Session> {
-  await store.publish(await loaded(store, session))
-  return loaded(store, session)
+/** Loads a session, publishes it, and loads it again. */
+export async function loadAndPublish(store: Store, session: { readonly id: string }): Promise<Session> {
+  await store.publish(await loadExisting(store, session))
+  return loadExisting(store, session)
 }
 
-/** A body of these batches; an Error among them is thrown when its turn comes. */
-export async function* body(...batches: readonly (string | Uint8Array | Error)[]) {
+/** A body that yields these batches; it throws an Error among them when it reaches it. */
+export async function* bodyOf(...batches: readonly (string | Uint8Array | Error)[]) {
   for (const batch of batches) {
     if (batch instanceof Error) throw batch
     yield [Buffer.from(batch)]
   }
 }
 
-/** Bytes that count up in fours: one that is missing, or in the wrong place, shows. */
+/** 32-bit big-endian numbers that count up from `start`: a missing or misplaced byte makes a difference. */
 export function patternBytes(length: number, start = 0): Buffer {
   const bytes = Buffer.alloc(Math.ceil(length / 4) * 4)
   for (let at = 0; at < length; at += 4) bytes.writeUInt32BE(start + at / 4, at)
   return bytes.subarray(0, length)
 }
 
-/** Waits until the time is another: what is told of it must not be that of the question. */
+/**
+ * Waits until Date.now() changes, so that a stored time differs from the time of the call that returns it.
+ */
 export async function nextMillisecond(): Promise<void> {
   for (const now = Date.now(); Date.now() === now; ) await new Promise(setImmediate)
 }
 
-/** All bytes of a stream. */
-export async function readAll(stream: Readable): Promise<Buffer> {
+/** Reads a stream to its end. */
+export async function readStream(stream: Readable): Promise<Buffer> {
   const chunks: Uint8Array[] = []
   for await (const chunk of stream) chunks.push(chunk)
   return Buffer.concat(chunks)
 }
 
 /** The ids of all sessions that the store lists, sorted. */
-export async function listed(store: Store): Promise<string[]> {
+export async function listIds(store: Store): Promise<string[]> {
   const ids: string[] = []
   for await (const { id } of store.list()) ids.push(id)
   return ids.sort()
 }
 
-/** Checks bytes; a difference is told by its place: megabytes in a message help nobody. */
+/** Checks bytes. The message contains the offset of the first difference, not megabytes of content. */
 export function assertBytes(
   actual: Uint8Array | undefined,
   expected: string | Uint8Array,
   what: string,
 ): void {
-  assert.ok(actual, `${what}: there is nothing`)
-  const wanted = Buffer.from(expected)
-  if (wanted.equals(actual)) return
-  const differs = wanted.findIndex((byte, at) => byte !== actual[at])
-  assert.equal(differs, -1, `${what}: the byte at ${differs} of ${wanted.length} is another, or missing`)
-  assert.equal(actual.length, wanted.length, `${what}: there is more than was given`)
+  assert.ok(actual, `${what}: missing`)
+  const expectedBytes = Buffer.from(expected)
+  if (expectedBytes.equals(actual)) return
+  const differs = expectedBytes.findIndex((byte, at) => byte !== actual[at])
+  assert.equal(
+    differs,
+    -1,
+    `${what}: the byte at offset ${differs} of ${expectedBytes.length} is wrong or missing`,
+  )
+  assert.equal(actual.length, expectedBytes.length, `${what}: longer than expected`)
 }
 
-/** Checks that these bytes are held, and counted. */
+/** Checks `received` and the bytes that `read()` returns. */
 export async function assertHeld(
   store: Store,
   session: { readonly id: string },
   expected: string | Uint8Array,
 ): Promise<void> {
-  const now = await loaded(store, session)
+  const now = await loadExisting(store, session)
   assert.equal(now.received, Buffer.from(expected).length, 'received')
-  assertBytes(await readAll(store.read(now)), expected, 'read()')
+  assertBytes(await readStream(store.read(now)), expected, 'read()')
 }
 
-/** Checks that a call is refused with an error of the protocol. */
+/** Checks that a call rejects with a BitsError of this code. */
 export const assertRejectsWith = (call: Promise<unknown>, code: BitsErrorCode): Promise<void> =>
   assert.rejects(call, { name: 'BitsError', code })
 
-const contract = [
+const contractFields = [
   'id',
   'name',
   'path',
@@ -136,11 +142,13 @@ const contract = [
   'rejection',
 ] as const
 
-/** What the contract names of a session, but for the time of its progress. */
+/** The fields of a session that are part of the contract, without `updatedAt`. */
 export const publicFields = (session: Session): object =>
-  Object.fromEntries(contract.filter((key) => session[key] !== undefined).map((key) => [key, session[key]]))
+  Object.fromEntries(
+    contractFields.filter((key) => session[key] !== undefined).map((key) => [key, session[key]]),
+  )
 
-/** Checks that a session is as a test wants it, in what the test names. */
+/** Checks the fields of a session that `expected` has. */
 export function assertSession(session: Session, expected: Partial<Session>): void {
   for (const [key, value] of Object.entries(expected)) {
     assert.deepEqual(session[key as keyof Session], value, key)

@@ -3,26 +3,26 @@ import { memoryLocker } from '../locks/memory.ts'
 import type { Store } from '../stores/store.ts'
 import { type Fixture, type Section, test } from './contract-test.ts'
 import {
-  appended,
   assertBytes,
   assertHeld,
   assertRejectsWith,
   assertSession,
-  body,
-  completeSession,
-  createSession,
-  listed,
-  loaded,
+  bodyOf,
+  createCompleteSession,
+  createTestSession,
+  listIds,
+  loadAndAppend,
+  loadAndPublish,
+  loadExisting,
   newSession,
   patternBytes,
   publicFields,
-  publishSession,
-  readAll,
+  readStream,
 } from './helpers.ts'
-import { publishAll, race, replaceInRace } from './publish.ts'
+import { checkConcurrentReplace, checkExclusivePublish, publishConcurrently } from './publish.ts'
 
-async function twoStores(setting: Fixture): Promise<[Store, Store]> {
-  return [setting.store, await setting.reopen()]
+async function twoStores(fixture: Fixture): Promise<[Store, Store]> {
+  return [fixture.store, await fixture.reopen()]
 }
 
 export const sharingSection: Section = {
@@ -30,129 +30,130 @@ export const sharingSection: Section = {
   tests: [
     test(
       'find sessions that the other one created',
-      async (setting) => {
-        const [one, another] = await twoStores(setting)
-        const session = await createSession(one, { owner: 'ann', metadata: { shop: '7' } })
-        assert.deepEqual(publicFields(await loaded(another, session)), publicFields(session))
-        assert.deepEqual(await listed(another), [session.id])
-        const back = await createSession(another)
-        assert.deepEqual(await listed(one), [session.id, back.id].sort())
+      async (fixture) => {
+        const [one, another] = await twoStores(fixture)
+        const session = await createTestSession(one, { owner: 'ann', metadata: { shop: '7' } })
+        assert.deepEqual(publicFields(await loadExisting(another, session)), publicFields(session))
+        assert.deepEqual(await listIds(another), [session.id])
+        const back = await createTestSession(another)
+        assert.deepEqual(await listIds(one), [session.id, back.id].sort())
       },
       'sharing',
     ),
     test(
       'append the fragments of one upload alternately',
-      async (setting) => {
-        const stores = await twoStores(setting)
-        const session = await createSession(setting.store)
+      async (fixture) => {
+        const stores = await twoStores(fixture)
+        const session = await createTestSession(fixture.store)
         const file = patternBytes(1000)
         for (let turn = 0; turn < 10; turn += 1) {
           const fragment = file.subarray(turn * 100, turn * 100 + 100)
           const [store, other] = turn % 2 ? stores : [stores[1], stores[0]]
-          await appended(store, session, body(fragment), { total: 1000, durable: turn === 9 })
-          assertSession(await loaded(other, session), { received: turn * 100 + 100, total: 1000 })
+          await loadAndAppend(store, session, bodyOf(fragment), { total: 1000, durable: turn === 9 })
+          assertSession(await loadExisting(other, session), { received: turn * 100 + 100, total: 1000 })
         }
         for (const store of stores) await assertHeld(store, session, file)
-        await publishSession(stores[1], session)
-        assertBytes(await setting.published('a.bin'), file, 'the file')
+        await loadAndPublish(stores[1], session)
+        assertBytes(await fixture.published('a.bin'), file, 'the file')
       },
       'sharing',
     ),
     test(
-      'load decisions, refusals and replies that the other one saved',
-      async (setting) => {
-        const [one, another] = await twoStores(setting)
-        const accepted = await completeSession(one, 'abc')
-        const refused = await completeSession(one, 'abc')
+      'load decisions, rejections and replies that the other one saved',
+      async (fixture) => {
+        const [one, another] = await twoStores(fixture)
+        const accepted = await createCompleteSession(one, 'abc')
+        const rejected = await createCompleteSession(one, 'abc')
         const decision = { publish: true, reply: 'stored' } as const
-        await one.saveReply(accepted, body('the reply'))
+        await one.saveReply(accepted, bodyOf('the reply'))
         await one.accept(accepted, decision)
-        await one.reject(refused, 'a virus')
-        assertSession(await loaded(another, accepted), { state: 'accepted', decision })
-        assertSession(await loaded(another, refused), { state: 'rejected', rejection: 'a virus' })
-        const reply = await another.loadReply(await loaded(another, accepted))
-        assert.ok(reply, 'loadReply() knows none')
-        assertBytes(await readAll(reply.read(0, 8)), 'the reply', 'the reply')
+        await one.reject(rejected, 'a virus')
+        assertSession(await loadExisting(another, accepted), { state: 'accepted', decision })
+        assertSession(await loadExisting(another, rejected), { state: 'rejected', rejection: 'a virus' })
+        const reply = await another.loadReply(await loadExisting(another, accepted))
+        assert.ok(reply, 'loadReply() returned undefined')
+        assertBytes(await readStream(reply.read(0, 8)), 'the reply', 'the reply')
       },
       'sharing',
     ),
     test(
       'load sessions that the other one published and do not replace their files',
-      async (setting) => {
-        const [one, another] = await twoStores(setting)
-        const late = await completeSession(another, 'late')
-        const session = await publishSession(one, await completeSession(one, 'early'))
-        assertSession(await loaded(another, session), { state: 'published', received: 5 })
+      async (fixture) => {
+        const [one, another] = await twoStores(fixture)
+        const late = await createCompleteSession(another, 'late')
+        const session = await loadAndPublish(one, await createCompleteSession(one, 'early'))
+        assertSession(await loadExisting(another, session), { state: 'published', received: 5 })
         await assertRejectsWith(another.create(newSession()), 'destination-exists')
-        await assertRejectsWith(another.publish(await loaded(another, late)), 'destination-exists')
-        await publishSession(another, session)
-        assertBytes(await setting.published('a.bin'), 'early', 'the file')
+        await assertRejectsWith(another.publish(await loadExisting(another, late)), 'destination-exists')
+        await loadAndPublish(another, session)
+        assertBytes(await fixture.published('a.bin'), 'early', 'the file')
       },
       'sharing',
     ),
     test(
       'do not find sessions that the other one removed',
-      async (setting) => {
-        const [one, another] = await twoStores(setting)
-        const session = await completeSession(one, 'abc')
-        const seen = await loaded(another, session)
-        await one.remove(await loaded(one, session))
+      async (fixture) => {
+        const [one, another] = await twoStores(fixture)
+        const session = await createCompleteSession(one, 'abc')
+        const seen = await loadExisting(another, session)
+        await one.remove(await loadExisting(one, session))
         assert.equal(await another.load(session.id), undefined)
-        assert.deepEqual(await listed(another), [])
+        assert.deepEqual(await listIds(another), [])
         await another.remove(seen)
-        await assert.rejects(another.append(seen, body('x'), { total: 4, durable: false }))
+        await assert.rejects(another.append(seen, bodyOf('x'), { total: 4, durable: false }))
         assert.equal(await one.load(session.id), undefined)
       },
       'sharing',
     ),
     test(
       'publish one of ten concurrent sessions, others get destination-exists',
-      async (setting) => race(setting, await twoStores(setting)),
+      async (fixture) => checkExclusivePublish(fixture, await twoStores(fixture)),
       'sharing',
     ),
     test(
       'publish one complete file when ten sessions overwrite it concurrently',
-      async (setting) => replaceInRace(setting, await twoStores(setting)),
+      async (fixture) => checkConcurrentReplace(fixture, await twoStores(fixture)),
       'sharing',
     ),
     test(
       'publish ten different names concurrently',
-      async (setting) => {
-        const stores = await twoStores(setting)
+      async (fixture) => {
+        const stores = await twoStores(fixture)
         const name = (i: number): string => `${i}.bin`
         const sessions = await Promise.all(
           Array.from({ length: 10 }, (_, i) =>
-            completeSession(setting.store, `I am ${i}`, { name: name(i) }),
+            createCompleteSession(fixture.store, `I am ${i}`, { name: name(i) }),
           ),
         )
-        const { lost } = await publishAll(stores, sessions)
-        assert.deepEqual(lost, [])
-        for (const i of sessions.keys()) assertBytes(await setting.published(name(i)), `I am ${i}`, name(i))
+        const { errors } = await publishConcurrently(stores, sessions)
+        assert.deepEqual(errors, [])
+        for (const i of sessions.keys()) assertBytes(await fixture.published(name(i)), `I am ${i}`, name(i))
       },
       'sharing',
     ),
     test(
       'publish the complete file when both call publish() for one session in turn',
-      async (setting) => {
-        const stores = await twoStores(setting)
-        // Without a locker of theirs, packets of one session are kept apart by the server.
-        const inPlace = memoryLocker()
+      async (fixture) => {
+        const stores = await twoStores(fixture)
+        // A store without a locker relies on the locks of the server.
+        const serverLocker = memoryLocker()
         for (const overwrite of [false, true]) {
           const file = patternBytes(5000, overwrite ? 5000 : 0)
-          const session = await completeSession(setting.store, file, { overwrite })
+          const session = await createCompleteSession(fixture.store, file, { overwrite })
           await Promise.all(
             [0, 1, 2, 3].map(async (i) => {
               const store = stores[i % 2] as Store
-              const lock = await (store.locker ?? inPlace).acquire(session.id)
+              const lock = await (store.locker ?? serverLocker).acquire(session.id)
               try {
-                await store.publish(await loaded(store, session))
+                await store.publish(await loadExisting(store, session))
               } finally {
                 await lock.release()
               }
             }),
           )
-          for (const store of stores) assertSession(await loaded(store, session), { state: 'published' })
-          assertBytes(await setting.published('a.bin'), file, 'the file')
+          for (const store of stores)
+            assertSession(await loadExisting(store, session), { state: 'published' })
+          assertBytes(await fixture.published('a.bin'), file, 'the file')
         }
       },
       'sharing',

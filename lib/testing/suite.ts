@@ -10,7 +10,7 @@ import { replySection } from './reply.ts'
 import { sessionSection } from './session.ts'
 import { sharingSection } from './share.ts'
 
-const all: Capabilities = {
+const allCapabilities: Capabilities = {
   restart: true,
   sharing: true,
   locker: true,
@@ -33,11 +33,12 @@ const sections = [
 ]
 
 /**
- * Tells a test runner of all tests of the contract that `Store` is. To be called where the runner takes tests.
+ * Defines the tests of the contract of `Store` in a test runner. Call it where the runner accepts `describe`
+ * and `it`.
  *
- * @param open gives a store of which nobody knows yet, for each test another
- * @param capabilities what the store cannot do; all else is tested
- * @throws {TypeError} if `supports` has an unknown name
+ * @param open returns a new, empty store; called once for each test
+ * @param capabilities the capabilities that the store does not have, as `false`; an omitted one is tested
+ * @throws {TypeError} if `capabilities` has an unknown name
  * @example storeSuite({ describe, it }, () => open(), { locker: false })
  */
 export function storeSuite(
@@ -45,8 +46,8 @@ export function storeSuite(
   open: () => StoreFixture | Promise<StoreFixture>,
   capabilities: Partial<Capabilities> = {},
 ): void {
-  assertKnownKeys('storeSuite', 'feature', capabilities, Object.keys(all))
-  const supported = { ...all, ...capabilities }
+  assertKnownKeys('storeSuite', 'feature', capabilities, Object.keys(allCapabilities))
+  const supported = { ...allCapabilities, ...capabilities }
   for (const { name, tests } of sections) {
     describe(name, () => {
       for (const { title, needs, run } of tests) {
@@ -58,9 +59,9 @@ export function storeSuite(
             await fixture.close?.()
           }
         }
-        const lacks = needs.filter((feature) => !supported[feature])
-        if (lacks.length === 0) it(title, test)
-        else it.skip?.(`${title} (not supported: ${lacks.join(', ')})`, test)
+        const missing = needs.filter((capability) => !supported[capability])
+        if (missing.length === 0) it(title, test)
+        else it.skip?.(`${title} (not supported: ${missing.join(', ')})`, test)
       }
     })
   }

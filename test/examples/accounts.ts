@@ -21,10 +21,10 @@ class CountingAgent extends Agent {
   }
 }
 
-/** One client on one connection, as long as that is kept open: `agent.connections` tells. */
+/** A client on one persistent connection. `agent.connections` counts the connections that it opened. */
 export class AccountClient extends TestClient {
   override readonly agent = new CountingAgent({ keepAlive: true, maxSockets: 1 })
-  /** Makes the value of Authorization for the next packet. */
+  /** Returns the value of Authorization for the next packet. */
   credentials: (() => string) | undefined
 
   override send(type: string, options: PacketOptions = {}): Promise<Answer> {
@@ -32,18 +32,18 @@ export class AccountClient extends TestClient {
     return super.send(type, { ...options, headers })
   }
 
-  /** Is challenged on a Ping, and has the answer from then on. */
+  /** Sends a Ping without credentials, and answers its challenge in all later packets. */
   async signIn({ challenge, answer }: Scheme, account: DigestAccount): Promise<void> {
     this.credentials = answer(expectChallenge(await this.ping(), challenge), account, this.url)
   }
 }
 
-/** A scheme of authentication, as an example has it. */
+/** An authentication scheme of an example. */
 export interface Scheme {
   readonly example: string
-  /** What WWW-Authenticate is when nobody has shown anything. */
+  /** Matches WWW-Authenticate in the response to a request without credentials. */
   readonly challenge: RegExp
-  /** What answers a challenge, packet after packet. */
+  /** Returns a function that returns Authorization for each packet after this challenge. */
   answer(challenge: string, account: DigestAccount, url: URL): () => string
 }
 
@@ -66,7 +66,7 @@ export const digestScheme: Scheme = {
   },
 }
 
-/** Expects a 401 that is a plain HTTP answer, not an Ack; returns its challenge. */
+/** Expects a 401 that is a plain HTTP response, not an Ack. Returns its challenge. */
 export function expectChallenge({ status, headers }: Answer, challenge: RegExp): string {
   expect([status, headers['bits-packet-type']]).toEqual([401, undefined])
   expect(headers['www-authenticate']).toMatch(challenge)

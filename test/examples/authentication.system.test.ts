@@ -24,13 +24,13 @@ import { uploadFile } from './upload.ts'
 
 const file = noise(30_000)
 
-/** The largest fragment that Windows sends. */
-const Large = 13 * 1024 * 1024
+/** The largest fragment that Windows sends, in bytes. */
+const MaxFragmentBytes = 13 * 1024 * 1024
 
 const clientOf = async (example: Program, path = 'a.bin'): Promise<AccountClient> =>
   new AccountClient(new URL(path, await example.url()))
 
-/** A running example, and a client that has signed in there. */
+/** Starts an example, and a client that has answered its challenge. */
 async function signedIn(scheme: Scheme, account: DigestAccount = alice) {
   const { example, directory } = await start(scheme.example)
   const client = await clientOf(example)
@@ -49,14 +49,14 @@ describe.each([basicScheme, digestScheme])('$example example', (scheme) => {
 
   it('challenges wrong credentials again, and stores nothing', async () => {
     const { example, directory } = await start(scheme.example)
-    const strangers = [
+    const wrongAccounts = [
       { user: 'alice', password: '' },
       { user: 'alice', password: 'knock knock' },
       { user: 'carol', password: 'open sesame' },
       { user: 'carol', password: '' },
       { user: '', password: '' },
     ]
-    for (const account of strangers) {
+    for (const account of wrongAccounts) {
       const client = await clientOf(example)
       await client.signIn(scheme, account)
       for (const packet of [() => client.ping(), () => client.create(), () => client.close()]) {
@@ -91,13 +91,13 @@ describe.each([basicScheme, digestScheme])('$example example', (scheme) => {
       `BITS-Supported-Protocols: ${UploadProtocol}`,
       'Content-Length: 0',
     ]
-    const body = Buffer.alloc(Large, `${packet.join('\r\n')}\r\n\r\n`)
-    expectChallenge(await client.fragment(0, body, Large), scheme.challenge)
+    const body = Buffer.alloc(MaxFragmentBytes, `${packet.join('\r\n')}\r\n\r\n`)
+    expectChallenge(await client.fragment(0, body, MaxFragmentBytes), scheme.challenge)
 
     client.credentials = credentials
     expect((await client.ping()).status).toBe(200)
     expect(await readdir(join(directory, 'incoming/.bits-sessions'))).toEqual(before)
-    expect(received(await client.fragment(0, body, Large))).toBe(Large)
+    expect(received(await client.fragment(0, body, MaxFragmentBytes))).toBe(MaxFragmentBytes)
     expect(body.equals(await readFile(join(directory, 'incoming/a.bin')))).toBe(true)
     expect(client.agent.connections).toBe(1)
   })
@@ -153,12 +153,12 @@ describe('digest.ts', () => {
     await client.fragment(0, file.subarray(0, 100), file.length)
     await example.end('SIGKILL')
 
-    const later = await clientOf(startIn(directory, 'digest'))
-    later.sessionId = client.sessionId
-    later.credentials = client.credentials
-    const challenge = expectChallenge(await later.ping(), stale)
-    later.credentials = digestScheme.answer(challenge, alice, later.url)
-    expect(received(await later.fragment(100, file.subarray(100), file.length))).toBe(file.length)
+    const restarted = await clientOf(startIn(directory, 'digest'))
+    restarted.sessionId = client.sessionId
+    restarted.credentials = client.credentials
+    const challenge = expectChallenge(await restarted.ping(), stale)
+    restarted.credentials = digestScheme.answer(challenge, alice, restarted.url)
+    expect(received(await restarted.fragment(100, file.subarray(100), file.length))).toBe(file.length)
     expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
   })
 

@@ -16,7 +16,7 @@ import { uploadFile } from './upload.ts'
 
 const file = noise(30_000)
 
-/** A client that trusts an authority, and has a key with its certificate, or none. */
+/** A client that trusts an authority. `pem` is its own key and certificate, if it has one. */
 class CertificateClient extends TestClient {
   override readonly agent: Agent
 
@@ -27,7 +27,7 @@ class CertificateClient extends TestClient {
   }
 }
 
-/** The running example, and clients for it. */
+/** Starts the example, and returns functions that create clients for it. */
 async function startWithCertificates() {
   const { example, directory } = await start('client-certificates')
   const url = new URL('a.bin', await example.url())
@@ -41,7 +41,7 @@ async function startWithCertificates() {
   }
 }
 
-/** A certificate for the subject of Alice's, with its key, signed by whoever is given: by itself, else. */
+/** A certificate with the subject of Alice, and its key. It is signed by `ca`, or by itself. */
 async function forged(ca?: { key: string; cert: string }): Promise<string> {
   const kind = { keyType: 'ec', algorithm: 'sha256' } as const
   const { private: key, cert } = await generate([{ name: 'commonName', value: 'alice' }], {
@@ -97,7 +97,7 @@ describe('client-certificates.ts', () => {
     const pems = [undefined, await forged(), await forged({ key: impostor.private, cert: impostor.cert })]
     for (const pem of pems) {
       const client = clientWith(pem)
-      // Which of them depends on whether the alert or the end of the connection is read first.
+      // The code depends on whether the client reads the TLS alert or the end of the connection first.
       await expect(client.create()).rejects.toMatchObject({
         code: expect.stringMatching(/^(?:ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED|ECONNRESET|EPIPE)$/),
       })

@@ -35,8 +35,8 @@ it('log-shipper.ts: uploads and removes old logs, and retries failed ones in the
     const program = startIn(logs, 'log-shipper', logs, to.href)
     return { code: await program.ended(), output: program.output }
   }
-  const nobody = await ship(new URL('http://127.0.0.1:1/'))
-  expect([nobody.code, nobody.output]).toEqual([1, expect.stringContaining('ECONNREFUSED')])
+  const unreachable = await ship(new URL('http://127.0.0.1:1/'))
+  expect([unreachable.code, unreachable.output]).toEqual([1, expect.stringContaining('ECONNREFUSED')])
   expect(await readdir(logs)).toContain('a.log')
 
   expect(await ship(url)).toMatchObject({

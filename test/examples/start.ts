@@ -4,11 +4,11 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { temporaryDirectory } from '../support/directory.ts'
 import { environment, Program } from '../support/program.ts'
 
-/** The examples. */
+/** The path of the folder of examples. */
 export const folder = fileURLToPath(new URL('../../examples', import.meta.url))
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 
-/** An example that runs in an empty directory, where it puts its files. */
+/** Starts an example in a new, empty directory. */
 export async function start(
   name: string,
   ...args: string[]
@@ -17,11 +17,11 @@ export async function start(
   return { example: startIn(directory, name, ...args), directory }
 }
 
-/** An example that runs in a directory that there is already. */
+/** Starts an example in an existing directory. */
 export const startIn = (directory: string, name: string, ...args: string[]): Program =>
   startWith({}, directory, name, ...args)
 
-/** An example that is told more by its environment. */
+/** Starts an example in an existing directory with more environment variables. */
 export const startWith = (
   env: NodeJS.ProcessEnv,
   directory: string,

@@ -2,7 +2,7 @@ import { Agent } from 'node:https'
 import { expect } from 'vitest'
 import { received, TestClient } from '../support/client.ts'
 
-/** A client for a server whose certificate nobody has signed. */
+/** A client that accepts any certificate, such as a self-signed one. */
 export class TlsClient extends TestClient {
   override readonly agent = new Agent({ keepAlive: true, maxSockets: 1, rejectUnauthorized: false })
 }

@@ -1,24 +1,24 @@
 import type { Runner } from '../../lib/testing/index.ts'
 
-/** What became of the tests of a suite, by their names with all that stand above them. */
-export interface Record {
+/** The results of a suite: full names of tests, `describe` names first. */
+export interface SuiteResult {
   readonly passed: string[]
   readonly failed: string[]
   readonly skipped: string[]
 }
 
 interface RecordOptions {
-  /** The one test to run, by its whole name. Default: all. */
+  /** The full name of the only test to run. Default: all tests. */
   readonly only?: string
-  /** Turns of the event loop after which a test that has not ended counts as failed. Default: no limit. */
+  /** Turns of the event loop after which an unfinished test fails. Default: no limit. */
   readonly maxTurns?: number
 }
 
-/** Runs a suite, all tests at once, and records what becomes of each. */
+/** Runs all tests of a suite concurrently and returns their results. */
 export async function record(
   define: (runner: Runner) => void,
   { only, maxTurns }: RecordOptions = {},
-): Promise<Record> {
+): Promise<SuiteResult> {
   const path: string[] = []
   const tests: [name: string, run: () => Promise<void>][] = []
   const skipped: string[] = []
@@ -49,7 +49,10 @@ export async function record(
   return { passed, failed, skipped }
 }
 
-/** Rejects when the work takes more turns of the event loop: work in memory that has not ended then waits for nothing. */
+/**
+ * Rejects when `work` takes more turns of the event loop. Work that uses memory only and is unfinished after
+ * so many turns never ends.
+ */
 function withinTurns(work: Promise<void>, maxTurns = Number.POSITIVE_INFINITY): Promise<void> {
   if (maxTurns === Number.POSITIVE_INFINITY) return work
   return new Promise((resolve, reject) => {
@@ -57,9 +60,10 @@ function withinTurns(work: Promise<void>, maxTurns = Number.POSITIVE_INFINITY): 
     work.then(resolve, reject).finally(() => {
       hasEnded = true
     })
-    const turn = (left: number): void => {
-      if (left === 0) reject(new Error(`The test did not end within ${maxTurns} turns of the event loop`))
-      else if (!hasEnded) setImmediate(turn, left - 1)
+    const turn = (remaining: number): void => {
+      if (remaining === 0)
+        reject(new Error(`The test did not end within ${maxTurns} turns of the event loop`))
+      else if (!hasEnded) setImmediate(turn, remaining - 1)
     }
     turn(maxTurns)
   })

@@ -4,22 +4,24 @@ import { describe, expect, it } from 'vitest'
 import { storeSuite } from '../../lib/testing/index.ts'
 import { root } from '../package/package.ts'
 import { blocks, section } from '../package/readme.ts'
+import { memoryCapabilities, memoryStoreFixture } from './fixtures.ts'
 import { record } from './recorder.ts'
-import { memorySupports, testedMemoryStore } from './tested.ts'
 
 const run = promisify(execFile)
 
 it('storeSuite: runs under node:test as the README shows', async () => {
   const [source = ''] = blocks(section('Testing a store'), 'ts')
-  // Its only type; Node 20 takes none.
+  // The only type annotation. Node 20 does not strip types.
   const script = source.replace('name: string', 'name')
   const args = ['--test-reporter=tap', '--input-type=module', '--eval', script]
   const { stdout } = await run(process.execPath, args, { cwd: root })
-  const told = await record((runner) => storeSuite(runner, () => testedMemoryStore(), memorySupports))
+  const expected = await record((runner) =>
+    storeSuite(runner, () => memoryStoreFixture(), memoryCapabilities),
+  )
   const count = (what: string): number => Number(new RegExp(`^# ${what} (\\d+)$`, 'm').exec(stdout)?.[1])
   expect(count('fail')).toBe(0)
-  expect(count('pass')).toBe(told.passed.length)
-  expect(count('skipped')).toBe(told.skipped.length)
+  expect(count('pass')).toBe(expected.passed.length)
+  expect(count('skipped')).toBe(expected.skipped.length)
 })
 
 it('storeSuite: omits unsupported tests when the runner has no it.skip()', async () => {
@@ -28,8 +30,10 @@ it('storeSuite: omits unsupported tests when the runner has no it.skip()', async
     describe: (_: string, define: () => void) => define(),
     it: (title: string) => titles.push(title),
   }
-  storeSuite(plain, () => testedMemoryStore(), memorySupports)
-  const { passed } = await record((runner) => storeSuite(runner, () => testedMemoryStore(), memorySupports))
+  storeSuite(plain, () => memoryStoreFixture(), memoryCapabilities)
+  const { passed } = await record((runner) =>
+    storeSuite(runner, () => memoryStoreFixture(), memoryCapabilities),
+  )
   expect(titles).toHaveLength(passed.length)
 })
 
@@ -39,12 +43,12 @@ it('storeSuite: fails a test without reopen() and throws for an unknown feature 
     describe: (_: string, define: () => void) => define(),
     it: (title: string, run: () => Promise<void>) => runs.set(title, run),
   }
-  storeSuite(runner, () => testedMemoryStore(), { ...memorySupports, restart: true })
+  storeSuite(runner, () => memoryStoreFixture(), { ...memoryCapabilities, restart: true })
   await expect(runs.get('a removed session stays deleted across a restart')?.()).rejects.toThrow(
-    'takes reopen() from open()',
+    'open() returned no reopen()',
   )
   const misspelt = { restarts: false } as object
-  expect(() => storeSuite({ describe, it }, () => testedMemoryStore(), misspelt)).toThrow(
+  expect(() => storeSuite({ describe, it }, () => memoryStoreFixture(), misspelt)).toThrow(
     "storeSuite: there is no feature 'restarts'; did you mean 'restart'?",
   )
 })
@@ -58,14 +62,14 @@ it('storeSuite: calls close() of every opened store, also after a failed test', 
       () => {
         open += 1
         return {
-          ...testedMemoryStore(),
+          ...memoryStoreFixture(),
           published: async () => undefined,
           close() {
             closed += 1
           },
         }
       },
-      memorySupports,
+      memoryCapabilities,
     ),
   )
   expect(failed.length).toBeGreaterThan(10)

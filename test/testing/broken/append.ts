@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Body, Session } from '../../../lib/index.ts'
 import { nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
-import { type Broken, gather, inFiles, inMemory, mapped, once, onDisk, telling } from './kit.ts'
+import { type Broken, changingSessions, gather, inFiles, inMemory, mapped, once, onDisk } from './kit.ts'
 
 export const bytes: Broken[] = [
   inMemory(
@@ -49,12 +49,12 @@ export const bytes: Broken[] = [
     'append() > stores consecutive fragments in order and adds each to received',
     (good) => {
       const lost = new Map<string, number>()
-      const told = (session: Session): Session => ({
+      const withLostBytes = (session: Session): Session => ({
         ...session,
         received: session.received + (lost.get(session.id) ?? 0),
       })
       return {
-        ...telling(told)(good),
+        ...changingSessions(withLostBytes)(good),
         async append(session, body, options) {
           const short = (chunks: readonly Uint8Array[]) =>
             chunks.map((chunk) => {
@@ -62,7 +62,7 @@ export const bytes: Broken[] = [
               lost.set(session.id, (lost.get(session.id) ?? 0) + 1)
               return chunk.subarray(0, -1)
             })
-          return told(await good.append(session, mapped(body, short), options))
+          return withLostBytes(await good.append(session, mapped(body, short), options))
         },
       }
     },
@@ -80,14 +80,14 @@ export const bytes: Broken[] = [
   inMemory(
     'total is unset before the first byte',
     'append() > sets total with the first fragment, even an empty one',
-    telling(({ total, ...session }) =>
+    changingSessions(({ total, ...session }) =>
       total === undefined || session.received === 0 ? session : { ...session, total },
     ),
   ),
   inMemory(
     'updatedAt stays at the creation time',
     'append() > updates updatedAt and changes no bytes for an empty body',
-    telling((session) => ({ ...session, updatedAt: session.created })),
+    changingSessions((session) => ({ ...session, updatedAt: session.created })),
   ),
   inMemory(
     'append() reads a batch too late',
@@ -163,7 +163,7 @@ export const bytes: Broken[] = [
         const result = await good.append(session, body, options)
         if (!options.signal?.aborted) return result
         await good.remove(session)
-        throw new Error('given up')
+        throw new Error('aborted')
       },
     }),
   ),
@@ -197,15 +197,15 @@ export const bytes: Broken[] = [
     'received is 0 after a restart',
     'append() > keeps bytes, received and total across a restart after every fragment',
     (good) => {
-      const mine = new Set<string>()
+      const ownIds = new Set<string>()
       return {
         async create(session) {
-          mine.add(session.id)
+          ownIds.add(session.id)
           return good.create(session)
         },
         async load(id) {
           const session = await good.load(id)
-          return session && !mine.has(id) ? { ...session, received: 0 } : session
+          return session && !ownIds.has(id) ? { ...session, received: 0 } : session
         },
       }
     },

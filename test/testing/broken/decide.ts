@@ -1,10 +1,10 @@
-import { type Broken, inFiles, inMemory, telling } from './kit.ts'
+import { type Broken, changingSessions, inFiles, inMemory } from './kit.ts'
 
 export const decisions: Broken[] = [
   inMemory(
     'the decision is lost after publish()',
     'accept() and reject() > load() returns the decision after publish()',
-    telling(({ decision, ...session }) =>
+    changingSessions(({ decision, ...session }) =>
       session.state === 'published' || !decision ? session : { ...session, decision },
     ),
   ),
@@ -12,17 +12,17 @@ export const decisions: Broken[] = [
     'the decision is lost in a restart',
     'accept() and reject() > accept() with a reply URL keeps the decision across a restart',
     (good) => {
-      const mine = new Set<string>()
+      const ownIds = new Set<string>()
       return {
         accept(session, ...rest) {
-          mine.add(session.id)
+          ownIds.add(session.id)
           return good.accept(session, ...rest)
         },
         async load(id) {
           const session = await good.load(id)
-          if (!session || mine.has(id)) return session
-          const { decision: _, ...lessons } = session
-          return lessons.state === 'accepted' ? { ...lessons, state: 'receiving' } : lessons
+          if (!session || ownIds.has(id)) return session
+          const { decision: _, ...rest } = session
+          return rest.state === 'accepted' ? { ...rest, state: 'receiving' } : rest
         },
       }
     },

@@ -8,7 +8,9 @@ import { replies } from './reply.ts'
 import { sessions } from './session.ts'
 import { shared } from './share.ts'
 
-/** Stores with one bug each; the files are named as those of the suite that find them. */
+/**
+ * Stores with one bug each. Each file has the name of the file in lib/testing whose tests detect its bugs.
+ */
 export const brokenStores: readonly Broken[] = [
   ...sessions,
   ...bytes,

@@ -2,30 +2,33 @@ import type { Readable } from 'node:stream'
 import type { Body, FileSystem, MemoryStore, Session, Store } from '../../../lib/index.ts'
 import { nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { type Capabilities, type Runner, storeSuite } from '../../../lib/testing/index.ts'
-import { memorySupports, testedFileStore, testedMemoryStore } from '../tested.ts'
+import { fileStoreFixture, memoryCapabilities, memoryStoreFixture } from '../fixtures.ts'
 
 /** A store with one bug. */
 export interface Broken {
   readonly bug: string
-  /** The test that is there to find it. */
+  /** The full name of the test that detects the bug. */
   readonly caughtBy: string
-  /** The bug may keep the test from ending. Everything is in memory then. */
+  /**
+   * The bug can prevent the test from ending. Such a store works in memory only, so turns of the event loop
+   * limit it.
+   */
   readonly mayHang?: boolean
   suite(runner: Runner): void
 }
 
-/** Makes of a good store one that does some things differently. */
+/** Returns the methods that replace those of a correct store. */
 type Change<Kind extends Store = Store> = (good: Kind) => Partial<Store>
 
-const verbs = [
+const methods = [
   ...(['create', 'load', 'append', 'accept', 'reject', 'publish'] as const),
   ...(['read', 'paths', 'saveReply', 'loadReply', 'remove', 'list', 'release'] as const),
 ]
 
-const changed = <Kind extends Store>(good: Kind, change: Change<Kind>): Store =>
+const withChange = <Kind extends Store>(good: Kind, change: Change<Kind>): Store =>
   ({
     locker: good.locker,
-    ...Object.fromEntries(verbs.map((verb) => [verb, good[verb]?.bind(good)])),
+    ...Object.fromEntries(methods.map((method) => [method, good[method]?.bind(good)])),
     ...change(good),
   }) as Store
 
@@ -33,14 +36,14 @@ export const inMemory = (
   bug: string,
   caughtBy: string,
   change: Change<MemoryStore>,
-  supports: Partial<Capabilities> = {},
+  capabilities: Partial<Capabilities> = {},
 ): Broken => ({
   bug,
   caughtBy,
   suite: (runner) =>
-    storeSuite(runner, () => testedMemoryStore((good) => changed(good, change)), {
-      ...memorySupports,
-      ...supports,
+    storeSuite(runner, () => memoryStoreFixture((good) => withChange(good, change)), {
+      ...memoryCapabilities,
+      ...capabilities,
     }),
 })
 
@@ -48,7 +51,7 @@ export const inFiles = (bug: string, caughtBy: string, change: Change): Broken =
   bug,
   caughtBy,
   suite: (runner) =>
-    storeSuite(runner, () => testedFileStore({ durability: 'none' }, (good) => changed(good, change))),
+    storeSuite(runner, () => fileStoreFixture({ durability: 'none' }, (good) => withChange(good, change))),
 })
 
 export const onDisk = (bug: string, caughtBy: string, calls: Partial<FileSystem>): Broken => ({
@@ -56,14 +59,14 @@ export const onDisk = (bug: string, caughtBy: string, calls: Partial<FileSystem>
   caughtBy,
   suite: (runner) =>
     storeSuite(runner, () =>
-      testedFileStore({ durability: 'none', fileSystem: { ...nodeFileSystem, ...calls } }),
+      fileStoreFixture({ durability: 'none', fileSystem: { ...nodeFileSystem, ...calls } }),
     ),
 })
 
 export const soon = (): Promise<void> => new Promise(setImmediate)
 
-/** Tells sessions with some facts wrong, from wherever they come. */
-export const telling =
+/** Changes the sessions that load(), append() and list() return. */
+export const changingSessions =
   (wrong: (session: Session) => Session): Change =>
   (good) => ({
     async load(id) {

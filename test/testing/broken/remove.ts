@@ -106,10 +106,10 @@ export const ends: Broken[] = [
     'remove() and list() > list() omits no session while others are created and removed',
     (good) => ({
       async *list() {
-        for (let place = 0; ; place += 1) {
+        for (let index = 0; ; index += 1) {
           const all: Session[] = []
           for await (const session of good.list()) all.push(session)
-          const session = all[place]
+          const session = all[index]
           if (!session) return
           yield session
         }
@@ -117,7 +117,7 @@ export const ends: Broken[] = [
     }),
   ),
   inMemory(
-    'list() omits refused sessions',
+    'list() omits rejected sessions',
     'remove() and list() > list() yields sessions in every state, with the same fields as load()',
     (good) => ({
       async *list() {
@@ -142,12 +142,12 @@ export const ends: Broken[] = [
     'a removal is lost in a restart',
     'remove() and list() > a removed session stays deleted across a restart',
     (good) => {
-      const gone = new Set<string>()
+      const removed = new Set<string>()
       return {
-        load: async (id) => (gone.has(id) ? undefined : good.load(id)),
-        remove: async ({ id }) => void gone.add(id),
+        load: async (id) => (removed.has(id) ? undefined : good.load(id)),
+        remove: async ({ id }) => void removed.add(id),
         async *list() {
-          for await (const session of good.list()) if (!gone.has(session.id)) yield session
+          for await (const session of good.list()) if (!removed.has(session.id)) yield session
         },
       }
     },
@@ -156,14 +156,14 @@ export const ends: Broken[] = [
     'list() omits sessions of other stores',
     'remove() and list() > list() yields all sessions after a restart',
     (good) => {
-      const mine = new Set<string>()
+      const ownIds = new Set<string>()
       return {
         async create(session) {
-          mine.add(session.id)
+          ownIds.add(session.id)
           return good.create(session)
         },
         async *list() {
-          for await (const session of good.list()) if (mine.has(session.id)) yield session
+          for await (const session of good.list()) if (ownIds.has(session.id)) yield session
         },
       }
     },

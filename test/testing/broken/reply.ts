@@ -64,15 +64,15 @@ export const replies: Broken[] = [
     }),
   ),
   inMemory('remove() keeps the reply', 'saveReply() and loadReply() > remove() deletes the reply', (good) => {
-    const kept = new Map<string, Awaited<ReturnType<Store['loadReply']>>>()
+    const saved = new Map<string, Awaited<ReturnType<Store['loadReply']>>>()
     return {
       async loadReply(session) {
         const reply = await good.loadReply(session)
-        if (reply) kept.set(session.id, reply)
-        return kept.get(session.id)
+        if (reply) saved.set(session.id, reply)
+        return saved.get(session.id)
       },
       async remove(session) {
-        await good.loadReply(session).then((reply) => reply && kept.set(session.id, reply))
+        await good.loadReply(session).then((reply) => reply && saved.set(session.id, reply))
         await good.remove(session)
       },
     }

@@ -1,8 +1,8 @@
 import { BitsError, type NewSession, type Session } from '../../../lib/index.ts'
-import { type Broken, inFiles, inMemory, soon, telling } from './kit.ts'
+import { type Broken, changingSessions, inFiles, inMemory, soon } from './kit.ts'
 
-/** What is told of a session that began. */
-const begun = (session: NewSession): Session => ({
+/** The session that create() returns. */
+const createdSession = (session: NewSession): Session => ({
   ...session,
   state: 'receiving',
   received: 0,
@@ -52,12 +52,15 @@ export const sessions: Broken[] = [
   inMemory(
     'received is one byte too high',
     'append() > stores consecutive fragments in order and adds each to received',
-    telling((session) => ({ ...session, received: session.received + (session.received > 0 ? 1 : 0) })),
+    changingSessions((session) => ({
+      ...session,
+      received: session.received + (session.received > 0 ? 1 : 0),
+    })),
   ),
   inMemory(
     'metadata names become lower case',
     'create() and load() > load() returns unusual ids, paths, owners and metadata unchanged',
-    telling(({ metadata, ...session }) =>
+    changingSessions(({ metadata, ...session }) =>
       metadata
         ? {
             ...session,
@@ -86,9 +89,9 @@ export const sessions: Broken[] = [
     (good) => ({
       async create(session) {
         const isTaken = good.files.has(session.name) && !session.overwrite
-        const begun = await good.create(isTaken ? { ...session, overwrite: true } : session)
+        const created = await good.create(isTaken ? { ...session, overwrite: true } : session)
         if (isTaken) throw new BitsError('destination-exists')
-        return begun
+        return created
       },
     }),
   ),
@@ -111,10 +114,10 @@ export const sessions: Broken[] = [
         async create(session) {
           const earlier = byName.get(session.name)
           byName.set(session.name, session.id)
-          const begun = await good.create(session)
+          const created = await good.create(session)
           const replaced = earlier && (await good.load(earlier))
           if (replaced) await good.remove(replaced)
-          return begun
+          return created
         },
       }
     },
@@ -141,14 +144,14 @@ export const sessions: Broken[] = [
     (good) => ({
       async create(session, options) {
         await soon()
-        return options?.signal?.aborted ? begun(session) : good.create(session)
+        return options?.signal?.aborted ? createdSession(session) : good.create(session)
       },
     }),
   ),
   inFiles(
     'load() still counts lost bytes',
-    'create() and load() > load() returns state gone when the bytes are lost, and append() starts again at 0',
-    telling((session) =>
+    'create() and load() > load() returns state lost when the bytes are lost, and append() starts again at 0',
+    changingSessions((session) =>
       session.state === 'lost' ? { ...session, state: 'accepted', received: session.total ?? 0 } : session,
     ),
   ),
@@ -156,13 +159,13 @@ export const sessions: Broken[] = [
     'load() finds only its own sessions',
     'two stores on the same storage > find sessions that the other one created',
     (good) => {
-      const mine = new Set<string>()
+      const ownIds = new Set<string>()
       return {
         async create(session) {
-          mine.add(session.id)
+          ownIds.add(session.id)
           return good.create(session)
         },
-        load: async (id) => (mine.has(id) ? good.load(id) : undefined),
+        load: async (id) => (ownIds.has(id) ? good.load(id) : undefined),
       }
     },
   ),
@@ -188,7 +191,7 @@ export const sessions: Broken[] = [
   inMemory(
     'updatedAt is in seconds',
     'create() and load() > load() returns every field of a new session, with state receiving and received 0',
-    telling((session) => ({ ...session, updatedAt: session.updatedAt / 1000 })),
+    changingSessions((session) => ({ ...session, updatedAt: session.updatedAt / 1000 })),
   ),
   inMemory(
     'load() rejects an unknown id',
@@ -219,7 +222,7 @@ export const sessions: Broken[] = [
       create: (session) =>
         good.create(session).catch((error) => {
           if (error.code !== 'destination-not-found') throw error
-          return begun(session)
+          return createdSession(session)
         }),
     })),
   ),

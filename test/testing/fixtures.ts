@@ -11,8 +11,8 @@ import {
 import type { Capabilities, StoreFixture } from '../../lib/testing/index.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 
-/** What only a store that outlives its process, or one with folders, can do. */
-export const memorySupports: Partial<Capabilities> = {
+/** The capabilities that the memory store does not have. */
+export const memoryCapabilities: Partial<Capabilities> = {
   restart: false,
   sharing: false,
   locker: false,
@@ -23,8 +23,8 @@ export const memorySupports: Partial<Capabilities> = {
   bigOffsets: false,
 }
 
-/** @param change makes another store of it */
-export function testedMemoryStore(change: (store: MemoryStore) => Store = (store) => store): StoreFixture {
+/** @param change wraps the store */
+export function memoryStoreFixture(change: (store: MemoryStore) => Store = (store) => store): StoreFixture {
   const store = memoryStore()
   return {
     store: change(store),
@@ -32,8 +32,8 @@ export function testedMemoryStore(change: (store: MemoryStore) => Store = (store
   }
 }
 
-/** @param change makes another store of it, of each that is opened */
-export async function testedFileStore(
+/** @param change wraps each store that is opened */
+export async function fileStoreFixture(
   options: FileStoreOptions = {},
   change: (store: Store) => Store = (store) => store,
 ): Promise<StoreFixture> {
@@ -51,7 +51,7 @@ export async function testedFileStore(
   }
 }
 
-/** The bytes of a file from an offset on; what lies before may be as long as it likes. */
+/** The bytes of a file from an offset on. Earlier bytes are not read, so a file of 4 GiB is no problem. */
 async function readFrom(path: string, first: number): Promise<Uint8Array | undefined> {
   const file = await open(path).catch((error) => {
     if (error.code !== 'ENOENT') throw error
