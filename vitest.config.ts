@@ -2,16 +2,16 @@ import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { NotRunReporter } from './test/support/not-run.ts'
 
-/** System tests: they start servers and services, kill processes, or take long. */
+/** System tests, which start servers and services, kill processes, or take long. */
 const system = 'test/**/*.system.test.ts'
 /** Tests that run once over each object service: over Azurite in `fast`, over Ceph in `system`. */
 const services = 'test/**/*.services.test.ts'
-/** Fast tests that each need a process of their own, in which `node:http` is as Node made it. */
+/** Fast tests that each need a process of their own, with an unchanged `node:http`. */
 const isolated = 'test/**/*.isolated.test.ts'
 
 /**
- * Where a run writes its results and coverage instead of checking the thresholds. CI sets it for several runs and then
- * checks them together: `vitest run --merge-reports=DIRECTORY --coverage`.
+ * The file to which a run writes its results and coverage instead of checking the thresholds. CI sets it for
+ * several runs and then checks them together: `vitest run --merge-reports=DIRECTORY --coverage`.
  */
 const partialReport = process.env.TEST_REPORT
 
@@ -28,7 +28,7 @@ export default defineConfig({
           name: 'fast',
           include: ['test/**/*.test.ts'],
           exclude: [system, isolated],
-          // To load everything again for each file takes longer than most files.
+          // With isolation each file loads all modules again, which takes longer than most files run.
           isolate: false,
           setupFiles: 'test/support/left-clean.ts',
           env: { OBJECT_SERVICE: 'azurite' },
@@ -43,7 +43,7 @@ export default defineConfig({
         test: {
           name: 'system',
           include: [system, services],
-          // Some write a thousand objects to a service that runs for hours.
+          // Some tests write a thousand objects to a service that may have run for hours.
           testTimeout: 120_000,
           env: { OBJECT_SERVICE: 'ceph' },
         },
@@ -56,7 +56,7 @@ export default defineConfig({
       enabled: partialReport !== undefined,
       provider: 'v8',
       include: ['lib/**'],
-      // The command line runs in processes of its own.
+      // The command line runs in child processes, whose coverage is not measured.
       exclude: ['lib/cli/**'],
       ...(partialReport ? { reporter: [] } : { thresholds: { lines: 95, branches: 95 } }),
     },

@@ -1,6 +1,6 @@
 /**
- * One port, two workers: `cluster-program.mjs DIRECTORY`. Says its port, then, for each worker that listens, its pid. A
- * worker that was killed is replaced.
+ * Two workers on one port: `cluster-program.mjs DIRECTORY`. Sends the port and the pid of each worker that
+ * listens. Replaces workers that are killed.
  */
 import cluster from 'node:cluster'
 import { createServer } from 'node:http'
@@ -8,7 +8,8 @@ import { bitsUpload } from 'express-bits-upload'
 
 const [directory = ''] = process.argv.slice(2)
 
-// Workers accept for themselves: a connection that the primary was handing to one that dies would hang for ever.
+// Each worker accepts connections itself. Otherwise a connection that the primary process passes to a killed
+// worker would never be answered.
 cluster.schedulingPolicy = cluster.SCHED_NONE
 
 if (cluster.isPrimary) {

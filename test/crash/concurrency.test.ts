@@ -8,28 +8,28 @@ import { hresult, received } from '../support/client.ts'
 import { withResolvers } from '../support/promise.ts'
 import { serve } from '../support/server.ts'
 import {
-  apart,
-  fragmentApart,
+  beginFragment,
+  type FileSystemOverrides,
   newClient,
-  newPlace,
-  push,
-  type Seam,
-  server,
+  sendAlone,
+  sendFragmentAlone,
+  startServer,
   statuses,
-  trickle,
-  until,
-} from './setting.ts'
+  UploadDirectory,
+  waitUntil,
+  writeUntilStored,
+} from './fixture.ts'
 
 const file = noise(300_000)
 const other = noise(200_000, 2)
 const rounds = Array.from({ length: 20 }, (_, round) => round)
 const ends = ['Cancel-Session', 'Close-Session'] as const
-const long = new Date(0)
+const longAgo = new Date(0)
 
 describe('Session with concurrent packets', () => {
   it('answers two identical fragments sent at once, and publishes the file once', async () => {
-    const place = await newPlace()
-    const { upload, url } = await server(place)
+    const directory = await UploadDirectory.create()
+    const { upload, url } = await startServer(directory)
     const uploaded: string[] = []
     upload.events.on('uploaded', ({ id }) => uploaded.push(id))
     for (const round of rounds) {
@@ -39,73 +39,73 @@ describe('Session with concurrent packets', () => {
         [0, half],
         [half, file.length],
       ] as const) {
-        const send = () => fragmentApart(client, first, file.subarray(first, end), file.length)
+        const send = () => sendFragmentAlone(client, first, file.subarray(first, end), file.length)
         const answers = await Promise.all([send(), send()])
-        // One does it; the other finds it done, or was asked to let go.
+        // One fragment is stored. The other finds its bytes stored, or was asked to release the session.
         expect(statuses(answers)[0]).toBe(200)
         expect([200, 416]).toContain(statuses(answers)[1])
         expect(Math.max(...answers.map(received))).toBe(end)
       }
-      expect((await place.published(`${round}.bin`)).equals(file)).toBe(true)
+      expect((await directory.published(`${round}.bin`)).equals(file)).toBe(true)
       expect(uploaded.filter((id) => id === client.sessionId)).toHaveLength(1)
       expect((await client.close()).status).toBe(200)
     }
-    expect(await place.leftovers()).toEqual([])
+    expect(await directory.sessionFiles()).toEqual([])
   })
 
   it('returns 200 to the newest copy of a fragment, and 416 with an offset to each older copy', async () => {
-    const place = await newPlace()
-    const { url } = await server(place)
+    const directory = await UploadDirectory.create()
+    const { url } = await startServer(directory)
     const client = await newClient(url, 'a.bin')
-    const old: ReturnType<typeof trickle>[] = []
+    const old: ReturnType<typeof beginFragment>[] = []
     for (const length of [1000, 2000, 3000, 4000, 5000]) {
-      const fragment = trickle(client, 0, file.length, file.length)
-      // Longer each time, so that one sees whose bytes are being written.
-      await push(fragment.outgoing, file.subarray(0, length), place.part(client), length)
+      const fragment = beginFragment(client, 0, file.length, file.length)
+      // Longer each time, so that the length of the part file shows whose bytes are written.
+      await writeUntilStored(fragment.outgoing, file.subarray(0, length), directory.part(client), length)
       old.push(fragment)
     }
     expect((await client.fragment(0, file, file.length)).status).toBe(200)
     const answers = await Promise.all(old.map(({ answer }) => answer))
     expect(answers.map(({ status }) => status)).toEqual([416, 416, 416, 416, 416])
     expect(answers.map(received)).toEqual([1000, 2000, 3000, 4000, 5000])
-    // What the old ones go on to say concerns nobody.
+    // Later bytes of the old copies have no effect.
     for (const { outgoing } of old) outgoing.on('error', () => {}).write(other)
     expect((await client.close()).status).toBe(200)
-    expect((await place.published('a.bin')).equals(file)).toBe(true)
-    expect(await place.leftovers()).toEqual([])
+    expect((await directory.published('a.bin')).equals(file)).toBe(true)
+    expect(await directory.sessionFiles()).toEqual([])
     for (const { outgoing } of old) outgoing.destroy()
   })
 
   it.each(ends)('returns 200 to %s and 416 to a running fragment, and leaves no file', async (end) => {
-    const place = await newPlace()
-    const { url } = await server(place)
+    const directory = await UploadDirectory.create()
+    const { url } = await startServer(directory)
     const client = await newClient(url, 'a.bin')
-    const { outgoing, answer } = trickle(client, 0, file.length, file.length)
-    await push(outgoing, file.subarray(0, 5000), place.part(client), 5000)
-    expect((await apart(client, end)).status).toBe(200)
+    const { outgoing, answer } = beginFragment(client, 0, file.length, file.length)
+    await writeUntilStored(outgoing, file.subarray(0, 5000), directory.part(client), 5000)
+    expect((await sendAlone(client, end)).status).toBe(200)
     expect((await answer).status).toBe(416)
     outgoing.on('error', () => {}).end(file.subarray(5000))
     expect(hresult(await client.fragment(0, file, file.length))).toBe('0x8020001F')
-    expect([await place.names(), await place.leftovers()]).toEqual([[], []])
+    expect([await directory.publishedNames(), await directory.sessionFiles()]).toEqual([[], []])
   })
 
   it.each(ends)(
     'publishes the whole file or none when %s and the last fragment are sent at once',
     async (end) => {
-      const place = await newPlace()
-      const { url } = await server(place)
+      const directory = await UploadDirectory.create()
+      const { url } = await startServer(directory)
       for (const round of rounds) {
         const name = `${round}.bin`
         const client = await newClient(url, name)
-        const fragment = fragmentApart(client, 0, file, file.length)
+        const fragment = sendFragmentAlone(client, 0, file, file.length)
         for (let turn = 0; turn < round; turn += 1) await new Promise(setImmediate)
-        const [{ status }, ended] = await Promise.all([fragment, apart(client, end)])
+        const [{ status }, ended] = await Promise.all([fragment, sendAlone(client, end)])
         expect(ended.status).toBe(200)
-        const isThere = (await place.names()).includes(name)
+        const isThere = (await directory.publishedNames()).includes(name)
         if (status === 200) expect(isThere).toBe(true)
-        if (isThere) expect((await place.published(name)).equals(file)).toBe(true)
+        if (isThere) expect((await directory.published(name)).equals(file)).toBe(true)
       }
-      expect(await place.leftovers()).toEqual([])
+      expect(await directory.sessionFiles()).toEqual([])
     },
   )
 
@@ -113,7 +113,7 @@ describe('Session with concurrent packets', () => {
   // body. A client takes a 416 with all bytes held for success ([MC-BUP] 3.1.5.1.4) and closes the session.
   // Close-Session would then delete a file that was never published.
   it('publishes the file before an answer reports that all bytes are held', async () => {
-    const place = await newPlace()
+    const directory = await UploadDirectory.create()
     const writing = withResolvers<void>()
     const release = withResolvers<void>()
     const fileSystem = {
@@ -124,62 +124,63 @@ describe('Session with concurrent packets', () => {
         return nodeFileSystem.writev(...args)
       },
     }
-    const upload = bitsUpload({ store: fileStore(place.directory, { fileSystem }) })
+    const upload = bitsUpload({ store: fileStore(directory.path, { fileSystem }) })
     const fragments: IncomingMessage[] = []
     const url = await serve((request, response) => {
       if (request.headers['bits-packet-type'] === 'Fragment') fragments.push(request)
       upload(request, response, () => {})
     })
-    // What waits behind the first write is exactly what pauses the body: its end is not seen before the next is asked for.
+    // The bytes after the first write just fill the write buffer and pause the body: its end is read only
+    // with the next request for bytes.
     const whole = noise(1000 + 512 * 1024)
     const client = await newClient(url, 'a.bin')
-    const { outgoing, answer } = trickle(client, 0, whole.length, whole.length)
+    const { outgoing, answer } = beginFragment(client, 0, whole.length, whole.length)
     outgoing.write(whole.subarray(0, 1000))
     await writing.promise
     outgoing.end(whole.subarray(1000))
-    await until(() => fragments[0]?.complete === true)
-    // An older copy of the fragment that was on its way for long; its connection breaks while it waits.
-    const late = trickle(client, 0, whole.length, whole.length)
+    await waitUntil(() => fragments[0]?.complete === true)
+    // An older copy of the fragment that arrives late. Its connection breaks while it waits for the session.
+    const late = beginFragment(client, 0, whole.length, whole.length)
     late.outgoing.write(whole.subarray(0, 1000))
-    await until(() => fragments.length === 2)
+    await waitUntil(() => fragments.length === 2)
     for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
     late.outgoing.destroy()
-    await until(() => fragments[1]?.destroyed === true)
+    await waitUntil(() => fragments[1]?.destroyed === true)
     for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
     release.resolve()
     if (received(await answer) < whole.length) await client.fragment(0, whole, whole.length)
     expect((await client.close()).status).toBe(200)
-    expect(await place.names()).toEqual(['a.bin'])
+    expect(await directory.publishedNames()).toEqual(['a.bin'])
   })
 })
 
-// Processes without a common lock: a store with a custom file system has none, nor have containers that share a
-// volume but no network namespace. Two servers in this process stand for them.
+// Processes without a common lock: a store with a custom file system has none, nor have containers that share
+// a volume but no network namespace. Two servers in this process represent them.
 describe('Session used by two processes without a lock', () => {
-  // The most unfavourable moment. The publication of the same session by the other process must not be taken for the
-  // file of another upload, because 403 ends the job of a client.
+  // The worst case. A process must not mistake the file that the other process publishes for the same session
+  // for the file of another upload, because 403 ends the job of a client.
   it('never returns 403 when both processes get the last fragment at once', async () => {
-    const place = await newPlace()
+    const directory = await UploadDirectory.create()
     const linked = withResolvers<void>()
-    const looked = withResolvers<void>()
-    const first: Seam = {
+    const secondLinks = withResolvers<void>()
+    const first: FileSystemOverrides = {
       async link(...args) {
-        await looked.promise
+        await secondLinks.promise
         await nodeFileSystem.link(...args)
         linked.resolve()
       },
     }
-    const second: Seam = {
+    const second: FileSystemOverrides = {
       async link(...args) {
-        looked.resolve()
+        secondLinks.resolve()
         await linked.promise
         await nodeFileSystem.link(...args)
       },
     }
-    const [a, b] = [await server(place, first), await server(place, second)]
+    const [a, b] = [await startServer(directory, first), await startServer(directory, second)]
     const client = await newClient(a.url, 'a.bin')
     expect((await client.fragment(0, file.subarray(0, -1), file.length)).status).toBe(200)
-    const last = (url: URL) => fragmentApart(client, file.length - 1, file.subarray(-1), file.length, url)
+    const last = (url: URL) => sendFragmentAlone(client, file.length - 1, file.subarray(-1), file.length, url)
     const earlier = last(client.url)
     const retry = await last(new URL('a.bin', b.url))
     expect((await earlier).status).toBe(200)
@@ -187,11 +188,11 @@ describe('Session used by two processes without a lock', () => {
   })
 
   it('returns 200 to a retry while the other process publishes', async () => {
-    const place = await newPlace()
+    const directory = await UploadDirectory.create()
     const publishing = withResolvers<void>()
     const read = withResolvers<void>()
     const published = withResolvers<void>()
-    const first: Seam = {
+    const first: FileSystemOverrides = {
       async link(...args) {
         publishing.resolve()
         await read.promise
@@ -199,7 +200,7 @@ describe('Session used by two processes without a lock', () => {
       },
     }
     let isLate = false
-    const second: Seam = {
+    const second: FileSystemOverrides = {
       async readFile(...args) {
         const text = await nodeFileSystem.readFile(...args)
         read.resolve()
@@ -211,11 +212,11 @@ describe('Session used by two processes without a lock', () => {
         return nodeFileSystem.stat(path)
       },
     }
-    const [a, b] = [await server(place, first), await server(place, second)]
+    const [a, b] = [await startServer(directory, first), await startServer(directory, second)]
     const client = await newClient(a.url, 'a.bin')
     const earlier = client.fragment(0, file, file.length)
     await publishing.promise
-    const retry = fragmentApart(client, 0, file, file.length, new URL('a.bin', b.url))
+    const retry = sendFragmentAlone(client, 0, file, file.length, new URL('a.bin', b.url))
     expect((await earlier).status).toBe(200)
     published.resolve()
     const answer = await retry
@@ -225,8 +226,8 @@ describe('Session used by two processes without a lock', () => {
 
 describe('Destination of two sessions', () => {
   it('gets the file of one without overwrite, and the other receives 403', async () => {
-    const place = await newPlace()
-    const { url } = await server(place)
+    const directory = await UploadDirectory.create()
+    const { url } = await startServer(directory)
     for (const round of rounds) {
       const name = `${round}.bin`
       const clients = [await newClient(url, name), await newClient(url, name)] as const
@@ -237,29 +238,29 @@ describe('Destination of two sessions', () => {
       ])
       expect(statuses(answers)).toEqual([200, 403])
       const winner = answers[0].status === 200 ? 0 : 1
-      expect((await place.published(name)).equals(files[winner])).toBe(true)
-      // Its client may try again, when the other session is over or before.
+      expect((await directory.published(name)).equals(files[winner])).toBe(true)
+      // The client may retry before or after the other session is closed.
       expect((await clients[winner].close()).status).toBe(200)
       const loser = 1 - winner
       const [client, bytes] = loser === 0 ? [clients[0], file] : [clients[1], other]
       const again = await client.fragment(0, bytes, bytes.length)
       expect([again.status, hresult(again), received(again)]).toEqual([403, '0x80070005', bytes.length])
       expect((await client.cancel()).status).toBe(200)
-      expect((await place.published(name)).equals(files[winner])).toBe(true)
+      expect((await directory.published(name)).equals(files[winner])).toBe(true)
     }
-    expect(await place.leftovers()).toEqual([])
+    expect(await directory.sessionFiles()).toEqual([])
   })
 
   it('holds the last file with overwrite, and never a partial one', async () => {
-    const place = await newPlace()
-    const { url } = await server(place, {}, { overwrite: true })
+    const directory = await UploadDirectory.create()
+    const { url } = await startServer(directory, {}, { overwrite: true })
     const first = await newClient(url, 'a.bin')
     expect((await first.fragment(0, file, file.length)).status).toBe(200)
-    let racing = true
-    let looks = 0
-    const look = (async () => {
-      for (; racing; looks += 1) {
-        const bytes = await place.published('a.bin')
+    let isUploading = true
+    let reads = 0
+    const reader = (async () => {
+      for (; isUploading; reads += 1) {
+        const bytes = await directory.published('a.bin')
         expect(bytes.equals(file) || bytes.equals(other)).toBe(true)
       }
     })()
@@ -272,44 +273,44 @@ describe('Destination of two sessions', () => {
       expect(statuses(answers)).toEqual([200, 200])
       const again = await newClient(url, 'a.bin')
       expect((await again.fragment(0, other, other.length)).status).toBe(200)
-      // Those that had their success before do not publish again.
+      // A repeated last fragment of a finished upload does not publish again.
       expect((await one.fragment(file.length - 1, file.subarray(-1), file.length)).status).toBe(200)
-      expect((await place.published('a.bin')).equals(other)).toBe(true)
+      expect((await directory.published('a.bin')).equals(other)).toBe(true)
       for (const client of [one, two, again]) expect((await client.close()).status).toBe(200)
     }
-    racing = false
-    await look
-    expect(looks).toBeGreaterThan(0)
+    isUploading = false
+    await reader
+    expect(reads).toBeGreaterThan(0)
     expect((await first.close()).status).toBe(200)
-    expect(await place.leftovers()).toEqual([])
+    expect(await directory.sessionFiles()).toEqual([])
   })
 })
 
 describe('Sweep', () => {
   it('keeps an expired session during a fragment, and removes it without one', async () => {
-    const place = await newPlace()
-    const { upload, url } = await server(place)
+    const directory = await UploadDirectory.create()
+    const { upload, url } = await startServer(directory)
     const client = await newClient(url, 'a.bin')
-    await upload.sweep() // The one that Create-Session began.
-    const { outgoing, answer } = trickle(client, 0, 200_000, file.length)
-    await push(outgoing, file.subarray(0, 5000), place.part(client), 5000)
-    for (const path of [place.part(client), place.record(client)]) utimesSync(path, long, long)
+    await upload.sweep() // The sweep that Create-Session began.
+    const { outgoing, answer } = beginFragment(client, 0, 200_000, file.length)
+    await writeUntilStored(outgoing, file.subarray(0, 5000), directory.part(client), 5000)
+    for (const path of [directory.part(client), directory.journal(client)]) utimesSync(path, longAgo, longAgo)
     expect(await upload.sweep()).toEqual({ expired: 0, open: 1 })
     outgoing.end(file.subarray(5000, 200_000))
     expect(received(await answer)).toBe(200_000)
     expect(await upload.sweep()).toEqual({ expired: 0, open: 1 })
-    for (const path of [place.part(client), place.record(client)]) utimesSync(path, long, long)
+    for (const path of [directory.part(client), directory.journal(client)]) utimesSync(path, longAgo, longAgo)
     expect(await upload.sweep()).toEqual({ expired: 1, open: 0 })
     expect(hresult(await client.fragment(200_000, file.subarray(200_000), file.length))).toBe('0x8020001F')
-    expect(await place.leftovers()).toEqual([])
+    expect(await directory.sessionFiles()).toEqual([])
   })
 
   it('does not affect uploads when it runs without pause', async () => {
-    const place = await newPlace()
-    const { upload, url } = await server(place)
-    let busy = true
+    const directory = await UploadDirectory.create()
+    const { upload, url } = await startServer(directory)
+    let isUploading = true
     const sweeps = (async () => {
-      while (busy) expect((await upload.sweep()).expired).toBe(0)
+      while (isUploading) expect((await upload.sweep()).expired).toBe(0)
     })()
     sweeps.catch(() => {})
     await Promise.all(
@@ -322,27 +323,28 @@ describe('Sweep', () => {
         }
       }),
     ).finally(() => {
-      busy = false
+      isUploading = false
     })
     await sweeps
-    expect(await place.names()).toHaveLength(60)
-    expect(await place.leftovers()).toEqual([])
+    expect(await directory.publishedNames()).toHaveLength(60)
+    expect(await directory.sessionFiles()).toEqual([])
   })
 
   it('does not fail when a session is deleted while it is read', async () => {
-    const place = await newPlace()
-    let ending: (() => void) | undefined
-    const seam: Seam = {
+    const directory = await UploadDirectory.create()
+    let deleteSession: (() => void) | undefined
+    const overrides: FileSystemOverrides = {
       async stat(path) {
-        if (path.endsWith('.json')) ending?.()
+        if (path.endsWith('.json')) deleteSession?.()
         return nodeFileSystem.stat(path)
       },
     }
-    const { upload, url } = await server(place, seam)
+    const { upload, url } = await startServer(directory, overrides)
     const client = await newClient(url, 'a.bin')
     await upload.sweep()
-    // As Cancel-Session does it, be it in this process or in another: a sweep holds no lock while it lists.
-    ending = () => unlinkSync(place.record(client))
+    // As Cancel-Session does in this or another process, because a sweep holds no lock while it lists
+    // sessions.
+    deleteSession = () => unlinkSync(directory.journal(client))
     expect(await upload.sweep()).toEqual({ expired: 0, open: 0 })
   })
 })

@@ -1,7 +1,7 @@
 /**
- * Kill campaigns. `CRASH_KILLS=2000 npx vitest run --project system test/crash` is the long form. `CRASH_SEED` repeats
- * files, fragments and times of kills, but not the scheduling of processes: a failure may need a second run with the
- * same seed.
+ * Kill campaigns. `CRASH_KILLS=2000 npx vitest run --project system test/crash` is the long form.
+ * `CRASH_SEED` repeats files, fragments and times of kills, but not the scheduling of processes: a failure
+ * may need a second run with the same seed.
  */
 import { fork } from 'node:child_process'
 import { randomInt } from 'node:crypto'
@@ -10,8 +10,8 @@ import { expect, it, onTestFinished } from 'vitest'
 import { noise } from '../support/bytes.ts'
 import { type Answer, hresult, received, send, TestClient } from '../support/client.ts'
 import { withResolvers } from '../support/promise.ts'
-import { perform } from './perform.ts'
-import { apart, fragmentApart, newPlace } from './setting.ts'
+import { sendAlone, sendFragmentAlone, UploadDirectory } from './fixture.ts'
+import { runCampaign } from './run-campaign.ts'
 
 const kills = Number(process.env.CRASH_KILLS ?? 200)
 const seed = Number(process.env.CRASH_SEED ?? randomInt(2 ** 31))
@@ -22,7 +22,7 @@ it.each([
 ])(
   `%s: no acknowledged byte is lost over %i kills (CRASH_SEED=${seed})`,
   async (_, count, servers) => {
-    const counts = await perform(seed, count, servers)
+    const counts = await runCampaign(seed, count, servers)
     console.info(`CRASH_SEED=${seed}`, counts)
     expect(counts.kills).toBeGreaterThanOrEqual(count)
   },
@@ -30,9 +30,9 @@ it.each([
 )
 
 it('node:cluster: completes uploads with a connection per packet while workers are killed', async () => {
-  const place = await newPlace()
+  const directory = await UploadDirectory.create()
   const program = fileURLToPath(new URL('cluster-program.mjs', import.meta.url))
-  const primary = fork(program, [place.directory])
+  const primary = fork(program, [directory.path])
   const pids: number[] = []
   const bothUp = withResolvers<void>()
   let port = 0
@@ -42,7 +42,7 @@ it('node:cluster: completes uploads with a connection per packet while workers a
   })
   onTestFinished(() => {
     primary.disconnect()
-    for (const pid of pids) killIfThere(pid)
+    for (const pid of pids) killIfRunning(pid)
   })
   await bothUp.promise
   let answers = 0
@@ -54,30 +54,30 @@ it('node:cluster: completes uploads with a connection per packet while workers a
       send(client.url, 'Create-Session', {
         headers: { 'BITS-Supported-Protocols': '{7df0354d-249b-430f-820d-3d2a9bef4931}' },
       })
-    client.sessionId = String((await persist(create)).headers['bits-session-id'])
+    client.sessionId = String((await retry(create)).headers['bits-session-id'])
     for (let at = 0; at < bytes.length; ) {
       const body = bytes.subarray(at, at + 2500)
-      const answer = await persist(() => fragmentApart(client, at, body, bytes.length))
+      const answer = await retry(() => sendFragmentAlone(client, at, body, bytes.length))
       expect(answer.status).toBe(200)
       expect(received(answer)).toBe(at + body.length)
       at = received(answer)
       answers += 1
-      // Never the last one: with it the primary would give up the port.
-      if (answers % 8 === 0 && pids.length > 1 && killIfThere(pids.shift())) kills += 1
+      // Not the last worker: without a worker the primary process closes the port.
+      if (answers % 8 === 0 && pids.length > 1 && killIfRunning(pids.shift())) kills += 1
     }
-    const closed = await persist(() => apart(client, 'Close-Session'))
+    const closed = await retry(() => sendAlone(client, 'Close-Session'))
     expect([undefined, '0x8020001F']).toContain(hresult(closed))
-    expect((await place.published(`${number}.bin`)).equals(bytes)).toBe(true)
+    expect((await directory.published(`${number}.bin`)).equals(bytes)).toBe(true)
   }
   await Promise.all([0, 1, 2, 3, 4, 5, 6, 7].map(upload))
   expect(kills).toBeGreaterThan(1)
   // A Create-Session whose Ack was lost leaves a session whose id no client has.
-  expect((await place.leftovers()).filter((name) => !name.endsWith('.json'))).toEqual([])
-  expect(await place.names()).toHaveLength(8)
+  expect((await directory.sessionFiles()).filter((name) => !name.endsWith('.json'))).toEqual([])
+  expect(await directory.publishedNames()).toHaveLength(8)
 })
 
-/** A packet is sent until it is answered: its server may be killed before. */
-async function persist(packet: () => Promise<Answer>): Promise<Answer> {
+/** Sends a packet again until it is answered, because its server may be killed before. */
+async function retry(packet: () => Promise<Answer>): Promise<Answer> {
   for (;;) {
     const answer = await packet().catch(() => undefined)
     if (answer) return answer
@@ -85,7 +85,7 @@ async function persist(packet: () => Promise<Answer>): Promise<Answer> {
   }
 }
 
-function killIfThere(pid: number | undefined): boolean {
+function killIfRunning(pid: number | undefined): boolean {
   if (pid === undefined) return false
   try {
     return process.kill(pid, 'SIGKILL')

@@ -1,12 +1,12 @@
 import { randomInt } from 'node:crypto'
 import { expect, it } from 'vitest'
-import { perform } from './perform.ts'
+import { runCampaign } from './run-campaign.ts'
 
 /** The short form of `crash.system.test.ts`. */
 const kills = 8
 const seed = Number(process.env.CRASH_SEED ?? randomInt(2 ** 31))
 
 it(`Upload server: loses no acknowledged byte over ${kills} kills at random times (CRASH_SEED=${seed})`, async () => {
-  const counts = await perform(seed, kills, 1)
+  const counts = await runCampaign(seed, kills, 1)
   expect(counts.kills).toBeGreaterThanOrEqual(kills)
 })

@@ -1,4 +1,4 @@
-/** Numbers that look random, the same for the same seed. */
+/** Pseudo-random numbers, the same for the same seed. */
 export class Random {
   #state: number
 
@@ -6,7 +6,7 @@ export class Random {
     this.#state = seed >>> 0
   }
 
-  /** From 0 to 1, without 1 (mulberry32). */
+  /** A number from 0 to below 1 (mulberry32). */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0
     let mixed = this.#state
@@ -15,9 +15,9 @@ export class Random {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 
-  /** A whole number from 0 to `below`, without `below`. */
-  below(below: number): number {
-    return Math.floor(this.next() * below)
+  /** An integer from 0 to below `limit`. */
+  below(limit: number): number {
+    return Math.floor(this.next() * limit)
   }
 
   chance(probability: number): boolean {

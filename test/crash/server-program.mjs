@@ -1,6 +1,7 @@
 /**
- * An upload server to be killed: `server-program.mjs DIRECTORY`. It says 'ready', listens on the port that it is then
- * told, and sweeps when it is told to. Without Express, so that a thousand restarts do not take for ever.
+ * An upload server that a test kills: `server-program.mjs DIRECTORY`. It sends 'ready', listens on the port
+ * that it then receives, and sweeps on request. Without Express, because a test restarts it up to a thousand
+ * times.
  */
 import { createServer } from 'node:http'
 import { bitsUpload } from 'express-bits-upload'

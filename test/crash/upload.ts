@@ -3,177 +3,184 @@ import { Agent, type OutgoingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
 import { UploadProtocol } from '../../lib/protocol/headers.ts'
 import { type Answer, answerTo, begin, hresult, received } from '../support/client.ts'
-import { type Moment, type Paths, sight } from './aim.ts'
-import { contentOf } from './ledger.ts'
+import type { Campaign, Target } from './campaign.ts'
+import { readIfExists } from './expected-files.ts'
+import { fileStates, type SessionPaths, type Step } from './kill-timing.ts'
 import type { Random } from './random.ts'
-import type { Stage, Target } from './stage.ts'
 
 export interface Plan {
   readonly name: string
   readonly file: Buffer
   readonly overwrite: boolean
-  /** What the client does with its session, if nobody stands in its way. */
-  readonly fate: 'close' | 'cancel' | 'close early' | 'name taken'
+  /** How the client ends its session. With `name taken` another file is published under the name first. */
+  readonly ending: 'close' | 'cancel' | 'close early' | 'name taken'
 }
 
 const SessionNotFound = '0x8020001F'
-/** What the test itself puts where a file was, or is to be. */
-const Marker = Buffer.from('not an upload')
+/** The contents of files that the test itself creates under the name of an upload. */
+const OtherFile = Buffer.from('not an upload')
 
 /**
- * One upload, by a client that behaves as Windows' does: it goes on from its own last Ack, obeys the offset in the
- * answer, and starts over when its session is not known. It also sends what it sent before, sends with gaps, and hangs
- * up in mid-fragment. Whatever it is answered is held against what it knows.
+ * One upload by a client that behaves like the one of Windows: it continues after its own last Ack, obeys the
+ * offset in each answer, and starts again when its session is unknown. It also repeats bytes, leaves gaps,
+ * and closes the connection during a fragment. It checks each answer against what it has sent and received
+ * before.
  */
 export class Upload {
   readonly name: string
   isExpired = false
-  readonly #stage: Stage
+  readonly #campaign: Campaign
   readonly #random: Random
   readonly #plan: Plan
   #id = ''
-  /** Bytes that the server said it holds. */
+  /** Bytes that the server has acknowledged. */
   #acked = 0
-  /** Bytes that it may hold. */
+  /** Bytes that the server may hold. */
   #sent = 0
   #finished = false
   #ending = false
   #nameTaken = false
-  /** What happened to it, to be told with a complaint. */
-  readonly #story: string[] = []
-  /** A fragment that was cut off may be read after the one that followed it, and take the session from it. */
-  #overtaken = false
-  /** Bytes on disk while the server was dead: not told again by it since. */
+  /** What happened, for error messages. */
+  readonly #log: string[] = []
+  /**
+   * Whether the server may read a fragment that was cut off after the fragment that followed it, and
+   * interrupt that one.
+   */
+  #mayBeInterrupted = false
+  /** Bytes that were on disk when the server was down, until a packet is sent after its restart. */
   #onDisk: number | undefined
   #agent: { readonly url: string; readonly epoch: number; readonly agent: Agent } | undefined
 
-  constructor(stage: Stage, random: Random, plan: Plan) {
-    this.#stage = stage
+  constructor(campaign: Campaign, random: Random, plan: Plan) {
+    this.#campaign = campaign
     this.#random = random
     this.#plan = plan
     this.name = plan.name
   }
 
   toString(): string {
-    const { file, overwrite, fate } = this.#plan
-    const more = `${overwrite ? 'overwrite, ' : ''}${fate}, sent ${this.#sent}, acked ${this.#acked}`
+    const { file, overwrite, ending } = this.#plan
+    const more = `${overwrite ? 'overwrite, ' : ''}${ending}, sent ${this.#sent}, acked ${this.#acked}`
     return `${this.name} ${this.#id} (${file.length} bytes, ${more})`
   }
 
-  get paths(): Paths {
-    const { sessions, directory } = this.#stage
+  get paths(): SessionPaths {
+    const { sessionDirectory, directory } = this.#campaign
     return {
-      record: join(sessions, `${this.#id}.json`),
-      part: join(sessions, `${this.#id}.part`),
-      spare: join(sessions, `${this.#id}.out`),
+      journal: join(sessionDirectory, `${this.#id}.json`),
+      part: join(sessionDirectory, `${this.#id}.part`),
+      replacement: join(sessionDirectory, `${this.#id}.out`),
       file: join(directory, this.name),
     }
   }
 
   get isOnDisk(): boolean {
-    const { record, part, spare } = this.paths
-    return [record, part, spare].some((path) => existsSync(path))
+    const { journal, part, replacement } = this.paths
+    return [journal, part, replacement].some((path) => existsSync(path))
   }
 
-  /** Not one of which only the server knows whether it is published. */
+  /** Whether a sweep may remove the session. False if the file may be published already. */
   get mayExpire(): boolean {
     if (this.#id === '' || this.#ending || this.isExpired || this.#nameTaken) return false
     return this.#sent < this.#plan.file.length
   }
 
   async run(): Promise<void> {
-    const { file, fate } = this.#plan
-    this.#stage.uploads.add(this)
+    const { file, ending } = this.#plan
+    this.#campaign.uploads.add(this)
     await this.#create()
-    // Perhaps all of them.
-    const enough = fate === 'close' ? file.length : this.#random.below(file.length + 1)
+    // May be the whole file.
+    const enough = ending === 'close' ? file.length : this.#random.below(file.length + 1)
     while (!this.#finished) {
-      if (fate !== 'close' && this.#acked >= enough) {
-        if (fate !== 'name taken') break
+      if (ending !== 'close' && this.#acked >= enough) {
+        if (ending !== 'name taken') break
         this.#takeName()
       }
       if (!(await this.#advance())) break
     }
-    if (this.#finished) await this.#enjoy()
-    const closes = fate === 'close early' || (fate === 'close' && this.#finished)
+    if (this.#finished) await this.#afterSuccess()
+    const closes = ending === 'close early' || (ending === 'close' && this.#finished)
     await this.#end(closes ? 'Close-Session' : 'Cancel-Session')
     this.#agent?.agent.destroy()
-    this.#stage.leave(this)
+    this.#campaign.onEnd(this)
   }
 
-  /** Looks at the session's files. The server is dead, or at least no packet of this client is being worked on. */
+  /** Checks the session's files. The server is down, or at least handles no packet of this client. */
   inspect(): void {
-    if (this.#stage.isExact) this.#overtaken = false
+    if (this.#campaign.hasOneServer) this.#mayBeInterrupted = false
     if (this.#id === '' || this.#ending || this.isExpired) return
     const { file } = this.#plan
-    const { record, part, file: published } = this.paths
-    const bytes = contentOf(part)
-    if (!existsSync(record)) this.#complain('its record is lost')
+    const { journal, part, file: published } = this.paths
+    const bytes = readIfExists(part)
+    if (!existsSync(journal)) this.#report('its journal is lost')
     if (bytes) {
-      if (!bytes.equals(file.subarray(0, bytes.length))) this.#complain('its part holds other bytes')
-      if (bytes.length < this.#acked) this.#complain(`only ${bytes.length} bytes are left`)
-      if (bytes.length > this.#sent) this.#complain(`${bytes.length} bytes are there`)
+      if (!bytes.equals(file.subarray(0, bytes.length))) this.#report('its part file has wrong bytes')
+      if (bytes.length < this.#acked) this.#report(`only ${bytes.length} bytes remain`)
+      if (bytes.length > this.#sent) this.#report(`${bytes.length} bytes are stored`)
       this.#onDisk = bytes.length
     } else if (!this.#finished) {
-      const isPublished = this.#sent === file.length && contentOf(published)?.equals(file)
-      if (!isPublished && this.#acked > 0) this.#complain('its part is lost')
+      const isPublished = this.#sent === file.length && readIfExists(published)?.equals(file)
+      if (!isPublished && this.#acked > 0) this.#report('its part file is lost')
       this.#onDisk = isPublished ? file.length : 0
     }
-    this.#story.push(`a server was killed, ${this.#onDisk ?? 'all'} bytes were on disk`)
+    this.#log.push(`a server was killed, ${this.#onDisk ?? 'all'} bytes were on disk`)
   }
 
   checkFile(): void {
-    const problem = this.#stage.ledger.check(this.name)
-    if (problem) this.#complain(problem)
+    const problem = this.#campaign.files.check(this.name)
+    if (problem) this.#report(problem)
   }
 
   async #create(): Promise<void> {
     const fields = { 'BITS-Supported-Protocols': UploadProtocol, 'Content-Length': 0 }
     let answer: Answer | undefined
     while (!answer) answer = await this.#exchange('Create-Session', 'creating', fields)
-    if (answer.status !== 200) this.#complain(`Create-Session was answered ${describe(answer)}`)
+    if (answer.status !== 200) this.#report(`Create-Session was answered ${describe(answer)}`)
     this.#id = String(answer.headers['bits-session-id'])
-    this.#stage.ids.add(this.#id)
+    this.#campaign.ids.add(this.#id)
     this.#acked = this.#sent = 0
     this.#onDisk = undefined
     this.isExpired = false
   }
 
-  /** Sends one fragment. Returns false when there is no use in another. */
+  /** Sends one fragment. Resolves to false when the upload must end. */
   async #advance(): Promise<boolean> {
     const { file } = this.#plan
-    // Now, and not when all is decided: while it is waited for a server may die, and its disk be looked at.
-    const target = await this.#stage.server(this.#random)
+    // First, because a server may be killed, and the files inspected, while this waits.
+    const target = await this.#campaign.server(this.#random)
     const range = this.#probe() ?? this.#range()
     const { first, end, cut } = range
     const onDisk = this.#onDisk
     this.#onDisk = undefined
     this.#sent = Math.max(this.#sent, cut ?? end)
     const isLast = cut === undefined && end === file.length
-    if (isLast && !this.#nameTaken) this.#stage.ledger.mayAppear(this.name, file)
+    if (isLast && !this.#nameTaken) this.#campaign.files.allow(this.name, file)
     const total = file.length
     const fields = {
       'BITS-Session-Id': this.#id,
       'Content-Range': total === 0 ? 'bytes */0' : `bytes ${first}-${end - 1}/${total}`,
       'Content-Length': end - first,
     }
-    if (cut !== undefined) this.#overtaken = true
+    if (cut !== undefined) this.#mayBeInterrupted = true
     const body = file.subarray(first, cut ?? end)
     const answer = await this.#exchange('Fragment', isLast ? 'last' : 'sending', fields, {
       body,
       cut,
       target,
     })
-    // Some lose heart when only the server knows whether the file is published.
+    // Some clients give up when the Ack of the last fragment is lost: the file may be published or not.
     if (!answer) return !isLast || this.#random.chance(0.85)
-    return this.#judge(answer, range, onDisk)
+    return this.#checkAnswer(answer, range, onDisk)
   }
 
-  /** A packet that changes nothing, sent after a restart: what the server tells must be what was on disk. */
+  /**
+   * A fragment that changes nothing, sent after a restart: the offset in the Ack must be the bytes that were
+   * on disk.
+   */
   #probe(): Range | undefined {
-    const held = this.#onDisk
-    if (held === undefined || !this.#stage.isExact || this.#random.chance(0.4)) return undefined
-    if (held > 0) return { first: 0, end: 1, isProbe: true }
+    const onDisk = this.#onDisk
+    if (onDisk === undefined || !this.#campaign.hasOneServer || this.#random.chance(0.4)) return undefined
+    if (onDisk > 0) return { first: 0, end: 1, isProbe: true }
     return this.#plan.file.length > 1 ? { first: 1, end: 2, isProbe: true } : undefined
   }
 
@@ -193,51 +200,51 @@ export class Upload {
     return { first, end, ...(cut !== undefined && { cut }) }
   }
 
-  async #judge(answer: Answer, range: Range, onDisk: number | undefined): Promise<boolean> {
+  async #checkAnswer(answer: Answer, range: Range, onDisk: number | undefined): Promise<boolean> {
     const { file } = this.#plan
     const { first, end, isProbe } = range
     const now = received(answer)
-    const wrong = (): void =>
-      this.#complain(`bytes ${first}-${end - 1}, ${onDisk} on disk: answered ${describe(answer)}`)
+    const reportAnswer = (): void =>
+      this.#report(`bytes ${first}-${end - 1}, ${onDisk} on disk: answered ${describe(answer)}`)
     if (hresult(answer) === SessionNotFound && this.isExpired) {
       await this.#create()
       return true
     }
     if (answer.status === 403 && this.#nameTaken && now === file.length) return false
-    if (answer.status !== 200 && answer.status !== 416) wrong()
-    if (answer.status === 416 && first <= now && !this.#overtaken) wrong()
-    if (answer.status === 200 && now < end) wrong()
-    if (now < Math.max(this.#acked, onDisk ?? 0) || now > this.#sent) wrong()
-    if (isProbe && now !== onDisk) wrong()
-    // An Ack read after the server's death: it promised what was on disk then.
-    if (this.#stage.isExact && this.#onDisk !== undefined && now > this.#onDisk) wrong()
-    if (onDisk !== undefined) this.#stage.counts.resumed += 1
+    if (answer.status !== 200 && answer.status !== 416) reportAnswer()
+    if (answer.status === 416 && first <= now && !this.#mayBeInterrupted) reportAnswer()
+    if (answer.status === 200 && now < end) reportAnswer()
+    if (now < Math.max(this.#acked, onDisk ?? 0) || now > this.#sent) reportAnswer()
+    if (isProbe && now !== onDisk) reportAnswer()
+    // An Ack that is read after the kill was sent before it, so its bytes must have been on disk.
+    if (this.#campaign.hasOneServer && this.#onDisk !== undefined && now > this.#onDisk) reportAnswer()
+    if (onDisk !== undefined) this.#campaign.counts.resumed += 1
     this.#acked = now
-    // To a client it is all the same which status says that all bytes are there.
+    // A client treats any status with an offset at the end of the file as success.
     if (now < file.length) return true
-    if (this.#nameTaken) wrong()
+    if (this.#nameTaken) reportAnswer()
     this.#finished = true
-    this.#stage.ledger.mustBe(this.name, file)
+    this.#campaign.files.require(this.name, file)
     this.checkFile()
     return true
   }
 
-  /** Somebody else publishes under the name first. */
+  /** Creates another file under the name before the upload is published. */
   #takeName(): void {
     if (this.#nameTaken || this.#sent === this.#plan.file.length) return
     this.#nameTaken = true
-    writeFileSync(this.paths.file, Marker, { flag: 'wx' })
-    this.#stage.ledger.mustBe(this.name, Marker)
+    writeFileSync(this.paths.file, OtherFile, { flag: 'wx' })
+    this.#campaign.files.require(this.name, OtherFile)
   }
 
-  /** The client saw success. What becomes of the file now is nothing to the server, which may not bring it back. */
-  async #enjoy(): Promise<void> {
+  /** After the final Ack the file may be removed or replaced. The server must not publish it again. */
+  async #afterSuccess(): Promise<void> {
     const { file } = this.#plan
     const choice = this.#random.below(4)
     if (choice < 3) {
       unlinkSync(this.paths.file)
-      if (choice === 0) writeFileSync(this.paths.file, Marker)
-      this.#stage.ledger.mustBe(this.name, choice === 0 ? Marker : undefined)
+      if (choice === 0) writeFileSync(this.paths.file, OtherFile)
+      this.#campaign.files.require(this.name, choice === 0 ? OtherFile : undefined)
     }
     if (!this.#random.chance(0.4)) return
     const first = Math.max(0, file.length - 1)
@@ -248,7 +255,7 @@ export class Upload {
     }
     const answer = await this.#exchange('Fragment', 'last', fields, { body: file.subarray(first) })
     if (answer && (answer.status !== 200 || received(answer) !== file.length)) {
-      this.#complain(`its last fragment again was answered ${describe(answer)}`)
+      this.#report(`its repeated last fragment was answered ${describe(answer)}`)
     }
     this.checkFile()
   }
@@ -259,27 +266,28 @@ export class Upload {
     let answer = await this.#exchange(type, 'ending', fields)
     const isFirst = answer !== undefined
     while (!answer) answer = await this.#exchange(type, 'ending', fields)
-    const isGone = hresult(answer) === SessionNotFound && (!isFirst || this.isExpired)
-    // A first fragment was begun and killed before it could make the part, or a Close between part and record.
+    const isUnknown = hresult(answer) === SessionNotFound && (!isFirst || this.isExpired)
+    // The server was killed before the first fragment created the part file, or while Close-Session removed
+    // the files.
     const isEmpty = type === 'Close-Session' && answer.status === 404 && (this.#acked === 0 || !isFirst)
-    if (answer.status !== 200 && !isGone && !isEmpty) {
-      this.#complain(`${type} was answered ${describe(answer)}`)
+    if (answer.status !== 200 && !isUnknown && !isEmpty) {
+      this.#report(`${type} was answered ${describe(answer)}`)
     }
-    if (this.isOnDisk && this.#stage.isExact) this.#complain(`${type} left its files`)
+    if (this.isOnDisk && this.#campaign.hasOneServer) this.#report(`${type} did not remove its files`)
     this.checkFile()
   }
 
-  /** Sends a packet. Undefined, if the connection broke: because the server was killed, or by the client's own hand. */
+  /** Sends a packet. Resolves to undefined if the server was killed or the client closed the connection. */
   async #exchange(
     type: string,
-    moment: Moment,
+    step: Step,
     fields: OutgoingHttpHeaders,
     { body = Buffer.alloc(0), cut, target: chosen }: Sending = {},
   ): Promise<Answer | undefined> {
-    const stage = this.#stage
-    const target = chosen ?? (await stage.server(this.#random))
+    const campaign = this.#campaign
+    const target = chosen ?? (await campaign.server(this.#random))
     const { epoch } = target
-    const before = sight(this.paths)
+    const before = fileStates(this.paths)
     const outgoing = begin(new URL(this.name, target.url), type, {
       ...this.#connection(target),
       headers: { ...fields, ...(this.#plan.overwrite && { 'X-Overwrite': 'yes' }) },
@@ -289,11 +297,9 @@ export class Upload {
       error = reason
       return undefined
     })
-    stage.counts.packets += 1
+    campaign.counts.packets += 1
     const range = fields['Content-Range'] ?? ''
-    this.#story.push(
-      `> ${type} ${range}${cut === undefined ? '' : `, cut at ${cut}`} (server's life ${epoch})`,
-    )
+    this.#log.push(`> ${type} ${range}${cut === undefined ? '' : `, cut at ${cut}`} (server epoch ${epoch})`)
     for (let at = 0; at < body.length; ) {
       const piece = this.#random.chance(0.5) ? body.length : 1 + this.#random.below(65_536)
       const bytes = body.subarray(at, at + piece)
@@ -302,32 +308,32 @@ export class Upload {
       else outgoing.write(bytes)
       await new Promise(setImmediate)
     }
-    const now = moment === 'ending' && before.part !== '' ? 'removing' : moment
-    if (cut === undefined) outgoing.end(() => stage.tell(now, this, target, epoch, before))
+    const now = step === 'ending' && before.part !== '' ? 'removing' : step
+    if (cut === undefined) outgoing.end(() => campaign.onStep(now, this, target, epoch, before))
     else if (body.length === 0) outgoing.destroy()
     const answer = await answered
-    this.#story.push(`< ${answer ? describe(answer) : error?.message} (server's life ${target.epoch})`)
+    this.#log.push(`< ${answer ? describe(answer) : error?.message} (server epoch ${target.epoch})`)
     if (error && epoch === target.epoch && cut === undefined && !outgoing.reusedSocket) {
-      this.#complain(`the connection broke in ${type}: ${error.message}`)
+      this.#report(`the connection broke in ${type}: ${error.message}`)
     }
     if (answer && type === 'Fragment') {
       const isFinal = received(answer) === this.#plan.file.length
-      // Before the client itself knows: what it was told must be there at this very instant.
-      this.#overhear(answer)
-      stage.tell(isFinal ? 'final' : 'ack', this, target, epoch, before)
+      // Before the kill: the acknowledged bytes must be on disk from this moment.
+      this.#noteAck(answer)
+      campaign.onStep(isFinal ? 'final' : 'ack', this, target, epoch, before)
     }
     return answer
   }
 
-  /** What an Ack says counts from the moment it is read. */
-  #overhear(answer: Answer): void {
+  /** Bytes count as acknowledged from the moment when the Ack is read. */
+  #noteAck(answer: Answer): void {
     if (answer.status === 200 && received(answer) <= this.#sent) {
       this.#acked = Math.max(this.#acked, received(answer))
     }
   }
 
   #connection(target: Target): { agent?: Agent } {
-    if (!this.#stage.isExact || this.#random.chance(0.1)) return {}
+    if (!this.#campaign.hasOneServer || this.#random.chance(0.1)) return {}
     const url = String(target.url)
     if (this.#agent?.url !== url || this.#agent.epoch !== target.epoch) {
       this.#agent?.agent.destroy()
@@ -336,8 +342,8 @@ export class Upload {
     return { agent: this.#agent.agent }
   }
 
-  #complain(text: string): void {
-    this.#stage.report(`${this}: ${text}\n${this.#story.slice(-20).join('\n')}`)
+  #report(text: string): void {
+    this.#campaign.report(`${this}: ${text}\n${this.#log.slice(-20).join('\n')}`)
   }
 }
 
@@ -351,7 +357,7 @@ interface Range {
   readonly first: number
   /** Exclusive. */
   readonly end: number
-  /** Where the client hangs up. */
+  /** The offset at which the client closes the connection. */
   readonly cut?: number
   readonly isProbe?: boolean
 }

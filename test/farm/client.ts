@@ -1,16 +1,21 @@
 import { Agent } from 'node:http'
 import { type Answer, TestClient } from '../support/client.ts'
 
-/** A client whose every packet comes by a connection of its own, to be put anywhere by a balancer. */
-export class HoppingClient extends TestClient {
+/**
+ * A client that opens a new connection for each packet, so that a load balancer can send each to another
+ * node.
+ */
+export class NewConnectionClient extends TestClient {
   override readonly agent = new Agent({ keepAlive: false })
 }
 
-/** The name of the node that answered; undefined if nginx did. */
+/** The name of the node that answered; undefined if nginx answered. */
 export const nodeOf = ({ headers }: Answer): string | undefined => headers['x-node']?.toString()
 
-/** Sends a packet, as clients do after a 5xx, until it does not meet a node that has died: that is nginx's 502. */
-export async function persist(packet: () => Promise<Answer>): Promise<Answer> {
+/**
+ * Sends a packet again while nginx returns 502, the answer for a failed node, as BITS clients do after a 5xx.
+ */
+export async function retryOn502(packet: () => Promise<Answer>): Promise<Answer> {
   for (;;) {
     const answer = await packet()
     if (answer.status !== 502) return answer

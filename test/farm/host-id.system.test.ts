@@ -1,6 +1,6 @@
 /**
- * A server farm without a shared store: two nodes, each with its own directory and address, behind nginx in round robin.
- * All use the same port, because a Host-Id has none and clients keep the port of the URL.
+ * A server farm without a shared store: two nodes, each with its own directory and address, behind nginx in
+ * round robin. All use the same port, because a Host-Id has none and clients keep the port of the URL.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -11,28 +11,29 @@ import { noise } from '../support/bytes.ts'
 import { hresult, received } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { describeNginx, startNginx } from '../support/nginx.ts'
-import { HoppingClient, nodeOf, persist } from './client.ts'
-import { loneNode } from './node.ts'
-import { recipe, serverAt } from './recipe.ts'
+import { NewConnectionClient, nodeOf, retryOn502 } from './client.ts'
+import { configFor, serverBlock } from './nginx-config.ts'
+import { startNodeWithHostId } from './node.ts'
 
 const hosts = ['127.0.0.2', '127.0.0.3'] as const
 const file = noise(300_000)
 const half = 150_000
 
 async function farm() {
-  // First, for only at its address others look for ports.
+  // nginx first: its port is chosen by a search for a free port of its address, and the nodes then use the
+  // same port.
   const { url } = await startNginx((port) => {
     const servers = hosts.map((host) => `server ${host}:${port};`).join(' ')
-    return `upstream uploads { ${servers} } ${serverAt(port, recipe('http://uploads'))}`
+    return `upstream uploads { ${servers} } ${serverBlock(port, configFor('http://uploads'))}`
   })
   const nodes = await Promise.all(
     hosts.map(async (host) => {
       const directory = await temporaryDirectory()
-      const node = await loneNode(host, Number(url.port), directory)
+      const node = await startNodeWithHostId(host, Number(url.port), directory)
       return { ...node, incoming: join(directory, 'incoming') }
     }),
   )
-  const client = new HoppingClient(new URL('upload/a.bin', url))
+  const client = new NewConnectionClient(new URL('upload/a.bin', url))
   const created = await client.create()
   const owner = nodes.find(({ name }) => name === nodeOf(created))
   const other = nodes.find((node) => node !== owner)
@@ -40,18 +41,18 @@ async function farm() {
   return { url, client, created, owner, other }
 }
 
-/** The same client, by way of a host that replaces that of its destination ([MC-BUP] 2.2.3.2). */
-function at(host: string, client: HoppingClient): HoppingClient {
-  const same = new HoppingClient(new URL(client.url))
+/** A client of the same session that uses another host, as after BITS-Host-Id ([MC-BUP] 2.2.3.2). */
+function at(host: string, client: NewConnectionClient): NewConnectionClient {
+  const same = new NewConnectionClient(new URL(client.url))
   same.url.hostname = host
   same.sessionId = client.sessionId
   return same
 }
 
 // Only Linux accepts connections at every address of 127.0.0.0/8 without configuration.
-const describeHosts = process.platform === 'linux' ? describeNginx : describeNowhere
+const describeHosts = process.platform === 'linux' ? describeNginx : skipSuite
 
-function describeNowhere(name: string, suite: () => void): void {
+function skipSuite(name: string, suite: () => void): void {
   console.warn(`NOT RUN because only Linux has ${hosts.join(' and ')}: ${name}`)
   describe.skip(name, suite)
 }
@@ -74,12 +75,12 @@ describeHosts('Server farm with hostId and a directory per node', () => {
 
   it('completes an upload sent to the BITS-Host-Id, and stores nothing at the other node', async () => {
     const { client, created, owner, other } = await farm()
-    const there = at(String(created.headers['bits-host-id']), client)
+    const atOwner = at(String(created.headers['bits-host-id']), client)
     const answers = [
-      await there.ping(),
-      await there.fragment(0, file.subarray(0, half), file.length),
-      await there.fragment(half, file.subarray(half), file.length),
-      await there.close(),
+      await atOwner.ping(),
+      await atOwner.fragment(0, file.subarray(0, half), file.length),
+      await atOwner.fragment(half, file.subarray(half), file.length),
+      await atOwner.close(),
     ]
     for (const answer of answers) expect([answer.status, nodeOf(answer)]).toEqual([200, owner.name])
     expect((await readFile(join(owner.incoming, 'a.bin'))).equals(file)).toBe(true)
@@ -90,37 +91,38 @@ describeHosts('Server farm with hostId and a directory per node', () => {
     const { client, owner, other } = await farm()
     const { fragments } = await uploadFile(file, new URL('b.bin', client.url), { maxFragmentSize: 50_000 })
     expect(fragments).toBeGreaterThan(5)
-    // In turn, so the second session is the other node's.
+    // nginx takes turns, so that the other node creates the second session.
     expect((await readFile(join(other.incoming, 'b.bin'))).equals(file)).toBe(true)
     expect(await readdir(owner.incoming)).toEqual(['.bits-sessions'])
   })
 
   it('returns 500 and 0x8020001F after a node is killed, and completes a new session at the other', async () => {
     const { client, owner, other } = await farm()
-    const there = at(owner.name, client)
-    expect((await there.fragment(0, file.subarray(0, half), file.length)).status).toBe(200)
+    const atOwner = at(owner.name, client)
+    expect((await atOwner.fragment(0, file.subarray(0, half), file.length)).status).toBe(200)
     await owner.kill()
-    await expect(there.ping()).rejects.toThrow('ECONNREFUSED')
-    // How long it goes on trying there is the client's to measure; here the time is over at once.
-    const lost = await persist(() => client.fragment(half, file.subarray(half), file.length))
+    await expect(atOwner.ping()).rejects.toThrow('ECONNREFUSED')
+    // A client uses the Host-Id until the fallback timeout has passed. Here it returns to nginx at once.
+    const lost = await retryOn502(() => client.fragment(half, file.subarray(half), file.length))
     expect([lost.status, hresult(lost), nodeOf(lost)]).toEqual([500, '0x8020001F', other.name])
-    const anew = await persist(() => client.create())
-    expect(anew.headers['bits-host-id']).toBe(other.name)
-    const elsewhere = at(other.name, client)
-    const whole = await elsewhere.fragment(0, file, file.length)
+    const created = await retryOn502(() => client.create())
+    expect(created.headers['bits-host-id']).toBe(other.name)
+    const atOther = at(other.name, client)
+    const whole = await atOther.fragment(0, file, file.length)
     expect([whole.status, received(whole)]).toEqual([200, file.length])
-    expect((await elsewhere.close()).status).toBe(200)
+    expect((await atOther.close()).status).toBe(200)
     expect((await readFile(join(other.incoming, 'a.bin'))).equals(file)).toBe(true)
     expect(await readdir(owner.incoming)).toEqual(['.bits-sessions'])
   })
 
-  // Case 72. It also shows that a packet sent to the balancer succeeds only if it reaches the node of its session.
+  // Case 72. It also shows that a packet sent to the balancer succeeds only if it reaches the node of its
+  // session.
   it('returns 0x8020001F for a Fragment at the wrong node, and 200 at the node of its session', async () => {
     const { client, owner, other } = await farm()
-    const astray = await client.fragment(0, file, file.length)
-    expect([hresult(astray), nodeOf(astray)]).toEqual(['0x8020001F', other.name])
-    const lucky = await client.fragment(0, file, file.length)
-    expect([lucky.status, nodeOf(lucky)]).toEqual([200, owner.name])
+    const wrongNode = await client.fragment(0, file, file.length)
+    expect([hresult(wrongNode), nodeOf(wrongNode)]).toEqual(['0x8020001F', other.name])
+    const rightNode = await client.fragment(0, file, file.length)
+    expect([rightNode.status, nodeOf(rightNode)]).toEqual([200, owner.name])
     expect((await readFile(join(owner.incoming, 'a.bin'))).equals(file)).toBe(true)
   })
 })

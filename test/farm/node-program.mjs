@@ -1,6 +1,7 @@
 /**
- * A node of a farm, `node-program.mjs NAME HOST PORT shared|alone`: its files land in `incoming`, which others may share;
- * or it has them to itself, and says so to clients. It tells its parent its port, and its name in every answer.
+ * A node of a server farm: `node-program.mjs NAME HOST PORT shared|alone`. It stores uploads in the directory
+ * `incoming`, which other nodes share, or which it has alone; then it sends a BITS-Host-Id. It sends its port
+ * to its parent process, and its name in the field X-Node of each response.
  */
 import { createServer } from 'node:http'
 import { hostname } from 'node:os'

@@ -7,30 +7,30 @@ import { onTestFinished } from 'vitest'
 export interface FarmNode {
   readonly name: string
   readonly port: number
-  /** Ends it at whatever instruction it is; resolves when it is gone. */
+  /** Kills the process, and resolves when it has exited. */
   kill(): Promise<void>
 }
 
-/** One of several on a directory, at any free port. */
-export const sharingNode = (name: string, directory: string): Promise<FarmNode> =>
-  startNode(directory, [name, '127.0.0.1', '0', 'shared'])
+/** Starts one of several nodes that share a directory, on any free port. */
+export const startSharedNode = (name: string, directory: string): Promise<FarmNode> =>
+  forkNode(directory, [name, '127.0.0.1', '0', 'shared'])
 
-/** One that has its directory to itself, at an address and port, and asks its clients to come there. */
-export const loneNode = (host: string, port: number, directory: string): Promise<FarmNode> =>
-  startNode(directory, [host, host, String(port), 'alone'], { HOST_ID: host })
+/** Starts a node with a directory of its own. It sends its address to clients as BITS-Host-Id. */
+export const startNodeWithHostId = (host: string, port: number, directory: string): Promise<FarmNode> =>
+  forkNode(directory, [host, host, String(port), 'alone'], { HOST_ID: host })
 
 type Arguments = readonly [name: string, ...others: string[]]
 
-async function startNode(directory: string, args: Arguments, env: NodeJS.ProcessEnv = {}): Promise<FarmNode> {
+async function forkNode(directory: string, args: Arguments, env: NodeJS.ProcessEnv = {}): Promise<FarmNode> {
   const program = fileURLToPath(new URL('node-program.mjs', import.meta.url))
   const child = fork(program, args, { cwd: directory, env: { ...process.env, ...env } })
-  const gone = once(child, 'exit')
+  const exit = once(child, 'exit')
   const kill = async (): Promise<void> => {
     child.kill('SIGKILL')
-    await gone
+    await exit
   }
   onTestFinished(kill)
-  const [listening] = await Promise.race([once(child, 'message'), gone])
-  if (!child.connected) throw new Error(`The node ended: ${listening}`)
+  const [listening] = await Promise.race([once(child, 'message'), exit])
+  if (!child.connected) throw new Error(`The node exited with ${listening}`)
   return { name: args[0], port: listening, kill }
 }

@@ -1,4 +1,7 @@
-/** Three nodes that share nothing but an object service, behind the example's nginx, while they are killed and restarted. */
+/**
+ * Three nodes that share only an object service, behind the nginx of the example, while they are killed and
+ * restarted.
+ */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,7 +16,7 @@ import { allEngines, type Place } from '../support/places.ts'
 import { freePort } from '../support/port.ts'
 import type { Program } from '../support/program.ts'
 
-/** A node that is killed and started again, at the same port. */
+/** A node that is ended and started again on the same port. */
 class Node {
   readonly port: number
   readonly #directory: string
@@ -31,7 +34,7 @@ class Node {
     return this.#program.url()
   }
 
-  /** Ends it, at whatever instruction it is or as a deployment does, and starts it anew. */
+  /** Ends the process by a kill, or by SIGTERM as a deployment does, and starts it again. */
   async restart(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
     await this.#program.end(signal)
     this.#program = this.#start()
@@ -47,37 +50,40 @@ class Node {
   }
 }
 
-/** Every so many packets a node dies, and comes back: one after the other, as a deployment does it, or for no reason. */
-class Deaths {
+/** After how many packets a node is restarted. */
+const PacketsPerRestart = 25
+
+/** Restarts one node after another while packets are sent, in turn by SIGKILL and by SIGTERM. */
+class Restarts {
   readonly #nodes: readonly Node[]
-  #steps = 0
-  #dying: Promise<void> = Promise.resolve()
-  #isDying = false
+  #packets = 0
+  #restart: Promise<void> = Promise.resolve()
+  #isRestarting = false
   count = 0
 
   constructor(nodes: readonly Node[]) {
     this.#nodes = nodes
   }
 
-  step(): void {
-    this.#steps += 1
-    if (this.#steps % 25 !== 0 || this.#isDying) return
-    const victim = this.#nodes[this.count % this.#nodes.length]
-    this.#isDying = true
-    this.#dying = Promise.resolve(victim?.restart(this.count % 2 ? 'SIGTERM' : 'SIGKILL')).finally(() => {
-      this.#isDying = false
+  onPacket(): void {
+    this.#packets += 1
+    if (this.#packets % PacketsPerRestart !== 0 || this.#isRestarting) return
+    const node = this.#nodes[this.count % this.#nodes.length]
+    this.#isRestarting = true
+    this.#restart = Promise.resolve(node?.restart(this.count % 2 ? 'SIGTERM' : 'SIGKILL')).finally(() => {
+      this.#isRestarting = false
     })
-    this.#dying.catch(() => {})
+    this.#restart.catch(() => {})
     this.count += 1
   }
 
-  /** Resolves when all are back. */
+  /** Resolves when all nodes are running. */
   end(): Promise<void> {
-    return this.#dying
+    return this.#restart
   }
 }
 
-/** Sends a file as a client of ours does that is told to be impatient. */
+/** Uploads a file by `uploadFile` with short retry delays. */
 async function upload(file: Buffer, url: URL, onProgress: () => void): Promise<void> {
   const source = {
     size: file.length,
@@ -93,17 +99,17 @@ async function upload(file: Buffer, url: URL, onProgress: () => void): Promise<v
   })
 }
 
-/** The example's nginx before three nodes at any free ports. */
+/** Starts three nodes on free ports behind the nginx of the example. */
 async function farm(place: Place) {
   const directory = await temporaryDirectory()
   const ports = await Promise.all([freePort(), freePort(), freePort()])
   const nodes = ports.map((port) => new Node(directory, port, place.env))
   await Promise.all(nodes.map((node) => node.listening()))
-  const printed = await readFile(join(folder, 'nodes.conf'), 'utf8')
+  const config = await readFile(join(folder, 'nodes.conf'), 'utf8')
   const { url } = await startNginx((port) =>
     ports.reduce(
       (text, nodePort, i) => text.replace(`:808${i + 1};`, `:${nodePort};`),
-      printed.replace(':8080;', `:${port};`),
+      config.replace(':8080;', `:${port};`),
     ),
   )
   return { nodes, url: new URL('upload/', url) }
@@ -115,10 +121,10 @@ const sha256 = (bytes: Uint8Array | undefined): string =>
     .digest('hex')
 
 const uploads = Number(process.env.FARM_UPLOADS ?? 200)
-/** Most are small, as logs are; some are of several parts, and have to be joined. */
+/** Most files are as small as logs. Some have several parts, which the service must join. */
 const lengthOf = (i: number): number => (i % 25 === 0 ? 9_000_000 + i * 10_000 : 20_000 + i * 997)
 
-const isOurs = (key: string): boolean => key.includes('.bits-sessions/')
+const isInternal = (key: string): boolean => key.includes('.bits-sessions/')
 
 describe.each(allEngines)('Object store on $name', (engine) => {
   engine.describe('shared by three nodes', () => {
@@ -129,26 +135,27 @@ describe.each(allEngines)('Object store on $name', (engine) => {
         const place = await engine.open()
         const { nodes, url } = await farm(place)
         const files = Array.from({ length: uploads }, (_, i) => noise(lengthOf(i), i + 1))
-        const deaths = new Deaths(nodes)
+        const restarts = new Restarts(nodes)
         const results = await Promise.allSettled(
-          files.map((file, i) => upload(file, new URL(`logs/${i}.txt`, url), () => deaths.step())),
+          files.map((file, i) => upload(file, new URL(`logs/${i}.txt`, url), () => restarts.onPacket())),
         )
-        await deaths.end()
+        await restarts.end()
         expect(results.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))).toEqual([])
-        expect(deaths.count).toBeGreaterThanOrEqual(uploads / 50)
+        expect(restarts.count).toBeGreaterThanOrEqual(uploads / 50)
         for (const [i, file] of files.entries()) {
           expect([i, sha256((await place.see(`logs/${i}.txt`))?.bytes)]).toEqual([i, sha256(file)])
         }
         await Promise.all(nodes.map((node) => node.end()))
-        // All sessions that are left are those whose Create-Session was not answered: nobody knows them. And the dead are
-        // known to be dead when their heartbeats stood still for ten seconds between two sweeps.
+        // The remaining sessions are those whose Create-Session was not answered, so that no client uses
+        // them. A killed node is recognized when its heartbeat has not changed for ten seconds between two
+        // sweeps.
         const sweeper = bitsUpload({ store: place.store(), expireAfter: 1, sweepEvery: 0 })
         onTestFinished(() => sweeper.close())
         await expect
           .poll(
             async () => {
               await sweeper.sweep()
-              return [...(await place.keys()).filter(isOurs), ...(await place.unfinished())]
+              return [...(await place.keys()).filter(isInternal), ...(await place.unfinished())]
             },
             { timeout: 60_000, interval: 1000 },
           )

@@ -3,37 +3,42 @@ import diagnostics from 'node:diagnostics_channel'
 import type { ClientRequest } from 'node:http'
 import { onTestFinished } from 'vitest'
 
-/** What services count, and sell, apart. */
+/** The kinds of requests that services count and charge for separately. */
 export const kinds = ['writes', 'reads', 'lists', 'removals'] as const
 type Kind = (typeof kinds)[number]
 
 export type Counts = Readonly<Record<Kind, number>>
 
 /** A request that was sent. */
-export interface Sent {
+export interface SentRequest {
   readonly kind: Kind
-  /** What comes first of its key, or of the keys that it lists, behind `.bits-sessions/`. */
+  /** The first part of the key after `.bits-sessions/`, or of the prefix of a listing. */
   readonly folder: string | undefined
-  /** What comes next. */
+  /** The next part. */
   readonly name: string | undefined
-  /** Whether it gives a blob a block, and whether it has the service copy it. */
+  /**
+   * For requests that add a block to a blob: whether they contain its bytes, or make the service copy them.
+   */
   readonly block: 'sent' | 'copied' | undefined
 }
 
-/** All requests to a bucket or container, from now on until the test is over: those that the clients repeat, too. */
-export function requestsTo(bucket: string): Sent[] {
-  const sent: Sent[] = []
+/**
+ * Records all requests to a bucket or container until the test ends, retries of the service's client
+ * included.
+ */
+export function requestsTo(bucket: string): SentRequest[] {
+  const sent: SentRequest[] = []
   const channel = 'http.client.request.start'
   const record = (message: unknown): void => {
     const { request } = message as { readonly request: ClientRequest }
-    if (request.path.split(/[/?]/).includes(bucket)) sent.push(read(request))
+    if (request.path.split(/[/?]/).includes(bucket)) sent.push(describe(request))
   }
   diagnostics.subscribe(channel, record)
   onTestFinished(() => void diagnostics.unsubscribe(channel, record))
   return sent
 }
 
-function read(request: ClientRequest): Sent {
+function describe(request: ClientRequest): SentRequest {
   const { searchParams } = new URL(request.path, 'http://service')
   const [, folder, name] = /\.bits-sessions\/(\w+)\/([^/?&]*)/.exec(decodeURIComponent(request.path)) ?? []
   const block = request.hasHeader('x-ms-copy-source') ? 'copied' : 'sent'
@@ -45,21 +50,24 @@ function read(request: ClientRequest): Sent {
   }
 }
 
-function kindOf(method: string, asked: URLSearchParams): Kind {
-  if (method === 'DELETE' || asked.has('delete')) return 'removals'
+function kindOf(method: string, query: URLSearchParams): Kind {
+  if (method === 'DELETE' || query.has('delete')) return 'removals'
   if (method === 'HEAD') return 'reads'
   if (method !== 'GET') return 'writes'
-  return asked.has('list-type') || asked.has('uploads') || asked.get('comp') === 'list' ? 'lists' : 'reads'
+  return query.has('list-type') || query.has('uploads') || query.get('comp') === 'list' ? 'lists' : 'reads'
 }
 
-/** What a node that holds locks sends for that alone, whatever packets come: its heartbeat, and what others want of it. */
-export const isOfNode = ({ folder }: Sent): boolean => folder === 'nodes' || folder === 'wants'
+/**
+ * Whether a node sends a request for its locks, independent of packets: its heartbeat, and its poll for
+ * release requests.
+ */
+export const isLockRequest = ({ folder }: SentRequest): boolean => folder === 'nodes' || folder === 'wants'
 
 /**
- * How many there are of each kind. Azurite refuses to copy blocks, so that each is read, and sent: where the service does
- * it, it is one write.
+ * Counts the requests of each kind. Azurite refuses to copy blocks, so that the store reads and sends each
+ * block instead. On a service that copies blocks this is one write, and it is counted as one.
  */
-export function count(sent: readonly Sent[]): Counts {
+export function count(sent: readonly SentRequest[]): Counts {
   const blocks = sent.filter(({ block }) => block === 'sent').length
   const refused = blocks > 0 ? sent.filter(({ block }) => block === 'copied').length : 0
   const counts = { writes: 0 - refused, reads: 0 - blocks, lists: 0, removals: 0 }

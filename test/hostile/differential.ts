@@ -8,7 +8,7 @@ import { onTestFinished } from 'vitest'
 import { bitsUpload, memoryStore } from '../../lib/index.ts'
 import { listen } from '../support/server.ts'
 import { delivered, latin1 } from './raw.ts'
-import { lenient, record } from './record.mjs'
+import { allowHalfOpen, recordRequests } from './record-requests.mjs'
 
 export interface Seen {
   readonly method: string | undefined
@@ -19,31 +19,35 @@ export interface Seen {
   readonly complete: boolean
 }
 
-/** A server, and the requests that came over the connection from a port, once that has ended. */
+/**
+ * A server, and a function that resolves to the requests of the connection from a client port when that has
+ * ended.
+ */
 export interface Side {
   readonly port: number
   readonly seen: (from: number) => Promise<readonly Seen[]>
 }
 
-function ledger() {
-  const known = new Map<number, readonly Seen[]>()
+/** Collects the requests of each connection by its client port. */
+function requestLog() {
+  const finished = new Map<number, readonly Seen[]>()
   const waiting = new Map<number, (seen: readonly Seen[]) => void>()
   return {
-    tell(port: number, seen: readonly Seen[]): void {
-      const wake = waiting.get(port)
-      if (wake) wake(seen)
-      else known.set(port, seen)
+    add(port: number, seen: readonly Seen[]): void {
+      const resolve = waiting.get(port)
+      if (resolve) resolve(seen)
+      else finished.set(port, seen)
       waiting.delete(port)
     },
     async seen(port: number): Promise<readonly Seen[]> {
-      const seen = known.get(port)
-      known.delete(port)
+      const seen = finished.get(port)
+      finished.delete(port)
       return seen ?? new Promise((resolve) => waiting.set(port, resolve))
     },
   }
 }
 
-/** The middleware at the root of a server; behind it an application that answers when the body has come. */
+/** The middleware at the root of a server, before an application that answers when the body has arrived. */
 export async function bitsSide(): Promise<Side & { readonly upload: ReturnType<typeof bitsUpload> }> {
   const upload = bitsUpload({ store: memoryStore(), sweepEvery: 0, maxFragmentSize: '32mb' })
   onTestFinished(() => upload.close({ grace: 0 }))
@@ -51,42 +55,48 @@ export async function bitsSide(): Promise<Side & { readonly upload: ReturnType<t
     upload(request, response, () => {
       request.resume().on('end', () => response.end())
     })
-  const { tell, seen } = ledger()
-  const server = lenient(createServer(app))
-  record(server, tell)
+  const { add, seen } = requestLog()
+  const server = allowHalfOpen(createServer(app))
+  recordRequests(server, add)
   const url = await listen(server)
   return { upload, port: Number(url.port), seen }
 }
 
 let plain: Promise<Side> | undefined
 
-/** Plain Node, in a worker whose `node:http` is as Node made it. All tests share it: to start it takes longer than most. */
+/**
+ * Plain Node in a worker with an unchanged `node:http`. All tests share it, because its start takes longer
+ * than most tests.
+ */
 export const plainSide = (): Promise<Side> => {
   plain ??= startPlain()
   return plain
 }
 
 async function startPlain(): Promise<Side> {
-  const { tell, seen } = ledger()
+  const { add, seen } = requestLog()
   const worker = new Worker(new URL('plain-server.mjs', import.meta.url))
   const [{ port }] = await once(worker, 'message')
-  worker.on('message', (message) => tell(message.port, message.seen))
+  worker.on('message', (message) => add(message.port, message.seen))
   worker.unref()
   return { port, seen }
 }
 
-/** Plain Node's spelling: a verb that it knows, and a path that is longer, so that no length is another. */
-const spellings = ['BITS_POST /', 'POST /-----'] as const
+/** The replacement for plain Node: a method that it accepts and a longer path, so that no length changes. */
+const replacement = ['BITS_POST /', 'POST /-----'] as const
 
-/** What is sent before each wait for an answer, in the packets in which it is sent. */
+/** The TCP packets that are sent before each wait for an answer. */
 export type Turns = readonly (readonly string[])[]
 
-/** The verb may be cut, so it is replaced in the whole, and the whole cut again where it was. */
+/**
+ * Translates turns for plain Node. Packets may split the method, so it is replaced in the joined text, which
+ * is split again.
+ */
 export function inPlain(turns: Turns): Turns {
   let rest = turns
     .flat()
     .join('')
-    .replaceAll(...spellings)
+    .replaceAll(...replacement)
   return turns.map((packets) =>
     packets.map(({ length }) => {
       const packet = rest.slice(0, length)
@@ -96,9 +106,9 @@ export function inPlain(turns: Turns): Turns {
   )
 }
 
-const inBits = (text: string): string => text.replaceAll(spellings[1], spellings[0])
+const inBits = (text: string): string => text.replaceAll(replacement[1], replacement[0])
 
-/** What plain Node saw, as it would be with BITS_POST for a method. */
+/** A request that plain Node read, translated back to BITS_POST. */
 export const translated = ({ method, url = '', note, body, complete }: Seen): Seen => ({
   ...(method === 'POST' && url.startsWith('/-----')
     ? { method: 'BITS_POST', url: `/${url.slice(6)}` }
@@ -109,10 +119,10 @@ export const translated = ({ method, url = '', note, body, complete }: Seen): Se
 })
 
 /**
- * Sends the packets of each turn; waits for an answer, or the end, before the next; hangs up. Resolves to what the
- * server saw until the connection ended.
+ * Sends the packets of each turn, waits for an answer or the end of the connection before the next turn, and
+ * closes the client's side. Resolves to the requests that the server read until the connection ended.
  */
-export async function converse({ port, seen }: Side, turns: Turns): Promise<readonly Seen[]> {
+export async function sendTurns({ port, seen }: Side, turns: Turns): Promise<readonly Seen[]> {
   const socket = connect({ port, host: '127.0.0.1', noDelay: true })
   await once(socket, 'connect')
   const from = socket.localPort as number

@@ -1,6 +1,6 @@
 /**
  * Fuzz test over real sockets: the server neither crashes nor hangs, every answer is an Ack, and no file is
- * created outside its place. `fuzz.system.test.ts` has the long form, `fuzz.test.ts` the short one.
+ * created outside the store. `fuzz.system.test.ts` has the long form, `fuzz.test.ts` the short one.
  */
 
 import { createServer, type RequestListener, type Server } from 'node:http'
@@ -10,82 +10,86 @@ import { expect, it, onTestFinished } from 'vitest'
 import { bitsUpload } from '../../lib/index.ts'
 import { TestClient } from '../support/client.ts'
 import { listen } from '../support/server.ts'
+import { type GuardedDirectory, guardedDirectory } from './guarded-directory.ts'
 import { faultOfAck, isAck } from './is-ack.ts'
-import { anyCase, type Case, Live } from './packets.ts'
+import { anyCase, type Case, OpenSessions } from './packets.ts'
 import { exchange, latin1, type RawAnswer, readAnswers } from './raw.ts'
-import { type Territory, territory } from './territory.ts'
 
 export interface FuzzOptions {
-  /** Fewest cases. Each is a connection. */
+  /** Minimum number of cases. Each is a connection. */
   readonly cases: number
   readonly seed: number
-  /** Most connections at once. */
+  /** Maximum number of concurrent connections. */
   readonly batch: number
-  /** Batches per seed; after them the next seed follows, until there were enough cases. */
+  /** Batches per seed. Then the next seed follows, until there were enough cases. */
   readonly runs: number
-  /** Statuses that the middleware must have answered at the end; else the cases do not get deep enough. */
+  /**
+   * Statuses that the middleware must have returned at the end. Without them the cases did not cover enough
+   * code.
+   */
   readonly statuses: readonly number[]
 }
 
 interface Target {
   readonly port: number
   readonly mount: string
-  readonly land: Territory
+  readonly directory: GuardedDirectory
   /** Checks that a valid upload succeeds. */
-  readonly alive: () => Promise<void>
+  readonly checkUpload: () => Promise<void>
   /** Creates the sessions that the cases refer to. */
-  readonly begin: () => Promise<string[]>
+  readonly createSessions: () => Promise<string[]>
   /** Ends all sessions, and deletes the files that they created. */
-  readonly tidy: () => Promise<void>
+  readonly endSessions: () => Promise<void>
 }
 
 /**
- * The application behind the middleware. Its answers are marked as its own.
- * @param strays the packets that reached it although the middleware must answer them are added here
+ * The application behind the middleware. Its answers have the field X-App.
+ * @param unhandled receives the packets that the middleware passed on although it must answer them
  */
 const application =
-  (strays: string[]): RequestListener =>
+  (unhandled: string[]): RequestListener =>
   (request, response) => {
     const { method, url, headers } = request
     const override = method === 'POST' && headers['x-http-method-override'] === 'BITS_POST'
-    if ((method === 'BITS_POST' && url?.startsWith('/upload/')) || override) strays.push(`${method} ${url}`)
+    if ((method === 'BITS_POST' && url?.startsWith('/upload/')) || override)
+      unhandled.push(`${method} ${url}`)
     response.writeHead(404, { 'X-App': 'yes', 'Content-Length': 0 }).end()
   }
 
 /**
- * Sets timeouts that are short, because many clients send half a head or nothing, but longer than a busy machine keeps a
- * well-behaved client waiting. An incomplete body ends on one of the servers by Node's `requestTimeout`, on the other by
- * the middleware's `idleTimeout`.
+ * Sets short timeouts, because many clients send half a head or nothing. They are longer than the delays of a
+ * well-behaved client on a busy machine. An incomplete body ends by Node's `requestTimeout` on one of the
+ * servers, and by the middleware's `idleTimeout` on the other.
  */
-const hasty = (server: Server, requestTimeout: number): Server =>
+const withShortTimeouts = (server: Server, requestTimeout: number): Server =>
   Object.assign(server, { keepAliveTimeout: 250, headersTimeout: 500, requestTimeout })
 
-async function target(mount: string, strays: string[]): Promise<Target> {
-  const behind = application(strays)
-  const land = await territory()
+async function target(mount: string, unhandled: string[]): Promise<Target> {
+  const nextHandler = application(unhandled)
+  const directory = await guardedDirectory()
   let enabled = true
   const upload = bitsUpload({
-    store: land.root,
+    store: directory.root,
     overwrite: false,
     idleTimeout: 250,
     sweepEvery: 0,
     enabled: () => enabled,
   })
   onTestFinished(() => upload.close({ grace: 0 }))
-  const alone: RequestListener = (request, response) =>
-    upload(request, response, () => behind(request, response))
-  const app = mount === '' ? alone : express().use(mount, upload).use(behind)
+  const plainHandler: RequestListener = (request, response) =>
+    upload(request, response, () => nextHandler(request, response))
+  const app = mount === '' ? plainHandler : express().use(mount, upload).use(nextHandler)
   const url = await listen(
-    hasty(createServer({ connectionsCheckingInterval: 20 }, app), mount === '' ? 0 : 1000),
+    withShortTimeouts(createServer({ connectionsCheckingInterval: 20 }, app), mount === '' ? 0 : 1000),
   )
   const port = Number(url.port)
 
   return {
     port,
     mount,
-    land,
+    directory,
 
-    async alive() {
+    async checkUpload() {
       const client = new TestClient(new URL(`${mount}/alive.bin`, url))
       expect((await client.create()).status).toBe(200)
       expect((await client.fragment(0, Buffer.from('alive'), 5)).status).toBe(200)
@@ -93,9 +97,9 @@ async function target(mount: string, strays: string[]): Promise<Target> {
       client.agent.destroy()
     },
 
-    begin: () =>
+    createSessions: () =>
       Promise.all(
-        Array.from({ length: Live }, async (_, i) => {
+        Array.from({ length: OpenSessions }, async (_, i) => {
           const client = new TestClient(new URL(`${mount}/live${i}.bin`, url))
           expect((await client.create()).status).toBe(200)
           client.agent.destroy()
@@ -103,44 +107,47 @@ async function target(mount: string, strays: string[]): Promise<Target> {
         }),
       ),
 
-    async tidy() {
+    async endSessions() {
       enabled = false
       // Packets whose clients disconnected may still hold their sessions for a moment.
       while ((await upload.sweep()).open > 0) await new Promise(setImmediate)
       enabled = true
-      await land.clean()
+      await directory.clean()
     },
   }
 }
 
 /** The session id in the last answer; `none` if it has none. */
-const lastIn = (back: Buffer): string =>
-  back
+const lastIn = (received: Buffer): string =>
+  received
     .toString('latin1')
     .match(/(?<=BITS-Session-Id: )\{.{36}\}/g)
     ?.at(-1) ?? 'none'
 
-const fill = (text: string, mount: string, ids: readonly string[], back: Buffer): Buffer =>
+const fill = (text: string, mount: string, ids: readonly string[], received: Buffer): Buffer =>
   latin1(
     text
       .replaceAll('$MOUNT', mount)
-      .replaceAll('$LAST', lastIn(back))
+      .replaceAll('$LAST', lastIn(received))
       .replace(/\$ID(\d)/g, (_, i) => ids[i] ?? '')
       .replace(/\$id(\d)/g, (_, i) => ids[i]?.toLowerCase() ?? ''),
   )
 
-/** Undefined if the answer is a valid Ack, one of the application, or an error of Node's HTTP parser. */
+/**
+ * @returns why an answer is wrong; undefined for a valid Ack, an answer of the application, or an error of
+ *   Node's parser
+ */
 function faultOf(answer: RawAnswer): string | undefined {
   if (isAck(answer)) return faultOfAck(answer)
   if (answer.headers['x-app'] === 'yes' || answer.head === 'HTTP/1.1 100 Continue') return undefined
-  // Node's own answers: an unknown expectation, a missing Host, and errors of its parser.
+  // Node's own answers: for an unknown expectation, for a missing Host, and for errors of its parser.
   const { status, headers } = answer
   if (status === 417 || (status === 400 && headers['transfer-encoding'] === 'chunked')) return undefined
   if ([400, 408, 413, 431].includes(status) && answer.rawHeaders.join() === 'Connection,close')
     return undefined
-  // Express's final answer to a target that it cannot route, such as `HTTP://`.
+  // Express's answer to a target that it cannot route, such as `HTTP://`.
   if ((status === 404 || status === 400) && headers['content-security-policy']) return undefined
-  return `unknown answer: ${answer.head}`
+  return `unexpected answer: ${answer.head}`
 }
 
 /**
@@ -154,7 +161,7 @@ async function run(
 ): Promise<number[]> {
   const bytes = await exchange(
     port,
-    turns.map((packets) => (back) => packets.map((packet) => fill(packet, mount, ids, back))),
+    turns.map((packets) => (received) => packets.map((packet) => fill(packet, mount, ids, received))),
     { ending },
   )
   // An answer may be incomplete only if the client itself disconnected.
@@ -166,7 +173,7 @@ async function run(
 
 /** Declares the fuzz test. */
 export function fuzz({ cases: least, seed, batch, runs, statuses }: FuzzOptions): void {
-  it(`Fuzz test: finds no crash, hang, invalid Ack or stray file in ${least} cases from seed ${seed}`, {
+  it(`Fuzz test: finds no crash, hang, invalid Ack or misplaced file in ${least} cases from seed ${seed}`, {
     timeout: 60_000 + least * 60,
   }, async () => {
     const crashes: unknown[] = []
@@ -175,16 +182,16 @@ export function fuzz({ cases: least, seed, batch, runs, statuses }: FuzzOptions)
     onTestFinished(() => {
       process.off('uncaughtException', onCrash).off('unhandledRejection', onCrash)
     })
-    const strays: string[] = []
+    const unhandled: string[] = []
     const seen = new Set<number>()
-    const targets = [await target('', strays), await target('/upload', strays)] as const
+    const targets = [await target('', unhandled), await target('/upload', unhandled)] as const
     let count = 0
 
     const property = fc.asyncProperty(
       fc.array(anyCase, { minLength: 1, maxLength: batch, size: 'max' }),
       async (cases) => {
         count += cases.length
-        const ids = await Promise.all(targets.map((each) => each.begin()))
+        const ids = await Promise.all(targets.map((each) => each.createSessions()))
         const which = (mounted: boolean) => (mounted ? 1 : 0)
         const results = await Promise.allSettled(
           cases.map((each) => run(each, targets[which(each.mounted)], ids[which(each.mounted)] ?? [])),
@@ -194,19 +201,19 @@ export function fuzz({ cases: least, seed, batch, runs, statuses }: FuzzOptions)
           if (result.status === 'rejected') failures.push(result.reason)
           else for (const status of result.value) seen.add(status)
         }
-        for (const { land, tidy, alive } of targets) {
-          expect(await land.faults()).toEqual([])
-          await tidy()
-          await alive()
-          await land.clean()
+        for (const { directory, endSessions, checkUpload } of targets) {
+          expect(await directory.violations()).toEqual([])
+          await endSessions()
+          await checkUpload()
+          await directory.clean()
         }
         expect(failures).toEqual([])
         expect(crashes.splice(0)).toEqual([])
-        expect(strays.splice(0)).toEqual([])
+        expect(unhandled.splice(0)).toEqual([])
       },
     )
 
-    // In rounds, because batches differ in size. A seed that fails is the first one when it is given again.
+    // In rounds, because batches differ in size. A failed seed can be repeated alone with FUZZ_SEED.
     for (let round = 0; count < least; round += 1) {
       await fc.assert(property, { seed: seed + round, numRuns: runs, interruptAfterTimeLimit: 60_000 })
     }

@@ -5,7 +5,7 @@
 
 import type { RawAnswer } from './raw.ts'
 
-/** Status and HRESULT of all refusals. */
+/** Status and HRESULT of all error Acks. */
 const refusals = new Set([
   '400 0x80070057',
   '401 undefined',
@@ -40,21 +40,21 @@ const fields = new Set([
 
 export const isAck = ({ headers }: RawAnswer): boolean => 'bits-packet-type' in headers
 
-/** Undefined if all is well. */
+/** @returns why an Ack is invalid; undefined if it is valid */
 export function faultOfAck({ status, headers, rawHeaders, body }: RawAnswer): string | undefined {
   const names = rawHeaders.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase())
-  if (new Set(names).size < names.length) return 'a field twice'
-  const strange = names.find((name) => !fields.has(name))
-  if (strange) return `a field of no Ack: ${strange}`
-  if (headers['bits-packet-type'] !== 'Ack') return 'no BITS-Packet-Type: Ack'
+  if (new Set(names).size < names.length) return 'a duplicate field'
+  const unexpected = names.find((name) => !fields.has(name))
+  if (unexpected) return `an unexpected field: ${unexpected}`
+  if (headers['bits-packet-type'] !== 'Ack') return 'BITS-Packet-Type is not Ack'
   if (headers['content-length'] !== '0' || body.length > 0) return 'a body'
   const { 'bits-error': error, 'bits-error-code': code, 'bits-error-context': context } = headers
-  if (error !== code) return 'error headers that differ'
+  if (error !== code) return 'BITS-Error and BITS-Error-Code differ'
   if ((error === undefined) !== (context === undefined)) return 'BITS-Error-Context without BITS-Error'
   if (context !== undefined && context !== '0x5' && context !== '0x7') return `BITS-Error-Context ${context}`
   const received = headers['bits-received-content-range']
-  if (received !== undefined && !/^\d{1,16}$/.test(String(received))) return `an offset ${received}`
+  if (received !== undefined && !/^\d{1,16}$/.test(String(received))) return `an invalid offset ${received}`
   if (status === 416 && received === undefined) return '416 without an offset'
-  if (status === 200) return error === undefined ? undefined : 'success with an error'
+  if (status === 200) return error === undefined ? undefined : 'status 200 with BITS-Error'
   return refusals.has(`${status} ${code}`) ? undefined : `${status} ${code} is not in the table`
 }

@@ -18,8 +18,8 @@ const dots = [
   '..%20',
   '%2e%2e%20',
 ]
-/** Over-long and broken UTF-8, and UTF-16 in percent: what once made a dot or a slash of harmless bytes. */
-const illEncoded = [
+/** Over-long and invalid UTF-8, and percent-encoded UTF-16, which some decoders read as a dot or a slash. */
+const invalidEncodings = [
   '%c0%ae%c0%ae',
   '%c0%2e%c0%2e',
   '%e0%80%ae%e0%80%ae',
@@ -74,10 +74,10 @@ const long = [
   '%41'.repeat(300),
 ]
 
-/** One segment each. */
+/** Each is one segment. */
 export const badSegments: readonly string[] = [
   ...dots,
-  ...illEncoded,
+  ...invalidEncodings,
   ...separators,
   ...windows,
   ...controls,
@@ -95,7 +95,7 @@ export const badSegments: readonly string[] = [
   ]),
 ]
 
-/** Whole names, of several segments. `$ID` is a live session's id. */
+/** Names of several segments. `$ID` is the id of an open session. */
 export const badPaths: readonly string[] = [
   ...[
     '',
@@ -112,7 +112,7 @@ export const badPaths: readonly string[] = [
   ],
   ...['../a', '../../a', 'folder/../a', 'folder/../../a', './a', 'folder/./a', 'folder/..', '..', '../'],
   ...['../root-2/a', '../root-2', '../sentinel', '../outside/a', 'folder/%2e%2e/%2e%2e/outside/a'],
-  // Twice encoded is a file's name in the end, but here it has a dot segment in front.
+  // A double-encoded segment is a valid file name, but here a dot segment precedes it.
   ...[
     'folder%2fa',
     'folder%2Fa',
@@ -123,7 +123,7 @@ export const badPaths: readonly string[] = [
     '..%5coutside%5ca',
     '../outside/new',
   ],
-  // Links: out of the root by a folder or a file, into the sessions, to themselves.
+  // Links: to a folder or file outside the root, to the session directory, to themselves.
   ...['way-out/a', 'way-out/secret', 'way-out/new', 'way%2Dout/a', 'folder/up/a', 'folder/up/outside/a'],
   ...[
     'way-out/../a',
@@ -137,7 +137,7 @@ export const badPaths: readonly string[] = [
     'loop/a',
   ],
   ...['hole', 'hole/a', 'hole/$ID.json', 'hole/$ID.part', 'again/../hole/a'],
-  // The sessions' directory.
+  // The session directory.
   ...['.bits-sessions', '.bits-sessions/', '%2ebits-sessions', '.bits%2dsessions', '%2e%62its-sessions/a'],
   ...['.bits-sessions/a', '.bits-sessions/$ID.json', '.bits-sessions/$ID.part', '.bits-sessions%2f$ID.part'],
   ...[
@@ -155,20 +155,21 @@ export const badPaths: readonly string[] = [
     'folder/../.bits-sessions/a',
   ],
   ...['.bits-sessions?x', '.bits-sessions#x', '.bits-sessions/a?x=/../b', '.bits-sessions%00/a'],
-  // Folders are never made.
+  // The store never creates folders.
   ...['new/a', 'folder/new/a', '%7e/a', '~root/a', '.bits-sessions;x/a', 'folder;x/a'],
 ]
 
-/** Paths that no file system can go to the end of. */
-export const endlessPaths: readonly string[] = [
+/** Paths that no file system can resolve. */
+export const unresolvablePaths: readonly string[] = [
   // A link to itself.
   'loop',
   'loop/a',
-  // Longer than Linux takes (4096 bytes), though each segment is not, and all are not too many characters.
+  // Longer than the limit of Linux (4096 bytes), while the lengths of the segments, and of the path in
+  // characters, are valid.
   Array.from({ length: 17 }, () => percent('日'.repeat(85))).join('/'),
 ]
 
-/** Request targets whose path is not simply behind the mount path `/upload`. */
+/** Request targets without a valid name after the mount path `/upload`. */
 export const badTargets: readonly string[] = [
   ...[
     '/upload',

@@ -6,25 +6,25 @@
 
 import fc from 'fast-check'
 import { UploadProtocol } from '../../lib/protocol/headers.ts'
-import { badPaths, badSegments, badTargets, endlessPaths } from './names.ts'
+import { badPaths, badSegments, badTargets, unresolvablePaths } from './names.ts'
 import type { Ending } from './raw.ts'
 
-/** Sessions that a batch of cases finds, each with a file of its own. */
-export const Live = 8
-/** Bytes of each of their files. */
-export const LiveSize = 20
+/** Open sessions that a batch of cases can use, each with a file of its own. */
+export const OpenSessions = 8
+/** Bytes of the file of each open session. */
+export const OpenFileBytes = 20
 
 export interface Case {
-  /** Under an Express app at `/upload`, or alone on the server. */
+  /** Whether the middleware is mounted in an Express app at `/upload`, or is the server's only listener. */
   readonly mounted: boolean
-  /** What is sent before each wait for an answer, in the packets in which it is sent. */
+  /** The TCP packets that are sent before each wait for an answer. */
   readonly turns: readonly (readonly string[])[]
   readonly ending: Ending
 }
 
-const live = fc.nat(Live - 1)
+const session = fc.nat(OpenSessions - 1)
 const pick = <const T>(...values: readonly T[]) => fc.constantFrom(...values)
-/** Nine times of ten what is right: else nothing gets deep. */
+/** The usual value nine times of ten. With more unusual values hardly any packet would be processed far. */
 const mostly = <T>(usual: fc.Arbitrary<T>, ...odd: fc.Arbitrary<T>[]) =>
   fc.oneof({ arbitrary: usual, weight: 9 * odd.length }, ...odd)
 
@@ -55,9 +55,9 @@ const segment = fc.oneof(
   encoded,
 )
 const name = fc.oneof(
-  live.map((i) => `live${i}.bin`),
+  session.map((i) => `live${i}.bin`),
   pick('a.bin', 'b.bin', 'folder/a.bin', 'again/b.bin', 'A.BIN', 'e%CC%81', '%C3%A9', 'a%20b'),
-  pick(...badPaths, ...endlessPaths),
+  pick(...badPaths, ...unresolvablePaths),
   fc.array(segment, { minLength: 1, maxLength: 5 }).map((all) => all.join('/')),
 )
 const target = fc.oneof(
@@ -75,8 +75,8 @@ const guid = fc
   .map((digits) => digits.map((digit) => digit.toString(16)).join(''))
   .map((hex) => `{${hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')}}`)
 const sessionId = fc.oneof(
-  { arbitrary: live.map((i) => `$ID${i}`), weight: 4 },
-  live.map((i) => `$id${i}`),
+  { arbitrary: session.map((i) => `$ID${i}`), weight: 4 },
+  session.map((i) => `$id${i}`),
   guid,
   pick(
     '',
@@ -96,11 +96,11 @@ const sessionId = fc.oneof(
 const number = fc.oneof(
   pick(0, 1, 9, 10, 19, 20, 21, 2 ** 31, 2 ** 32, 2 ** 53 - 1, 2 ** 53, 2 ** 63, -1).map(BigInt),
   fc.bigInt({ min: 0n, max: 10n ** 25n }),
-  fc.bigInt({ min: 0n, max: BigInt(LiveSize) }),
+  fc.bigInt({ min: 0n, max: BigInt(OpenFileBytes) }),
 )
 const range = fc.oneof(
   fc.tuple(number, number, number).map(([first, last, total]) => `bytes ${first}-${last}/${total}`),
-  fc.tuple(number, number).map(([first, last]) => `bytes ${first}-${last}/${LiveSize}`),
+  fc.tuple(number, number).map(([first, last]) => `bytes ${first}-${last}/${OpenFileBytes}`),
   pick(
     'bytes */0',
     'bytes 0-0/0',
@@ -137,7 +137,7 @@ const oddField = fc.oneof(
   fc.tuple(visible(8), bytes(12)),
 ) as fc.Arbitrary<readonly [string, string]>
 
-// No HEAD: whoever reads its answers must know which they are.
+// Not HEAD, because `readAnswers` cannot know which answers belong to a HEAD request.
 const verb = mostly(
   pick('BITS_POST'),
   pick('BIND', 'POST', 'GET', 'PUT', 'OPTIONS', 'CONNECT', 'BITS_POS', 'BITS_POSTS', 'bits_post', 'BITS'),
@@ -165,7 +165,7 @@ const message: fc.Arbitrary<Message> = fc
     body,
   }))
 
-/** How a body is framed; its length as said need not be its length. */
+/** How a body is framed. The given length may differ from the real one. */
 const framing = mostly(
   pick('length'),
   pick('short', 'long', 'stalled', 'none', 'chunked', 'both', 'twice', 'torn chunks', 'extended chunks'),
@@ -224,34 +224,38 @@ const someBody = mostly(
   pick('BITS_POST / HTTP/1.1\r\n\r\n', '0\r\n\r\n', '\r\n\r\n'),
 )
 const anyLine = fc.tuple(verb, target).map(([method, url]) => `${method} ${url} HTTP/1.1`)
-const liveLine = (i: number): string => `BITS_POST $MOUNT/live${i}.bin HTTP/1.1`
+const openLine = (i: number): string => `BITS_POST $MOUNT/live${i}.bin HTTP/1.1`
 
-/** A fragment of a live file, in its place or not. */
-const liveFragment = fc
-  .record({ i: live, first: fc.nat(LiveSize - 1), length: fc.integer({ min: 1, max: LiveSize }) })
+/** A fragment of an open session, at the right offset or not. */
+const openFragment = fc
+  .record({
+    i: session,
+    first: fc.nat(OpenFileBytes - 1),
+    length: fc.integer({ min: 1, max: OpenFileBytes }),
+  })
   .chain(({ i, first, length }) => {
-    const last = Math.min(LiveSize, first + length) - 1
+    const last = Math.min(OpenFileBytes, first + length) - 1
     const body = fc.constant('BITS_POST / HTTP/1.1'.slice(first, last + 1))
     const fields = fc.constant<Fields>([
       ['BITS-Session-Id', `$ID${i}`],
-      ['Content-Range', `bytes ${first}-${last}/${LiveSize}`],
+      ['Content-Range', `bytes ${first}-${last}/${OpenFileBytes}`],
     ])
-    return packetOf('Fragment', fc.constant(liveLine(i)), fields, body)
+    return packetOf('Fragment', fc.constant(openLine(i)), fields, body)
   })
-const liveEnd = fc
-  .tuple(live, pick('Close-Session', 'Cancel-Session'))
+const openEnd = fc
+  .tuple(session, pick('Close-Session', 'Cancel-Session'))
   .chain(([i, type]) =>
     packetOf(
       type,
-      fc.constant(liveLine(i)),
+      fc.constant(openLine(i)),
       fc.constant<Fields>([['BITS-Session-Id', `$ID${i}`]]),
       fc.constant(''),
     ),
   )
 
 const packet: fc.Arbitrary<Message> = fc.oneof(
-  { arbitrary: liveFragment, weight: 6 },
-  liveEnd,
+  { arbitrary: openFragment, weight: 6 },
+  openEnd,
   packetOf(
     'Create-Session',
     anyLine,
@@ -293,16 +297,16 @@ const packet: fc.Arbitrary<Message> = fc.oneof(
 const written = ({ line, fields, lineEnd, body }: Message): string =>
   [line, 'Host: x', ...fields.map(([key, value]) => `${key}: ${value}`), '', ''].join(lineEnd) + body
 
-/** What is done to the bytes of a connection. */
+/** A change to the bytes of a connection. */
 interface Mutation {
-  /** Where, as a share of them. */
+  /** The position as a share of the length. */
   readonly at: number
   readonly kind: 'set' | 'insert' | 'delete' | 'double' | 'cut'
   readonly length: number
   readonly text: string
 }
 
-/** A share of something. Not a `double`: those are mostly next to 0. */
+/** A share from 0 to 1. Not from `fc.double`, whose values are mostly near 0. */
 const place = fc.nat(1000).map((share) => share / 1000)
 
 const mutation: fc.Arbitrary<Mutation> = fc.record({
@@ -355,7 +359,7 @@ const turn = fc
   })
   .map(({ text, mutations, places }) => cutUp(mutations.reduce(mutate, text), places))
 
-/** A whole upload to any name, as if nothing were wrong with it. */
+/** A complete, valid upload to any name. */
 const upload = name.map((path) =>
   [
     ['Create-Session', [`BITS-Supported-Protocols: ${UploadProtocol}`, 'Content-Length: 0'], ''],
@@ -373,20 +377,20 @@ const upload = name.map((path) =>
   ]),
 )
 
-/** What makes the server answer and close, where it has understood all that came before. */
-const goodbye = ['GET /bye HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n']
+/** A request that makes the server answer and close, if it has understood everything before. */
+const lastRequest = ['GET /bye HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n']
 
 export const anyCase: fc.Arbitrary<Case> = fc
   .record({
     mounted: fc.boolean(),
     turns: fc.oneof({ arbitrary: fc.array(turn, { minLength: 1, maxLength: 4 }), weight: 3 }, upload),
-    /** All at once: the next packet does not wait for an answer. */
-    rush: mostly(fc.constant(false), fc.constant(true)),
+    /** Sends all turns at once, without waiting for answers. */
+    pipelined: mostly(fc.constant(false), fc.constant(true)),
     ending: mostly(fc.constant<Ending>('wait'), fc.constant<Ending>('fin'), fc.constant<Ending>('reset')),
   })
-  .map(({ mounted, turns, rush, ending }) => {
+  .map(({ mounted, turns, pipelined, ending }) => {
     // A client that has sent nothing gets no answer.
-    const said = turns.filter((packets) => packets.length > 0)
-    const all = ending === 'wait' ? [...said, goodbye] : said
-    return { mounted, ending, turns: rush ? [all.flat()] : all }
+    const sent = turns.filter((packets) => packets.length > 0)
+    const all = ending === 'wait' ? [...sent, lastRequest] : sent
+    return { mounted, ending, turns: pipelined ? [all.flat()] : all }
   })

@@ -12,27 +12,27 @@ import { UploadProtocol } from '../../lib/protocol/headers.ts'
 import { TestClient } from '../support/client.ts'
 import { serve } from '../support/server.ts'
 import { sessionFiles } from '../wire/disk.ts'
+import { type GuardedDirectory, guardedDirectory } from './guarded-directory.ts'
 import { faultOfAck, isAck } from './is-ack.ts'
-import { badPaths, badSegments, badTargets, devices, endlessPaths } from './names.ts'
-import { ask, type RawAnswer } from './raw.ts'
-import { type Territory, territory } from './territory.ts'
+import { badPaths, badSegments, badTargets, devices, unresolvablePaths } from './names.ts'
+import { type RawAnswer, request } from './raw.ts'
 
-interface Scene {
-  readonly land: Territory
+interface Fixture {
+  readonly directory: GuardedDirectory
   readonly url: URL
   readonly port: number
-  /** Sends Create-Session for a target as it stands. */
+  /** Sends Create-Session with this request target, not normalized. */
   readonly create: (target: string) => Promise<RawAnswer>
 }
 
-async function scene(options: Partial<BitsUploadOptions> = {}): Promise<Scene> {
-  const land = await territory()
-  const upload = bitsUpload({ store: land.root, sweepEvery: 0, ...options })
+async function startServer(options: Partial<BitsUploadOptions> = {}): Promise<Fixture> {
+  const directory = await guardedDirectory()
+  const upload = bitsUpload({ store: directory.root, sweepEvery: 0, ...options })
   onTestFinished(() => upload.close({ grace: 0 }))
   const url = new URL('upload/', await serve(express().use('/upload', upload)))
   const port = Number(url.port)
-  const create = (target: string) => ask(port, packet('Create-Session', target))
-  return { land, url, port, create }
+  const create = (target: string) => request(port, packet('Create-Session', target))
+  return { directory, url, port, create }
 }
 
 const packet = (type: string, target: string, fields: readonly string[] = []): string =>
@@ -45,36 +45,39 @@ const packet = (type: string, target: string, fields: readonly string[] = []): s
     ...fields,
   ].join('\r\n')
 
-/** Node's parser may refuse these by itself, without an Ack: it takes no raw UTF-8, and blanks end a target. */
-const isOdd = (target: string): boolean => /[^!-~]/.test(target)
+/**
+ * Whether Node's parser may refuse a target without an Ack: it accepts no raw UTF-8, and a blank ends a
+ * target.
+ */
+const mayBeRefusedByNode = (target: string): boolean => /[^!-~]/.test(target)
 
-/** How an answer is not a refusal; undefined if it is one. */
-function faultOfRefusal(answer: RawAnswer, target: string): string | undefined {
+/** @returns why an answer is not a valid refusal; undefined if it is one */
+function checkRefusal(answer: RawAnswer, target: string): string | undefined {
   const { status } = answer
-  if (status === 400 && !isAck(answer) && isOdd(target)) return undefined
+  if (status === 400 && !isAck(answer) && mayBeRefusedByNode(target)) return undefined
   if (![400, 403, 404].includes(status)) return `answered ${status}`
   return isAck(answer) ? faultOfAck(answer) : 'no Ack'
 }
 
-/** Sends Create-Session for all of them; expects refusals, and nothing new anywhere. */
-async function expectRefused({ land, create, url }: Scene, targets: readonly string[]): Promise<void> {
+/** Sends Create-Session for each target. Expects refusals and no new files. */
+async function expectRefused({ directory, create, url }: Fixture, targets: readonly string[]): Promise<void> {
   const client = new TestClient(new URL('live.bin', url))
   expect((await client.create()).status).toBe(200)
-  const files = await sessionFiles(land.root)
+  const files = await sessionFiles(directory.root)
   const faults: [target: string, fault: string][] = []
   for (const each of targets) {
     const target = each.replaceAll('$ID', client.sessionId)
-    const fault = faultOfRefusal(await create(target), target)
+    const fault = checkRefusal(await create(target), target)
     if (fault) faults.push([target.slice(0, 200), fault])
   }
   expect(faults).toEqual([])
-  expect(await sessionFiles(land.root)).toEqual(files)
-  expect(await land.published()).toEqual([])
-  expect(await land.faults()).toEqual([])
+  expect(await sessionFiles(directory.root)).toEqual(files)
+  expect(await directory.published()).toEqual([])
+  expect(await directory.violations()).toEqual([])
   expect((await client.close()).status).toBe(200)
 }
 
-const below = (path: string): string => `/upload/${path}`
+const targetOf = (path: string): string => `/upload/${path}`
 
 describe.each([{ overwrite: false }, { overwrite: true }])(
   'File names with overwrite: $overwrite',
@@ -87,14 +90,14 @@ describe.each([{ overwrite: false }, { overwrite: true }])(
         `folder/${bad}/a`,
         `again/${bad}`,
       ])
-      await expectRefused(await scene(options), targets.map(below))
+      await expectRefused(await startServer(options), targets.map(targetOf))
     })
 
     it('rejects invalid paths', async () => {
-      // With overwrite, what is a file, or a link to one, may be replaced: that is looked at below.
+      // With overwrite a file, or a link to a file, may be replaced. A test below covers that.
       const mayBeReplaced = ['kept.bin', 'secret', 'dangling']
       const paths = badPaths.filter((path) => !options.overwrite || !mayBeReplaced.includes(path))
-      await expectRefused(await scene(options), paths.map(below))
+      await expectRefused(await startServer(options), paths.map(targetOf))
     })
 
     it('rejects invalid paths and segments in absolute form', async () => {
@@ -102,33 +105,33 @@ describe.each([{ overwrite: false }, { overwrite: true }])(
         (path) => !['kept.bin', 'secret', 'dangling'].includes(path),
       )
       await expectRefused(
-        await scene(options),
-        targets.map((path) => `http://files.example${below(path)}`),
+        await startServer(options),
+        targets.map((path) => `http://files.example${targetOf(path)}`),
       )
     })
   },
 )
 
-it.each(endlessPaths)('File name: rejects the path $0, which cannot be resolved', async (path) => {
-  await expectRefused(await scene(), [below(path)])
+it.each(unresolvablePaths)('File name: rejects the path $0, which cannot be resolved', async (path) => {
+  await expectRefused(await startServer(), [targetOf(path)])
 })
 
 it('Request target: rejects a target without a valid name after the mount path', async () => {
-  await expectRefused(await scene(), badTargets)
+  await expectRefused(await startServer(), badTargets)
 })
 
 it('File name: rejects the session directory before it exists', async () => {
-  const { land, create } = await scene()
+  const { directory, create } = await startServer()
   for (const path of ['.bits-sessions', '%2ebits-sessions', '.bits-sessions/a', 'hole', 'hole/a']) {
-    expect([path, faultOfRefusal(await create(below(path)), path)]).toEqual([path, undefined])
+    expect([path, checkRefusal(await create(targetOf(path)), path)]).toEqual([path, undefined])
   }
-  expect(await land.faults()).toEqual([])
-  expect(await readdir(land.root)).not.toContain('.bits-sessions')
+  expect(await directory.violations()).toEqual([])
+  expect(await readdir(directory.root)).not.toContain('.bits-sessions')
 })
 
 it('onCreate: rejects an invalid name that the hook returns', async () => {
   let name = ''
-  const { land, create } = await scene({ onCreate: () => ({ name }) })
+  const { directory, create } = await startServer({ onCreate: () => ({ name }) })
   for (name of [
     '..',
     '../a',
@@ -141,10 +144,10 @@ it('onCreate: rejects an invalid name that the hook returns', async () => {
     '.bits-sessions/a',
     ...devices,
   ]) {
-    expect([name, faultOfRefusal(await create('/upload/a'), '')]).toEqual([name, undefined])
+    expect([name, checkRefusal(await create('/upload/a'), '')]).toEqual([name, undefined])
   }
-  expect(await land.faults()).toEqual([])
-  expect(await sessionFiles(land.root)).toEqual([])
+  expect(await directory.violations()).toEqual([])
+  expect(await sessionFiles(directory.root)).toEqual([])
 })
 
 describe('Valid file name that looks invalid', () => {
@@ -169,27 +172,30 @@ describe('Valid file name that looks invalid', () => {
     ['.bits-sessions-2', '.bits-sessions-2'],
     [`${'x'.repeat(255)}`, 'x'.repeat(255)],
   ])('publishes $0 as the file $1', async (target, name) => {
-    const { land, port, create } = await scene()
-    const created = await create(below(target))
+    const { directory, port, create } = await startServer()
+    const created = await create(targetOf(target))
     expect(created.status).toBe(200)
     const id = `BITS-Session-Id: ${created.headers['bits-session-id']}`
     const fields = [id, 'Content-Range: bytes 0-3/4']
-    const head = packet('Fragment', below(target), fields).replace('Content-Length: 0', 'Content-Length: 4')
-    expect((await ask(port, head, 'good')).status).toBe(200)
-    expect((await ask(port, packet('Close-Session', below(target), [id]))).status).toBe(200)
-    expect(await land.published()).toEqual([name])
-    expect(await readFile(join(land.root, name), 'utf8')).toBe('good')
-    expect(await sessionFiles(land.root)).toEqual([])
-    expect(await land.faults()).toEqual([])
+    const head = packet('Fragment', targetOf(target), fields).replace(
+      'Content-Length: 0',
+      'Content-Length: 4',
+    )
+    expect((await request(port, head, 'good')).status).toBe(200)
+    expect((await request(port, packet('Close-Session', targetOf(target), [id]))).status).toBe(200)
+    expect(await directory.published()).toEqual([name])
+    expect(await readFile(join(directory.root, name), 'utf8')).toBe('good')
+    expect(await sessionFiles(directory.root)).toEqual([])
+    expect(await directory.violations()).toEqual([])
   })
 })
 
 describe('File name comparison', () => {
   const Bytes = 4
 
-  /** Uploads to all names at once, each with its own bytes, and tells what stands under each. */
+  /** Uploads to all names at once, each with its own bytes, and reads the published files. */
   async function uploadAll(names: readonly string[], options: Partial<BitsUploadOptions> = {}) {
-    const { land, url } = await scene(options)
+    const { directory, url } = await startServer(options)
     const clients = names.map((name) => new TestClient(new URL(encodeURIComponent(name), url)))
     const statuses = await Promise.all(
       clients.map(async (client, i) => {
@@ -199,11 +205,11 @@ describe('File name comparison', () => {
         return status
       }),
     )
-    const contents = await Promise.all(names.map((name) => readFile(join(land.root, name), 'utf8')))
-    return { land, statuses, contents }
+    const contents = await Promise.all(names.map((name) => readFile(join(directory.root, name), 'utf8')))
+    return { directory, statuses, contents }
   }
 
-  const alike = [
+  const similarNames = [
     'name.txt',
     'NAME.TXT',
     'Name.txt',
@@ -217,10 +223,10 @@ describe('File name comparison', () => {
   ]
 
   it('distinguishes names by case and Unicode normalization', async () => {
-    const { statuses, contents, land } = await uploadAll(alike)
-    expect(statuses).toEqual(alike.map(() => 200))
-    expect(contents).toEqual(alike.map((_, i) => `${i}`.padStart(Bytes, '0')))
-    expect(await land.published()).toEqual([...alike].sort())
+    const { statuses, contents, directory } = await uploadAll(similarNames)
+    expect(statuses).toEqual(similarNames.map(() => 200))
+    expect(contents).toEqual(similarNames.map((_, i) => `${i}`.padStart(Bytes, '0')))
+    expect(await directory.published()).toEqual([...similarNames].sort())
   })
 
   it('returns 200 to one and 403 to the others of three uploads to the same name', async () => {
@@ -231,7 +237,7 @@ describe('File name comparison', () => {
   })
 
   it('returns 500 for a session under another spelling of its path', async () => {
-    const { url } = await scene()
+    const { url } = await startServer()
     const client = new TestClient(new URL('name.txt', url))
     await client.create()
     const other = new TestClient(new URL('NAME.txt', url))
@@ -248,64 +254,64 @@ describe('File system change during an upload', () => {
   it.each([false, true])(
     'returns 400 when the folder becomes a link out of the store, overwrite: %s',
     async (overwrite) => {
-      const { land, url } = await scene({ overwrite })
+      const { directory, url } = await startServer({ overwrite })
       const client = new TestClient(new URL('folder/secret', url))
       expect((await client.create()).status).toBe(200)
       expect((await client.fragment(0, file.subarray(0, 2), 4)).status).toBe(200)
-      await rename(join(land.root, 'folder'), join(land.root, 'moved'))
-      await symlink('../outside', join(land.root, 'folder'))
+      await rename(join(directory.root, 'folder'), join(directory.root, 'moved'))
+      await symlink('../outside', join(directory.root, 'folder'))
       expect((await client.fragment(2, file.subarray(2), 4)).status).toBe(400)
       expect((await client.close()).status).toBe(200)
-      expect(await readFile(join(land.outside, 'secret'), 'utf8')).toBe('untouched')
-      expect(await sessionFiles(land.root)).toEqual([])
+      expect(await readFile(join(directory.outside, 'secret'), 'utf8')).toBe('untouched')
+      expect(await sessionFiles(directory.root)).toEqual([])
     },
   )
 
   it.each([false, true])(
     'returns 400 when the folder becomes a link to the session directory, overwrite: %s',
     async (overwrite) => {
-      const { land, url } = await scene({ overwrite })
+      const { directory, url } = await startServer({ overwrite })
       const client = new TestClient(new URL('folder/x.json', url))
       expect((await client.create()).status).toBe(200)
-      await rename(join(land.root, 'folder'), join(land.root, 'moved'))
-      await symlink('.bits-sessions', join(land.root, 'folder'))
+      await rename(join(directory.root, 'folder'), join(directory.root, 'moved'))
+      await symlink('.bits-sessions', join(directory.root, 'folder'))
       expect((await client.fragment(0, file, 4)).status).toBe(400)
       expect((await client.close()).status).toBe(200)
-      expect(await sessionFiles(land.root)).toEqual([])
+      expect(await sessionFiles(directory.root)).toEqual([])
     },
   )
 
   it('returns 403 when the destination becomes a link, and does not follow it', async () => {
-    const { land, url } = await scene()
+    const { directory, url } = await startServer()
     const client = new TestClient(new URL('a', url))
     expect((await client.create()).status).toBe(200)
-    await symlink('../outside/new', join(land.root, 'a'))
+    await symlink('../outside/new', join(directory.root, 'a'))
     expect((await client.fragment(0, file, 4)).status).toBe(403)
     expect((await client.close()).status).toBe(200)
-    expect((await land.faults()).filter((fault) => !fault.startsWith('no file'))).toEqual([])
+    expect((await directory.violations()).filter((fault) => !fault.startsWith('not a file'))).toEqual([])
   })
 
   it.each(['secret', 'dangling', 'kept.bin'])(
     'replaces %s with overwrite, and no file outside the store',
     async (name) => {
-      const { land, url } = await scene({ overwrite: true })
+      const { directory, url } = await startServer({ overwrite: true })
       const client = new TestClient(new URL(name, url))
       expect((await client.create()).status).toBe(200)
       expect((await client.fragment(0, file, 4)).status).toBe(200)
-      expect(await readFile(join(land.root, name), 'utf8')).toBe('evil')
-      expect(await readFile(join(land.outside, 'secret'), 'utf8')).toBe('untouched')
-      expect((await land.faults()).filter((fault) => fault.includes('outside'))).toEqual([])
+      expect(await readFile(join(directory.root, name), 'utf8')).toBe('evil')
+      expect(await readFile(join(directory.outside, 'secret'), 'utf8')).toBe('untouched')
+      expect((await directory.violations()).filter((fault) => fault.includes('outside'))).toEqual([])
     },
   )
 
   it('returns 404 when the folder becomes a file', async () => {
-    const { land, url } = await scene()
+    const { directory, url } = await startServer()
     const client = new TestClient(new URL('folder/deep/a', url))
     expect((await client.create()).status).toBe(200)
-    await rename(join(land.root, 'folder', 'deep'), join(land.root, 'moved'))
-    await writeFile(join(land.root, 'folder', 'deep'), '')
+    await rename(join(directory.root, 'folder', 'deep'), join(directory.root, 'moved'))
+    await writeFile(join(directory.root, 'folder', 'deep'), '')
     expect((await client.fragment(0, file, 4)).status).toBe(404)
     expect((await client.cancel()).status).toBe(200)
-    expect(await sessionFiles(land.root)).toEqual([])
+    expect(await sessionFiles(directory.root)).toEqual([])
   })
 })

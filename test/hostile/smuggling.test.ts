@@ -1,8 +1,11 @@
-/** Request smuggling, the short form: a tenth of the framings with each packet, and the tests without framings. */
+/**
+ * Request smuggling, the short form: a tenth of the framings with each packet, and the tests without
+ * framings.
+ */
 import { describe, expect, it } from 'vitest'
 import { UploadProtocol } from '../../lib/protocol/headers.ts'
-import { bitsSide, converse, plainSide } from './differential.ts'
-import { ask } from './raw.ts'
+import { bitsSide, plainSide, sendTurns } from './differential.ts'
+import { request } from './raw.ts'
 import {
   chunk,
   chunked,
@@ -51,14 +54,14 @@ describe('Unread request body', () => {
 
   it('is drained up to 10 MB, and the next request is read', async () => {
     const side = await bitsSide()
-    const seen = await converse(side, [[head(10_000_000), filled(10_000_000)], [last('BITS_POST')]])
+    const seen = await sendTurns(side, [[head(10_000_000), filled(10_000_000)], [last('BITS_POST')]])
     expect(seen.map(({ url }) => url)).toEqual(['/a.bin', '/last'])
   })
 
   it('closes the connection at 40 MB, and no part of it or after it is read as a request', async () => {
     const side = await bitsSide()
     const size = 40_000_000
-    const seen = await converse(side, [
+    const seen = await sendTurns(side, [
       [head(size), ...Array.from({ length: 40 }, () => filled(size / 40)), last('GET')],
     ])
     expect(seen.map(({ url, complete }) => ({ url, complete }))).toEqual([{ url: '/a.bin', complete: false }])
@@ -81,14 +84,14 @@ describe('Fragment of an existing session', () => {
     const statuses: number[] = []
     upload.events.on('refused', ({ error }) => statuses.push(error.status))
     upload.events.on('uploaded', () => statuses.push(200))
-    const created = await ask(
+    const created = await request(
       port,
       packetHead('Create-Session', [`BITS-Supported-Protocols: ${UploadProtocol}`, length(0)]),
     )
     const id = `BITS-Session-Id: ${created.headers['bits-session-id']}`
     const range = `Content-Range: bytes 0-${file.length - 1}/${file.length}`
     const turns = [[`${packetHead('Fragment', [id, range, ...fields])}\r\n\r\n`, body], [last('BITS_POST')]]
-    const all = await converse({ port, seen }, turns)
+    const all = await sendTurns({ port, seen }, turns)
     expect(all.map(({ method, url }) => `${method} ${url}`)).toEqual(['BITS_POST /a.bin', 'BITS_POST /last'])
     expect(statuses[0]).toBe(status)
   })

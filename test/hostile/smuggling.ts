@@ -8,11 +8,11 @@
 import { describe, expect, it } from 'vitest'
 import {
   bitsSide,
-  converse,
   inPlain,
   plainSide,
   type Seen,
   type Side,
+  sendTurns,
   type Turns,
   translated,
 } from './differential.ts'
@@ -26,24 +26,27 @@ export const chunk = (text: string, extension = ''): string =>
   `${text.length.toString(16)}${extension}\r\n${text}\r\n`
 export const end = '0\r\n\r\n'
 
-/** How a message may say, and not say, where it ends. */
+/** How a message marks its end, correctly or not. */
 export interface Framing {
-  readonly is: string
+  readonly description: string
   readonly fields: readonly string[]
   readonly body: string
   readonly version?: string
   readonly lineEnd?: string
-  /** Compared only where no more bytes are sent before its answer: with them, plain Node's own results vary. */
+  /**
+   * Compared only if nothing is sent before its answer, because otherwise the results of plain Node itself
+   * vary.
+   */
   readonly alone?: boolean
 }
 
 const framing = (
-  is: string,
+  description: string,
   fields: readonly string[],
   body: string,
   more: Partial<Framing> = {},
 ): Framing => ({
-  is,
+  description,
   fields,
   body,
   ...more,
@@ -70,7 +73,7 @@ const framings: readonly Framing[] = [
     framing('chunks and no last one', [chunked], chunk(body)),
     framing('a body like the end of chunks', [length(end.length + body.length)], end + body),
   ]),
-  // More than a control packet is forgiven.
+  // More bytes than the server drains after a control packet.
   framing('100 kB', [length(100_000)], trap.padEnd(100_000, 'x')),
   framing('100 kB in chunks', [chunked], chunk(trap.padEnd(99_000, 'x')) + chunk(ten) + end),
   framing('1 MB', [length(1_000_000)], trap.repeat(20_000).slice(0, 1_000_000)),
@@ -205,7 +208,7 @@ const framings: readonly Framing[] = [
   framing('an early end of the head', [`\r\n${length(10)}`], ten),
   framing('a field without a name', [': x', length(10)], ten),
   framing('a line that is no field', ['x', length(10)], ten),
-  // What else may end or turn a connection.
+  // Other ways to end a connection or change its protocol.
   ...['HTTP/1.0', 'HTTP/1.2', 'HTTP/0.9', 'HTTP/2.0', '', 'HTTP/1.1 '].flatMap((version) => [
     framing(`${version} with a length`, [length(10)], ten, { version }),
     framing(`${version} with chunks`, [chunked], chunk(other) + end, { version }),
@@ -213,7 +216,8 @@ const framings: readonly Framing[] = [
   ]),
   framing('Connection: close', [length(10), 'Connection: close'], ten + other),
   framing('Connection: Content-Length', [length(10), 'Connection: Content-Length'], ten + other),
-  // Without an 'upgrade' listener, Node drops the bytes that arrive in one TCP packet with the end of the upgrade request.
+  // Without an 'upgrade' listener, Node drops the bytes that arrive in one TCP packet with the end of the
+  // upgrade request.
   framing('Upgrade', [length(10), 'Connection: Upgrade', 'Upgrade: websocket'], ten, { alone: true }),
   framing(
     'Upgrade to h2c',
@@ -229,7 +233,7 @@ const framings: readonly Framing[] = [
 
 export const unknown = '{00000000-0000-4000-8000-000000000000}'
 
-/** Packets by when they are answered: before their body has come, or behind it. */
+/** Packets, with the time of their answers: before the body has arrived (`early`) or after it (`late`). */
 const packets = [
   [
     'Fragment with an unknown session id',
@@ -271,8 +275,9 @@ export const last = (verb: string): string =>
   `${verb} /last HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`
 
 /**
- * Whether the middleware may have stopped before `plain[count]`: a BITS_POST that was sent before the answer to the request
- * before it, or that follows such a request. The parser rejects it, as it does without the middleware.
+ * Whether the middleware may have stopped before `plain[count]`: a BITS_POST that was sent before the answer
+ * to the request before it, or that follows such a request. The parser rejects it, as it does without the
+ * middleware.
  */
 const mayStop = (plain: readonly Seen[], count: number, turns: Turns): boolean =>
   // Neither server sees a request that Node answers itself because of its Expect field.
@@ -281,23 +286,27 @@ const mayStop = (plain: readonly Seen[], count: number, turns: Turns): boolean =
   (turns.length === 1 || count > 1 || plain[count]?.url === '/smuggled')
 
 /**
- * Expects the middleware to have seen the same requests as plain Node. When an answer is sent before the request's body
- * has arrived (`early`), bodies are not compared: how much of them is read depends on timing.
+ * Expects the middleware to have seen the same requests as plain Node. When an answer is sent before the
+ * request's body has arrived (`early`), bodies are not compared: how much of them is read depends on timing.
  */
 export async function expectTheSame(
   sides: readonly [Side, Side],
   turns: Turns,
   early: boolean,
-  is: string,
+  description: string,
 ): Promise<void> {
   const [bits, plain] = await Promise.all([
-    converse(sides[0], turns),
-    converse(sides[1], inPlain(turns)).then((seen) => seen.map(translated)),
+    sendTurns(sides[0], turns),
+    sendTurns(sides[1], inPlain(turns)).then((seen) => seen.map(translated)),
   ])
-  const told = (seen: readonly Seen[]) =>
+  const comparable = (seen: readonly Seen[]) =>
     seen.map((each) => (early ? { ...each, body: '', complete: false } : each))
   const expected = mayStop(plain, bits.length, turns) ? plain.slice(0, bits.length) : plain
-  expect({ is, turns, seen: told(bits) }).toEqual({ is, turns, seen: told(expected) })
+  expect({ description, turns, seen: comparable(bits) }).toEqual({
+    description,
+    turns,
+    seen: comparable(expected),
+  })
 }
 
 /** How many framings are compared at the same time, each over connections of its own. */
@@ -318,7 +327,10 @@ export function compareFramings(oneIn: number): void {
 
   describe.each(numbered)('%s (%s answer)', (_, when, fields, packet) => {
     const early = when === 'early'
-    /** The framings of a test. They depend on its number only: a test that runs alone, or again, takes the same ones. */
+    /**
+     * The framings of a test. They depend on its number only: a test that runs alone, or again, takes the
+     * same ones.
+     */
     const sample = (test: number, isWanted: (framing: Framing) => boolean): readonly Framing[] => {
       const offset = packet * TestsPerPacket + test
       return framings.filter((framing, i) => (i + offset) % oneIn === 0 && isWanted(framing))
@@ -330,18 +342,18 @@ export function compareFramings(oneIn: number): void {
       ['BITS_POST', 3],
     ] as const)('is followed by the same requests as in Node when %s is sent at once', async (verb, test) => {
       const sides = [await bitsSide(), await plainSide()] as const
-      const bye = last(verb)
+      const lastRequest = last(verb)
       await inBatches(
         sample(test, ({ alone }) => !alone),
         async (how) => {
           const [head, body] = messageOf(when, fields, how)
-          await expectTheSame(sides, [[head, body, bye]], early, how.is)
-          await expectTheSame(sides, [[head + body + bye]], early, how.is)
+          await expectTheSame(sides, [[head, body, lastRequest]], early, how.description)
+          await expectTheSame(sides, [[head + body + lastRequest]], early, how.description)
           await expectTheSame(
             sides,
-            [[head.slice(0, 5), `${head.slice(5)}${body.slice(0, 3)}`, body.slice(3), bye]],
+            [[head.slice(0, 5), `${head.slice(5)}${body.slice(0, 3)}`, body.slice(3), lastRequest]],
             early,
-            how.is,
+            how.description,
           )
         },
       )
@@ -354,9 +366,14 @@ export function compareFramings(oneIn: number): void {
         async (how) => {
           const [head, body] = messageOf(when, fields, how)
           const rest = 'BITS_POST x\r\nHost: x\r\nConnection: close\r\n\r\n'
-          await expectTheSame(sides, [[`${head}${body}GET /last HTTP/1.1\r\nNote: `, rest]], early, how.is)
+          await expectTheSame(
+            sides,
+            [[`${head}${body}GET /last HTTP/1.1\r\nNote: `, rest]],
+            early,
+            how.description,
+          )
           const post = `POST /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${rest.length}\r\n\r\n`
-          await expectTheSame(sides, [[head + body + post, rest]], early, how.is)
+          await expectTheSame(sides, [[head + body + post, rest]], early, how.description)
         },
       )
     })
@@ -373,10 +390,10 @@ export function compareFramings(oneIn: number): void {
           sample(test, ({ alone }) => !(alone && early)),
           async (how) => {
             const [head, body] = messageOf(when, fields, how)
-            // After a request that is never answered nothing is sent.
-            const whole = await converse(sides[1], inPlain([[head, body]]))
+            // Nothing can be sent after the answer to a request that is never answered.
+            const whole = await sendTurns(sides[1], inPlain([[head, body]]))
             if (!whole.every(({ complete }) => complete)) return
-            await expectTheSame(sides, [[head, body], [last(verb)]], early, how.is)
+            await expectTheSame(sides, [[head, body], [last(verb)]], early, how.description)
           },
         )
       },

@@ -25,17 +25,17 @@ it('uploadFile: sends 512 MiB in fragments of up to 13 MB with less than 120 MB 
   const directory = await temporaryDirectory()
   const path = join(directory, 'source.bin')
   const file = await open(path, 'w')
-  // With holes: each place looks different all the same.
+  // The file has holes between blocks of bytes that differ from each other.
   for (let at = 0; at < size; at += 16 * MiB) await file.write(noise(MiB, at), 0, MiB, at)
   await file.truncate(size)
   await file.close()
   const server = await startServer(directory)
 
-  const began = performance.now()
+  const startedAt = performance.now()
   const client = fork(program, [path, new URL('a.bin', server.url).href, join(directory, 'job'), '13mb'])
   onTestFinished(() => void client.kill('SIGKILL'))
   const [{ memory, fragments }] = await once(client, 'message')
-  const speed = size / (performance.now() - began) / 1000
+  const speed = size / (performance.now() - startedAt) / 1000
   console.log(
     `client: peak memory ${Math.round(memory / 1e6)} MB, ${fragments} fragments, ${Math.round(speed)} MB/s`,
   )

@@ -11,9 +11,11 @@ import { startServer } from '../support/process.ts'
 const KiB = 1024
 const MiB = 1024 * KiB
 const size = 3 * 1024 * MiB
-/** The sizes that Windows clients use, smallest to largest, and between. */
+/** Fragment sizes of Windows clients, from the smallest to the largest. */
 const fragments = [5 * KiB, 13 * MiB, 64 * KiB, 1 * MiB, 128 * KiB, 13 * MiB, 4 * MiB, 7 * MiB + 1]
-/** Longer than any fragment, and of a length that no fragment's is a part of: each place in the file looks different. */
+/**
+ * Longer than any fragment, and not a multiple of a fragment's length, so that the ranges of the file differ.
+ */
 const source = noise(29 * MiB + 13)
 
 it('bitsUpload: stores 3 GiB in fragments of 5 KiB to 13 MiB with less than 150 MB of memory', async () => {

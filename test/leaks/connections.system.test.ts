@@ -1,4 +1,4 @@
-/** What ten thousand connections leave in the process. */
+/** The resources that remain in the process after ten thousand connections. */
 import { channel, hasSubscribers } from 'node:diagnostics_channel'
 import type { EventEmitter } from 'node:events'
 import http from 'node:http'
@@ -43,7 +43,8 @@ describe('10,000 connections', () => {
       subscribers: subscribers(),
     })
 
-    // One that closes by itself, one that is kept alive, one that is refused, one that is cut off.
+    // One connection that the server closes, one that is kept alive, one with a refused method, one that ends
+    // early.
     const kinds = [
       BITS.replace('x', 'x\r\nConnection: close'),
       BITS + BITS.slice(0, 4),
@@ -51,7 +52,7 @@ describe('10,000 connections', () => {
       BITS.slice(0, 12),
     ]
     let answers = 0
-    const visit = (text: string) =>
+    const connect = (text: string) =>
       new Promise<void>((resolve) => {
         const socket = plain.dial(host.port)
         socket.on('data', (data) => {
@@ -63,11 +64,11 @@ describe('10,000 connections', () => {
         if (text === kinds[3]) socket.end(text)
         else socket.write(text)
       })
-    let visits = 0
-    const visitAll = async (times: number) => {
-      const end = visits + times
+    let connections = 0
+    const connectMany = async (count: number) => {
+      const end = connections + count
       const worker = async () => {
-        while (visits < end) await visit(kinds[visits++ % 4] as string)
+        while (connections < end) await connect(kinds[connections++ % 4] as string)
       }
       await Promise.all(Array.from({ length: 64 }, worker))
       while (host.peers.size > 0) await turn()
@@ -80,23 +81,25 @@ describe('10,000 connections', () => {
       return { heap, alive }
     }
 
-    await visitAll(2000)
+    await connectMany(2000)
     const before = { ...count(), ...(await settled()) }
     expect(before.subscribers).toBe(1)
-    // Where V8 does not share hidden classes: see shape.test.ts.
+    // Subscribed only under versions of V8 that do not share hidden classes: see hidden-classes.test.ts.
     expect(hasSubscribers('http.server.request.start')).toBe(Number.parseInt(process.versions.v8, 10) < 13)
-    await visitAll(8000)
+    await connectMany(8000)
     const { heap, alive } = await settled()
     expect(count()).toEqual({
       server: before.server,
       process: before.process,
       subscribers: before.subscribers,
     })
-    expect(visits).toBe(10_000)
-    // The second of each four is refused for the pipelined half request if that overtakes its answer.
+    expect(connections).toBe(10_000)
+    // The server may refuse the second of four because of the incomplete request that follows before its
+    // response.
     expect(answers).toBeGreaterThanOrEqual(2500)
     expect(alive).toBeLessThan(100)
-    // Half of it is the WeakRefs above. One of our objects per connection would be more, and keep its socket as well.
+    // Half of it is the WeakRefs above. One object per connection would be more, and would keep its socket
+    // too.
     expect(heap - before.heap).toBeLessThan(2_000_000)
   }, 120_000)
 })

@@ -10,13 +10,38 @@ import { createServer, IncomingMessage, type RequestListener, ServerResponse } f
 import { Socket } from 'node:net'
 import v8 from 'node:v8'
 import { bitsUpload } from '../../lib/index.ts'
-import type { Census, Question } from './census.ts'
+
+/** The resources of a process that an upload could leak. */
+export interface Resources {
+  /** Bytes, after a garbage collection. */
+  readonly heap: number
+  /** `process.getActiveResourcesInfo()`. */
+  readonly handles: readonly string[]
+  /** Open files, sockets and pipes; on Linux only, elsewhere 0. */
+  readonly descriptors: number
+  /** Listeners on emitters that exist as long as the process. */
+  readonly listeners: Readonly<Record<string, number>>
+  /** Subscribers of the diagnostics channels that report connections to the library. */
+  readonly subscribers: Readonly<Record<string, number>>
+  /** Live objects after a garbage collection. */
+  readonly objects: Readonly<Record<string, number>>
+  /**
+   * Listeners that remained on requests, responses and sockets after their exchange: their number by event.
+   */
+  readonly remaining: Readonly<Record<string, number>>
+}
+
+/** A request from the test to the server process. */
+export type Command = 'resources' | 'sweep' | 'busy'
 
 const [directory = ''] = process.argv.slice(2)
 
+// Opened now, because Node opens these streams at the first output, and each then counts as a handle.
+void [process.stdout, process.stderr]
+
 /**
- * Sessions are over at once, but only when the test sweeps. `idleTimeout` is longer than a busy machine lets a client wait
- * between two writes.
+ * Sessions expire at once, but are removed only when the test sweeps. `idleTimeout` is longer than the pause
+ * between two writes of a client on a busy machine.
  */
 const upload = bitsUpload({
   store: directory,
@@ -29,8 +54,8 @@ const upload = bitsUpload({
 
 const channels = ['net.server.socket']
 
-/** Listeners by emitter, event and the listener's own name. */
-function count(emitters: Record<string, EventEmitter>): Record<string, number> {
+/** The number of listeners by emitter, event and name of the listener. */
+function countListeners(emitters: Record<string, EventEmitter>): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const [name, emitter] of Object.entries(emitters)) {
     for (const event of emitter.eventNames()) {
@@ -45,25 +70,30 @@ function count(emitters: Record<string, EventEmitter>): Record<string, number> {
 
 type Exchange = Record<'request' | 'response' | 'socket', EventEmitter>
 
-/** Exchanges whose listeners are not back to what they were when the middleware got them. */
-const open = new Map<Exchange, Record<string, number>>()
+/**
+ * Exchanges with more listeners than when the middleware received them, and the listeners that they had then.
+ */
+const openExchanges = new Map<Exchange, Record<string, number>>()
 
-/** What Node itself adds when an answer goes out before its request has come, or a connection ends. */
-const nodes = ['request: end: clearIncoming', 'socket: error: noop', 'socket: finish: ']
+/**
+ * Listeners that Node itself adds when a response is sent before its request has arrived, or when a
+ * connection ends.
+ */
+const listenersOfNode = ['request: end: clearIncoming', 'socket: error: noop', 'socket: finish: ']
 
 const watch = (request: IncomingMessage, response: ServerResponse): void => {
   const exchange = { request, response, socket: request.socket }
-  open.set(exchange, count(exchange))
+  openExchanges.set(exchange, countListeners(exchange))
 }
 
-/** How often each listener was left behind. Exchanges that are in order are forgotten. */
-function leftovers(): Record<string, number> {
+/** The number of remaining listeners by event. Stops watching exchanges that have none. */
+function remainingListeners(): Record<string, number> {
   const all: Record<string, number> = {}
-  for (const [exchange, before] of open) {
-    const more = Object.entries(count(exchange)).filter(
-      ([listener, times]) => times > (before[listener] ?? 0) && !nodes.includes(listener),
+  for (const [exchange, before] of openExchanges) {
+    const more = Object.entries(countListeners(exchange)).filter(
+      ([listener, times]) => times > (before[listener] ?? 0) && !listenersOfNode.includes(listener),
     )
-    if (more.length === 0) open.delete(exchange)
+    if (more.length === 0) openExchanges.delete(exchange)
     for (const [listener] of more) all[listener] = (all[listener] ?? 0) + 1
   }
   return all
@@ -79,9 +109,9 @@ server.listen(0, '127.0.0.1', () => process.send?.({ listening: server.address()
 
 type Class = new (...args: never[]) => object
 
-/** How many objects of a class are alive. Collects garbage first. */
+/** The number of live objects of a class. Collects garbage first. */
 const objectsOf = (kind: Class): number => Number(v8.queryObjects(kind))
-/** How many entries all maps, or sets, have together. Their descriptions begin with that: `Map(3) {`. */
+/** The number of entries of all maps, or all sets, read from their descriptions: `Map(3) {`. */
 const entriesOf = (kind: Class): number => {
   const descriptions = v8.queryObjects(kind, { format: 'summary' }) as string[]
   return descriptions.reduce((sum, text) => sum + Number(/^\w+\((\d+)\)/.exec(text)?.[1] ?? 0), 0)
@@ -92,14 +122,14 @@ const Timeout = (() => {
   return timeout.constructor as new () => object
 })()
 const subscribers = (name: string): number =>
-  // Not public, and the only place where it can be read how many there are.
+  // Node has no public way to count subscribers.
   (diagnostics.channel(name) as { _subscribers?: unknown[] })._subscribers?.length ?? 0
 
 const handles = (): string[] => process.getActiveResourcesInfo().sort()
 
-async function census(): Promise<Census> {
-  // First, for it lets go of what was watched.
-  const left = leftovers()
+async function readResources(): Promise<Resources> {
+  // First, because it stops watching exchanges, so that they can be collected.
+  const remaining = remainingListeners()
   for (let i = 0; i < 3; i += 1) {
     await new Promise(setImmediate)
     globalThis.gc?.()
@@ -108,7 +138,7 @@ async function census(): Promise<Census> {
     heap: process.memoryUsage().heapUsed,
     handles: handles(),
     descriptors: process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0,
-    listeners: count({ process, server, events: upload.events as EventEmitter }),
+    listeners: countListeners({ process, server, events: upload.events as EventEmitter }),
     subscribers: Object.fromEntries(channels.map((name) => [name, subscribers(name)])),
     objects: {
       requests: objectsOf(IncomingMessage),
@@ -117,17 +147,18 @@ async function census(): Promise<Census> {
       timers: objectsOf(Timeout),
       aborts: objectsOf(AbortController),
       promises: objectsOf(Promise as never),
-      // Those of all maps and sets of the process: sessions that are locked, counted, followed, worked on.
+      // Maps and sets contain the sessions that are locked, cached, counted or in use.
       'entries of maps': entriesOf(Map),
       'entries of sets': entriesOf(Set),
     },
-    leftovers: left,
+    remaining,
   }
 }
 
-process.on('message', async (question: Question) => {
-  if (question === 'sweep') process.send?.({ swept: await upload.sweep() })
-  if (question === 'busy') process.send?.({ busy: handles().length + Object.keys(leftovers()).length })
-  if (question === 'census') process.send?.({ census: await census() })
+process.on('message', async (command: Command) => {
+  if (command === 'sweep') process.send?.({ swept: await upload.sweep() })
+  if (command === 'busy')
+    process.send?.({ busy: handles().length + Object.keys(remainingListeners()).length })
+  if (command === 'resources') process.send?.({ resources: await readResources() })
 })
 process.on('disconnect', () => process.exit())

@@ -5,7 +5,7 @@ import { answerTo, begin, send, TestClient } from '../support/client.ts'
 
 const file = noise(100_000)
 
-type End = (url: URL) => Promise<void>
+type Outcome = (url: URL) => Promise<void>
 
 async function session(url: URL): Promise<TestClient> {
   const client = new TestClient(url, { User: `user ${Math.floor(Math.random() * 1e9)}` })
@@ -15,18 +15,18 @@ async function session(url: URL): Promise<TestClient> {
 }
 
 function expectStatus(status: number, expected: number): void {
-  if (status !== expected) throw new Error(`answered ${status}, not ${expected}`)
+  if (status !== expected) throw new Error(`The status was ${status}, not ${expected}`)
 }
 
 /** Begins a fragment and sends the first bytes of its body. */
-async function half(client: TestClient) {
+async function beginFragment(client: TestClient) {
   const outgoing = begin(client.url, 'Fragment', { headers: client.range(0, file.length, file.length) })
   const answer = answerTo(outgoing).catch((error: Error) => error)
   await new Promise<void>((resolve) => outgoing.write(file.subarray(0, 60_000), () => resolve()))
   return { outgoing, answer }
 }
 
-const finished: End = async (url) => {
+const finished: Outcome = async (url) => {
   const client = await session(url)
   expectStatus((await client.fragment(0, file.subarray(0, 50_000), file.length)).status, 200)
   expectStatus((await client.fragment(50_000, file.subarray(50_000), file.length)).status, 200)
@@ -34,45 +34,45 @@ const finished: End = async (url) => {
   client.agent.destroy()
 }
 
-const cancelled: End = async (url) => {
+const cancelled: Outcome = async (url) => {
   const client = await session(url)
   expectStatus((await client.fragment(0, file.subarray(0, 50_000), file.length)).status, 200)
   expectStatus((await client.cancel()).status, 200)
   client.agent.destroy()
 }
 
-/** The client vanishes in the middle of a fragment, and for good: its session is left to a sweep. */
-const broken: End = async (url) => {
+/** The client closes the connection during a fragment and does not return. A sweep removes the session. */
+const broken: Outcome = async (url) => {
   const client = await session(url)
-  const { outgoing, answer } = await half(client)
+  const { outgoing, answer } = await beginFragment(client)
   outgoing.destroy()
   await answer
   client.agent.destroy()
 }
 
-/** The client falls silent in the middle of a fragment: here a time-out is what is looked at. */
-const silent: End = async (url) => {
+/** The client stops sending during a fragment, until the server's timeout. */
+const silent: Outcome = async (url) => {
   const client = await session(url)
-  const { outgoing, answer } = await half(client)
+  const { outgoing, answer } = await beginFragment(client)
   const answered = await answer
   if (!(answered instanceof Error)) expectStatus(answered.status, 408)
   outgoing.destroy()
   client.agent.destroy()
 }
 
-/** A second packet of the session wants it while the first still waits for bytes. */
-const overtaken: End = async (url) => {
+/** A second packet of the session interrupts a fragment that waits for bytes. */
+const interrupted: Outcome = async (url) => {
   const client = await session(url)
-  const { outgoing, answer } = await half(client)
+  const { outgoing, answer } = await beginFragment(client)
   expectStatus((await client.cancel()).status, 200)
   outgoing.destroy()
   await answer
   client.agent.destroy()
 }
 
-/** Every packet is answered before its body was read. */
-const refused: End = async (url) => {
-  const client = new TestClient(url, { User: 'nobody' })
+/** The server answers each packet before it has read the body. */
+const refused: Outcome = async (url) => {
+  const client = new TestClient(url, { User: 'unknown' })
   client.sessionId = '{00000000-0000-4000-8000-000000000000}'
   expectStatus((await client.fragment(0, file, file.length)).status, 500)
   expectStatus((await client.send('Ping', { body: file })).status, 400)
@@ -83,20 +83,20 @@ const refused: End = async (url) => {
   client.agent.destroy()
 }
 
-/** Never comes back after its first fragment. */
-const expired: End = async (url) => {
+/** The client does not return after its first fragment. */
+const expired: Outcome = async (url) => {
   const client = await session(url)
   expectStatus((await client.fragment(0, file.subarray(0, 1000), file.length)).status, 200)
   client.agent.destroy()
 }
 
-export const ends: readonly End[] = [
+export const outcomes: readonly Outcome[] = [
   finished,
   cancelled,
   broken,
   refused,
   expired,
   finished,
-  overtaken,
+  interrupted,
   silent,
 ]

@@ -8,21 +8,21 @@ import { afterAll, beforeAll } from 'vitest'
 
 const run = promisify(execFile)
 
-/** The repository. */
+/** The path of the repository. */
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The time that packing and installing may take, in milliseconds: it depends on the registry. */
-const InstallTimeout = 180_000
+/** Time limit of packing and installing, in milliseconds. The time depends on the registry. */
+const InstallTimeoutMs = 180_000
 
 /**
- * Packs what `npm publish` would send.
- * @param directory where the tarball is put
+ * Makes the tarball that `npm publish` sends.
+ * @param directory in which the tarball is created
  * @returns the tarball's path
  */
 export async function pack(directory: string, { rebuild }: { readonly rebuild: boolean }): Promise<string> {
   const destination = ['--pack-destination', directory]
   if (rebuild) {
-    // The script `prepack` deletes `dist`, which other tests use: it runs in a copy of the sources.
+    // Runs in a copy of the sources, because the script `prepack` deletes `dist`, which other tests use.
     const copy = join(directory, 'sources')
     await cp(root, copy, { recursive: true, filter: (source) => isSource(relative(root, source)) })
     await symlink(join(root, 'node_modules'), join(copy, 'node_modules'), 'junction')
@@ -38,7 +38,7 @@ export async function pack(directory: string, { rebuild }: { readonly rebuild: b
 const isSource = (path: string): boolean =>
   !/^(?:\.cache|\.git|\.tmp|coverage|dist|incoming|node_modules)(?:$|[/\\])|\.tgz$/.test(path)
 
-/** The paths in a tarball, without the folder that they all have. */
+/** The paths in a tarball, without the folder `package/`. */
 export async function list(tarball: string): Promise<string[]> {
   const { stdout } = await run('tar', ['-tzf', tarball])
   return stdout
@@ -63,7 +63,7 @@ export class Project {
     await npm(this.directory, 'install', '--prefer-offline', '--no-audit', '--no-fund', ...packages)
   }
 
-  /** Makes a new folder with these files, from which the project's packages can be imported. */
+  /** Creates a folder with these files. They can import the packages of the project. */
   async folder(files: Record<string, string> = {}): Promise<string> {
     this.#folders += 1
     const folder = join(this.directory, `test-${this.#folders}`)
@@ -77,13 +77,13 @@ export class Project {
   }
 }
 
-/** A directory that is removed after all tests of a file. Its path is known when they run. */
+/** Creates a directory before the tests of a file, passes it to `prepare`, and removes it after the tests. */
 export function sharedDirectory(prepare: (directory: string) => Promise<void>): void {
   let directory = ''
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'bits-upload-'))
     await prepare(directory)
-  }, InstallTimeout)
+  }, InstallTimeoutMs)
   afterAll(() => rm(directory, { recursive: true, force: true }))
 }
 

@@ -1,4 +1,6 @@
-/** The README's commands and the command line, run in a project in which the packed tarball is installed. */
+/**
+ * Runs the commands of README.md, and the command line, in a project that has the packed tarball installed.
+ */
 import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -23,7 +25,7 @@ let project: Project
 sharedDirectory(async (directory) => {
   const tarball = await pack(directory, { rebuild: false })
   project = new Project(join(directory, 'project'))
-  // npm does not know the package before it is published.
+  // The package is not in the registry before its first release, so the tarball replaces it.
   const packages = npmInstall.split(' ').slice(2)
   await project.install(packages.map((name) => (name === 'express-bits-upload' ? tarball : name)))
 })
@@ -66,7 +68,7 @@ describe('the installed command line', () => {
 
   const bin = (): string => join(project.directory, 'node_modules/.bin/express-bits-upload')
 
-  /** The environment of a command whose job files are in the directory that it runs in. */
+  /** The environment of a command that keeps its job files in its working directory. */
   const jobsIn = (cwd: string): NodeJS.ProcessEnv => ({
     ...environment(),
     BITS_UPLOAD_JOBS: join(cwd, 'jobs'),
@@ -75,7 +77,7 @@ describe('the installed command line', () => {
   const command = (cwd: string, ...args: string[]) =>
     run(bin(), args, { cwd, env: jobsIn(cwd) }).catch((error) => error)
 
-  /** A running `serve`, in a directory that has a file to send. */
+  /** Starts `serve` in a directory with the file a.bin. */
   async function startServe(...args: string[]) {
     const cwd = await project.folder()
     await writeFile(join(cwd, 'a.bin'), file)

@@ -11,23 +11,23 @@ import { s3Store } from '../../lib/stores/object/s3.ts'
 import { root } from './package.ts'
 import { blocks, code, readme, rows, section } from './readme.ts'
 
-/** The names that the error text of a mistake lists. */
-function namesIn(mistake: () => unknown, pattern: RegExp): string[] {
+/** The list of names in the text of the error that `call` throws. */
+function namesInError(call: () => unknown, pattern: RegExp): string[] {
   try {
-    mistake()
+    call()
   } catch (error) {
     return (pattern.exec(String(error))?.[1] ?? '').split(', ')
   }
-  throw new Error('There is no mistake')
+  throw new Error('The call did not throw')
 }
 
 /** An option that does not exist, as an argument of any type. */
 const unknown = { 'no such option': 1 } as never
 
-/** What the page says of a property of IIS. */
+/** The rows of the table of IIS properties. */
 const properties = rows(section('IIS properties')).map(([name = '', , here = '', standard = '']) => ({
   name,
-  /** The options that stand for it: `overwrite`, `sweepEvery: 0`, or `url` of `notifyApplication`. */
+  /** The corresponding options: `overwrite`, `sweepEvery: 0`, or `url` of `notifyApplication`. */
   options: [...here.matchAll(/`(\w+)(?:: \w+)?`(?: of `(\w+)`)?/g)].map(
     ([, option = '', of = 'bitsUpload']) => ({
       option,
@@ -39,9 +39,9 @@ const properties = rows(section('IIS properties')).map(([name = '', , here = '',
 
 describe('the tables of README.md', () => {
   it('list every option of bitsUpload(), and no others', () => {
-    const known = namesIn(() => bitsUpload(unknown), /the options are (.*)/)
-    const told = rows(section('Options')).map(([name]) => code(name))
-    expect(told).toEqual(known)
+    const known = namesInError(() => bitsUpload(unknown), /the options are (.*)/)
+    const listed = rows(section('Options')).map(([name]) => code(name))
+    expect(listed).toEqual(known)
   })
 
   it('state the defaults of the library', () => {
@@ -57,23 +57,24 @@ describe('the tables of README.md', () => {
       ["`'last-fragment'`", 'last-fragment'],
       ['200', 200],
     ])
-    const told = rows(section('Options')).filter(([, , standard]) => words.has(String(standard)))
-    expect(told).toHaveLength(10)
+    const listed = rows(section('Options')).filter(([, , standard]) => words.has(String(standard)))
+    expect(listed).toHaveLength(10)
     expect(readBitsUploadOptions({ store: 'incoming' })).toMatchObject(
-      Object.fromEntries(told.map(([name, , standard]) => [code(name), words.get(String(standard))])),
+      Object.fromEntries(listed.map(([name, , standard]) => [code(name), words.get(String(standard))])),
     )
   })
 
   it('list every option of azureStore() and s3Store(), and no others', () => {
-    const told = rows(section('Object services')).map(([name, , , of]) => [of, code(name)])
+    const listed = rows(section('Object services')).map(([name, , , of]) => [of, code(name)])
     const optionsOf = (engine: string) =>
-      told.flatMap(([of, name]) => (of === engine || of === 'both' ? [name] : [])).sort()
-    expect(optionsOf('Azure')).toEqual(namesIn(() => azureStore(unknown), /the options are (.*)/).sort())
-    expect(optionsOf('S3')).toEqual(namesIn(() => s3Store(unknown), /the options are (.*)/).sort())
+      listed.flatMap(([of, name]) => (of === engine || of === 'both' ? [name] : [])).sort()
+    expect(optionsOf('Azure')).toEqual(namesInError(() => azureStore(unknown), /the options are (.*)/).sort())
+    expect(optionsOf('S3')).toEqual(namesInError(() => s3Store(unknown), /the options are (.*)/).sort())
   })
 
   it('list every IIS property, as does the script that reads them', () => {
-    // https://learn.microsoft.com/en-us/windows/win32/bits/bits-iis-extension-properties, and two that are not there.
+    // https://learn.microsoft.com/en-us/windows/win32/bits/bits-iis-extension-properties, and two that are
+    // not listed there.
     const names = [
       'BITSUploadEnabled',
       'BITSSessionTimeout',
@@ -98,10 +99,10 @@ describe('the tables of README.md', () => {
 
   it('name, for each IIS property, an existing option of the named function', () => {
     const known: Record<string, readonly string[]> = {
-      bitsUpload: namesIn(() => bitsUpload(unknown), /the options are (.*)/),
-      hostId: namesIn(() => bitsUpload({ store: 'x', hostId: unknown }), /the hostId options are (.*)/),
-      fileStore: namesIn(() => fileStore('x', unknown), /the options are (.*)/),
-      notifyApplication: namesIn(() => notifyApplication(unknown), /the options are (.*)/),
+      bitsUpload: namesInError(() => bitsUpload(unknown), /the options are (.*)/),
+      hostId: namesInError(() => bitsUpload({ store: 'x', hostId: unknown }), /the hostId options are (.*)/),
+      fileStore: namesInError(() => fileStore('x', unknown), /the options are (.*)/),
+      notifyApplication: namesInError(() => notifyApplication(unknown), /the options are (.*)/),
     }
     for (const { name, options } of properties) {
       if (name !== 'BITSUploadMetadataVersion') expect(options, name).not.toEqual([])
@@ -110,48 +111,48 @@ describe('the tables of README.md', () => {
   })
 
   it('pair IIS properties and options the same way in each table', () => {
-    const there = [...rows(section('Options')), ...rows(section('Replies'))].flatMap(
+    const expected = [...rows(section('Options')), ...rows(section('Replies'))].flatMap(
       ([option, , , iis = '']) => (iis.match(/BITS\w+/g) ?? []).map((name) => `${name}: ${code(option)}`),
     )
-    expect(there).toHaveLength(13)
-    const here = properties.flatMap(({ name, options }) =>
+    expect(expected).toHaveLength(13)
+    const pairs = properties.flatMap(({ name, options }) =>
       options.map(({ option, of }) => `${name}: ${of === 'hostId' ? of : option}`),
     )
-    expect(here).toEqual(expect.arrayContaining(there))
+    expect(pairs).toEqual(expect.arrayContaining(expected))
   })
 
   it('state the same default in each table', () => {
-    const standards = new Map(
+    const defaults = new Map(
       rows(section('Options')).map(([option, , standard = '']) => [code(option), standard]),
     )
     let compared = 0
     for (const { name, options, standard } of properties) {
       const [first] = options
-      const there = standards.get((first?.of === 'hostId' ? first.of : first?.option) ?? '')
-      if (standard === '' || there === undefined) continue
-      expect(there, name).toContain(standard)
+      const expected = defaults.get((first?.of === 'hostId' ? first.of : first?.option) ?? '')
+      if (standard === '' || expected === undefined) continue
+      expect(expected, name).toContain(standard)
       compared += 1
     }
     expect(compared).toBe(11)
   })
 
   it('list every error code with its status and HRESULT', () => {
-    const known = namesIn(() => new BitsError('' as BitsErrorCode), /the codes are (.*)/)
-    const told = rows(section('Errors')).map(([name, , status, hresult]) => [code(name), status, hresult])
+    const known = namesInError(() => new BitsError('' as BitsErrorCode), /the codes are (.*)/)
+    const listed = rows(section('Errors')).map(([name, , status, hresult]) => [code(name), status, hresult])
     const hex = (hresult: number | undefined) =>
       hresult === undefined ? '' : `0x${hresult.toString(16).toUpperCase().padStart(8, '0')}`
-    const so = known.map((name) => {
+    const expected = known.map((name) => {
       const { status, hresult } = new BitsError(name as BitsErrorCode)
       return [name, String(status), hex(hresult)]
     })
-    expect(told.sort()).toEqual(so.sort())
+    expect(listed.sort()).toEqual(expected.sort())
   })
 
   it('list every option of the client with its default, and no others', () => {
     const named = (read: (options: object) => unknown) =>
-      namesIn(() => read({ 'no such option': 1 }), /the options are (.*)/)
-    const told = rows(section('Options of the client')).map(([name, , standard]) => [code(name), standard])
-    const names = told.map(([name]) => name)
+      namesInError(() => read({ 'no such option': 1 }), /the options are (.*)/)
+    const listed = rows(section('Options of the client')).map(([name, , standard]) => [code(name), standard])
+    const names = listed.map(([name]) => name)
     expect(names.sort()).toEqual(named(readUploadOptions).sort())
     expect(names.slice(0)).toEqual(expect.arrayContaining(named(readCancelOptions)))
     const words = new Map<string | undefined, unknown>([
@@ -166,18 +167,18 @@ describe('the tables of README.md', () => {
       ["`'13mb'`", 13 * 1024 ** 2],
     ])
     const defaults = Object.fromEntries(
-      told
+      listed
         .filter(([, standard]) => words.has(standard))
         .map(([name, standard]) => [name, words.get(standard)]),
     )
-    expect(Object.keys(defaults)).toHaveLength(told.length - 1)
+    expect(Object.keys(defaults)).toHaveLength(listed.length - 1)
     expect({ ...readUploadOptions({}), headers: undefined }).toEqual({ ...defaults, tls: {} })
     expect(readCancelOptions({}).noProgressTimeout).toBe(24 * 3_600_000)
   })
 
   it('list every error code of the client, and no others', () => {
-    const told = rows(section('Errors of the client')).map(([name]) => code(name))
-    expect(told).toEqual(uploadErrorCodes)
+    const listed = rows(section('Errors of the client')).map(([name]) => code(name))
+    expect(listed).toEqual(uploadErrorCodes)
   })
 
   it('name only example files that exist', async () => {

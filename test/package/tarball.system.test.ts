@@ -1,4 +1,4 @@
-/** The packed tarball, installed beside each framework and each optional peer, and its types. */
+/** Tests the packed tarball, and its types, installed together with each framework and each optional peer. */
 import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -15,13 +15,13 @@ import { blocks, readme } from './readme.ts'
 const run = promisify(execFile)
 
 let tarball = ''
-/** Has the package, its dependencies, and Node's types. */
+/** A project with the package, its dependencies, and the types of Node. */
 let bare: Project
-/** Has the frameworks, the optional peers and their types, too. */
+/** The same with the frameworks, the optional peers, and their types. */
 let full: Project
 sharedDirectory(async (directory) => {
   const { devDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-  const tested = (name: string): string => `${name}@${devDependencies[name]}`
+  const withVersion = (name: string): string => `${name}@${devDependencies[name]}`
   tarball = await pack(directory, { rebuild: true })
   bare = new Project(join(directory, 'bare'))
   await bare.install([tarball, '@types/node@20'])
@@ -29,7 +29,7 @@ sharedDirectory(async (directory) => {
   await full.install([
     tarball,
     ...['express@5', 'express4@npm:express@4', 'connect@3', '@types/express@5', '@types/node@20'],
-    ...['@azure/identity@4', tested('@azure/storage-blob'), tested('@aws-sdk/client-s3')],
+    ...['@azure/identity@4', withVersion('@azure/storage-blob'), withVersion('@aws-sdk/client-s3')],
   ])
 })
 
@@ -96,7 +96,7 @@ describe('the installed package', () => {
     expect(stdout).toContain(`of '${sdk}'`)
   })
 
-  it('runs with its own dependencies alone', async () => {
+  it('runs with its own dependencies only', async () => {
     const script = `import('express-bits-upload').then((all) => console.log(Object.keys(all).sort().join()))`
     const { stdout, stderr } = await run(process.execPath, ['-e', script], { cwd: bare.directory })
     expect(stdout.trim()).toBe('BitsError,acceptBitsPost,bitsUpload,fileStore,memoryStore,notifyApplication')
@@ -106,22 +106,22 @@ describe('the installed package', () => {
   it.each([
     ['import', 'client.mjs', "import { uploadFile } from 'express-bits-upload/client'"],
     ['require()', 'client.cjs', "const { uploadFile } = require('express-bits-upload/client')"],
-  ])('sends a file by its client, loaded with %s', async (_, name, line) => {
+  ])('sends a file with its client, loaded with %s', async (_, name, line) => {
     const { url, directory } = await uploadServer()
     const script = `${line}
 uploadFile('a.bin', process.argv[2], { job: 'a.job' }).then(({ size }) => console.log(size))
 `
-    const home = await bare.folder({ [name]: script })
+    const cwd = await bare.folder({ [name]: script })
     const file = noise(30_000)
-    await writeFile(join(home, 'a.bin'), file)
+    await writeFile(join(cwd, 'a.bin'), file)
     const args = [name, new URL('a.bin', url).href]
-    // Node 20 warns of require() on stderr.
-    expect((await run(process.execPath, args, { cwd: home })).stdout).toBe('30000\n')
+    // stderr is not checked: Node 20 prints a warning about require() there.
+    expect((await run(process.execPath, args, { cwd })).stdout).toBe('30000\n')
     expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
   })
 })
 
-it('the tarball: holds the library and its pages, nothing else', async () => {
+it('the tarball: contains the library and its documents only', async () => {
   const paths = await list(tarball)
   expect(paths.filter((path) => !path.startsWith('dist/')).sort()).toEqual([
     'CHANGELOG.md',
@@ -130,7 +130,7 @@ it('the tarball: holds the library and its pages, nothing else', async () => {
     'package.json',
   ])
   expect(paths).toContain('dist/index.js')
-  // For each module its types, and neither maps, nor sources, nor tests.
+  // Each module has a declaration file. There are no maps, sources or tests.
   const modules = paths.filter((path) => path.endsWith('.js'))
   const types = paths.filter((path) => path.endsWith('.d.ts'))
   expect(types.map((path) => path.replace(/\.d\.ts$/, '.js')).sort()).toEqual(modules.sort())
@@ -153,7 +153,7 @@ it('package.json: has the fields that npm and bundlers read', async () => {
       './testing': { types: './dist/testing/index.d.ts', default: './dist/testing/index.js' },
     },
   })
-  // Peers that only some applications need are not installed unasked.
+  // npm does not install optional peers, which only some applications need.
   const peers = Object.keys(manifest.peerDependencies)
   expect(Object.keys(manifest.peerDependenciesMeta)).toEqual(peers)
   for (const peer of peers) expect(manifest.peerDependenciesMeta[peer]).toEqual({ optional: true })
@@ -198,26 +198,26 @@ declare const blocked: Set<string>
 declare function inspect(bytes: Readable): Promise<object>
 declare function signIn(authorization: string | undefined): Promise<{ name: string } | undefined>
 `
-    // The interface that the page prints must be that of the stores, and be accepted as the option `store`.
-    const outline = `
+    // memoryStore() must match the interface in README.md, and the option `store` must accept that interface.
+    const storeCheck = `
 memoryStore() satisfies Store
 declare const store: Store
 bitsUpload({ store })
 `
     const sources = blocks(readme, 'ts').map((source) => {
-      // A block with imports is a whole program.
+      // A block with imports is a complete program.
       if (source.startsWith('import ')) return source
-      return prelude + source + (source.startsWith('interface Store') ? outline : '')
+      return prelude + source + (source.startsWith('interface Store') ? storeCheck : '')
     })
     expect(sources.length).toBeGreaterThan(5)
-    expect(sources.filter((source) => source.endsWith(outline))).toHaveLength(1)
+    expect(sources.filter((source) => source.endsWith(storeCheck))).toHaveLength(1)
     const files = Object.fromEntries(sources.map((source, i) => [`${i}.mts`, source]))
     expect(await compile(full, files)).toBe('')
   })
 })
 
 describe('the type declarations', () => {
-  /** Compiles a file with the strictest options; the declarations of dependencies are checked, too. */
+  /** Compiles a file with the strictest options, and checks the declarations of dependencies. */
   const check = (project: Project, source: string): Promise<string> =>
     compile(project, { 'app.mts': source }, { exactOptionalPropertyTypes: true, skipLibCheck: false })
 
@@ -240,18 +240,18 @@ const upload = bitsUpload<Request>({
 upload.events.on('uploaded', ({ name, received }) => console.log(name.toUpperCase(), received.toFixed()))
 express().use('/upload', upload)
 
-// The type is also found out from a hook.
+// The type is also inferred from a hook.
 express().use(bitsUpload({ store: 'a', authorize: (request: Request) => request.ip }))
 
 // @ts-expect-error: there is no such option
 bitsUpload({ store: 'a', maxsize: 1 })
-// @ts-expect-error: nor such an event
+// @ts-expect-error: there is no such event
 upload.events.on('done', () => {})
 `
     expect(await check(full, source)).toBe('')
   })
 
-  it('need no types but those of Node', async () => {
+  it('need only the types of Node', async () => {
     const source = `
 import { createServer } from 'node:http'
 import { acceptBitsPost, bitsUpload, fileStore, memoryStore, type Store } from 'express-bits-upload'
@@ -274,9 +274,9 @@ bitsUpload({})
     const source = `
 import { describe, it } from 'node:test'
 import { memoryStore, type Session } from 'express-bits-upload'
-import { storeSuite, type TestedStore } from 'express-bits-upload/testing'
+import { storeSuite, type StoreFixture } from 'express-bits-upload/testing'
 
-const open = async (): Promise<TestedStore> => {
+const open = async (): Promise<StoreFixture> => {
   const store = memoryStore()
   return {
     store,
@@ -288,7 +288,7 @@ storeSuite({ describe, it }, open, { restart: false, sharing: false })
 
 // @ts-expect-error: there is no such feature
 storeSuite({ describe, it }, open, { restarts: false })
-// @ts-expect-error: what visitors find is to be told
+// @ts-expect-error: published() is required
 storeSuite({ describe, it }, () => ({ store: memoryStore() }))
 `
     expect(await check(bare, source)).toBe('')
@@ -300,10 +300,10 @@ import { createWriteStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import {
   cancelUpload,
-  type Progress,
   UploadError,
   type UploadErrorCode,
   type UploadOptions,
+  type UploadProgress,
   type UploadSource,
   uploadFile,
 } from 'express-bits-upload/client'
@@ -314,7 +314,7 @@ const options: UploadOptions = {
   maxFragmentSize: '1mb',
   reply: createWriteStream('reply'),
   signal: AbortSignal.timeout(1000),
-  onProgress: ({ state, timeLeft, error }: Progress) => console.log(state, timeLeft.toFixed(), error?.message),
+  onProgress: ({ state, timeLeft, error }: UploadProgress) => console.log(state, timeLeft.toFixed(), error?.message),
 }
 const source: UploadSource = { size: 5, version: '1', read: (start, end) => Readable.from([Buffer.alloc(end - start)]) }
 try {
@@ -326,7 +326,7 @@ try {
 }
 await cancelUpload('a.job', { noProgressTimeout: 0 })
 
-// @ts-expect-error: a stream tells no size
+// @ts-expect-error: a stream has no known size
 await uploadFile(Readable.from([]), 'http://127.0.0.1/')
 // @ts-expect-error: there is no such option
 await uploadFile('a', 'http://127.0.0.1/', { retrydelay: 1 })

@@ -1,23 +1,23 @@
 import { fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { Daemons } from './daemons.ts'
-import type { Service } from './service.ts'
+import { Daemons, type Service } from './daemons.ts'
 
 const require = createRequire(import.meta.url)
 const program = require.resolve('azurite/dist/src/blob/main.js')
 
 /**
- * Runs in Azurite's process before Azurite. The process ends with its parent. Azurite's garbage collection, every ten
- * minutes, is turned off: it answers no request meanwhile, which took a minute with the blobs of all tests.
+ * A module that runs in the process of Azurite before Azurite. It ends the process with its parent. It also
+ * turns off Azurite's garbage collection, which starts every ten minutes and blocks all requests: for a
+ * minute with the blobs of all tests.
  */
-const before = `
+const preload = `
   process.on('disconnect', () => process.exit())
   const { setTimeout } = globalThis
   globalThis.setTimeout = (work, delay, ...args) => setTimeout(work, delay === 600_000 ? 2 ** 31 - 1 : delay, ...args)
 `
 
-/** Starts Microsoft's emulator of Azure Blob Storage, in memory, on a free port of the loopback. */
+/** Starts Microsoft's emulator of Azure Blob Storage, in memory, on a free port of the loopback interface. */
 export async function startAzurite(): Promise<Service> {
   const daemons = new Daemons()
   const key = randomBytes(32).toString('base64')
@@ -28,7 +28,7 @@ export async function startAzurite(): Promise<Service> {
   const child = fork(program, options, {
     cwd: daemons.directory,
     env: { ...process.env, AZURITE_ACCOUNTS: `tests:${key}` },
-    execArgv: ['--import', `data:text/javascript,${encodeURIComponent(before)}`],
+    execArgv: ['--import', `data:text/javascript,${encodeURIComponent(preload)}`],
     silent: true,
   })
   try {

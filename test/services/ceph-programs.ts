@@ -3,10 +3,12 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Where `.ci/ceph` puts what the system lacks. */
+/** The directory in which `.ci/ceph` installs Ceph if the system does not have it. */
 const unpacked = fileURLToPath(new URL('../../.cache/ceph', import.meta.url))
 
-/** Where Debian keeps libraries below `parent`. The kind of machine is part of the name: `x86_64-linux-gnu`. */
+/**
+ * The library directories of Debian below `parent`. Their name contains the architecture: `x86_64-linux-gnu`.
+ */
 function librariesIn(parent: string): string[] {
   const directory = join(unpacked, parent)
   if (!existsSync(directory)) return []
@@ -15,10 +17,16 @@ function librariesIn(parent: string): string[] {
     .map((name) => join(directory, name))
 }
 
-/** The unpacked libraries of Ceph itself; undefined if it is the system's, which knows its own. */
+/**
+ * The unpacked libraries of Ceph; undefined if Ceph is installed in the system, which finds its own
+ * libraries.
+ */
 export const [cephLibraries] = librariesIn('usr/lib')
 
-/** The environment of Ceph's programs. Nothing else gets in: there are variables of its own that would change what it does. */
+/**
+ * The complete environment of Ceph's programs. Variables of the caller are left out, because some configure
+ * Ceph.
+ */
 export const cephEnvironment: NodeJS.ProcessEnv = {
   PATH: `${join(unpacked, 'usr/bin')}:${process.env.PATH}`,
   LD_LIBRARY_PATH: [
@@ -28,7 +36,10 @@ export const cephEnvironment: NodeJS.ProcessEnv = {
   ].join(':'),
 }
 
-/** Whether all programs that it takes run here. They may be there and lack a library: to know is to run them. */
+/**
+ * Whether all necessary programs of Ceph run here. They are run, because an installed program can lack a
+ * library.
+ */
 export function hasCeph(): boolean {
   const programs = ['radosgw', 'radosgw-admin', 'ceph-mon', 'ceph-osd', 'osdmaptool']
   return programs.every((program) => spawnSync(program, ['--version'], { env: cephEnvironment }).status === 0)

@@ -6,10 +6,12 @@ import { promisify } from 'node:util'
 import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import { freePort } from '../support/port.ts'
 import { cephLibraries, cephEnvironment as env } from './ceph-programs.ts'
-import { Daemons } from './daemons.ts'
-import type { Service } from './service.ts'
+import { Daemons, type Service } from './daemons.ts'
 
-/** Starts Ceph's S3 gateway on a free port of the loopback, over a cluster of one monitor and one disk, which is memory. */
+/**
+ * Starts Ceph's S3 gateway on a free port of the loopback interface: one monitor, one disk, which is in
+ * memory.
+ */
 export async function startCeph(): Promise<Service> {
   for (let attempts = 1; ; attempts++) {
     const daemons = new Daemons()
@@ -17,7 +19,7 @@ export async function startCeph(): Promise<Service> {
       return { access: await start(daemons), end: () => daemons.end() }
     } catch (error) {
       await daemons.end()
-      // Another process may have taken a port in between. The gateway then ends without printing the reason.
+      // Another process may have taken the free port. Then the gateway ends without printing the reason.
       if (attempts === 3) throw error
     }
   }
@@ -34,7 +36,8 @@ async function start(daemons: Daemons): Promise<S3ClientConfig> {
   const common = ['--conf', join(directory, 'ceph.conf'), '--no-mon-config']
   const run = (program: string, ...args: string[]) =>
     promisify(execFile)(program, [...common, ...args], { env, timeout: 20_000 })
-  // The kernel ends it with its parent: by itself it would not notice that one killed.
+  // setpriv makes the kernel kill the daemon with its parent. The daemon itself does not notice a killed
+  // parent.
   const daemon = (ready: RegExp, program: string, ...args: string[]) =>
     daemons.add(
       spawn('setpriv', ['--pdeathsig', 'KILL', program, ...common, '--foreground', ...args], {
@@ -49,21 +52,21 @@ async function start(daemons: Daemons): Promise<S3ClientConfig> {
   await run('ceph-mon', '--mkfs', '--id', 'a', '--osdmap', map)
   await daemon(/is new leader/, 'ceph-mon', '--id', 'a')
   await run('ceph-osd', '--mkfs', '--id', '0')
-  // A pool that is created before the disk is active is retried after five seconds only.
+  // A pool created before the disk is active is retried only after five seconds.
   await daemon(/booting -> active/, 'ceph-osd', '--id', '0')
   await run(
     'radosgw-admin',
     ...['user', 'create', '--uid=tests', '--display-name=tests'],
     ...['--access-key=tests', `--secret-key=${secret}`],
   )
-  // What it does as soon as it listens.
+  // The gateway prints this as soon as it listens.
   await daemon(/service_daemon_register/, 'radosgw', '--name', 'client.gateway')
   return {
     endpoint: `http://127.0.0.1:${port}`,
     region: 'default',
     forcePathStyle: true,
     credentials: { accessKeyId: 'tests', secretAccessKey: secret },
-    // It knows the checksums of before 2025 only.
+    // This gateway does not know the checksums that the SDK sends by default since 2025.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
   }
@@ -84,13 +87,14 @@ auth cluster required = none
 auth service required = none
 auth client required = none
 
-# To us, who remember the end of it.
+# The parent process reads stderr and keeps its end.
 log to stderr = true
 log to file = false
 mon cluster log to file = false
 debug rocksdb = 0
 
-# One disk, no copies. Full it would never answer: its user has to be refused before. It takes twice as much memory as it holds.
+# One disk, no copies. A full disk never answers, so the quota of the user is below its size. The disk takes twice as much
+# memory as it holds.
 osd objectstore = memstore
 memstore device bytes = 4294967296
 rgw user default quota max size = 2147483648
@@ -99,11 +103,11 @@ osd pool default pg num = 1
 osd erasure code plugins =
 mon allow pool size one = true
 
-# Changes of the cluster wait for more changes: a second each, and a dozen comes before the first upload.
+# Without this each change of the cluster waits a second for more changes. A dozen precede the first upload.
 paxos propose interval = 0.01
 paxos min wait = 0.001
 
-# What is removed goes at once, not after two hours.
+# Removed objects are deleted at once, not after two hours.
 rgw gc obj min wait = 0
 rgw gc processor period = 1
 rgw thread pool size = 64

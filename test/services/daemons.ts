@@ -4,10 +4,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Output } from '../support/output.ts'
 
-/** How much of what each prints is remembered, in characters. */
-const remembered = 10_000
+/** Characters of output that are kept for each process. */
+const MaxOutput = 10_000
 
-/** The processes of a service, and their files. They go when they are told to, or else when this process exits. */
+/** A service that all tests of a run share. */
+export interface Service {
+  /** The data that its clients need. Plain data, because it is sent to other processes. */
+  readonly access: unknown
+  /** Ends the service and removes its files. */
+  end(): Promise<void>
+}
+
+/**
+ * The processes of a service, and their directory. end(), or the exit of this process, kills and removes
+ * them.
+ */
 export class Daemons {
   readonly directory = mkdtempSync(join(tmpdir(), 'bits-upload-'))
   readonly #children: ChildProcess[] = []
@@ -19,11 +30,12 @@ export class Daemons {
   }
 
   /**
-   * @param child one that ends even if this process is killed, and cannot see to it
-   * @param ready what it prints when it can be used
+   * Adds a process and waits until it is ready.
+   * @param child must also end when this process is killed, because then no exit handler runs
+   * @param ready matches the output of the process when it is ready
    */
   async add(child: ChildProcess, ready: RegExp): Promise<RegExpExecArray> {
-    const output = new Output(child, remembered)
+    const output = new Output(child, MaxOutput)
     this.#children.push(child)
     this.#outputs.push(output)
     const match = await output.says(ready)
@@ -47,7 +59,7 @@ export class Daemons {
 
   readonly #clear = (): void => {
     this.#kill()
-    // A process that is being killed may still create a file.
+    // A killed process may still create a file, so removing is retried.
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 })
   }
 }

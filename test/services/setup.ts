@@ -4,11 +4,11 @@ import type { AddressInfo } from 'node:net'
 import type { TestProject } from 'vitest/node'
 import { startAzurite } from './azurite.ts'
 import { startCeph } from './ceph.ts'
-import type { Service } from './service.ts'
+import type { Service } from './daemons.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Where to ask for a service: `GET /name`. */
+    /** The base URL of the services: `GET /name` starts one and returns its `access`. */
     services: string
   }
 }
@@ -16,15 +16,16 @@ declare module 'vitest' {
 const starts: Record<string, () => Promise<Service>> = { '/azurite': startAzurite, '/ceph': startCeph }
 
 /**
- * What vitest does before all tests of a run: it offers services, of which those that a test asks for are started, once.
- * @returns what it does after all tests
+ * Global setup of vitest, before all tests of a run. It serves the `access` data of services over HTTP. The
+ * first request for a service starts it.
+ * @returns the global teardown, which ends all services
  */
 export async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
   const services = new Map<string, Promise<Service>>()
 
   function service(path: string): Promise<Service> {
     const started =
-      services.get(path) ?? starts[path]?.() ?? Promise.reject(new Error(`No service is at ${path}`))
+      services.get(path) ?? starts[path]?.() ?? Promise.reject(new Error(`There is no service ${path}`))
     services.set(path, started)
     return started
   }

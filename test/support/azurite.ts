@@ -3,10 +3,10 @@ import { ContainerClient } from '@azure/storage-blob'
 import { onTestFinished } from 'vitest'
 import { access } from './service.ts'
 
-/** Azurite's connection string; it runs for all tests. */
+/** The connection string of Azurite. All tests share one Azurite. */
 export const azuriteService = (): Promise<string> => access('azurite')
 
-/** An empty container that goes with the test, of an Azurite that runs for all tests. */
+/** An empty container of that Azurite, which is removed after the test. */
 export async function temporaryContainer(): Promise<ContainerClient> {
   const container = new ContainerClient(await azuriteService(), `test-${randomUUID()}`)
   await container.create()

@@ -1,4 +1,4 @@
-/** Bytes that look random, the same for the same seed: a wrong offset shows. */
+/** Pseudo-random bytes (xorshift), equal for equal seeds. Bytes at a wrong offset make a difference. */
 export function noise(length: number, seed = 1): Buffer {
   const bytes = Buffer.allocUnsafe(length)
   let state = (seed * 2654435761) >>> 0 || 1

@@ -13,14 +13,14 @@ import { describe, it, onTestFinished } from 'vitest'
 import { hasCeph } from '../services/ceph-programs.ts'
 import { access } from './service.ts'
 
-const found = hasCeph()
+const isInstalled = hasCeph()
 
 /**
- * A suite that needs an object service that speaks S3: Ceph's gateway. Where there is none it is skipped, and says so;
- * with BITS_TEST_SERVERS=required, as in CI, it fails.
+ * Defines a suite that needs an object service with the S3 API: Ceph's gateway. Where it is missing the suite
+ * is skipped and reported; with BITS_TEST_SERVERS=required, as in CI, it fails.
  */
 export function describeS3(name: string, suite: () => void): void {
-  if (found) {
+  if (isInstalled) {
     describe(name, suite)
   } else if (process.env.BITS_TEST_SERVERS === 'required') {
     it(name, () => {
@@ -32,7 +32,9 @@ export function describeS3(name: string, suite: () => void): void {
   }
 }
 
-/** The options of an S3 client of Ceph's gateway, which runs for all tests; they are JSON, so that other processes can have them. */
+/**
+ * The options of an S3 client of Ceph's gateway, as JSON for other processes. All tests share one gateway.
+ */
 export const s3Service = (): Promise<S3ClientConfig> => access('ceph')
 
 export interface TemporaryBucket {
@@ -40,7 +42,7 @@ export interface TemporaryBucket {
   readonly bucket: string
 }
 
-/** An empty bucket that goes with the test, of a gateway that runs for all tests. */
+/** An empty bucket of that gateway, which is removed after the test. */
 export async function temporaryBucket(): Promise<TemporaryBucket> {
   const client = new S3Client(await s3Service())
   const bucket = `test-${randomUUID()}`
@@ -52,7 +54,7 @@ export async function temporaryBucket(): Promise<TemporaryBucket> {
   return { client, bucket }
 }
 
-/** Only an empty bucket can be removed. */
+/** Empties the bucket first, because only an empty bucket can be removed. */
 async function remove(client: S3Client, bucket: string): Promise<void> {
   for (;;) {
     await empty(client, bucket)

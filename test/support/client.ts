@@ -8,20 +8,20 @@ import {
 import { onTestFinished } from 'vitest'
 import { UploadProtocol } from '../../lib/protocol/headers.ts'
 
-/** What came back. */
+/** A complete HTTP response. */
 export interface Answer {
   readonly status: number
-  /** In lower case. */
+  /** Names in lower case. */
   readonly headers: IncomingHttpHeaders
   readonly rawHeaders: readonly string[]
   readonly body: Buffer
 }
 
-/** The number in BITS-Received-Content-Range. */
+/** The offset in BITS-Received-Content-Range; NaN if the field is missing. */
 export const received = ({ headers }: Answer): number =>
   Number(headers['bits-received-content-range'] ?? Number.NaN)
 
-/** The HRESULT of an error Ack, as text. */
+/** The HRESULT of an error Ack, as text: the field BITS-Error-Code. */
 export const hresult = ({ headers }: Answer): unknown => headers['bits-error-code']
 
 export interface PacketOptions {
@@ -31,7 +31,7 @@ export interface PacketOptions {
   readonly agent?: Agent
 }
 
-/** A request under way, for tests that break it off or let it trickle. */
+/** Starts a request without ending it, for tests that abort it or send its body slowly. */
 export function begin(url: URL, type: string | undefined, options: PacketOptions = {}): ClientRequest {
   const { headers = {}, method = 'BITS_POST', agent } = options
   return request(url, {
@@ -41,7 +41,7 @@ export function begin(url: URL, type: string | undefined, options: PacketOptions
   })
 }
 
-/** The answer to a request. */
+/** Waits for the complete response to a request. */
 export function answerTo(outgoing: ClientRequest): Promise<Answer> {
   return new Promise((resolve, reject) => {
     outgoing.on('error', reject)
@@ -61,7 +61,7 @@ export function answerTo(outgoing: ClientRequest): Promise<Answer> {
   })
 }
 
-/** Sends a packet as a client does: with Content-Length, whatever the packet. */
+/** Sends a packet as Windows does: every packet has a Content-Length. */
 export function send(url: URL, type: string | undefined, options: PacketOptions = {}): Promise<Answer> {
   const body =
     typeof options.body === 'string' ? Buffer.from(options.body) : (options.body ?? Buffer.alloc(0))
@@ -74,7 +74,7 @@ export function send(url: URL, type: string | undefined, options: PacketOptions 
   return answer
 }
 
-/** One client with its connection, one destination. */
+/** A client with one persistent connection and one destination. */
 export class TestClient {
   readonly url: URL
   readonly agent = new Agent({ keepAlive: true, maxSockets: 1 })
@@ -108,7 +108,7 @@ export class TestClient {
     return answer
   }
 
-  /** The header fields of a fragment that begins at `first`, of a file of `total` bytes. */
+  /** The header fields of a fragment: `length` bytes from offset `first` of a file of `total` bytes. */
   range(first: number, length: number, total: number): OutgoingHttpHeaders {
     return {
       ...this.headers,

@@ -8,13 +8,13 @@ export interface DigestAccount {
   readonly realm?: string
 }
 
-/** The secret of an account, which is all that a server knows of its password (RFC 7616, 3.4.2). */
+/** The secret of an account, which a server stores instead of the password (RFC 7616, 3.4.2). */
 export const secretOf = ({ user, password, realm = 'uploads' }: DigestAccount): string =>
   md5(`${user}:${realm}:${password}`)
 
 /**
- * Answers one challenge of Digest authentication, request after request: MD5, qop=auth, and a count (`nc`) that goes up
- * (RFC 7616, 3.4).
+ * Signs requests with one challenge of Digest authentication: MD5, qop=auth, and a counter (`nc`) that
+ * increases with each request (RFC 7616, 3.4).
  */
 export class DigestSigner {
   readonly #nonce: string
@@ -24,7 +24,7 @@ export class DigestSigner {
 
   /**
    * @param challenge the value of WWW-Authenticate
-   * @param secret what the account's is taken to be
+   * @param secret replaces the secret of the account
    */
   constructor(challenge: string, account: DigestAccount, secret = secretOf(account)) {
     this.#nonce = /\bnonce="([^"]+)"/.exec(challenge)?.[1] ?? ''

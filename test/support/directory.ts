@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 
-/** An empty directory that goes with the test. */
+/** Creates an empty directory, which is removed after the test. */
 export async function temporaryDirectory(parent = tmpdir()): Promise<string> {
   const path = await mkdtemp(join(parent, 'bits-upload-'))
   onTestFinished(() => rm(path, { recursive: true, force: true }))

@@ -1,22 +1,23 @@
+import { readdir, readlink } from 'node:fs/promises'
 import { type FileSystem, nodeFileSystem } from '../../lib/stores/file/file-system.ts'
 
-/** The real file system, but for some calls. */
+/** The real file system with some calls replaced. */
 export const withCalls = (calls: Partial<FileSystem>): FileSystem => ({ ...nodeFileSystem, ...calls })
 
-/** Fails as a call to the file system does. */
+/** Throws an error as a file system call does. */
 export const failing = (code: string): never => {
-  throw Object.assign(new Error(`${code}: made by the test`), { code })
+  throw Object.assign(new Error(`${code}: thrown by the test`), { code })
 }
 
 /**
- * The real file system, with the descriptors that are open, those that were closed, in either way, in their order, and those
- * that were closed when they were not open.
+ * The real file system, and the descriptors that are open, that were closed (in this order), and that were
+ * closed while they were not open (`strays`).
  */
 export function watchedFileSystem() {
   const open = new Set<number>()
   const closed: number[] = []
   const strays: number[] = []
-  const forget = (fd: number): void => {
+  const recordClose = (fd: number): void => {
     if (open.delete(fd)) closed.push(fd)
     else strays.push(fd)
   }
@@ -27,13 +28,16 @@ export function watchedFileSystem() {
       return fd
     },
     close: async (fd) => {
-      forget(fd)
+      recordClose(fd)
       await nodeFileSystem.close(fd)
-    },
-    closeSync: (fd) => {
-      forget(fd)
-      nodeFileSystem.closeSync?.(fd)
     },
   })
   return { fileSystem, open, closed, strays }
+}
+
+/** The files below a directory that this process has open, also removed ones. On Linux only. */
+export async function openBelow(directory: string): Promise<string[]> {
+  const descriptors = await readdir('/proc/self/fd')
+  const paths = await Promise.all(descriptors.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')))
+  return paths.filter((path) => path.startsWith(`${directory}/`))
 }

@@ -1,6 +1,6 @@
 import { onTestFinished, vi } from 'vitest'
 
-/** Advances the monotonic clock, as if time had passed. */
+/** Advances `performance.now()` by `milliseconds` until the end of the test. */
 export function later(milliseconds = 100): void {
   const now = performance.now.bind(performance)
   const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + milliseconds)

@@ -6,16 +6,19 @@ interface Timer {
   readonly fire: () => void
 }
 
-/** What the wall clock shows at the start: far from the monotonic clock, so that a mix-up of the two is noticed. */
+/**
+ * The wall clock at the start, in milliseconds since 1970: far from the monotonic clock, so that a mix-up
+ * fails a test.
+ */
 const WallStart = Date.UTC(2025, 0, 1)
 
 /**
- * A clock that a test advances by hand. It starts at 0. Lockers with the same clock are processes that run at the same
- * time. A locker with its own clock is stopped while that clock is not advanced.
+ * A clock that a test advances by hand. It starts at 0. Lockers with the same clock are processes that run at
+ * the same time. A locker with its own clock is stopped while that clock is not advanced.
  */
 export class ManualClock implements ElapsedClock {
   #now = 0
-  /** In the order in which they were started. */
+  /** In start order. */
   readonly #timers = new Set<Timer>()
 
   monotonic(): number {
@@ -43,11 +46,13 @@ export class ManualClock implements ElapsedClock {
 
   timeout(ms: number): AbortSignal {
     const controller = new AbortController()
-    this.#start(ms, () => controller.abort(new DOMException('The time is over', 'TimeoutError')))
+    this.#start(ms, () => controller.abort(new DOMException('The timeout expired', 'TimeoutError')))
     return controller.signal
   }
 
-  /** Fires the timers that are due within `ms`, in order of time, and runs all promise callbacks after each. */
+  /**
+   * Fires the timers that are due within `ms`, in order of time, and runs all promise callbacks after each.
+   */
   async advance(ms: number): Promise<void> {
     if (!(ms >= 0)) throw new RangeError(`A clock cannot be advanced by ${ms} ms`)
     const end = this.#now + ms
@@ -79,8 +84,8 @@ export class ManualClock implements ElapsedClock {
   }
 
   /**
-   * Moves the time on without firing timers, as a process sees it that was stopped and continued: all timers that
-   * became due fire at the new time, at the next `advance`.
+   * Advances the time without firing timers, as after SIGSTOP and SIGCONT. All timers that became due fire at
+   * the new time, during the next `advance`.
    */
   jump(ms: number): void {
     this.#now += ms
@@ -92,7 +97,7 @@ export class ManualClock implements ElapsedClock {
     return timer
   }
 
-  /** The timer that is due first; of several the one that was started first. */
+  /** The timer that is due first; if several are due at the same time, the one that was started first. */
   #next(): Timer | undefined {
     let next: Timer | undefined
     for (const timer of this.#timers) if (!next || timer.due < next.due) next = timer

@@ -1,17 +1,17 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import {
-  ConditionFailed,
+  conditionFailed,
   type ObjectAttributes,
-  ObjectMissing,
   type ObjectService,
+  objectMissing,
   type Precondition,
   type PutOptions,
 } from '../../lib/stores/object/service/service.ts'
 
 /**
- * What the services do differently. Azure: each write has its own version, and a removal can have a condition. S3: the
- * version is the MD5 of the bytes, and a removal has no condition.
+ * Differences between the services. Azure: each write has its own version, and a removal can have a
+ * condition. S3: the version is the MD5 of the bytes, and a removal has no condition.
  */
 export type Semantics = 'Azure' | 'S3'
 
@@ -19,64 +19,67 @@ interface StoredObject {
   readonly bytes: Buffer
   readonly version: string
   readonly modified: number
-  readonly description: ObjectAttributes
+  readonly attributes: ObjectAttributes
 }
 
 /** The objects of a bucket, by key. */
 export type Bucket = Map<string, StoredObject>
 
-export interface MemoryObjectSpaceOptions {
-  /** Spaces with the same bucket share its objects. Default: a new bucket */
+export interface MemoryObjectServiceOptions {
+  /** Services with the same bucket share its objects. Default: a new bucket */
   readonly bucket?: Bucket
   readonly prefix?: string
   /** Default: `'Azure'` */
   readonly semantics?: Semantics
-  /** Most sources of one join; a join of more rejects. Default: 50,000, the limit of Azure */
+  /** Largest number of sources of one compose call. Default: 50,000, the limit of Azure */
   readonly maxSources?: number
 }
 
-const defaultDescription: ObjectAttributes = { contentType: 'application/octet-stream', metadata: {} }
+const defaultAttributes: ObjectAttributes = { contentType: 'application/octet-stream', metadata: {} }
 
-/** An object service in this process. A request takes effect when it is called; its result is known some promise callbacks later. */
-export function memoryObjectSpace({
+/**
+ * An object service in this process. A request takes effect when it is called; its promise resolves some
+ * callbacks later.
+ */
+export function memoryObjectService({
   bucket = new Map(),
   prefix = '',
   semantics = 'Azure',
   maxSources = 50_000,
-}: MemoryObjectSpaceOptions = {}): ObjectService {
+}: MemoryObjectServiceOptions = {}): ObjectService {
   const find = (key: string): StoredObject | undefined => bucket.get(prefix + key)
 
   const check = (key: string, condition: Precondition | undefined): void => {
     if (condition === undefined) return
     const version = find(key)?.version
     if (condition === 'absent' ? version === undefined : version === condition.version) return
-    throw new ConditionFailed(`The condition on ${key} was not met`)
+    throw conditionFailed(key)
   }
 
-  const write = (key: string, bytes: Buffer, { condition, description, signal }: PutOptions): string => {
+  const write = (key: string, bytes: Buffer, { condition, attributes, signal }: PutOptions): string => {
     signal?.throwIfAborted()
     check(key, condition)
     const version = semantics === 'S3' ? createHash('md5').update(bytes).digest('hex') : randomUUID()
     const modified = Date.now()
-    bucket.set(prefix + key, { bytes, version, modified, description: description ?? defaultDescription })
+    bucket.set(prefix + key, { bytes, version, modified, attributes: attributes ?? defaultAttributes })
     return version
   }
 
   const bytesOf = (key: string): Buffer => {
     const found = find(key)
-    if (!found) throw new ObjectMissing(`There is no object ${key}`)
+    if (!found) throw objectMissing(key)
     return found.bytes
   }
 
-  /** The keys below this space's prefix that begin with another prefix. */
-  const keysOf = (begin: string): string[] =>
+  /** The keys below the prefix of this service that begin with another prefix. */
+  const keysOf = (keyPrefix: string): string[] =>
     [...bucket.keys()]
-      .filter((key) => key.startsWith(prefix + begin))
+      .filter((key) => key.startsWith(prefix + keyPrefix))
       .sort()
       .map((key) => key.slice(prefix.length))
 
   return {
-    minSource: 1,
+    minSourceBytes: 1,
     maxSources,
 
     async prepare() {},
@@ -95,8 +98,8 @@ export function memoryObjectSpace({
       signal?.throwIfAborted()
       const found = find(key)
       if (!found) return undefined
-      const { bytes, version, modified, description } = found
-      return { size: bytes.length, version, modified, metadata: description.metadata }
+      const { bytes, version, modified, attributes } = found
+      return { size: bytes.length, version, modified, metadata: attributes.metadata }
     },
 
     read(key, first, last) {
@@ -106,17 +109,17 @@ export function memoryObjectSpace({
       return Readable.from(bytes(), { objectMode: false })
     },
 
-    async *list(begin, { signal } = {}) {
+    async *list(keyPrefix, { signal } = {}) {
       signal?.throwIfAborted()
-      for (const key of keysOf(begin)) {
+      for (const key of keysOf(keyPrefix)) {
         const found = find(key)
         if (found) yield { key, size: found.bytes.length, modified: found.modified }
       }
     },
 
-    async *folders(begin, { signal } = {}) {
+    async *folders(keyPrefix, { signal } = {}) {
       signal?.throwIfAborted()
-      const rests = keysOf(begin).map((key) => key.slice(begin.length))
+      const rests = keysOf(keyPrefix).map((key) => key.slice(keyPrefix.length))
       yield* new Set(rests.filter((rest) => rest.includes('/')).map((rest) => rest.replace(/\/.*/s, '')))
     },
 
@@ -136,7 +139,7 @@ export function memoryObjectSpace({
       write(key, Buffer.concat(sources.map((source) => bytesOf(source.key))), options)
     },
 
-    /** Does nothing: a join takes effect at once and leaves nothing unfinished. */
+    /** Does nothing: a compose call takes effect at once and leaves nothing unfinished. */
     async abortUploads(_key, { signal } = {}) {
       signal?.throwIfAborted()
     },

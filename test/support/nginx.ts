@@ -7,23 +7,23 @@ import { temporaryDirectory } from './directory.ts'
 import { freePort } from './port.ts'
 import { Program } from './program.ts'
 
-/** Where `.ci/nginx` puts it. */
+/** The path at which `.ci/nginx` installs nginx. */
 const unpacked = fileURLToPath(new URL('../../.cache/nginx/usr/sbin/nginx', import.meta.url))
 
-const found = ['nginx', unpacked].find((command) => spawnSync(command, ['-v']).status === 0)
+const available = ['nginx', unpacked].find((command) => spawnSync(command, ['-v']).status === 0)
 
-/** The command that runs nginx; throws if there is none. */
+/** The command that runs nginx; throws if nginx is missing. */
 function nginx(): string {
-  if (!found) throw new Error('nginx is missing; .ci/nginx downloads it')
-  return found
+  if (!available) throw new Error('nginx is missing; .ci/nginx downloads it')
+  return available
 }
 
 /**
- * A suite that needs nginx. Where there is none it is skipped, and says so; with BITS_TEST_SERVERS=required, as in CI,
- * it fails.
+ * Defines a suite that needs nginx. Without nginx the suite is skipped with a warning. With
+ * BITS_TEST_SERVERS=required, as in CI, it fails.
  */
 export function describeNginx(name: string, suite: () => void): void {
-  if (found) {
+  if (available) {
     describe(name, suite)
   } else if (process.env.BITS_TEST_SERVERS === 'required') {
     it(name, nginx)
@@ -37,13 +37,13 @@ export function describeNginx(name: string, suite: () => void): void {
 export interface Nginx {
   /** `http://127.0.0.1:port/` */
   readonly url: URL
-  /** What it logs, down to `info`, is the program's output. */
+  /** Its output is the error log with level `info`. */
   readonly program: Program
 }
 
 /**
- * Starts nginx on a free port of the loopback; it ends with the test.
- * @param http the block `http` of its configuration, for the port that it is to listen on
+ * Starts nginx on a free port of the loopback interface; it is killed after the test.
+ * @param http returns the block `http` of the configuration for a port to listen on
  */
 export async function startNginx(http: (port: number) => string): Promise<Nginx> {
   const directory = await temporaryDirectory()
@@ -52,7 +52,7 @@ export async function startNginx(http: (port: number) => string): Promise<Nginx>
     const port = await freePort()
     await writeFile(file, configuration(http(port)))
     const program = new Program([nginx(), '-p', directory, '-c', file, '-e', 'stderr'], { cwd: directory })
-    // It prints when it listens. A connection to the port could reach another process that took it in between.
+    // Only the log shows that nginx listens: another process may have taken the port, and accept connections.
     const [line] = await program.says(/using the "\w+" event method|bind\(\) to .* failed/)
     if (line.startsWith('using')) return { url: new URL(`http://127.0.0.1:${port}/`), program }
     await program.end('SIGKILL')
@@ -60,8 +60,9 @@ export async function startNginx(http: (port: number) => string): Promise<Nginx>
 }
 
 /**
- * One process in the foreground, so that to end it is to end all of it, and so that it keeps its user: workers of root's
- * nginx would be another one, to whom a test's directory is closed. It also makes its round robin one for all connections.
+ * One process in the foreground, for three reasons: killing it leaves no workers; as root it keeps its user
+ * (workers would run as another user, without access to the directory of the test); and round robin counts
+ * all connections together.
  */
 const configuration = (http: string): string => `
 daemon off;

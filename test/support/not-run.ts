@@ -1,7 +1,7 @@
 import { globSync } from 'tinyglobby'
 import type { Reporter, TestModule, Vitest } from 'vitest/node'
 
-/** Names, at the end of a run of all fast tests, the suites that it did not run, and the command that runs them. */
+/** After a run of all fast tests, prints the suites that were not run and the command that runs them. */
 export class NotRunReporter implements Reporter {
   #vitest: Vitest | undefined
 
@@ -16,12 +16,12 @@ export class NotRunReporter implements Reporter {
     console.log(`
 Not run: ${suites('system.test.ts')}
 Run over Azurite, not over Ceph: ${suites('services.test.ts')}
-To run these, too: npm run test:system
+To run these: npm run test:system
 `)
   }
 }
 
-/** The suites whose file names end so: `crash/crash` for `test/crash/crash.system.test.ts`. */
+/** The suites whose file names have this ending: `crash/crash` for `test/crash/crash.system.test.ts`. */
 const suites = (end: string): string =>
   globSync(`test/**/*.${end}`)
     .map((file) => file.slice('test/'.length, -end.length - 1))

@@ -1,54 +1,54 @@
 import type { ChildProcess } from 'node:child_process'
 
-/** What a process prints. */
+/** The output of a process: stdout and stderr together. */
 export class Output {
-  /** All of it so far, or the end of it. */
+  /** The output so far, or its last `maxLength` characters. */
   text = ''
-  /** Resolves after the last of it: when the process has ended. */
+  /** Resolves when the process has ended and all output was read. */
   readonly ended: Promise<void>
   #hasEnded = false
-  /** Called whenever there is more, and at the end. */
+  /** Called for each piece of output, and at the end. */
   readonly #listeners = new Set<() => void>()
 
-  /** @param kept how much of it is remembered, in characters; all of it unless told */
-  constructor(child: ChildProcess, kept = Number.POSITIVE_INFINITY) {
+  /** @param maxLength characters to keep in `text`. Default: all. */
+  constructor(child: ChildProcess, maxLength = Number.POSITIVE_INFINITY) {
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.text += text
-        this.#tell()
-        if (this.text.length > kept) this.text = this.text.slice(-kept)
+        this.#notify()
+        if (this.text.length > maxLength) this.text = this.text.slice(-maxLength)
       })
     }
-    // There is no such program.
+    // The program does not exist, for example.
     child.on('error', (error) => {
       this.text += error
     })
-    // 'close' comes after the last output, 'exit' may come before.
+    // 'close' is emitted after the last output, 'exit' possibly before it.
     this.ended = new Promise((resolve) => {
       child.once('close', () => {
         this.#hasEnded = true
-        this.#tell()
+        this.#notify()
         resolve()
       })
     })
   }
 
-  /** Resolves when it matches; rejects when the process ends, and it never did. */
+  /** Resolves when the output matches. Rejects if the process ends without a match. */
   says(pattern: RegExp): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
-      const look = (): void => {
+      const check = (): void => {
         const match = pattern.exec(this.text)
         if (!match && !this.#hasEnded) return
-        this.#listeners.delete(look)
+        this.#listeners.delete(check)
         if (match) resolve(match)
-        else reject(new Error(`The program ended and did not print ${pattern}, but:\n${this.text}`))
+        else reject(new Error(`The program ended without printing ${pattern}. Output:\n${this.text}`))
       }
-      this.#listeners.add(look)
-      look()
+      this.#listeners.add(check)
+      check()
     })
   }
 
-  #tell(): void {
+  #notify(): void {
     for (const listener of this.#listeners) listener()
   }
 }

@@ -1,4 +1,4 @@
-/** Object services as tests see them from outside: a bucket, or a container, of a test's own on a real server. */
+/** A new bucket or container for each test, on a real server, and access to it without the store. */
 import {
   CreateMultipartUploadCommand,
   GetObjectCommand,
@@ -16,38 +16,38 @@ import type { ObjectService } from '../../lib/stores/object/service/service.ts'
 import { azuriteService, temporaryContainer } from './azurite.ts'
 import { describeS3, s3Service, temporaryBucket } from './ceph.ts'
 
-/** An object as everybody sees it who uses the service. */
+/** An object as other users of the service see it. */
 export interface SeenObject {
   readonly bytes: Buffer
   readonly contentType: string | undefined
   readonly metadata: Readonly<Record<string, string>>
 }
 
-/** Options of a store that one or both of the engines have. */
+/** Options of a store on one or both of the services. */
 export type PlaceOptions = Partial<Omit<S3StoreOptions, 'client' | 'bucket'>>
 
-/** A bucket, or a container, that goes with the test. */
+/** A bucket or container that is removed after the test. */
 export interface Place {
-  /** What the example's nodes need to find it. */
+  /** The environment by which the example's nodes reach it. */
   readonly env: NodeJS.ProcessEnv
-  space(prefix?: string): ObjectService
+  service(prefix?: string): ObjectService
   store(options?: PlaceOptions): Store
-  /** What stands under a key; undefined if nothing does. */
+  /** The object under a key, from byte `first` on; undefined if it does not exist. */
   see(key: string, first?: number): Promise<SeenObject | undefined>
-  /** Everything that stands there, in order. */
+  /** The keys of all objects, in order. */
   keys(): Promise<string[]>
-  /** Begins what makes one object of several, and does no more. */
-  beginJoin(key: string): Promise<void>
-  /** Unfinished uploads, which take space and are not listed. */
+  /** Leaves an unfinished upload to a key, as an interrupted compose call does. */
+  beginUpload(key: string): Promise<void>
+  /** The keys of unfinished uploads, which occupy storage and are not listed. */
   unfinished(): Promise<string[]>
 }
 
-/** The services that there are stores for. */
+/** An object service for which there is a store. */
 export interface Engine {
   readonly name: string
-  /** The program that stands for the service in tests. */
+  /** The program that replaces the service in tests. */
   readonly program: 'azurite' | 'ceph'
-  /** A suite that needs the service: skipped where there is none, and says so. */
+  /** Defines a suite that needs the service. Where it is missing the suite is skipped and reported. */
   readonly describe: (name: string, suite: () => void) => void
   open(): Promise<Place>
 }
@@ -69,12 +69,12 @@ const azure: Engine = {
         BUCKET: container.containerName,
         AZURE_STORAGE_CONNECTION_STRING: await azuriteService(),
       },
-      space: (prefix = '') => createAzureService(container, { prefix }),
+      service: (prefix = '') => createAzureService(container, { prefix }),
       store: (options) => azureStore({ container, ...options }),
       async see(key, first = 0) {
         const blob = container.getBlobClient(key)
         const found = await blob.download(first).catch((error) => {
-          // From its end on there is nothing, and no empty answer for it.
+          // A range that begins at the end of the blob is refused with 416.
           if (error.statusCode !== 404 && error.statusCode !== 416) throw error
           return error.statusCode === 416
             ? ({ metadata: {} } as Awaited<ReturnType<typeof blob.download>>)
@@ -90,8 +90,8 @@ const azure: Engine = {
         }
       },
       keys: () => keys(false),
-      async beginJoin(key) {
-        // As long as those that we make: all of a blob have to be.
+      async beginUpload(key) {
+        // All ids of a blob must have the same length, so this one is as long as those of the store.
         const id = Buffer.alloc(48, 'x').toString('base64')
         await container.getBlockBlobClient(key).stageBlock(id, 'abc', 3)
       },
@@ -103,8 +103,8 @@ const azure: Engine = {
   },
 }
 
-/** What the tests' own gateway is reached by. */
-interface Service {
+/** The configuration of a client of the tests' gateway. */
+interface GatewayConfig {
   readonly endpoint: string
   readonly region: string
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string }
@@ -116,7 +116,7 @@ const s3: Engine = {
   describe: describeS3,
   async open() {
     const { client, bucket } = await temporaryBucket()
-    const { endpoint, region, credentials } = (await s3Service()) as Service
+    const { endpoint, region, credentials } = (await s3Service()) as GatewayConfig
     return {
       env: {
         STORE: 's3',
@@ -126,7 +126,7 @@ const s3: Engine = {
         AWS_ACCESS_KEY_ID: credentials.accessKeyId,
         AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
       },
-      space: (prefix = '') => createS3Service(client, { bucket, prefix }),
+      service: (prefix = '') => createS3Service(client, { bucket, prefix }),
       store: (options) => s3Store({ client, bucket, ...options }),
       async see(key, first = 0) {
         const found = { Bucket: bucket, Key: key }
@@ -155,7 +155,7 @@ const s3: Engine = {
         } while (token)
         return names
       },
-      async beginJoin(key) {
+      async beginUpload(key) {
         await client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: key }))
       },
       async unfinished() {

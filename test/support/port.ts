@@ -1,7 +1,10 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 
-/** A port of the loopback that was free a moment ago, for programs that cannot ask the system for one. */
+/**
+ * Finds a free port of the loopback interface, for programs that cannot listen on port 0. Another process may
+ * take it before the program does.
+ */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -6,23 +6,25 @@ import { onTestFinished } from 'vitest'
 const program = fileURLToPath(new URL('server-process.mjs', import.meta.url))
 
 export interface ServerState {
-  /** Peak of its resident memory so far, and what it is now, after a garbage collection if it may; bytes. */
+  /** Peak of the resident memory so far, and the resident memory after a garbage collection. Bytes. */
   readonly memory: number
   readonly resident: number
-  /** By how much the event loop's timers were late since last asked, in milliseconds. */
+  /** Delay of the event loop's timers since the previous call of `state()`, in milliseconds. */
   readonly delay: { readonly median: number; readonly p99: number }
 }
 
-/** A server in a process of its own. */
+/** An upload server in a child process. */
 export interface ServerProcess {
   readonly url: URL
-  /** How it is. */
+  /** Measures its memory and its event loop. */
   state(): Promise<ServerState>
-  /** Ends it as a crash would: at whatever instruction it is. */
+  /** Kills it at an arbitrary instruction, as a crash does. */
   kill(): Promise<void>
 }
 
-/** Starts a server on a directory; on the port of an earlier one, if it is to be found again. */
+/**
+ * Starts a server on a directory. `port` is that of an earlier server if its clients must find the new one.
+ */
 export async function startServer(directory: string, port = '0'): Promise<ServerProcess> {
   const child = fork(program, [directory, port], { execArgv: ['--expose-gc'] })
   onTestFinished(() => kill(child))
@@ -40,7 +42,7 @@ export async function startServer(directory: string, port = '0'): Promise<Server
 
 async function kill(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
+  const exited = once(child, 'exit')
   child.kill('SIGKILL')
-  await gone
+  await exited
 }

@@ -9,14 +9,14 @@ export interface ProgramOptions {
   readonly env?: NodeJS.ProcessEnv
 }
 
-/** The environment of programs: any free port, and the Node that runs the tests as `node`. */
+/** The environment of programs: PORT=0 (any free port), and the Node that runs the tests as `node`. */
 export const environment = (): NodeJS.ProcessEnv => ({
   ...process.env,
   PORT: '0',
   PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH ?? ''}`,
 })
 
-/** A program in a process of its own, which ends with the test at the latest. */
+/** A child process, which is killed after the test. */
 export class Program {
   readonly #child: ChildProcess
   readonly #output: Output
@@ -39,17 +39,17 @@ export class Program {
     })
   }
 
-  /** All that it has printed so far. */
+  /** The output so far. */
   get output(): string {
     return this.#output.text
   }
 
-  /** Resolves when the output matches; rejects when the program ends, and it never did. */
+  /** Resolves when the output matches. Rejects if the program ends without a match. */
   says(pattern: RegExp): Promise<RegExpExecArray> {
     return this.#output.says(pattern)
   }
 
-  /** The URL of the mount path that it prints, with a host that this machine surely has. */
+  /** The URL of the mount path that the program prints, with the host 127.0.0.1, which every machine has. */
   async url(): Promise<URL> {
     const [printed] = await this.says(/https?:\/\/\S+\/upload\//)
     const url = new URL(printed)
@@ -57,12 +57,12 @@ export class Program {
     return url
   }
 
-  /** Closes the pipes of its output: from now on printing is an error for the program. */
+  /** Closes the pipes of stdout and stderr: the program gets EPIPE when it prints. */
   stopReading(): void {
     for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.destroy()
   }
 
-  /** Resolves to the exit code when the program has come to its end by itself. */
+  /** Waits until the program ends by itself; resolves to its exit code. */
   async ended(): Promise<number | null> {
     await this.#output.ended
     return this.#child.exitCode

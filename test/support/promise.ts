@@ -1,4 +1,4 @@
-/** A promise with its handles: `Promise.withResolvers`, which Node 20 lacks. */
+/** `Promise.withResolvers`, which Node 20 does not have. */
 export function withResolvers<T>() {
   let resolve!: (value: T) => void
   let reject!: (reason: unknown) => void

@@ -1,7 +1,8 @@
 /**
- * An upload server in a process of its own, to be killed: `server-process.mjs DIRECTORY PORT`. Says the port that it
- * listens on, and, whatever it is asked, its memory in bytes and its event loop's delay in milliseconds since last asked. It runs the built package: a loader for
- * TypeScript would take as much memory as the server.
+ * An upload server in a process that tests can kill: `server-process.mjs DIRECTORY PORT`. The first message
+ * to the parent is the port that it listens on. It answers each message with its memory in bytes, and the
+ * delay of its event loop since the previous message in milliseconds. It runs the built package, because a
+ * loader for TypeScript takes as much memory as the server.
  */
 import { createServer } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'

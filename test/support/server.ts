@@ -5,7 +5,7 @@ import { onTestFinished } from 'vitest'
 import { type BitsUpload, type BitsUploadOptions, bitsUpload } from '../../lib/index.ts'
 import { temporaryDirectory } from './directory.ts'
 
-/** Listens on a free port of the loopback until the test is over. */
+/** Listens on a free port of the loopback interface until the end of the test. */
 export async function listen(server: Server): Promise<URL> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   onTestFinished(
@@ -18,18 +18,20 @@ export async function listen(server: Server): Promise<URL> {
   return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
 }
 
-/** A real server of a request listener. */
+/** Starts an HTTP server with a request listener. */
 export const serve = (listener: RequestListener): Promise<URL> => listen(createServer(listener))
 
 export interface UploadServer {
   readonly upload: BitsUpload
-  /** The mount path's URL, `http://127.0.0.1:port/upload/`. */
+  /** The URL of the mount path: `http://127.0.0.1:port/upload/`. */
   readonly url: URL
-  /** Where files land, if `store` was left out. */
+  /** The directory of the store, unless the options have `store`. */
   readonly directory: string
 }
 
-/** An Express 5 app with the middleware at `/upload`, over the file store in a directory of its own. */
+/**
+ * Starts an Express 5 app with the middleware at `/upload` and, by default, a file store in a new directory.
+ */
 export async function uploadServer(options: Partial<BitsUploadOptions> = {}): Promise<UploadServer> {
   const directory = await temporaryDirectory()
   const upload = bitsUpload({ store: directory, ...options })

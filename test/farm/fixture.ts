@@ -1,4 +1,4 @@
-/** Fixtures of the recipe tests: nginx with the README's recipe, unchanged or edited, in front of a real server. */
+/** Fixtures for nginx with the README's configuration, unchanged or edited, in front of a real server. */
 
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
@@ -14,33 +14,33 @@ import { answerTo, begin, send, type TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { startNginx } from '../support/nginx.ts'
 import { serve } from '../support/server.ts'
-import { type Scene, start } from '../wire/setting.ts'
-import { recipe, serverAt } from './recipe.ts'
+import { type ServerSetup, start } from '../wire/setting.ts'
+import { configFor, serverBlock } from './nginx-config.ts'
 
 export const file = noise(200_000)
 export const half = file.length / 2
 
-/** Turns the recipe into another one. */
-export type Change = (recipe: string) => string
+/** Edits the nginx configuration. */
+export type ConfigChange = (config: string) => string
 
-export const asPrinted: Change = (text) => text
+export const unchanged: ConfigChange = (config) => config
 
-/** A server behind nginx, and the mount path's URL there. */
-export async function behind(change: Change, scene: Scene = {}) {
-  /** The packets that come through. */
+/** Starts a server behind nginx. The URL is that of the mount path at nginx. */
+export async function startBehindNginx(change: ConfigChange, setup: ServerSetup = {}) {
+  /** The types of the packets that reach the server. */
   const seen: (string | undefined)[] = []
   const record: RequestHandler = (request, _, next) => {
     seen.push(request.get('bits-packet-type'))
     next()
   }
-  const server = await start({ ...scene, before: [record] })
-  const nginx = await startNginx((port) => serverAt(port, change(recipe(server.url.origin))))
+  const server = await start({ ...setup, before: [record] })
+  const nginx = await startNginx((port) => serverBlock(port, change(configFor(server.url.origin))))
   return { ...server, nginx, url: new URL('upload/', nginx.url), seen }
 }
 
 export type Framing = 'length' | 'chunks'
 
-/** A fragment of which there is more to come, with its length, or chunked, as another proxy may have made it. */
+/** Begins a fragment, with Content-Length or chunked, as another proxy in front may send it. */
 export function beginFragment(client: TestClient, framing: Framing) {
   const { 'Content-Length': length, ...headers } = client.range(0, file.length, file.length)
   const outgoing = begin(client.url, 'Fragment', {
@@ -50,13 +50,13 @@ export function beginFragment(client: TestClient, framing: Framing) {
   return outgoing
 }
 
-/** What a hook can tell of a client that comes by https. */
-export async function clientInHook(change: Change): Promise<unknown> {
-  let told: unknown
+/** @returns what a hook sees of a client that uses https */
+export async function clientSeenByHook(change: ConfigChange): Promise<unknown> {
+  let seen: unknown
   const upload = bitsUpload<Request>({
     store: memoryStore(),
     onCreate(_, { host, protocol, ips }) {
-      told = { host, protocol, ips }
+      seen = { host, protocol, ips }
     },
   })
   const { origin } = await serve(express().set('trust proxy', 'loopback').use('/upload', upload))
@@ -71,38 +71,39 @@ export async function clientInHook(change: Change): Promise<unknown> {
         listen 127.0.0.1:${port} ssl;
         ssl_certificate ${certificate};
         ssl_certificate_key ${key};
-        ${change(recipe(origin))}
+        ${change(configFor(origin))}
       }`,
   )
   const destination = new URL(`https://${url.host}/upload/a.bin`)
   await new TlsClient(destination, { Host: 'files.example:8443' }).create()
-  return told
+  return seen
 }
 
 /**
- * Sends a packet to a farm whose first server dies when it has got it.
+ * Sends a packet to a farm whose first server closes the connection when it has received the packet.
  *
- * By default nginx hands a request on to the next server after an error or a timeout, even if it has sent all of it, with
- * two exceptions (ngx_http_upstream_next): one whose method is not idempotent, and those are to it POST, LOCK and PATCH
- * alone; and one whose body it passes on unbuffered. BITS_POST is not among the methods, and the packets without a body
- * have none to be passed on. A BITS client sends again by itself what was not answered, one packet at a time. Handed on by
- * nginx it would be worked on twice at once, and where the next server has a store of its own, a hiccup would be answered
- * that the session is unknown, and the client would begin anew.
+ * By default nginx passes a request to the next server after an error or a timeout, even if it has sent all
+ * of it. There are two exceptions (ngx_http_upstream_next): requests with a method that is not idempotent,
+ * for nginx only POST, LOCK and PATCH; and requests whose body it forwards without buffering. Neither applies
+ * to packets without a body: their method is BITS_POST, and they have no body to forward. A BITS client
+ * repeats an unanswered packet itself, one packet at a time. If nginx repeated it as well, two servers could
+ * handle it at the same time. If the next server has a store of its own, it would report an unknown session
+ * after a short failure, and the client would start again.
  *
- * @param body makes it a fragment; without one it is a Ping
- * @returns the answer's status, and the servers that got the packet
+ * @param body sends a Fragment with this body; without it a Ping is sent
+ * @returns the status of the answer, and the servers that received the packet
  */
-export async function meetDyingServer(change: Change, method: 'BITS_POST' | 'POST', body?: Buffer) {
+export async function sendToFailingServer(change: ConfigChange, method: 'BITS_POST' | 'POST', body?: Buffer) {
   const servers = new Set<string>()
-  const dying = createServer((socket) => {
+  const failing = createServer((socket) => {
     socket.on('error', () => {})
     socket.once('data', () => {
-      servers.add('dying')
+      servers.add('failing')
       socket.destroy()
     })
   }).listen(0, '127.0.0.1')
-  onTestFinished(() => void dying.close())
-  await once(dying, 'listening')
+  onTestFinished(() => void failing.close())
+  await once(failing, 'listening')
   const record: RequestHandler = (_request, _response, next) => {
     servers.add('next')
     next()
@@ -111,10 +112,10 @@ export async function meetDyingServer(change: Change, method: 'BITS_POST' | 'POS
   const { url } = await startNginx(
     (port) => `
       upstream uploads {
-        server 127.0.0.1:${(dying.address() as AddressInfo).port};
+        server 127.0.0.1:${(failing.address() as AddressInfo).port};
         server ${other.url.host};
       }
-      ${serverAt(port, change(recipe('http://uploads')))}`,
+      ${serverBlock(port, change(configFor('http://uploads')))}`,
   )
   const { status } = await send(new URL('upload/a.bin', url), body ? 'Fragment' : 'Ping', {
     method,

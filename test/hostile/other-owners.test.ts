@@ -13,7 +13,7 @@ import { MeteredDisk, sessionFiles } from '../wire/disk.ts'
 import { start } from '../wire/setting.ts'
 import { exchange, latin1 } from './raw.ts'
 
-/** The owner is whoever the request says. */
+/** The owner is the value of the request field User. */
 const authorize = ({ headers }: IncomingMessage): string | undefined => headers.user?.toString()
 
 const packets = {
@@ -35,7 +35,7 @@ const packets = {
   Ping: ['Content-Length: 0', '', ''],
 }
 
-const strangers = {
+const otherClients = {
   'another user': { user: 'mallory', path: '/upload/a.bin' },
   'a client without a user': { user: '', path: '/upload/a.bin' },
   'the owner at another path': { user: 'alice', path: '/upload/b.bin' },
@@ -45,7 +45,7 @@ const strangers = {
 
 const states = ['fresh', 'half', 'published'] as const
 const cases = Object.entries(packets).flatMap(([name, lines]) =>
-  Object.entries(strangers).flatMap(([who, { user, path }]) =>
+  Object.entries(otherClients).flatMap(([who, { user, path }]) =>
     states.map((state) => ({ name, lines, who, user, path, state })),
   ),
 )
@@ -69,22 +69,22 @@ describe('Session of another owner', () => {
           `BITS-Session-Id: ${id}`,
           ...lines,
         ].join('\r\n')
-      const bye = 'GET /bye HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
-      /** All that comes back until the connection ends, byte for byte, but for the clock. */
-      const told = async (id: string): Promise<string> => {
-        const bytes = await exchange(Number(url.port), [[latin1(request(id))], [latin1(bye)]])
+      const lastRequest = 'GET /bye HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+      /** Resolves to all bytes that the server sends until the connection ends, without the field Date. */
+      const answersFor = async (id: string): Promise<string> => {
+        const bytes = await exchange(Number(url.port), [[latin1(request(id))], [latin1(lastRequest)]])
         return bytes.toString('latin1').replace(/^Date: .*\r\n/gm, '')
       }
 
       const ids = [owner.sessionId, owner.sessionId.toLowerCase()]
-      const known = await Promise.all(ids.map(told))
-      // Nothing happened to it: the owner goes on where he was.
+      const known = await Promise.all(ids.map(answersFor))
+      // The session has not changed: the owner continues at its offset.
       const rest = Buffer.from('verygood').subarray(held)
       if (held < 8) expect((await owner.fragment(held, rest, 8)).status).toBe(200)
       expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('verygood')
       expect((await owner.close()).status).toBe(200)
-      // The same ids, now that there is no such session.
-      expect(await Promise.all(ids.map(told))).toEqual(known)
+      // The same ids, after the session has ended.
+      expect(await Promise.all(ids.map(answersFor))).toEqual(known)
       expect(await sessionFiles(directory)).toEqual([])
     },
   )
@@ -105,12 +105,12 @@ describe('Fragment in progress', () => {
       await once(outgoing, 'socket')
       await disk.holds(100_000)
 
-      const stranger = new TestClient(owner.url, { user: 'mallory' })
-      stranger.sessionId = owner.sessionId
+      const otherClient = new TestClient(owner.url, { user: 'mallory' })
+      otherClient.sessionId = owner.sessionId
       const refused =
         type === 'Fragment'
-          ? stranger.fragment(0, Buffer.from('evil'), 4)
-          : stranger.send(type, { headers: { 'BITS-Session-Id': owner.sessionId } })
+          ? otherClient.fragment(0, Buffer.from('evil'), 4)
+          : otherClient.send(type, { headers: { 'BITS-Session-Id': owner.sessionId } })
       await tick()
       expect((await refused).status).toBe(500)
       outgoing.end(file.subarray(100_000))
