@@ -1,16 +1,16 @@
 import { Readable } from 'node:stream'
 import { BitsError } from '../protocol/errors.ts'
 import { assertKnownKeys, optionError } from '../validate.ts'
-import { byteLength } from './chunks.ts'
-import type {
-  AppendOptions,
-  Body,
-  Decision,
-  NewSession,
-  Session,
-  SessionState,
-  Store,
-  StoredReply,
+import {
+  type AppendOptions,
+  type Body,
+  byteLength,
+  type Decision,
+  type NewSession,
+  type Session,
+  type SessionState,
+  type Store,
+  type StoredReply,
 } from './store.ts'
 
 /** Options of {@link memoryStore}. */

@@ -48,7 +48,8 @@ describe.skipIf((await unavailableReason('tmpfs')) !== undefined)('Benchmark', {
       expect(value.median).toBeGreaterThan(0)
       expect(value.min).toBe(value.max)
       expect(client).toBeGreaterThan(0)
-      if (process.platform === 'linux') expect(cpu).toBeGreaterThan(0)
+      // In ticks of 10 ms: one short run on a busy machine may have none.
+      if (process.platform === 'linux') expect(cpu).toBeGreaterThanOrEqual(0)
     }
     expect(report.machine.versions.express).toMatch(/^5\./)
 

@@ -1,6 +1,5 @@
 import { constants } from 'node:fs'
-import { byteLength } from '../chunks.ts'
-import type { AppendOptions, Body } from '../store.ts'
+import { type AppendOptions, type Body, byteLength } from '../store.ts'
 import { type FileSystem, sameBoot, translate, writeAll } from './file-system.ts'
 import { FileSession, releaseFiles, type SessionProgress } from './session-files.ts'
 

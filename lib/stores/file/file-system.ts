@@ -5,7 +5,7 @@ import { dirname } from 'node:path'
 import type { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { BitsError } from '../../protocol/errors.ts'
-import { dropBytes } from '../chunks.ts'
+import { dropBytes } from '../store.ts'
 
 /** The fields of `fs.Stats` that the file store uses. */
 export type FileStatus = Pick<
