@@ -33,7 +33,7 @@ async function echo(request: IncomingMessage, response: ServerResponse): Promise
   )
 }
 
-const told = ({ body }: Answer) => JSON.parse(body.toString())
+const jsonBody = ({ body }: Answer) => JSON.parse(body.toString())
 
 describe.each(frameworks)('Middleware in %s', (_, framework) => {
   it.each(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND', 'BIND'])(
@@ -49,7 +49,7 @@ describe.each(frameworks)('Middleware in %s', (_, framework) => {
         headers,
         body: 'hello',
       })
-      expect(told(answer)).toEqual({
+      expect(jsonBody(answer)).toEqual({
         read: false,
         flowing: null,
         listeners: expect.not.arrayContaining(['data', 'end', 'close', 'error', 'readable']),
@@ -72,7 +72,7 @@ describe.each(frameworks)('Middleware in %s', (_, framework) => {
     app.use('/upload', bitsUpload({ store: memoryStore() }))
     const url = await serve(app.use('/', echo))
     expect((await send(new URL('upload/a', url), 'Ping')).status).toBe(200)
-    expect(told(await send(new URL('elsewhere', url), 'Ping'))).toMatchObject({ method: 'BITS_POST' })
+    expect(jsonBody(await send(new URL('elsewhere', url), 'Ping'))).toMatchObject({ method: 'BITS_POST' })
     expect(seen).toEqual(['BITS_POST', 'BITS_POST'])
   })
 
@@ -99,7 +99,7 @@ describe.each(frameworks)('Middleware in %s', (_, framework) => {
       ['GET', 'BITS_POST'],
     ] as const) {
       const answer = await send(url, 'Ping', { method, headers: { 'X-HTTP-Method-Override': override } })
-      expect(told(answer)).toMatchObject({ method })
+      expect(jsonBody(answer)).toMatchObject({ method })
     }
   })
 })
