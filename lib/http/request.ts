@@ -44,12 +44,17 @@ export const isBitsPost = ({ method, headers }: IncomingMessage): boolean =>
 /** Limit for reading the body of a control packet, in bytes; up to it the connection stays usable. */
 const MaxControlBodyBytes = 64 * 1024
 
-/** Drains the body of a control packet; closes the connection if the body does not arrive in time. */
-export async function drainControlBody(request: IncomingMessage, idleTimeout: number): Promise<void> {
+/**
+ * Reads the body of a control packet, which must be empty, so that the connection stays usable. Closes the connection if the
+ * body does not end within `idleTimeout`.
+ * @returns whether the body is empty
+ */
+export async function drainControlBody(request: IncomingMessage, idleTimeout: number): Promise<boolean> {
   const timer = setTimeout(() => request.destroy(), idleTimeout).unref()
-  // Fails if the body is too long, cut off or already read: then `drainBody` handles the rest after the Ack.
-  await getRawBody(request, { limit: MaxControlBodyBytes }).catch(() => {})
+  // Too long, broken, or read by other middleware: the rest is drained when the Ack is sent.
+  const body = await getRawBody(request, { limit: MaxControlBodyBytes }).catch(() => undefined)
   clearTimeout(timer)
+  return body?.length === 0
 }
 
 /**

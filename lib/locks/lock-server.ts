@@ -12,8 +12,10 @@ import {
   unrefAndIgnoreErrors,
 } from './socket-lock.ts'
 
-/** Milliseconds in which a client must send its query, and after which a query without a wait is taken as "held". */
+/** Milliseconds in which a client must send its query. */
 const QueryTimeoutMs = 1000
+/** Milliseconds without an answer after which a lock counts as held, for a query that does not wait. */
+const AnswerTimeoutMs = 1000
 /** Milliseconds before a query is repeated because the connection broke; the server may have no free descriptor. */
 const RetryDelayMs = 50
 /**
@@ -133,7 +135,7 @@ function onQuery(socket: Socket, locks: ReadonlyMap<string, ServedLock>): void {
 }
 
 /**
- * Whether the lock server of the process that created a session does not hold its lock.
+ * Whether the lock of a session is free at the lock server of the process that created it.
  * @param request of an `acquire`, which waits for the release; undefined: does not wait
  * @throws the system's error if no query can be sent
  */
@@ -142,7 +144,7 @@ export async function isFreeAtCreator(key: string, request: LockRequest | undefi
   if (!session) return true
   const address = serverAddress(session.prefix)
   const text = `${request ? WAIT : TRY}${session.id}${hashOf(key)}`
-  const signal = request ? request.signal : AbortSignal.timeout(QueryTimeoutMs)
+  const signal = request ? request.signal : AbortSignal.timeout(AnswerTimeoutMs)
   try {
     for (let refusals = isFile(address) ? MaxRefusals : 1; refusals > 0; ) {
       const answer = await query(address, text, signal)

@@ -38,7 +38,7 @@ export function processLocker(directory: string): Locker {
     return opening
   }
 
-  /** Whether the lock server of the session's creator does not hold the lock. Releases the address otherwise. */
+  /** Whether the lock is free at the lock server of the session's creator; if not, releases the address. */
   const confirm = async (
     key: string,
     held: SocketLock,

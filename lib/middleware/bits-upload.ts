@@ -9,7 +9,7 @@ import type { Ack } from '../protocol/ack.ts'
 import { asBitsError, BitsError, isFault } from '../protocol/errors.ts'
 import { field, MaxSessionId, SessionIdHeader } from '../protocol/headers.ts'
 import { decodePath } from '../protocol/name.ts'
-import { announcesBody, packetType, readPacket } from '../protocol/packet.ts'
+import { announcesBody, isChunked, packetType, readPacket } from '../protocol/packet.ts'
 import { readReplyTarget } from '../protocol/reply-url.ts'
 import { isReplyRequest, refuseReply, sendReply } from '../reply/download.ts'
 import type { BitsUploadEvents, PacketReport } from '../sessions/events.ts'
@@ -36,8 +36,8 @@ export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
   /**
    * Stops the middleware: later packets are answered 503, so that clients try again later. Packets in progress may
    * complete within `grace` milliseconds (default: 10 s); then the fragments still arriving are aborted, and the bytes
-   * received are kept. Resolves when no packet is in progress, at most a second after `grace`. Sessions stay in the store,
-   * and the next process continues them.
+   * received are kept. Resolves when no packet is in progress, or a second after `grace`, and the locks are released. Sessions
+   * stay in the store, and the next process continues them.
    * @throws {TypeError} if `grace` is not a number of milliseconds from 0 to a day
    */
   close(options?: { readonly grace?: number }): Promise<void>
@@ -156,6 +156,8 @@ class UploadHandler<Caller extends MountedRequest> {
         this.#assertOpen()
         const packet = readPacket(caller.headers)
         const owner = authorize && (await authorizeRequest(authorize, caller, packet))
+        if (packet.type !== 'Fragment' && isChunked(caller.headers))
+          await assertEmptyBody(caller, idleTimeout)
         if (packet.type === 'Ping') ack = { status: 200 }
         else {
           context.bind(packet, owner)
@@ -198,8 +200,17 @@ class UploadHandler<Caller extends MountedRequest> {
   }
 }
 
+async function assertEmptyBody(request: IncomingMessage, idleTimeout: number): Promise<void> {
+  if (await drainControlBody(request, idleTimeout)) return
+  throw new BitsError(
+    'invalid-packet',
+    `${packetType(request.headers)} has no body, but a chunked body was sent`,
+  )
+}
+
 /** Whether an invalid packet has a body that its type does not allow: it is read, so that the connection stays usable. */
-const hasUnexpectedBody = ({ headers }: IncomingMessage, error: unknown): boolean =>
+const hasUnexpectedBody = ({ headers, readableDidRead }: IncomingMessage, error: unknown): boolean =>
+  !readableDidRead &&
   error instanceof BitsError &&
   error.code === 'invalid-packet' &&
   packetType(headers) !== 'Fragment' &&

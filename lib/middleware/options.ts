@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { isIPv6 } from 'node:net'
 import type { HostId } from '../protocol/ack.ts'
 import type { Hooks, SessionSettings } from '../sessions/hooks.ts'
 import { fileStore } from '../stores/file/index.ts'
@@ -211,7 +212,8 @@ function readHostIdOption(hostId: NonNullable<BitsUploadOptions['hostId']>): Hos
   assertKnownKeys(where, 'hostId option', parts, ['host', 'fallbackTimeout'])
   const { host, fallbackTimeout = 86_400 } = parts
   // [MC-BUP] 2.2.3.2: a host of RFC 1738, or an IPv6 address; IIS accepts up to 300 characters.
-  if (typeof host !== 'string' || !/^(?:[a-z0-9.-]{1,300}|\[?[0-9a-f:.]{2,45}\]?)$/i.test(host)) {
+  const isHost = typeof host === 'string' && (/^[a-z0-9.-]{1,300}$/i.test(host) || isPlainIPv6(host))
+  if (!isHost) {
     throw optionError(where, 'hostId', "a host name or address without port, such as 'node3.example'", host)
   }
   return {
@@ -225,6 +227,10 @@ function readHostIdOption(hostId: NonNullable<BitsUploadOptions['hostId']>): Hos
     ),
   }
 }
+
+/** Whether this is an IPv6 address, with or without brackets, and not a host with a port such as `10.0.0.5:80`. */
+const isPlainIPv6 = (host: string): boolean =>
+  isIPv6(/^\[(.*)\]$/.exec(host)?.[1] ?? host) && !host.includes('%')
 
 /** The largest value of BITS-Host-Id-Fallback-Timeout, 32 bits, which means "never" ([MC-BUP] 3.1.2.3). */
 const MaxFallbackSeconds = 0xffffffff

@@ -22,12 +22,13 @@ const refuse = (reason: string): BitsError =>
  */
 export function checkName(name: string): string {
   if (name.length > MaxPath) throw refuse(`it is longer than ${MaxPath} characters`)
+  if (name === '' || /[^/]\/$/.test(name)) throw refuse('it is a directory, because its URL ends with a slash')
   for (const segment of name.split('/')) checkSegment(segment)
   return name
 }
 
 function checkSegment(segment: string): void {
-  if (segment === '') throw refuse('it is a directory')
+  if (segment === '') throw refuse('it contains an empty segment: its URL has two slashes in a row')
   if (segment === '.' || segment === '..') throw refuse('it contains a dot segment (. or ..)')
   if (forbidden.test(segment)) throw refuse('it contains a character that is not allowed in file names')
   if (!segment.isWellFormed()) throw refuse('it is not valid Unicode')

@@ -77,9 +77,9 @@ export function readPacket(headers: HeaderFields): Packet {
   if (!type) throw invalid(`${PacketTypeHeader} is missing, unknown, or not a packet type of clients`)
   const length = contentLength(headers)
   if (type === 'Fragment') return readFragment(headers, length)
-  // [MC-BUP] specifies 411 here, Windows answers 400 (product note 23).
-  if (length === undefined) throw invalid(`${type} needs Content-Length: 0`)
-  if (length !== 0) throw invalid(`${type} has no body, so its Content-Length must be 0`)
+  // Without Content-Length and Transfer-Encoding a request has no body (RFC 9112 6.3). Proxies written in Go, such as Caddy
+  // and Traefik, remove `Content-Length: 0`, or send an empty chunked body, which the caller must check.
+  if (length) throw invalid(`${type} has no body, so its Content-Length must be 0`)
   switch (type) {
     case 'Ping':
       return { type }
@@ -90,9 +90,12 @@ export function readPacket(headers: HeaderFields): Packet {
   }
 }
 
+/** Whether a body is chunked, so that only reading it shows whether it is empty. */
+export const isChunked = (headers: HeaderFields): boolean => headers['transfer-encoding'] !== undefined
+
 /** Whether Content-Length or Transfer-Encoding announces a body. */
 export const announcesBody = (headers: HeaderFields): boolean =>
-  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+  isChunked(headers) || Number(headers['content-length'] ?? 0) > 0
 
 function checkHeaderSizes(headers: HeaderFields): void {
   for (const name in headers) {
@@ -140,17 +143,18 @@ function readFragment(headers: HeaderFields, length: number | undefined): Fragme
   if (encoding && encoding !== 'identity')
     throw invalid(`Content-Encoding ${encoding}: only identity is accepted`)
   const value = field(headers, 'content-range')
-  const isChunked = headers['transfer-encoding'] !== undefined
   if (value === undefined) {
-    // The fragment of an empty file has no valid range.
-    if (length === 0 && !isChunked) return { type: 'Fragment', sessionId: id, range: emptyFile }
+    // The fragment of an empty file has no valid range. A proxy may have removed Content-Length: 0, or made the body chunked.
+    if (!length) return { type: 'Fragment', sessionId: id, range: emptyFile }
     throw invalid('A Fragment needs Content-Range')
   }
   const range = readContentRange(value)
   if (!range) throw invalid('Content-Range is not bytes first-last/total with first <= last < total')
   // A proxy may have changed the framing to chunked. Then the range gives the length, which is checked during
   // the read.
-  if (length === undefined && !isChunked) throw invalid('A Fragment needs Content-Length')
+  if (length === undefined && !isChunked(headers) && lengthOf(range) > 0) {
+    throw invalid('A Fragment needs Content-Length')
+  }
   if (length !== undefined && length !== lengthOf(range)) {
     throw invalid(`Content-Length ${length} is not the length of Content-Range ${value}`)
   }

@@ -30,9 +30,9 @@ export async function completeUpload<Caller>(
     (publishesAtOnce(deps.settings)
       ? DefaultDecision
       : await persistDecision(deps, session, await callOnUpload(deps, context, session)))
-  const isPublished = accepted.publish && deps.settings.commitOn === 'last-fragment'
-  if (isPublished) await publishSession(deps, session)
-  return withDecision(session, { decision: accepted, state: isPublished ? 'published' : 'accepted' })
+  const shouldPublish = accepted.publish && deps.settings.commitOn === 'last-fragment'
+  if (shouldPublish) await publishSession(deps, session)
+  return withDecision(session, { decision: accepted, state: shouldPublish ? 'published' : 'accepted' })
 }
 
 /** Uses `Object.assign`, because V8 takes ten times as long to spread an object of a class, which a session may be. */
@@ -83,7 +83,7 @@ async function persistDecision<Caller>(
   const { store, commitOn } = settings
   const savedReply = reply === undefined ? undefined : await saveReply(store, session, reply)
   const decision: Decision = { publish, ...(savedReply && { reply: savedReply }) }
-  // Otherwise the publication is saved, which implies the decision.
+  // Not needed if the file is published next, because that is saved, and implies the decision.
   if (commitOn === 'close' || savedReply || !publish) await store.accept(session, decision)
   return decision
 }

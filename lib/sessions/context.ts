@@ -41,3 +41,5 @@ export async function deleteSession<Caller>(
   await settings.store.remove(session)
   quota.release(session)
 }
+
+export async function* emptyBody(): AsyncGenerator<never> {}

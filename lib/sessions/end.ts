@@ -1,12 +1,14 @@
 import type { Ack } from '../protocol/ack.ts'
 import { BitsError } from '../protocol/errors.ts'
 import type { Session } from '../stores/store.ts'
-import { publishSession } from './complete.ts'
-import { deleteSession, type PacketContext, type SessionDependencies } from './context.ts'
+import { completeUpload, publishSession } from './complete.ts'
+import { deleteSession, emptyBody, type PacketContext, type SessionDependencies } from './context.ts'
+import type { LockedSession } from './session-cache.ts'
 
 /**
  * Close-Session ([MC-BUP] 3.2.5.2.7). Before the last fragment it removes the bytes held, because BITS cannot upload a
- * part of a file (win32: Close-Session; the state machine of the specification would publish it).
+ * part of a file (win32: Close-Session; the state machine of the specification would publish it). Without any fragment it
+ * completes an empty file, because several clients send no fragment for one.
  */
 export async function handleCloseSession<Caller>(
   deps: SessionDependencies<Caller>,
@@ -15,20 +17,35 @@ export async function handleCloseSession<Caller>(
 ): Promise<Ack> {
   const { cache, events } = deps
   // The bytes of an unpublished file may have been lost, and the client must learn that.
-  const cached = await cache.acquire(sessionId, context, { acceptCached: isPublished })
+  const locked = await cache.acquire(sessionId, context, { acceptCached: isPublished })
   try {
-    const { session } = cached
+    const session = isEmptyFile(locked.session)
+      ? await completeEmptyFile(deps, context, locked)
+      : locked.session
     if (session.state === 'accepted' && session.decision?.publish) await publishSession(deps, session)
     await deleteSession(deps, session)
     events.emitUpload('closed', session)
     if (session.state === 'lost') throw new BitsError('entity-gone')
     return { status: 200 }
   } finally {
-    await cache.release(cached)
+    await cache.release(locked)
   }
 }
 
 const isPublished = ({ state }: Session): boolean => state === 'published'
+
+const isEmptyFile = ({ state, received, total = 0 }: Session): boolean =>
+  state === 'receiving' && received === 0 && total === 0
+
+async function completeEmptyFile<Caller>(
+  deps: SessionDependencies<Caller>,
+  context: PacketContext<Caller>,
+  locked: LockedSession,
+): Promise<Session> {
+  locked.session = await deps.settings.store.append(locked.session, emptyBody(), { total: 0, durable: true })
+  deps.events.emitUpload('received', locked.session)
+  return completeUpload(deps, context, locked.session)
+}
 
 /** Cancel-Session ([MC-BUP] 3.2.5.2.8). A published file stays (win32: Cancel-Session). */
 export async function handleCancelSession<Caller>(
@@ -37,12 +54,12 @@ export async function handleCancelSession<Caller>(
   sessionId: string,
 ): Promise<Ack> {
   const { cache, events } = deps
-  const cached = await cache.acquire(sessionId, context)
+  const locked = await cache.acquire(sessionId, context)
   try {
-    await deleteSession(deps, cached.session)
-    events.emitUpload('cancelled', cached.session)
+    await deleteSession(deps, locked.session)
+    events.emitUpload('cancelled', locked.session)
     return { status: 200 }
   } finally {
-    await cache.release(cached)
+    await cache.release(locked)
   }
 }

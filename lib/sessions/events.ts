@@ -3,17 +3,18 @@ import { EventEmitter } from 'node:events'
 import type { BitsError } from '../protocol/errors.ts'
 import type { PacketType, ReplyRequest } from '../protocol/packet.ts'
 import type { Session } from '../stores/store.ts'
+import { FailureLog } from './failure-log.ts'
 
 /** An upload, as events report it. */
 export type UploadReport = Readonly<
   Pick<Session, 'id' | 'name' | 'path' | 'owner' | 'received' | 'total' | 'metadata'>
 >
 
-/** A packet that got an error Ack. */
+/** A packet, or a download of a reply, that got an error; or a sweep that failed. */
 export interface PacketReport {
   /** The error that the client got; its `cause` is the underlying error. */
   readonly error: BitsError
-  /** Undefined if the packet is invalid. */
+  /** Undefined if the packet is invalid, or if there is no packet. */
   readonly type: PacketType | ReplyRequest['type'] | undefined
   /** The request target as received. */
   readonly target: string
@@ -49,7 +50,10 @@ export interface BitsUploadEvents {
   expired: [upload: UploadReport]
   /** A packet was refused because of an error of the client, or a decision of the application. */
   refused: [packet: PacketReport]
-  /** The store, a hook or a sweep failed. A failure without a packet has no `type`, and an empty `target`. */
+  /**
+   * The store, a hook or a sweep failed. A failure without a packet has no `type`, and an empty `target`. Without a listener
+   * failures are printed to the console, each cause once a minute.
+   */
   failed: [packet: PacketReport]
 }
 
@@ -66,6 +70,8 @@ const channelOf = (event: keyof BitsUploadEvents): string => `express-bits-uploa
 
 /** Emits the events of a middleware, to its listeners and to the diagnostics channels. */
 export class UploadEvents extends EventEmitter<BitsUploadEvents> {
+  readonly #log = new FailureLog()
+
   /** Emits an event of an upload; creates the report only if there is a listener or a subscriber. */
   emitUpload(event: UploadEvent, session: Session): void {
     if (this.listenerCount(event) > 0 || hasSubscribers(channelOf(event))) {
@@ -73,16 +79,30 @@ export class UploadEvents extends EventEmitter<BitsUploadEvents> {
     }
   }
 
+  /**
+   * Calls all listeners. If one throws, or rejects, its error is printed to the console: it is a bug of the application,
+   * and must not cost the client its Ack, hide the event from other listeners, or end the process.
+   */
   emitEvent<Event extends keyof BitsUploadEvents>(event: Event, ...[message]: BitsUploadEvents[Event]): void {
     channel(channelOf(event)).publish(message)
-    // An exception of a listener is a bug of the application: it becomes an uncaught exception, but the client gets its Ack.
-    try {
-      ;(this as EventEmitter).emit(event, message)
-    } catch (error) {
-      process.nextTick(() => {
-        throw error
-      })
+    const listeners = this.rawListeners(event)
+    if (event === 'failed' && listeners.length === 0) this.#printFailure(message as PacketReport)
+    const printError = (error: unknown): void =>
+      this.#log.print(`a listener of the event '${event}' threw an error`, error)
+    for (const listener of listeners) {
+      try {
+        const result: unknown = Reflect.apply(listener, this, [message])
+        if (result instanceof Promise) result.catch(printError)
+      } catch (error) {
+        printError(error)
+      }
     }
+  }
+
+  #printFailure({ error, type, target, sessionId }: PacketReport): void {
+    const packet = type === undefined ? 'A sweep, or the release of a lock,' : `${type} of ${target}`
+    const session = sessionId === undefined ? '' : `, session ${sessionId}`
+    this.#log.print(`${packet} failed${session}`, error)
   }
 }
 

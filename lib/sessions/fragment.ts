@@ -4,10 +4,10 @@ import { asBitsError, BitsError } from '../protocol/errors.ts'
 import type { FragmentPacket } from '../protocol/packet.ts'
 import { type Body, byteLength, dropBytes, type Session } from '../stores/store.ts'
 import { completeUpload } from './complete.ts'
-import type { FragmentSource, PacketContext, SessionDependencies } from './context.ts'
+import { emptyBody, type FragmentSource, type PacketContext, type SessionDependencies } from './context.ts'
 import { uploadReport } from './events.ts'
 import { replyUrl } from './reply.ts'
-import type { CachedSession } from './session-cache.ts'
+import type { LockedSession } from './session-cache.ts'
 
 /**
  * Fragment ([MC-BUP] 3.2.5.2.6). If the session is known, every Ack, also that of an error, says how many bytes are held.
@@ -19,16 +19,16 @@ export async function handleFragment<Caller>(
 ): Promise<Ack> {
   const { cache, events, settings } = deps
   const body = context.body()
-  const cached = await cache.acquire(sessionId, context, { interruptible: body })
+  const locked = await cache.acquire(sessionId, context, { interruptible: body })
   let sessionToCache: Session | undefined
   // One function, because each async function that waits for the client takes half a kilobyte, for thousands of clients.
   try {
     let session: Session
     try {
-      session = await appendFragment(deps, cached.session, range, body)
-      if (!isDecided(cached.session)) events.emitUpload('received', session)
+      session = await appendFragment(deps, locked.session, range, body)
+      if (!isDecided(locked.session)) events.emitUpload('received', session)
     } catch (error) {
-      session = await completeIfAllBytesHeld(deps, cached, range, error)
+      session = await completeIfAllBytesHeld(deps, locked, range, error)
     }
     const { received } = session
     if (received !== range.total) {
@@ -44,9 +44,9 @@ export async function handleFragment<Caller>(
       replyUrl: replyUrl(decided.decision, session, context.url, settings.hostId),
     }
   } catch (error) {
-    throw await withCurrentOffset(deps, cached.session, range, error)
+    throw await withCurrentOffset(deps, locked.session, range, error)
   } finally {
-    const released = cache.release(cached, sessionToCache)
+    const released = cache.release(locked, sessionToCache)
     if (released) await released
   }
 }
@@ -85,15 +85,15 @@ function appendFragment<Caller>(
  */
 async function completeIfAllBytesHeld<Caller>(
   { settings }: SessionDependencies<Caller>,
-  cached: CachedSession,
+  locked: LockedSession,
   { total }: ContentRange,
   error: unknown,
 ): Promise<Session> {
   const { store } = settings
-  const current = error instanceof BitsError && error.code === 'out-of-sync' && (await store.load(cached.id))
+  const current = error instanceof BitsError && error.code === 'out-of-sync' && (await store.load(locked.id))
   if (!current || current.received !== total) throw error
-  store.release?.(cached.session)
-  cached.session = current
+  store.release?.(locked.session)
+  locked.session = current
   if (isDecided(current)) return current
   return store.append(current, emptyBody(), { total, durable: true })
 }
@@ -101,8 +101,6 @@ async function completeIfAllBytesHeld<Caller>(
 /** Whether nothing can be appended any more. */
 const isDecided = ({ state }: Session): boolean =>
   state === 'published' || state === 'accepted' || state === 'rejected'
-
-async function* emptyBody(): AsyncGenerator<never> {}
 
 /** Reads a body to its end before its Ack, because a client may not read an Ack before it has sent the whole body. */
 async function drain(body: FragmentSource): Promise<void> {
@@ -128,12 +126,12 @@ async function withCurrentOffset<Caller>(
   thrown: unknown,
 ): Promise<BitsError> {
   const current = await settings.store.load(session.id).catch(() => null)
-  // Undefined: the session was removed by something other than this server.
+  // Undefined: the session was removed, but not by this server. Null: the store does not know.
   const error = current === undefined ? new BitsError('session-not-found') : asBitsError(thrown)
   // If another server has completed the file (see `completeIfAllBytesHeld`), or the store does not know how many bytes
   // are held, which a 416 must say, the client gets a 500 and tries again.
-  const isComplete = error.code === 'out-of-sync' && (!current || current.received === total)
-  const reason = isComplete ? new BitsError('store-failed', error.message, { cause: error }) : error
+  const isMisleading = error.code === 'out-of-sync' && (!current || current.received === total)
+  const reason = isMisleading ? new BitsError('store-failed', error.message, { cause: error }) : error
   const answered = reason.with({ received: current?.received })
   if (current && isInterruption(answered)) {
     events.emitEvent('interrupted', { ...uploadReport(current), reason: answered })

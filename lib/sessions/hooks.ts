@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import { inspect } from 'node:util'
 import type { HostId } from '../protocol/ack.ts'
 import { asBitsError, BitsError } from '../protocol/errors.ts'
 import type { Packet, ReplyRequest } from '../protocol/packet.ts'
@@ -118,10 +119,10 @@ export async function authorizeRequest<Caller>(
     throw asBitsError(error, 'hook-failed')
   }
   if (owner === false) throw new BitsError('access-denied')
-  if (owner === undefined || owner === null || owner === true) return undefined
+  if (owner === undefined || owner === true) return undefined
   if (typeof owner === 'string' && owner !== '') return owner
-  // An empty name would be one owner for all clients without a name.
-  const cause = new TypeError('authorize() returns a name, true, false or undefined')
+  // Also null, which a failed look-up of a user returns, and an empty name, which would be one owner for many clients.
+  const cause = new TypeError(`authorize() returns a name, true, false or undefined, not ${inspect(owner)}`)
   throw new BitsError('hook-failed', cause.message, { cause })
 }
 

@@ -10,14 +10,14 @@ type CountedSession = Pick<Session, 'id' | 'owner'>
 
 /**
  * Limits the open sessions, in total and of each owner. It counts in memory, because counting the sessions of the store for
- * each new one would cost more the more there are. Sessions that other processes create or end are seen at each sweep.
+ * each new one would cost more the more there are. Sessions that other processes create or end are seen at each sweep and recount.
  */
 export class SessionQuota {
   #ownerOf = new Map<string, string | undefined>()
   #countByOwner = new Map<string, number>()
   /** Sessions that are being created: a recount may find them in the store, or not. */
   readonly #reserved = new Map<string, CountedSession>()
-  /** Sessions created (or, if undefined, ended) since the recount began, which it may have found, or not. */
+  /** Changes since the recount began, which it may have found, or not. The value is undefined if the session ended. */
   #changesDuringRecount: Map<string, CountedSession | undefined> | undefined
 
   /**

@@ -31,7 +31,7 @@ export interface AcquireOptions {
 }
 
 /** A session and its lock: in use by one packet, or idle in the cache. */
-export class CachedSession {
+export class LockedSession {
   readonly id: string
   /** Set when it was loaded or created. */
   session!: Session
@@ -50,8 +50,8 @@ export class CachedSession {
 /**
  * Acquires sessions with their locks, and keeps both for one to two seconds after a packet. While the lock is held the
  * cached session is what the store would return, so the next packet asks neither locker nor store: that costs more than
- * to write a fragment of 64 KiB. A session is evicted when another request waits for its lock, and after a packet that
- * failed.
+ * to write a fragment of 64 KiB. A session is evicted when another request waits for its lock, and is not cached again after a
+ * packet that failed.
  */
 export class SessionCache {
   readonly #store: Store
@@ -59,7 +59,7 @@ export class SessionCache {
   readonly #isEnabled: boolean
   readonly #onError: (error: unknown) => void
   /** By session id; those that were used last come last. */
-  readonly #idle = new Map<string, CachedSession>()
+  readonly #idle = new Map<string, LockedSession>()
   #timer: NodeJS.Timeout | undefined
 
   /** @param onError called when the lock of an evicted session cannot be released */
@@ -79,29 +79,29 @@ export class SessionCache {
     id: string,
     request: SessionRequest,
     { interruptible, acceptCached }: AcquireOptions = {},
-  ): Promise<CachedSession> {
-    const cached = this.#take(id, request)
-    if (!cached) return this.#acquireAndLoad(id, request, interruptible)
-    cached.interruptible = interruptible
-    const { session } = cached
-    const isFresh = performance.now() - cached.loadedAt < ReloadAfterMs
-    if (isFresh && (acceptCached?.(session) ?? true)) return cached
+  ): Promise<LockedSession> {
+    const locked = this.#take(id, request)
+    if (!locked) return this.#acquireAndLoad(id, request, interruptible)
+    locked.interruptible = interruptible
+    const { session } = locked
+    const isFresh = performance.now() - locked.loadedAt < ReloadAfterMs
+    if (isFresh && (acceptCached?.(session) ?? true)) return locked
     this.#store.release?.(session)
-    return this.#load(cached, request)
+    return this.#load(locked, request)
   }
 
   /** The session for a sweep; undefined if it is in use, or removed. */
-  async tryAcquire(listed: Session): Promise<CachedSession | undefined> {
+  async tryAcquire(listed: Session): Promise<LockedSession | undefined> {
     await this.#evict(listed.id)
     const lock = await this.#locker.tryAcquire(lockKey(listed))
     if (!lock) return undefined
-    const cached = new CachedSession(listed.id)
-    cached.lock = lock
+    const locked = new LockedSession(listed.id)
+    locked.lock = lock
     try {
       const session = await this.#store.load(listed.id)
       if (session) {
-        cached.session = session
-        return cached
+        locked.session = session
+        return locked
       }
     } catch (error) {
       await lock.release()
@@ -113,23 +113,23 @@ export class SessionCache {
 
   /** Creates a session, and caches it for its first packet. */
   async create(session: NewSession, request: SessionRequest): Promise<Session> {
-    const cached = new CachedSession(session.id)
+    const locked = new LockedSession(session.id)
     if (this.#isEnabled) {
-      const onReleaseRequested = (): void => this.#onReleaseRequested(cached)
+      const onReleaseRequested = (): void => this.#onReleaseRequested(locked)
       // Without its lock the session is not cached.
-      cached.lock = await this.#locker
+      locked.lock = await this.#locker
         .acquire(lockKey(session), { isNew: true, onReleaseRequested })
         .catch(() => undefined)
     }
     try {
-      cached.session = await this.#store.create(session, request)
-      cached.loadedAt = performance.now()
+      locked.session = await this.#store.create(session, request)
+      locked.loadedAt = performance.now()
     } catch (error) {
-      await cached.lock?.release()
+      await locked.lock?.release()
       throw error
     }
-    await this.release(cached, cached.lock && cached.session)
-    return cached.session
+    await this.release(locked, locked.lock && locked.session)
+    return locked.session
   }
 
   /**
@@ -137,12 +137,12 @@ export class SessionCache {
    * @param session as it is now; undefined if it was removed, or must be loaded again
    * @returns what the caller must await, if anything
    */
-  release(cached: CachedSession, session?: Session): Promise<void> | undefined {
-    cached.interruptible = undefined
-    if (!session || !this.#isEnabled || cached.isReleaseRequested) return this.#close(cached)
-    cached.session = session
-    cached.idleSince = performance.now()
-    this.#idle.set(session.id, cached)
+  release(locked: LockedSession, session?: Session): Promise<void> | undefined {
+    locked.interruptible = undefined
+    if (!session || !this.#isEnabled || locked.isReleaseRequested) return this.#close(locked)
+    locked.session = session
+    locked.idleSince = performance.now()
+    this.#idle.set(session.id, locked)
     if (this.#idle.size > MaxCachedSessions) this.#evictFirst()
     this.#timer ??= setTimeout(this.#evictExpired, CacheTtlMs).unref()
     return undefined
@@ -153,62 +153,62 @@ export class SessionCache {
     await Promise.all([...this.#idle.keys()].map((id) => this.#evict(id)))
   }
 
-  #take(id: string, { owner, path }: SessionRequest): CachedSession | undefined {
-    const cached = this.#idle.get(id)
+  #take(id: string, { owner, path }: SessionRequest): LockedSession | undefined {
+    const locked = this.#idle.get(id)
     // A packet of another owner or path does not disturb the session.
-    if (!cached || cached.session.owner !== owner || cached.session.path !== path) return undefined
+    if (!locked || locked.session.owner !== owner || locked.session.path !== path) return undefined
     this.#idle.delete(id)
-    return cached
+    return locked
   }
 
   async #acquireAndLoad(
     id: string,
     request: SessionRequest,
     interruptible: Interruptible | undefined,
-  ): Promise<CachedSession> {
+  ): Promise<LockedSession> {
     // An id that this server cannot have created; a store may use the id in a path.
     if (!readGuid(id)) throw new BitsError('session-not-found')
     const { owner, path, signal } = request
-    const cached = new CachedSession(id)
-    cached.interruptible = interruptible
-    const onReleaseRequested = (): void => this.#onReleaseRequested(cached)
-    cached.lock = await this.#locker.acquire(lockKey({ id, owner, path }), { signal, onReleaseRequested })
-    return this.#load(cached, request)
+    const locked = new LockedSession(id)
+    locked.interruptible = interruptible
+    const onReleaseRequested = (): void => this.#onReleaseRequested(locked)
+    locked.lock = await this.#locker.acquire(lockKey({ id, owner, path }), { signal, onReleaseRequested })
+    return this.#load(locked, request)
   }
 
-  async #load(cached: CachedSession, request: SessionRequest): Promise<CachedSession> {
+  async #load(locked: LockedSession, request: SessionRequest): Promise<LockedSession> {
     try {
-      const session = await this.#store.load(cached.id, request)
+      const session = await this.#store.load(locked.id, request)
       if (!session || session.owner !== request.owner || session.path !== request.path) {
         throw new BitsError('session-not-found')
       }
-      cached.session = session
-      cached.loadedAt = performance.now()
-      return cached
+      locked.session = session
+      locked.loadedAt = performance.now()
+      return locked
     } catch (error) {
-      await cached.lock?.release()
+      await locked.lock?.release()
       throw error
     }
   }
 
-  #onReleaseRequested(cached: CachedSession): void {
-    cached.isReleaseRequested = true
-    if (this.#idle.get(cached.id) === cached) void this.#evict(cached.id)
+  #onReleaseRequested(locked: LockedSession): void {
+    locked.isReleaseRequested = true
+    if (this.#idle.get(locked.id) === locked) void this.#evict(locked.id)
     else
-      cached.interruptible?.interrupt(new BitsError('out-of-sync', 'Another packet of the session took over'))
+      locked.interruptible?.interrupt(new BitsError('out-of-sync', 'Another packet of the session took over'))
   }
 
-  #close({ session, lock }: CachedSession): Promise<void> | undefined {
+  #close({ session, lock }: LockedSession): Promise<void> | undefined {
     this.#store.release?.(session)
     return lock?.release()
   }
 
   async #evict(id: string): Promise<void> {
-    const cached = this.#idle.get(id)
-    if (!cached) return
+    const locked = this.#idle.get(id)
+    if (!locked) return
     this.#idle.delete(id)
     try {
-      await this.#close(cached)
+      await this.#close(locked)
     } catch (error) {
       this.#onError(error)
     }

@@ -26,7 +26,8 @@ export class SessionService<Caller> {
   readonly #sweepEvery: number
   #sweeper: NodeJS.Timeout | undefined
   #sweeping: Promise<unknown> = Promise.resolve()
-  #isSweepScheduled = false
+  /** Cleared when sweeps are scheduled, or stopped. */
+  #maySweep = true
   #recounting: Promise<boolean> | undefined
   /** When the sessions of the store were last counted, by the monotonic clock. */
   #lastRecount = Number.NEGATIVE_INFINITY
@@ -78,7 +79,7 @@ export class SessionService<Caller> {
   }
 
   stopSweeping(): void {
-    this.#isSweepScheduled = true
+    this.#maySweep = false
     clearInterval(this.#sweeper)
   }
 
@@ -116,8 +117,8 @@ export class SessionService<Caller> {
 
   /** Called by the first Create-Session, because a new middleware must not access its store. */
   #startSweeping(): void {
-    if (this.#isSweepScheduled || this.#sweepEvery === 0) return
-    this.#isSweepScheduled = true
+    if (!this.#maySweep || this.#sweepEvery === 0) return
+    this.#maySweep = false
     let isSweeping = false
     const run = (): void => {
       // A sweep may take longer than the interval.

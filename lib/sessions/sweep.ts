@@ -13,7 +13,8 @@ export interface SweepResult {
 /**
  * Removes the sessions without progress for `expireAfter`, all sessions while uploads are disabled ([MC-BUP] 3.2.4.2), and
  * the newest sessions of an owner above the limit, as the cleaner of IIS does: there are such sessions after the limit was
- * lowered, or if several processes share a store, because each counts only the sessions that it created. Counts the rest.
+ * lowered, or if several processes share a store, because between two recounts each counts only the sessions that it created.
+ * Sets the quota to the sessions that remain.
  */
 export async function sweep<Caller>(deps: SessionDependencies<Caller>): Promise<SweepResult> {
   const { settings } = deps
@@ -89,15 +90,15 @@ async function expireSession<Caller>(
   isExpired: (session: Session) => boolean,
 ): Promise<boolean> {
   const { cache, events } = deps
-  const cached = await cache.tryAcquire(listed)
-  if (!cached) return false
+  const locked = await cache.tryAcquire(listed)
+  if (!locked) return false
   try {
-    const { session } = cached
+    const { session } = locked
     if (!isExpired(session)) return false
     await deleteSession(deps, session)
     events.emitUpload('expired', session)
     return true
   } finally {
-    await cache.release(cached)
+    await cache.release(locked)
   }
 }

@@ -111,8 +111,8 @@ export interface AppendOptions extends StoreOptions {
  * Holds sessions and their bytes.
  *
  * The caller holds the lock of the session, so only one method runs for one session at a time. Exceptions:
- * `list`; `load` and `loadReply` for the download of a reply; and a call that exceeded `storeTimeout` and is
- * still running.
+ * `create`, because no other process knows the session yet; `list`; `load` and `loadReply` for the download of a reply; and
+ * a call that exceeded `storeTimeout` and is still running.
  *
  * The `session` argument of a method is an object that `create` or `load` returned under this lock, or that
  * `append` returned for such an object. Copies with changed fields of {@link Session} are allowed, so a store
@@ -149,10 +149,9 @@ export interface Store<Held extends Session = Session> {
    * Closes what is open for a session: the caller evicts the session from its cache.
    *
    * A store that has this method allows the caller to cache a session between packets, for a second or two
-   * while the lock is held, without calling `load` again. After a method failed, `release` is always called.
-   * It may be called more than once, and before a method that exceeded `storeTimeout` has ended; the session
-   * may be used again afterwards. It must not throw. A session that was only loaded or listed is not
-   * released.
+   * while the lock is held, without calling `load` again. After a method failed for a locked session, `release` is always
+   * called. It may be called more than once, for a session that was only loaded, and before a method that exceeded
+   * `storeTimeout` has ended; the session may be used again afterwards. It must not throw. Listed sessions need no `release`.
    */
   release?(session: Held): void
 

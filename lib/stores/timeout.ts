@@ -2,7 +2,7 @@ import { BitsError } from '../protocol/errors.ts'
 import type { Body, Session, Store } from './store.ts'
 
 /**
- * Wraps a store so that each call rejects with `store-failed` if it does not settle within the timeout.
+ * Wraps a store so that each asynchronous call rejects with `store-failed` if it does not settle within the timeout.
  * Without a timeout, a disk or network that hangs would hold the session and the connection of its client
  * forever.
  *

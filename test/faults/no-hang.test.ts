@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage } from 'node:http'
 import { connect as netConnect } from 'node:net'
 import { join } from 'node:path'
@@ -532,22 +532,80 @@ describe('close()', () => {
   })
 })
 
-it('Upload events: rethrows the error of a listener in the next tick', () => {
+const report = { id: '{}', name: 'a', path: '/a', received: 0, total: 0 }
+
+it('Upload events: prints the error of a listener, and calls the other listeners', async () => {
+  const print = vi.spyOn(console, 'error').mockImplementation(() => {})
+  onTestFinished(() => print.mockRestore())
   const events = new UploadEvents()
+  const calls: string[] = []
+  const errors = [new Error('thrown by the test'), new Error('rejected by the test')]
   events.on('closed', () => {
-    throw new Error('thrown by the test')
+    throw errors[0]
   })
-  const nextTick = vi.spyOn(process, 'nextTick').mockImplementation(() => {})
-  onTestFinished(() => nextTick.mockRestore())
-  events.emitEvent('closed', {
-    id: '{}',
-    name: 'a',
-    path: '/a',
-    received: 0,
-    total: 0,
+  events.on('closed', async () => {
+    throw errors[1]
   })
-  const [callback] = nextTick.mock.calls[0] as [() => void]
-  expect(callback).toThrow('thrown by the test')
+  events.once('closed', ({ name }) => calls.push(name))
+  events.emitEvent('closed', report)
+  events.emitEvent('closed', report)
+  await vi.waitUntil(() => print.mock.calls.length > 1)
+  expect(print.mock.calls.map(([, error]) => error)).toEqual(errors)
+  expect(String(print.mock.calls[0]?.[0])).toContain("a listener of the event 'closed' threw an error")
+  expect(calls).toEqual(['a'])
+})
+
+describe('Event failed without a listener', () => {
+  /** Emits failures, and returns the lines printed to the console. */
+  function setup() {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    const print = vi.spyOn(console, 'error').mockImplementation(() => {})
+    onTestFinished(() => {
+      print.mockRestore()
+      vi.useRealTimers()
+    })
+    const events = new UploadEvents()
+    const cause = new Error('EIO: i/o error')
+    const fail = (error = new BitsError('store-failed', undefined, { cause })) =>
+      events.emitEvent('failed', { error, type: 'Fragment', target: '/upload/a.bin', sessionId: '{A}' })
+    return { events, fail, print }
+  }
+
+  it('is printed to the console with its packet and its cause, each cause once a minute', () => {
+    const { fail, print } = setup()
+    for (let i = 0; i < 1000; i += 1) fail()
+    expect(print).toHaveBeenCalledTimes(1)
+    const [text, error] = print.mock.calls[0] as [string, BitsError]
+    expect(text).toContain('Fragment of /upload/a.bin failed, session {A}')
+    expect(error.cause).toMatchObject({ message: 'EIO: i/o error' })
+    fail(new BitsError('disk-full'))
+    expect(print).toHaveBeenCalledTimes(2)
+    vi.advanceTimersByTime(60_000)
+    fail()
+    expect(print).toHaveBeenCalledTimes(3)
+    expect(print.mock.calls[2]?.[0]).toContain('(and 999 more of this cause since the last message)')
+  })
+
+  it('is not printed if there is a listener', () => {
+    const { events, fail, print } = setup()
+    const listener = vi.fn()
+    events.on('failed', listener)
+    fail()
+    expect(listener).toHaveBeenCalledTimes(1)
+    expect(print).not.toHaveBeenCalled()
+  })
+
+  it('is printed for a directory that cannot be created', async () => {
+    const { print } = setup()
+    const blocked = join(await temporaryDirectory(), 'file')
+    await writeFile(blocked, '')
+    const upload = bitsUpload({ store: join(blocked, 'uploads') })
+    const client = new TestClient(new URL('upload/a.bin', await serve(express().use('/upload', upload))))
+    expect((await client.create()).status).toBe(500)
+    expect(print).toHaveBeenCalled()
+    expect(String(print.mock.calls[0]?.[0])).toContain('Create-Session of /upload/a.bin failed')
+    expect(print.mock.calls[0]?.[1]).toMatchObject({ cause: { code: 'ENOTDIR' } })
+  })
 })
 
 it('Middleware: adds nothing to an answer that another handler sent', async () => {

@@ -65,6 +65,16 @@ describe('checkName', () => {
   })
 
   it.each([
+    ['', /it is a directory/],
+    ['a/', /it is a directory/],
+    ['a//b', /it contains an empty segment: its URL has two slashes in a row/],
+    ['/a', /empty segment/],
+    ['a//', /empty segment/],
+  ])('explains why %j is rejected', (name, message) => {
+    expect(() => checkName(name)).toThrow(message)
+  })
+
+  it.each([
     ['an empty name', ''],
     ['a trailing slash', 'a/'],
     ['an empty segment', 'a//b'],

@@ -300,13 +300,44 @@ describe('Upload completion', () => {
     expect(await fileIn(directory)).toEqual(file)
   })
 
-  it('88: returns 200 to Close-Session without a fragment and publishes nothing', async () => {
+  it('88: publishes an empty file at Close-Session without a fragment, with hooks and events', async () => {
     for (const commitOn of ['last-fragment', 'close'] as const) {
-      const upload = await session({ commitOn })
+      const sizes: number[] = []
+      const upload = await session({ commitOn, onUpload: ({ size }) => void sizes.push(size) })
+      const events: string[] = []
+      for (const event of ['received', 'uploaded', 'closed'] as const) {
+        upload.upload.events.on(event, () => events.push(event))
+      }
       expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
-      expect(await published(upload.directory)).toEqual([])
+      expect((await fileIn(upload.directory)).length).toBe(0)
+      expect([sizes, events]).toEqual([[0], ['received', 'uploaded', 'closed']])
       await expectRemoved(upload)
     }
+  })
+
+  it('88: does not replace a file by an empty one without overwrite', async () => {
+    const upload = await session()
+    await writeFile(join(upload.directory, 'a.bin'), 'older')
+    expectAck(await upload.client.close(), 403, { error: E_ACCESSDENIED, sessionId: upload.id })
+    expect(String(await fileIn(upload.directory))).toBe('older')
+  })
+
+  it('88: publishes the empty file when Close-Session is repeated after a failed onUpload', async () => {
+    let failures = 1
+    const onUpload = (): void => {
+      if (failures-- > 0) throw new Error('not now')
+    }
+    const upload = await session({ onUpload })
+    expectAck(await upload.client.close(), 500, { sessionId: upload.id, context: '0x7', error: '0x801901F4' })
+    expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+    expect((await fileIn(upload.directory)).length).toBe(0)
+  })
+
+  it('88: publishes no empty file when onUpload returns publish: false', async () => {
+    const upload = await session({ onUpload: () => ({ publish: false }) })
+    expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+    expect(await published(upload.directory)).toEqual([])
+    await expectRemoved(upload)
   })
 
   describe('89: empty file', () => {

@@ -191,15 +191,67 @@ describe('Transport and common rules', () => {
       expect(await sessionFiles(directory)).toEqual([`${client.sessionId}.json`])
     })
 
-    it('10: returns 400 0x80070057 to Create-Session without a body and creates no session', async () => {
+    it('10: accepts control packets without Content-Length, as proxies written in Go send them', async () => {
       const { url, directory } = await start()
       const connection = await dial(url)
-      const answer = await connection.exchange(`BITS_POST /upload/a.bin HTTP/1.1
-        Host: files.example
-        BITS-Packet-Type: Create-Session
-        BITS-Supported-Protocols: ${Protocol}`)
-      expectAck(answer, 400, { error: E_INVALIDARG, sessionId: null })
+      const packet = (type: string, ...fields: string[]): Promise<Answer> =>
+        connection.exchange(
+          [
+            'BITS_POST /upload/a.bin HTTP/1.1',
+            'Host: files.example',
+            `BITS-Packet-Type: ${type}`,
+            ...fields,
+          ].join('\n'),
+        )
+      expectAck(await packet('Ping'), 200)
+      for (const end of ['Cancel-Session', 'Close-Session']) {
+        const created = await packet('Create-Session', `BITS-Supported-Protocols: ${Protocol}`)
+        expectAck(created, 200)
+        expectAck(await packet(end, `BITS-Session-Id: ${created.headers['bits-session-id']}`), 200)
+      }
       expect(await sessionFiles(directory)).toEqual([])
+      // Close-Session without a fragment publishes an empty file.
+      expect((await readFile(join(directory, 'a.bin'))).length).toBe(0)
+    })
+
+    it('10: accepts control packets with an empty chunked body, as cloudflared sends them', async () => {
+      const { url, directory } = await start()
+      const client = new TestClient(new URL('a.bin', url))
+      const chunked = (type: string, headers = {}): Promise<Answer> => {
+        const outgoing = begin(client.url, type, {
+          agent: client.agent,
+          headers: { 'Transfer-Encoding': 'chunked', ...headers },
+        })
+        const answer = answerTo(outgoing)
+        outgoing.end()
+        return answer
+      }
+      expectAck(await chunked('Ping'), 200)
+      const created = await chunked('Create-Session', { 'BITS-Supported-Protocols': Protocol })
+      expectAck(created, 200)
+      client.sessionId = String(created.headers['bits-session-id'])
+      expectAck(await client.fragment(0, file, 300), 200, { received: 300 })
+      expectAck(await chunked('Close-Session', { 'BITS-Session-Id': client.sessionId }), 200)
+      expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
+    })
+
+    it('10: accepts the fragment of an empty file without Content-Length, or with an empty chunked body', async () => {
+      const { url, id, directory } = await session()
+      const connection = await dial(url)
+      for (const field of ['Content-Range: bytes 0-0/0', 'Transfer-Encoding: chunked']) {
+        const answer = await connection.exchange(
+          [
+            'BITS_POST /upload/a.bin HTTP/1.1',
+            'Host: files.example',
+            'BITS-Packet-Type: Fragment',
+            `BITS-Session-Id: ${id}`,
+            field,
+          ].join('\n'),
+          Buffer.from(field.endsWith('chunked') ? '0\r\n\r\n' : ''),
+        )
+        expectAck(answer, 200, { received: 0 })
+      }
+      expect((await readFile(join(directory, 'a.bin'))).length).toBe(0)
     })
 
     it('10: returns 400 0x80070057 to a fragment without a body and stores nothing', async () => {
