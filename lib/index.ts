@@ -23,6 +23,7 @@ export type {
   AppendOptions,
   Body,
   Decision,
+  ListOptions,
   NewSession,
   Session,
   SessionPaths,

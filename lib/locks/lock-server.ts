@@ -177,6 +177,8 @@ async function query(
     socket.write(text)
   })
   if (answer !== undefined || failure === undefined || RetryableCodes.has(failure.code)) return answer
-  if (failure.code === 'ECONNREFUSED' || failure.code === 'ENOENT') return 'no-server'
+  // A closed server has removed its file.
+  if (failure.code === 'ENOENT') return FREE
+  if (failure.code === 'ECONNREFUSED') return 'no-server'
   throw failure
 }

@@ -47,7 +47,8 @@ export function processLocker(directory: string): Locker {
     let isFree = false
     try {
       // The lock server of this process does not hold it, because this request has the local lock.
-      const isOwn = (await opening)?.prefix === parseLockKey(key)?.prefix
+      const server = await opening
+      const isOwn = server?.isOpen === true && server.prefix === parseLockKey(key)?.prefix
       isFree = isOwn || (await isFreeAtCreator(key, request))
       return isFree
     } finally {
@@ -86,8 +87,8 @@ export function processLocker(directory: string): Locker {
       return (await openServer())?.prefix
     },
 
-    async acquire(key, { signal, isNew, onReleaseRequested } = {}) {
-      const request = { signal, isNew: isNew === true, onReleaseRequested: callOnce(onReleaseRequested) }
+    async acquire(key, lockRequest = {}) {
+      const request = new OnceRequest(lockRequest)
       const lock = await local.acquire(key, request)
       try {
         const socketLock = (request.isNew && (await addToServer(key))) || (await acquireSocket(key, request))
@@ -109,6 +110,24 @@ export function processLocker(directory: string): Locker {
       }
       return socketLock && new ProcessLock(lock, socketLock, {})
     },
+  }
+}
+
+/** A request whose `onReleaseRequested` is called once, by this process or another one. */
+class OnceRequest implements LockRequest {
+  readonly #request: LockRequest
+  readonly isNew: boolean
+  readonly onReleaseRequested: () => void
+
+  constructor(request: LockRequest) {
+    this.#request = request
+    this.isNew = request.isNew === true
+    this.onReleaseRequested = callOnce(() => request.onReleaseRequested?.())
+  }
+
+  /** Read only by a request that waits, because it may be created then. */
+  get signal(): AbortSignal | undefined {
+    return this.#request.signal
   }
 }
 

@@ -22,7 +22,8 @@ const refuse = (reason: string): BitsError =>
  */
 export function checkName(name: string): string {
   if (name.length > MaxPath) throw refuse(`it is longer than ${MaxPath} characters`)
-  if (name === '' || /[^/]\/$/.test(name)) throw refuse('it is a directory, because its URL ends with a slash')
+  if (name === '' || /[^/]\/$/.test(name))
+    throw refuse('it is a directory, because its URL ends with a slash')
   for (const segment of name.split('/')) checkSegment(segment)
   return name
 }

@@ -34,8 +34,9 @@ export async function handleCloseSession<Caller>(
 
 const isPublished = ({ state }: Session): boolean => state === 'published'
 
+/** Also if the data file is missing, because a crash may have prevented its creation. */
 const isEmptyFile = ({ state, received, total = 0 }: Session): boolean =>
-  state === 'receiving' && received === 0 && total === 0
+  (state === 'receiving' || state === 'lost') && received === 0 && total === 0
 
 async function completeEmptyFile<Caller>(
   deps: SessionDependencies<Caller>,

@@ -25,8 +25,10 @@ export async function handleFragment<Caller>(
   try {
     let session: Session
     try {
+      const wasDecided = isDecided(locked.session)
       session = await appendFragment(deps, locked.session, range, body)
-      if (!isDecided(locked.session)) events.emitUpload('received', session)
+      locked.session = session
+      if (!wasDecided) events.emitUpload('received', session)
     } catch (error) {
       session = await completeIfAllBytesHeld(deps, locked, range, error)
     }
@@ -44,6 +46,8 @@ export async function handleFragment<Caller>(
       replyUrl: replyUrl(decided.decision, session, context.url, settings.hostId),
     }
   } catch (error) {
+    // A store that failed may not have ended the iteration: the rest of the body must be drained.
+    body.interrupt(asBitsError(error))
     throw await withCurrentOffset(deps, locked.session, range, error)
   } finally {
     const released = cache.release(locked, sessionToCache)

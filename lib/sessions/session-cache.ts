@@ -1,4 +1,4 @@
-import { type Lock, type Locker, lockKey } from '../locks/locker.ts'
+import { type Lock, type Locker, type LockRequest, lockKey } from '../locks/locker.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/packet.ts'
 import type { NewSession, Session, Store, StoreOptions } from '../stores/store.ts'
@@ -30,9 +30,16 @@ export interface AcquireOptions {
   readonly acceptCached?: (session: Session) => boolean
 }
 
-/** A session and its lock: in use by one packet, or idle in the cache. */
-export class LockedSession {
+/**
+ * A session and its lock: in use by one packet, or idle in the cache. It is also the request for its lock, which reads the
+ * packet's signal only if it must wait: an AbortSignal takes most of a kilobyte.
+ */
+export class LockedSession implements LockRequest {
   readonly id: string
+  readonly isNew: boolean
+  readonly onReleaseRequested: () => void
+  /** The packet that waits for the lock. */
+  request: SessionRequest | undefined
   /** Set when it was loaded or created. */
   session!: Session
   lock: Lock | undefined
@@ -42,8 +49,14 @@ export class LockedSession {
   loadedAt = 0
   idleSince = 0
 
-  constructor(id: string) {
+  constructor(id: string, onReleaseRequested: (locked: LockedSession) => void = () => {}, isNew = false) {
     this.id = id
+    this.isNew = isNew
+    this.onReleaseRequested = () => onReleaseRequested(this)
+  }
+
+  get signal(): AbortSignal | undefined {
+    return this.request?.signal
   }
 }
 
@@ -113,13 +126,10 @@ export class SessionCache {
 
   /** Creates a session, and caches it for its first packet. */
   async create(session: NewSession, request: SessionRequest): Promise<Session> {
-    const locked = new LockedSession(session.id)
+    const locked = new LockedSession(session.id, this.#onReleaseRequested, true)
+    // Without its lock the session is not cached.
     if (this.#isEnabled) {
-      const onReleaseRequested = (): void => this.#onReleaseRequested(locked)
-      // Without its lock the session is not cached.
-      locked.lock = await this.#locker
-        .acquire(lockKey(session), { isNew: true, onReleaseRequested })
-        .catch(() => undefined)
+      locked.lock = await this.#locker.acquire(lockKey(session), locked).catch(() => undefined)
     }
     try {
       locked.session = await this.#store.create(session, request)
@@ -139,8 +149,8 @@ export class SessionCache {
    */
   release(locked: LockedSession, session?: Session): Promise<void> | undefined {
     locked.interruptible = undefined
+    if (session) locked.session = session
     if (!session || !this.#isEnabled || locked.isReleaseRequested) return this.#close(locked)
-    locked.session = session
     locked.idleSince = performance.now()
     this.#idle.set(session.id, locked)
     if (this.#idle.size > MaxCachedSessions) this.#evictFirst()
@@ -168,11 +178,12 @@ export class SessionCache {
   ): Promise<LockedSession> {
     // An id that this server cannot have created; a store may use the id in a path.
     if (!readGuid(id)) throw new BitsError('session-not-found')
-    const { owner, path, signal } = request
-    const locked = new LockedSession(id)
+    const { owner, path } = request
+    const locked = new LockedSession(id, this.#onReleaseRequested)
     locked.interruptible = interruptible
-    const onReleaseRequested = (): void => this.#onReleaseRequested(locked)
-    locked.lock = await this.#locker.acquire(lockKey({ id, owner, path }), { signal, onReleaseRequested })
+    locked.request = request
+    locked.lock = await this.#locker.acquire(lockKey({ id, owner, path }), locked)
+    locked.request = undefined
     return this.#load(locked, request)
   }
 
@@ -191,7 +202,7 @@ export class SessionCache {
     }
   }
 
-  #onReleaseRequested(locked: LockedSession): void {
+  readonly #onReleaseRequested = (locked: LockedSession): void => {
     locked.isReleaseRequested = true
     if (this.#idle.get(locked.id) === locked) void this.#evict(locked.id)
     else
@@ -199,8 +210,13 @@ export class SessionCache {
   }
 
   #close({ session, lock }: LockedSession): Promise<void> | undefined {
-    this.#store.release?.(session)
-    return lock?.release()
+    let released: Promise<void> | undefined
+    try {
+      this.#store.release?.(session)
+    } finally {
+      released = lock?.release()
+    }
+    return released
   }
 
   async #evict(id: string): Promise<void> {

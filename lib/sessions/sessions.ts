@@ -100,11 +100,11 @@ export class SessionService<Caller> {
     return result
   }
 
-  /** Recounts once for all sessions that are refused at the same time. */
+  /** Recounts once for all sessions that are refused at the same time. Sweeps report the sessions that cannot be read. */
   async #recount(): Promise<boolean> {
     if (this.#recounting) return this.#recounting
     if (performance.now() - this.#lastRecount < RecountEveryMs) return false
-    this.#recounting = this.#serialize(() => recountSessions(this.#deps)).then(
+    this.#recounting = this.#serialize(() => recountSessions(this.#deps, () => {})).then(
       () => true,
       () => false,
     )

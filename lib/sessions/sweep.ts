@@ -22,37 +22,42 @@ export async function sweep<Caller>(deps: SessionDependencies<Caller>): Promise<
     !isEnabled(settings.enabled) || Date.now() - updatedAt > settings.expireAfter
   let expired = 0
   let failure: unknown
-  const open = await recountSessions(deps, async (session) => {
+  // A session that cannot be read or removed must not stop the sweep.
+  const onError = (error: unknown): void => {
+    failure ??= error
+  }
+  const open = await recountSessions(deps, onError, async (session) => {
     if (!isExpired(session)) return true
     try {
       if (!(await expireSession(deps, session, isExpired))) return true
       expired += 1
       return false
     } catch (error) {
-      // A session that cannot be removed must not stop the sweep.
-      failure ??= error
+      onError(error)
       return true
     }
   })
+  const removed = await enforceOwnerLimit(deps, onError)
   if (failure) throw failure
-  const removed = await enforceOwnerLimit(deps)
   return { expired: expired + removed, open: open - removed }
 }
 
 /**
  * Counts the sessions of the store and sets the quota to the result: only here are sessions seen that other processes
  * created or ended.
+ * @param onUnreadable called with the error of a session that cannot be read, and does not count
  * @param isOpen whether a session counts
  * @returns the number of sessions that count
  */
 export async function recountSessions<Caller>(
   { settings, quota }: SessionDependencies<Caller>,
+  onUnreadable: (error: unknown) => void,
   isOpen: (session: Session) => Promise<boolean> = async () => true,
 ): Promise<number> {
   const open: Pick<Session, 'id' | 'owner'>[] = []
   quota.beginRecount()
   try {
-    for await (const session of settings.store.list()) {
+    for await (const session of settings.store.list({ onUnreadable })) {
       if (!(await isOpen(session))) continue
       open.push({ id: session.id, ...(session.owner !== undefined && { owner: session.owner }) })
     }
@@ -64,11 +69,16 @@ export async function recountSessions<Caller>(
   return open.length
 }
 
-async function enforceOwnerLimit<Caller>(deps: SessionDependencies<Caller>): Promise<number> {
+async function enforceOwnerLimit<Caller>(
+  deps: SessionDependencies<Caller>,
+  onError: (error: unknown) => void,
+): Promise<number> {
   const { quota, settings } = deps
   const { store, maxSessionsPerOwner } = settings
   const sessionsByOwner = new Map<string, Session[]>()
-  for await (const session of quota.isOverLimit(maxSessionsPerOwner) ? store.list() : []) {
+  for await (const session of quota.isOverLimit(maxSessionsPerOwner)
+    ? store.list({ onUnreadable: onError })
+    : []) {
     const { owner } = session
     if (owner === undefined || quota.countOf(owner) <= maxSessionsPerOwner) continue
     sessionsByOwner.set(owner, [...(sessionsByOwner.get(owner) ?? []), session])
@@ -77,7 +87,11 @@ async function enforceOwnerLimit<Caller>(deps: SessionDependencies<Caller>): Pro
   for (const sessions of sessionsByOwner.values()) {
     sessions.sort((a, b) => a.created - b.created)
     for (const session of sessions.slice(maxSessionsPerOwner)) {
-      if (await expireSession(deps, session, () => true)) removed += 1
+      try {
+        if (await expireSession(deps, session, () => true)) removed += 1
+      } catch (error) {
+        onError(error)
+      }
     }
   }
   return removed

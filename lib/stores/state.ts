@@ -1,3 +1,4 @@
+import { BitsError } from '../protocol/errors.ts'
 import type { Decision, Session, SessionState } from './store.ts'
 
 /** The fields of a saved session that its state depends on. */
@@ -28,3 +29,10 @@ export const isFinal = ({ published, rejected, accepted }: StateFields): boolean
 
 /** Whether the bytes that may still exist are no longer needed. */
 export const isDataObsolete = ({ state }: Session): boolean => state === 'published' || state === 'rejected'
+
+/** The error for a session that a newer version of this package has written. */
+export const newerFormatError = (version: number): BitsError =>
+  new BitsError(
+    'store-failed',
+    `The session has format ${version}, and this version of express-bits-upload reads format 1: use the version that wrote it`,
+  )

@@ -107,6 +107,14 @@ export interface AppendOptions extends StoreOptions {
   readonly durable: boolean
 }
 
+export interface ListOptions extends StoreOptions {
+  /**
+   * Called with the error of each session that exists but cannot be read, for example of a newer format. Without it `list`
+   * rejects with the first such error, after it has yielded all other sessions.
+   */
+  readonly onUnreadable?: (error: unknown) => void
+}
+
 /**
  * Holds sessions and their bytes.
  *
@@ -142,7 +150,10 @@ export interface Store<Held extends Session = Session> {
    */
   create(session: NewSession, options?: StoreOptions): Promise<Held>
 
-  /** The session as the storage holds it now, never from a cache; undefined if it does not exist. */
+  /**
+   * The session as the storage holds it now, never from a cache; undefined if it does not exist. Rejects if it exists but
+   * cannot be read: its data is corrupt, or of a newer format. Such a session is never removed.
+   */
   load(id: string, options?: StoreOptions): Promise<Held | undefined>
 
   /**
@@ -212,7 +223,7 @@ export interface Store<Held extends Session = Session> {
    * All sessions, in any order. Sessions that are created or removed meanwhile may be missing or present. A
    * store must not hold all sessions in memory at once. It may remove meanwhile what crashes left behind.
    */
-  list(options?: StoreOptions): AsyncIterable<Held>
+  list(options?: ListOptions): AsyncIterable<Held>
 }
 
 /** The number of bytes in a batch. */

@@ -1,5 +1,5 @@
 import { BitsError } from '../protocol/errors.ts'
-import type { Body, Session, Store } from './store.ts'
+import type { AppendOptions, Body, Session, Store } from './store.ts'
 
 /**
  * Wraps a store so that each asynchronous call rejects with `store-failed` if it does not settle within the timeout.
@@ -36,15 +36,15 @@ export function withTimeout<Held extends Session>(store: Store<Held>, timeout: n
       run(
         'append',
         (deadline) => {
-          const limited = { ...options, signal: deadline.signalWith(options.signal) }
-          return store.append(session, pausing(body, deadline), limited)
+          const limited = new LimitedOptions(options, deadline)
+          return store.append(session, new PausingBody(body, deadline), limited)
         },
         release,
       ),
     saveReply: (session, body, options) =>
       run('saveReply', (deadline) => {
         const signal = deadline.signalWith(options?.signal)
-        return store.saveReply(session, body && pausing(body, deadline), { signal })
+        return store.saveReply(session, body && new PausingBody(body, deadline), { signal })
       }),
     async *list(options) {
       const sessions = store.list(options)[Symbol.asyncIterator]()
@@ -62,36 +62,74 @@ export function withTimeout<Held extends Session>(store: Store<Held>, timeout: n
   }
 }
 
-/** The same body. The deadline is paused while the store waits for a batch. */
-function pausing(body: Body, deadline: Deadline): Body {
-  let batches: AsyncIterator<readonly Uint8Array[]> | undefined
-  const iterator: AsyncIterableIterator<readonly Uint8Array[]> = {
-    [Symbol.asyncIterator]: () => iterator,
-    async next() {
-      // After the timeout another packet may have acquired the session.
-      if (deadline.error) throw deadline.error
-      deadline.pause()
-      try {
-        // Not earlier: if the store fails before it reads the body, nothing would end the iteration.
-        batches ??= body[Symbol.asyncIterator]()
-        return await batches.next()
-      } finally {
-        deadline.resume()
-      }
-    },
-    async return() {
-      await batches?.return?.()
-      return { done: true, value: undefined }
-    },
+/**
+ * The same body. The deadline is paused while the store waits for a batch. A class without an async method, because
+ * thousands of uploads may wait for bytes: with {@link LimitedOptions} it saves a tenth of the memory of each.
+ */
+class PausingBody implements AsyncIterableIterator<readonly Uint8Array[]> {
+  readonly #body: Body
+  readonly #deadline: Deadline
+  #batches: AsyncIterator<readonly Uint8Array[]> | undefined
+
+  constructor(body: Body, deadline: Deadline) {
+    this.#body = body
+    this.#deadline = deadline
   }
-  return iterator
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  next(): Promise<IteratorResult<readonly Uint8Array[]>> {
+    const { error } = this.#deadline
+    // After the timeout another packet may have acquired the session.
+    if (error) return Promise.reject(error)
+    this.#deadline.pause()
+    // Not earlier: if the store fails before it reads the body, nothing would end the iteration.
+    this.#batches ??= this.#body[Symbol.asyncIterator]()
+    return this.#batches.next().then(this.#onBatch, this.#onError)
+  }
+
+  async return(): Promise<IteratorResult<readonly Uint8Array[]>> {
+    await this.#batches?.return?.()
+    return { done: true, value: undefined }
+  }
+
+  readonly #onBatch = (batch: IteratorResult<readonly Uint8Array[]>): typeof batch => {
+    this.#deadline.resume()
+    return batch
+  }
+
+  readonly #onError = (error: unknown): never => {
+    this.#deadline.resume()
+    throw error
+  }
+}
+
+/** The options of an append, whose signal is created when the store reads it: most of a kilobyte. */
+class LimitedOptions implements AppendOptions {
+  readonly total: number
+  readonly durable: boolean
+  readonly #callerSignal: AbortSignal | undefined
+  readonly #deadline: Deadline
+
+  constructor({ total, durable, signal }: AppendOptions, deadline: Deadline) {
+    this.total = total
+    this.durable = durable
+    this.#callerSignal = signal
+    this.#deadline = deadline
+  }
+
+  get signal(): AbortSignal {
+    return this.#deadline.signalWith(this.#callerSignal)
+  }
 }
 
 /** The time limit of one call. A paused one has no timer, because thousands of uploads may wait for bytes. */
 class Deadline {
   readonly #method: string
   readonly #timeout: number
-  readonly #controller = new AbortController()
+  #controller: AbortController | undefined
   #timer: NodeJS.Timeout | undefined
   /** Set while the call runs. */
   #reject: ((error: BitsError) => void) | undefined
@@ -105,6 +143,8 @@ class Deadline {
 
   /** Aborted at the timeout, or by the signal of the caller. */
   signalWith(signal: AbortSignal | undefined): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.error) this.#controller.abort(this.error)
     return signal ? AbortSignal.any([signal, this.#controller.signal]) : this.#controller.signal
   }
 
@@ -114,7 +154,7 @@ class Deadline {
   }
 
   resume(): void {
-    if (this.#reject) this.#timer ??= setTimeout(() => this.#expire(), this.#timeout).unref()
+    if (this.#reject) this.#timer ??= setTimeout(Deadline.#expire, this.#timeout, this).unref()
   }
 
   /** @param onLateResult called with a result that arrives after the timeout */
@@ -127,11 +167,19 @@ class Deadline {
       // Before the call, which may pause it at once.
       this.resume()
       const onResult = (result: Result): void => {
+        this.#end()
         if (this.error) onLateResult?.(result)
         resolve(result)
       }
-      // A promise of its own, so that a method that throws also rejects.
-      new Promise<Result>((settle) => settle(call(this))).then(onResult, reject).then(() => this.#end())
+      const onError = (error: unknown): void => {
+        this.#end()
+        reject(error)
+      }
+      try {
+        Promise.resolve(call(this)).then(onResult, onError)
+      } catch (error) {
+        onError(error)
+      }
     })
   }
 
@@ -140,10 +188,10 @@ class Deadline {
     this.#reject = undefined
   }
 
-  #expire(): void {
-    const text = `store.${this.#method}() did not settle within ${this.#timeout} ms`
-    this.error = new BitsError('store-failed', text, { cause: new Error(text) })
-    this.#controller.abort(this.error)
-    this.#reject?.(this.error)
+  static #expire(deadline: Deadline): void {
+    const text = `store.${deadline.#method}() did not settle within ${deadline.#timeout} ms`
+    deadline.error = new BitsError('store-failed', text, { cause: new Error(text) })
+    deadline.#controller?.abort(deadline.error)
+    deadline.#reject?.(deadline.error)
   }
 }

@@ -175,6 +175,23 @@ describe('Lock server', () => {
     await (await there.acquire(key)).release()
   })
 
+  it('is asked by its own process, too, if another process got the prefix of a closed one', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { here, key } = await setting()
+    const prefix = await here.idPrefix?.()
+    vi.advanceTimersByTime(1000)
+    const held = createServer((socket) => void socket.on('data', () => socket.end('h')))
+    await vi.waitFor(
+      () =>
+        new Promise<void>((resolve, reject) => {
+          held.once('error', reject).listen(addressOf(`home-${prefix}`), resolve)
+        }),
+    )
+    onTestFinished(() => void held.close())
+    expect(await here.tryAcquire(key)).toBeUndefined()
+  })
+
   it('is opened again after it failed to open', async () => {
     const { promise, reject } = withResolvers<LockServer>()
     const open = vi.spyOn(LockServer, 'open').mockReturnValueOnce(promise)

@@ -143,4 +143,28 @@ describe('SessionCache', () => {
     await cache.clear()
     expect(onError).toHaveBeenCalledExactlyOnceWith(new Error('EIO'))
   })
+
+  it('closes the session that the packet returned, not the one that it acquired', async () => {
+    const { cache, create, locker, store } = setting()
+    const session = await create()
+    const locked = await cache.acquire(session.id, request)
+    const waiting = locker.acquire(lockKey(session))
+    const closed: Session[] = []
+    store.release = (released) => void closed.push(released)
+    const after = { ...session, received: 3 }
+    await cache.release(locked, after)
+    expect(closed).toEqual([after])
+    await (await waiting).release()
+  })
+
+  it('releases the lock also if store.release throws', async () => {
+    const { cache, create, isFree, onError, store } = setting()
+    const session = await create()
+    store.release = () => {
+      throw new Error('a bug of the store')
+    }
+    await cache.clear()
+    expect(await isFree(session)).toBe(true)
+    expect(onError).toHaveBeenCalledExactlyOnceWith(new Error('a bug of the store'))
+  })
 })

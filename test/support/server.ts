@@ -35,6 +35,8 @@ export interface UploadServer {
 export async function uploadServer(options: Partial<BitsUploadOptions> = {}): Promise<UploadServer> {
   const directory = await temporaryDirectory()
   const upload = bitsUpload({ store: directory, ...options })
+  // Without a listener failures, which tests cause on purpose, are printed to the console.
+  upload.events.on('failed', () => {})
   const url = await serve(express().use('/upload', upload))
   onTestFinished(() => upload.close({ grace: 0 }))
   return { upload, url: new URL('upload/', url), directory }

@@ -102,20 +102,21 @@ class AppendOperation {
     // A file that is open was opened without O_DSYNC.
     this.#isWriteSynced = !wasOpen && isSingleWrite(this.#disk, this.#options, batch)
     // Before the data file is created: this fails if the session was removed, which must not come back.
-    if (session.total === undefined) {
-      await journal.append({ total })
-      if (!durable || total > SmallFileBytes) journal.close()
-    }
+    if (session.total === undefined) await journal.append({ total })
     if (session.state === 'lost') await journal.append({ accepted: null, synced: 0 })
+    // After its timeout an append must not create the file, truncate or write: another packet may have acquired the session,
+    // and removed it.
+    signal?.throwIfAborted()
     this.#isAcquired = true
     this.#fd = await dataFile.descriptor.acquire(openFlags(session, this.#isWriteSynced))
     if (wasOpen) await dataFile.verify(this.#fd, session.received)
-    // After its timeout an append must not truncate or write: another packet may have acquired the session.
     signal?.throwIfAborted()
     const { boot, synced = 0 } = journal.state
     const isTrusted = sameBoot(boot, this.#disk.boot)
     this.#synced = isTrusted ? synced : await truncateToDurable(this.#disk, this.#fd, session)
     signal?.throwIfAborted()
+    const wasJournaled = session.total === undefined || session.state === 'lost' || !isTrusted
+    if (wasJournaled && (!durable || total > SmallFileBytes)) journal.close()
   }
 
   async #checkpoint(): Promise<void> {

@@ -4,6 +4,7 @@ import type {
   AppendOptions,
   Body,
   Decision,
+  ListOptions,
   NewSession,
   SessionPaths,
   Store,
@@ -196,8 +197,8 @@ export class FileStore implements Store<FileSession> {
     await journal.remove()
   }
 
-  list(): AsyncIterable<FileSession> {
-    return listSessions(this.#fs, this.#sessions.path, (id) => this.load(id))
+  list(options?: ListOptions): AsyncIterable<FileSession> {
+    return listSessions(this.#fs, this.#sessions.path, (id) => this.load(id), options)
   }
 
   get #isDurable(): boolean {

@@ -60,6 +60,8 @@ const write = (fd: number, bytes: Uint8Array): Promise<void> =>
     })
   })
 
+const mkdir: (path: string, options: fs.MakeDirectoryOptions) => Promise<unknown> = promisify(fs.mkdir)
+
 export const nodeFileSystem: FileSystem = {
   open: promisify(fs.open),
   close: promisify(fs.close),
@@ -83,16 +85,21 @@ export const nodeFileSystem: FileSystem = {
   rename: promisify(fs.rename),
   unlink: promisify(fs.unlink),
   copyFile: promisify(fs.copyFile),
-  mkdir: promisify(fs.mkdir),
+  mkdir: (path, { mode }) => createDirectories(path, mode === undefined ? {} : { mode }),
   realpath: promisify(fs.realpath.native),
   opendir: promisify(fs.opendir),
   createReadStream: fs.createReadStream,
   boot: currentBoot,
 }
 
-/** The code of a system error, for example `ENOENT`. */
-export const errno = (error: unknown): string | undefined =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+/**
+ * The code of a system error, for example `ENOENT`. It does not test `instanceof Error`: in a VM context, as in
+ * Jest and in the VM pools of vitest, errors of `node:fs` have another class `Error`.
+ */
+export function errno(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}
 
 /** Resolves to undefined if the file or its folder does not exist. */
 export const orAbsent = <T>(result: Promise<T>): Promise<T | undefined> => result.catch(ifAbsent)
@@ -123,6 +130,43 @@ export const canSyncDirectories = process.platform !== 'win32'
 export async function syncDirectory(fs: FileSystem, path: string): Promise<void> {
   if (!canSyncDirectories) return
   await withFile(fs, path, 'r', (fd) => fs.fsync(fd))
+}
+
+/**
+ * Creates a directory and its missing parents. Resolves to the first directory that it created; to undefined if
+ * all exist. `fs.mkdir` with `recursive` repeats its calls without end where a file system reports ENOENT
+ * although the parent exists, as /proc does, and then blocks a thread of libuv.
+ */
+export async function createDirectories(
+  path: string,
+  options: { readonly mode?: number } = {},
+): Promise<string | undefined> {
+  try {
+    return await createDirectory(path, options)
+  } catch (error) {
+    const parent = dirname(path)
+    if (errno(error) !== 'ENOENT' || parent === path) throw error
+    const isMissing = !(await nodeFileSystem.lstat(parent).catch(() => undefined))
+    const first = isMissing ? await createDirectories(parent, options) : undefined
+    // Again also with an existing parent: another process may have created it in the meantime.
+    const own = await createDirectory(path, options)
+    return first ?? own
+  }
+}
+
+/** Resolves to the path; to undefined if the directory exists. */
+async function createDirectory(
+  path: string,
+  options: { readonly mode?: number },
+): Promise<string | undefined> {
+  try {
+    await mkdir(path, options)
+    return path
+  } catch (error) {
+    const status = await nodeFileSystem.stat(path).catch(() => undefined)
+    if (status?.isDirectory()) return undefined
+    throw error
+  }
 }
 
 /**

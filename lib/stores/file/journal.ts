@@ -1,4 +1,6 @@
 import { constants } from 'node:fs'
+import { BitsError } from '../../protocol/errors.ts'
+import { newerFormatError } from '../state.ts'
 import type { Decision, NewSession } from '../store.ts'
 import { errno, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import { SharedDescriptor } from './open-file.ts'
@@ -141,14 +143,24 @@ interface JournalContents {
   readonly entryCount: number
 }
 
-/** Undefined for a text that is no journal, and for one that was cut off while it was created. */
+/**
+ * Undefined for a journal that was cut off while it was created.
+ * @throws {BitsError} `store-failed` for a journal that is corrupt, or of a newer format
+ */
 function parseJournal(text: string): JournalContents | undefined {
   const lines = text.split('\n')
   lines.pop() // After the last line feed: empty, or cut off.
   // Empty lines stand before the entries. JSON.parse would throw for each, which takes far longer than to
   // parse entries.
   const [head, ...entries] = lines.filter((line) => line !== '').map(parseLine)
-  if (head?.version !== 1 || typeof head.session?.id !== 'string') return undefined
+  if (lines.length === 0) return undefined
+  if (typeof head?.version === 'number' && head.version !== 1) throw newerFormatError(head.version)
+  if (head?.version !== 1 || typeof head.session?.id !== 'string') {
+    throw new BitsError(
+      'store-failed',
+      'A journal is corrupt: restore it from a backup, or remove the files of its session',
+    )
+  }
   const state = Object.assign(
     {},
     ...entries.filter((entry, i) => !entry?.reverted && !entries[i + 1]?.reverted),

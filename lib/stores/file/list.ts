@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { readGuid } from '../../protocol/packet.ts'
 import { isDataObsolete } from '../state.ts'
-import type { Session } from '../store.ts'
+import type { ListOptions, Session } from '../store.ts'
 import { type FileSystem, orAbsent } from './file-system.ts'
 
 /** Extensions: the journal, its replacement, the data file, the replacement link, the reply. */
@@ -17,22 +17,33 @@ export async function* listSessions<Held extends Session>(
   fs: FileSystem,
   directory: string,
   load: (id: string) => Promise<Held | undefined>,
+  { onUnreadable }: ListOptions = {},
 ): AsyncGenerator<Held> {
   const entries = await orAbsent(fs.opendir(directory))
   if (!entries) return
   let failure: unknown
+  const onError = (error: unknown): void => {
+    if (onUnreadable) onUnreadable(error)
+    else failure ??= error
+  }
   for await (const { name } of entries) {
     const [id, kind] = name.split('.', 2) as [string, string?]
     if (readGuid(id) !== id || !fileKinds.includes(kind ?? '')) continue
+    let session: Held | undefined
     try {
-      const session = await load(id)
-      if (!session || kind === 'new' || (isData(kind) && isDataObsolete(session)))
-        await removeOrphan(fs, join(directory, name))
-      else if (kind === 'json') yield session
+      session = await load(id)
     } catch (error) {
-      // A journal that cannot be read must not hide the other sessions.
-      failure ??= error
+      // A session has several files, and is reported once.
+      if (kind === 'json') onError(error)
+      continue
     }
+    const isOrphan = !session || kind === 'new' || (isData(kind) && isDataObsolete(session))
+    try {
+      if (isOrphan) await removeOrphan(fs, join(directory, name))
+    } catch (error) {
+      onError(error)
+    }
+    if (!isOrphan && kind === 'json' && session) yield session
   }
   if (failure) throw failure
 }

@@ -41,17 +41,40 @@ function isInside(folder: string, path: string): boolean {
  * Checks the folders of a path with `realpath`. It finds what a check of the name cannot: links that lead out
  * of the root, and short names (`BITS-S~1`) or letter case that lead into the session directory.
  */
-async function checkFolders(fs: FileSystem, directories: Directories, path: string): Promise<void> {
+async function checkFolders(
+  fs: FileSystem,
+  directories: Directories,
+  path: string,
+  session: NewSession,
+): Promise<void> {
   const { root, sessions, createFolders } = directories
   let folder = dirname(path)
   // Missing folders will be created in the last one that exists.
   if (createFolders) while (folder !== root && !(await exists(fs, folder))) folder = dirname(folder)
   const [real, status] = await Promise.all([orAbsent(fs.realpath(folder)), orAbsent(fs.stat(folder))])
   if (folder === root && !status) return
-  if (real === undefined || !status?.isDirectory()) throw new BitsError('destination-not-found')
+  if (real === undefined || !status?.isDirectory()) throw missingFolderError(session)
   const isInRoot = isWithin(await fs.realpath(root), real)
   const realSessions = await orAbsent(fs.realpath(sessions))
   if (!isInRoot || (realSessions !== undefined && isWithin(realSessions, real))) throw outsideStoreError()
+}
+
+/**
+ * The folder of a name is missing, or is no folder. If the name is the whole path of the URL, the first folder
+ * may be the path at which the application calls the middleware: Express and Connect remove it from `req.url`,
+ * other routers may not.
+ */
+function missingFolderError({ name, path }: NewSession): BitsError {
+  const folder = name.slice(0, name.lastIndexOf('/'))
+  const [first = ''] = folder.split('/')
+  const hint =
+    path === `/${name}`
+      ? `; or, if the middleware is mounted at /${first}, remove /${first} from req.url, as app.use('/${first}', …) does`
+      : ''
+  return new BitsError(
+    'destination-not-found',
+    `The folder '${folder}' does not exist: create it, or set createFolders${hint}`,
+  )
 }
 
 /**
@@ -93,13 +116,14 @@ const outsideStoreError = () =>
 export async function checkDestination(
   fs: FileSystem,
   directories: Directories,
-  { name, overwrite }: NewSession,
+  session: NewSession,
 ): Promise<string> {
+  const { name, overwrite } = session
   const path = destinationPath(directories, name)
   let existing: FileStatus | undefined
   let target: FileStatus | undefined
   try {
-    if (dirname(path) !== directories.root) await checkFolders(fs, directories, path)
+    if (dirname(path) !== directories.root) await checkFolders(fs, directories, path, session)
     existing = await orAbsent(fs.lstat(path))
     target = existing?.isSymbolicLink() ? await orAbsent(fs.stat(path)) : existing
   } catch (error) {
@@ -135,7 +159,7 @@ export async function publishFile(
 ): Promise<void> {
   const path = destinationPath(directories, session.name)
   if (dirname(path) !== directories.root) {
-    await checkFolders(fs, directories, path).catch(rejectUnsupportedName)
+    await checkFolders(fs, directories, path, session).catch(rejectUnsupportedName)
     if (directories.createFolders) await makeFolders(fs, directories, path, durable)
   }
   const copyPath = () => temporaryCopyPath(directories, session)

@@ -1,6 +1,9 @@
+import { BitsError } from '../../protocol/errors.ts'
+import { readGuid } from '../../protocol/packet.ts'
+import type { ListOptions } from '../store.ts'
 import { ListPageSize, recordKey, recordsPrefix, uploadPrefix, uploadsPrefix } from './layout.ts'
 import { SessionRecord } from './record.ts'
-import type { ObjectService, ServiceOptions } from './service/service.ts'
+import type { ObjectService } from './service/service.ts'
 
 /** Records that are read at a time. */
 const MaxRecordReads = 16
@@ -11,8 +14,9 @@ const MaxRecordReads = 16
  */
 export async function* listRecords(
   service: ObjectService,
-  options: ServiceOptions,
+  { onUnreadable, ...options }: ListOptions,
 ): AsyncGenerator<SessionRecord> {
+  let failure: unknown
   const uploads = service.folders(uploadsPrefix, options)[Symbol.asyncIterator]()
   let upload = await uploads.next()
   /** Both lists are in the same order: an id below `id` that only the list of uploads has, has no record. */
@@ -24,22 +28,31 @@ export async function* listRecords(
   try {
     let ids: string[] = []
     for await (const { key } of service.list(recordsPrefix, options)) {
-      ids.push(key.slice(recordsPrefix.length))
+      const id = key.slice(recordsPrefix.length)
+      // Objects of other programs, such as the empty object by which a console represents a folder.
+      if (readGuid(id) !== id) continue
+      ids.push(id)
       if (ids.length < MaxRecordReads) continue
       yield* readRecords(ids)
       ids = []
     }
     yield* readRecords(ids)
     await removeOrphansUpTo(undefined)
+    if (failure) throw failure
   } finally {
     await uploads.return?.(undefined)
   }
 
   async function* readRecords(ids: readonly string[]): AsyncGenerator<SessionRecord> {
-    const records = await Promise.all(ids.map((id) => SessionRecord.read(service, id, options)))
+    const records = await Promise.allSettled(ids.map((id) => SessionRecord.read(service, id, options)))
     for (const [i, record] of records.entries()) {
       await removeOrphansUpTo(ids[i])
-      if (record) yield record
+      if (record.status === 'rejected') {
+        // The service failed: this concerns all records.
+        if (!(record.reason instanceof BitsError)) throw record.reason
+        if (onUnreadable) onUnreadable(record.reason)
+        else failure ??= record.reason
+      } else if (record.value) yield record.value
     }
   }
 }

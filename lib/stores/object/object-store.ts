@@ -2,7 +2,16 @@ import type { Readable } from 'node:stream'
 import type { Locker } from '../../locks/locker.ts'
 import { BitsError } from '../../protocol/errors.ts'
 import { isFinal } from '../state.ts'
-import type { AppendOptions, Body, Decision, NewSession, Store, StoredReply, StoreOptions } from '../store.ts'
+import type {
+  AppendOptions,
+  Body,
+  Decision,
+  ListOptions,
+  NewSession,
+  Store,
+  StoredReply,
+  StoreOptions,
+} from '../store.ts'
 import {
   bytesPrefix,
   emptyLayout,
@@ -197,10 +206,11 @@ export class ObjectStore implements Store<ObjectSession> {
     await this.#service.remove([recordKey(id)])
   }
 
-  async *list(options: StoreOptions = {}): AsyncIterable<ObjectSession> {
+  async *list(options: ListOptions = {}): AsyncIterable<ObjectSession> {
     await this.#prepare()
     for await (const record of listRecords(this.#service, options)) yield toSession(record)
-    await this.#clearLocks?.(options)
+    const { signal } = options
+    await this.#clearLocks?.(signal ? { signal } : {})
   }
 
   #layoutOf({ state, record }: ObjectSession, total: number): UploadLayout {

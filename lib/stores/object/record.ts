@@ -1,4 +1,5 @@
-import { isFinal, stateOf } from '../state.ts'
+import { BitsError } from '../../protocol/errors.ts'
+import { isFinal, newerFormatError, stateOf } from '../state.ts'
 import type { Decision, NewSession, Session } from '../store.ts'
 import { randomId, receivedOf, recordKey, type UploadLayout } from './layout.ts'
 import { ConditionFailed, type ObjectService, type ServiceOptions } from './service/service.ts'
@@ -55,7 +56,10 @@ export class SessionRecord {
     return new SessionRecord(service, state, version)
   }
 
-  /** Undefined if there is no record, or none that this version of the program can read. */
+  /**
+   * Undefined if there is no record.
+   * @throws {BitsError} `store-failed` for a record that is corrupt, or of a newer format
+   */
   static async read(
     service: ObjectService,
     id: string,
@@ -63,7 +67,7 @@ export class SessionRecord {
   ): Promise<SessionRecord | undefined> {
     const found = await service.get(recordKey(id), options)
     const state = found && parseRecord(found.bytes)
-    return state && new SessionRecord(service, state, found.version)
+    return found && state && new SessionRecord(service, state, found.version)
   }
 
   get state(): RecordState {
@@ -105,18 +109,22 @@ const serializeRecord = (state: RecordState): Uint8Array[] => [
   Buffer.from(JSON.stringify({ version: 1, revision: randomId(), ...state })),
 ]
 
-/** Undefined for other formats: of a newer version of the program, or of another program. */
-function parseRecord(bytes: Buffer): RecordState | undefined {
+function parseRecord(bytes: Buffer): RecordState {
+  let record: Partial<RecordState> & Record<string, unknown>
   try {
-    const {
-      version,
-      revision: _,
-      ...state
-    } = JSON.parse(bytes.toString()) as RecordState & Record<string, unknown>
-    return version === 1 ? state : undefined
-  } catch {
-    return undefined
+    record = JSON.parse(bytes.toString())
+  } catch (cause) {
+    throw new BitsError('store-failed', 'The record of a session is corrupt', { cause })
   }
+  const { version, revision: _, ...state } = record
+  if (typeof version === 'number' && version !== 1) throw newerFormatError(version)
+  if (version !== 1 || typeof state.session?.id !== 'string') {
+    throw new BitsError(
+      'store-failed',
+      'The record of a session is corrupt, or was written by another program',
+    )
+  }
+  return state as RecordState
 }
 
 /**

@@ -139,6 +139,30 @@ describe('fileStore after a crash', () => {
     expect(seen).toEqual([readable])
   })
 
+  it.each([
+    ['of a newer format', (text: string) => text.replace('"version":1', '"version":2'), /format 2/],
+    ['with a corrupt first line', (text: string) => text.replace('{"version"', '{"varsion'), /corrupt/],
+  ])('reports a journal %s, keeps its files, and lists the other sessions', async (_, change, message) => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const [odd, good] = [await complete(store, 'a', { name: 'a' }), await complete(store, 'b', { name: 'b' })]
+    const files = ['json', 'part'].map((kind) => join(root, '.bits-sessions', `${odd.id}.${kind}`))
+    const [journal = ''] = files
+    await writeFile(journal, change(await readFile(journal, 'utf8')))
+    const old = new Date(Date.now() - 120_000)
+    for (const file of files) await utimes(file, old, old)
+    await expect(store.load(odd.id)).rejects.toMatchObject({
+      code: 'store-failed',
+      message: expect.stringMatching(message),
+    })
+    const ids: string[] = []
+    const errors: unknown[] = []
+    for await (const { id } of store.list({ onUnreadable: (error) => errors.push(error) })) ids.push(id)
+    expect(ids).toEqual([good.id])
+    expect(errors).toMatchObject([{ code: 'store-failed' }])
+    for (const file of files) await expect(stat(file)).resolves.toBeDefined()
+  })
+
   it('returns undefined from load when the session is removed meanwhile', async () => {
     const root = await temporaryDirectory()
     const session = newSession()

@@ -90,6 +90,24 @@ describe.each(engines)('Object store on $name', (engine) => {
     })
   })
 
+  engine.describe('record that cannot be read', () => {
+    it('is reported and kept, and the other sessions are listed', async () => {
+      const place = await engine.open()
+      const store = place.store()
+      const [odd, good] = [newSession({ name: 'a' }), newSession({ name: 'b' })]
+      for (const session of [odd, good]) await store.create(session)
+      const key = `.bits-sessions/records/${odd.id}`
+      await place.service().put(key, [Buffer.from(JSON.stringify({ version: 2, session: odd }))])
+      await expect(store.load(odd.id)).rejects.toMatchObject({ code: 'store-failed' })
+      const ids: string[] = []
+      const errors: unknown[] = []
+      for await (const { id } of store.list({ onUnreadable: (error) => errors.push(error) })) ids.push(id)
+      expect(ids).toEqual([good.id])
+      expect(errors).toMatchObject([{ message: expect.stringContaining('format 2') }])
+      expect(await place.service().head(key)).toBeDefined()
+    })
+  })
+
   engine.describe('session shared by two servers', () => {
     it('accepts one of two unlocked appends, and rejects the other with out-of-sync', async () => {
       const place = await engine.open()

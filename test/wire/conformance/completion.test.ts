@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { appendFile, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import express, { type RequestHandler } from 'express'
 import { describe, expect, it } from 'vitest'
@@ -329,6 +329,16 @@ describe('Upload completion', () => {
     }
     const upload = await session({ onUpload })
     expectAck(await upload.client.close(), 500, { sessionId: upload.id, context: '0x7', error: '0x801901F4' })
+    expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+    expect((await fileIn(upload.directory)).length).toBe(0)
+  })
+
+  it('88: publishes the empty file if a crash prevented its data file', async () => {
+    const upload = await session()
+    // The journal entry that precedes the creation of the data file.
+    const journal = join(upload.directory, '.bits-sessions', `${upload.id}.json`)
+    await appendFile(journal, '\n{"total":0}\n')
+    later(1001)
     expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
     expect((await fileIn(upload.directory)).length).toBe(0)
   })
