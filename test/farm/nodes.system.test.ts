@@ -130,7 +130,7 @@ describe.each(allEngines)('Object store on $name', (engine) => {
   engine.describe('shared by three nodes', () => {
     describeNginx('behind nginx', () => {
       it(`publishes ${uploads} concurrent uploads while nodes are killed, and keeps no internal object after sweeps`, {
-        timeout: 300_000,
+        timeout: 900_000,
       }, async () => {
         const place = await engine.open()
         const { nodes, url } = await farm(place)
