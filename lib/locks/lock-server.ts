@@ -23,8 +23,11 @@ const RetryDelayMs = 50
  * connect at once.
  */
 const MaxRefusals = 10
-/** Milliseconds without a lock after which the server closes. */
-const IdleTimeoutMs = 1000
+/**
+ * Milliseconds without a lock after which the server closes. Meanwhile this process need not query itself for older sessions that
+ * it created.
+ */
+const IdleTimeoutMs = 60_000
 
 /** Error codes of a connection that broke, or was not established because too many wait; the query is repeated. */
 const RetryableCodes = new Set<string | undefined>(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'EAGAIN'])
