@@ -148,12 +148,13 @@ class UploadHandler<Caller extends MountedRequest> {
 
   async #handlePacket(context: RequestContext<Caller>, active: ActiveRequest<Caller>): Promise<void> {
     const { caller, response } = context
-    const { authorize, idleTimeout } = this.#settings
+    const { authorize, enabled, idleTimeout } = this.#settings
     try {
       let ack: Ack
       // One of the few functions that wait for the client's bytes, because each takes half a kilobyte meanwhile.
       try {
-        this.#assertOpen()
+        if (this.#isStopping) throw new BitsError('stopping')
+        if (enabled !== true && !isEnabled(enabled)) throw new BitsError('uploads-disabled')
         const packet = readPacket(caller.headers)
         const owner = authorize && (await authorizeRequest(authorize, caller, packet))
         if (packet.type !== 'Fragment' && isChunked(caller.headers))
@@ -178,13 +179,6 @@ class UploadHandler<Caller extends MountedRequest> {
     }
     active.context = undefined
     this.#active.delete(active)
-  }
-
-  /** @throws {BitsError} while packets are not accepted */
-  #assertOpen(): void {
-    if (this.#isStopping) throw new BitsError('stopping')
-    const { enabled } = this.#settings
-    if (enabled !== true && !isEnabled(enabled)) throw new BitsError('uploads-disabled')
   }
 
   #errorAck(request: Caller, thrown: unknown): Ack {

@@ -66,7 +66,7 @@ type UploadEvent = {
     : never
 }[keyof BitsUploadEvents]
 
-const channelOf = (event: keyof BitsUploadEvents): string => `express-bits-upload:${event}`
+const ChannelPrefix = 'express-bits-upload:'
 
 /** Emits the events of a middleware, to its listeners and to the diagnostics channels. */
 export class UploadEvents extends EventEmitter<BitsUploadEvents> {
@@ -74,7 +74,7 @@ export class UploadEvents extends EventEmitter<BitsUploadEvents> {
 
   /** Emits an event of an upload; creates the report only if there is a listener or a subscriber. */
   emitUpload(event: UploadEvent, session: Session): void {
-    if (this.listenerCount(event) > 0 || hasSubscribers(channelOf(event))) {
+    if (this.listenerCount(event) > 0 || hasSubscribers(ChannelPrefix + event)) {
       this.emitEvent(event, uploadReport(session))
     }
   }
@@ -84,7 +84,7 @@ export class UploadEvents extends EventEmitter<BitsUploadEvents> {
    * and must not cost the client its Ack, hide the event from other listeners, or end the process.
    */
   emitEvent<Event extends keyof BitsUploadEvents>(event: Event, ...[message]: BitsUploadEvents[Event]): void {
-    channel(channelOf(event)).publish(message)
+    channel(ChannelPrefix + event).publish(message)
     const listeners = this.rawListeners(event)
     if (event === 'failed' && listeners.length === 0) this.#printFailure(message as PacketReport)
     const printError = (error: unknown): void =>

@@ -9,6 +9,8 @@ export class SharedDescriptor {
   readonly #id: string
   readonly #kind: string
   #opened: Promise<number> | undefined
+  /** Whether the file is open, or is being opened. It changes only by {@link acquire} and {@link close}. */
+  isOpen = false
   #fd = -1
   #users = 0
   /** Whether the file is closed after its last use. */
@@ -26,10 +28,6 @@ export class SharedDescriptor {
     return this.#directory.pathOf(this.#id, this.#kind)
   }
 
-  get isOpen(): boolean {
-    return this.#opened !== undefined
-  }
-
   /**
    * Opens the file if it is not open. {@link release} must follow when this has resolved or rejected.
    *
@@ -39,6 +37,7 @@ export class SharedDescriptor {
   acquire(flags: string | number): Promise<number> {
     this.#users += 1
     this.#opened ??= this.#open(flags)
+    this.isOpen = true
     return this.#opened
   }
 
@@ -74,6 +73,7 @@ export class SharedDescriptor {
     const fd = this.#fd
     this.#fd = -1
     this.#opened = undefined
+    this.isOpen = false
     if (fd >= 0) this.#directory.close(fd)
   }
 }
