@@ -22,7 +22,8 @@ Usage: express-bits-upload doctor [OPTION…] URL
 It checks, as a client would use them: the host name, the port and the certificate; Ping with the method BITS_POST;
 Create-Session; Fragments in order, repeated, after a gap and overlapping; a Fragment of 13 MB, the largest that Windows
 sends, or else the largest that passes; an interrupted Fragment; Close-Session and Cancel-Session. The probe upload is
-beside the URL, or in the folder if the URL ends with a slash: bits-doctor-….tmp. It is never finished and leaves no file.
+beside the URL, or in the folder if the URL ends with a slash: bits-doctor-….tmp. It is never finished, and its sessions are
+cancelled at the end; a session that may stay on the server is reported.
 
 Each line is the result of a check; the line below a problem says what to do about it:
   ok     as it should be
@@ -91,14 +92,13 @@ async function* runAll(context: CheckContext, list: readonly Check[]): AsyncGene
       return
     }
   } finally {
-    const open = await context.cleanUp()
+    const { open, unknown } = await context.cleanUp()
+    const expiry = 'The server removes them when they expire (expireAfter; IIS: BITSSessionTimeout).'
+    if (unknown > 0) {
+      print(warning(`${countOf(unknown, 'session')} without a known id may be open on the server`, expiry))
+    }
     if (open.length > 0) {
-      print(
-        warning(
-          `${countOf(open.length, 'session')} could not be cancelled: ${open.join(' ')}`,
-          'The server removes them when they expire (expireAfter; IIS: BITSSessionTimeout).',
-        ),
-      )
+      print(warning(`${countOf(open.length, 'session')} could not be cancelled: ${open.join(' ')}`, expiry))
     }
   }
 }
@@ -108,10 +108,16 @@ async function* runCheck(context: CheckContext, { name, run }: Check): AsyncGene
     return yield* run(context)
   } catch (error) {
     if (!(error instanceof NoResponse || error instanceof NoSession)) throw error
-    yield fault(
-      `The check ended early: ${error.message} (${name})`,
-      'Run it again. If it ends at the same place, see the logs of the server and of the proxies for this time.',
-    )
+    if (error instanceof NoResponse) {
+      yield fault(
+        `The check ended early (${name}): ${error.request} is not answered: ${error.message}`,
+        'Run it again. If the same packet gets no answer, see the logs of the server and of the proxies for this time: one ' +
+          'of them holds it back, or its answer.',
+      )
+    } else {
+      const { remedy } = error.explanation
+      yield fault(`The check ended early (${name}): ${error.message}`, `${remedy} Run it again after that.`)
+    }
     return false
   }
 }

@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises'
+import { joinTexts } from '../client/errors.ts'
 import {
   cancelUpload,
   UploadError,
@@ -155,7 +156,7 @@ const errorTexts: Partial<Record<UploadErrorCode, string>> = {
   'job-mismatch':
     'The job file belongs to another upload; cancel that one with: express-bits-upload jobs cancel',
   'no-progress':
-    'There was no progress for the time of --give-up; run the command again when the server can be reached',
+    'There was no progress for the time of --give-up; run the command again when the cause is removed',
   'reply-too-large': 'The reply is too large',
   unauthorized: 'The server requires credentials, or other ones; see --user and --header',
 }
@@ -164,8 +165,7 @@ const errorTexts: Partial<Record<UploadErrorCode, string>> = {
 export function messageOf(error: unknown): string {
   const { message, cause } = error as Error
   const text = error instanceof UploadError ? errorTexts[error.code] : undefined
-  const { detail } = error as Partial<UploadError>
-  const own = text === undefined ? message : detail === undefined ? text : `${text}. ${detail}`
+  const own = error instanceof UploadError && text ? joinTexts(error.code, text, error.detail) : message
   const below = cause instanceof Error && !own.includes(cause.message) ? ` (${cause.message})` : ''
   return printable(`${own}${below}`)
 }

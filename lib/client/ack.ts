@@ -124,10 +124,17 @@ function readHostIdHeader(headers: HeaderFields): AssignedHost | undefined {
   return Number(timeout) >= InfiniteFallbackSeconds ? { host } : { host, fallbackTimeout: Number(timeout) }
 }
 
-function readFragmentAck(headers: HeaderFields): ParsedAck {
+/** The value of `BITS-Received-Content-Range`; undefined if it is missing or no offset. */
+export function readOffset(headers: HeaderFields): number | undefined {
   const text = field(headers, ReceivedContentRangeHeader)?.trim() ?? ''
-  const received = Number(text)
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(received)) {
+  const offset = Number(text)
+  return /^\d+$/.test(text) && Number.isSafeInteger(offset) ? offset : undefined
+}
+
+function readFragmentAck(headers: HeaderFields): ParsedAck {
+  const received = readOffset(headers)
+  if (received === undefined) {
+    const text = field(headers, ReceivedContentRangeHeader)?.trim()
     throw new InvalidAck(`${ReceivedContentRangeHeader} is ${text ? `not an offset: ${text}` : 'missing'}`)
   }
   const replyUrl = field(headers, ReplyUrlHeader)?.trim()

@@ -41,10 +41,11 @@ export async function cancelRemoteSession(
   clock: Clock,
 ): Promise<void> {
   const { auth, headers, signal } = settings
-  const transport = new HttpTransport(settings, signal)
+  const retryPolicy = new RetryPolicy(settings, clock)
+  const attemptLimit = (): number => retryPolicy.attemptLimit()
+  const transport = new HttpTransport({ ...settings, attemptLimit }, signal)
   const extras = { name: undefined, headers }
   const packetClient = new PacketClient(transport, { destination, extras, auth })
-  const retryPolicy = new RetryPolicy(settings, clock)
   try {
     for (;;) {
       expireHostId(session, clock.now())

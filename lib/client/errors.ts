@@ -17,7 +17,7 @@ const uploadErrors = {
   'job-in-use': 'Another upload is using the job file; wait for its end, or stop it',
   'job-invalid': 'The file that `job` names is not a job file; name another',
   'job-mismatch': 'The job file belongs to another upload; name another, or end that one with cancelUpload()',
-  'no-progress': 'There was no progress for `noProgressTimeout`; try again when the server can be reached',
+  'no-progress': 'There was no progress for `noProgressTimeout`; try again when the cause is removed',
   'not-found':
     'The server does not know the path: check the URL, the folder, and that uploads are enabled there',
   'not-supported':
@@ -33,6 +33,7 @@ const uploadErrors = {
   'session-lost': 'The server lost the session repeatedly',
   'source-failed': 'The file could not be read',
   stuck: 'The server sends Acks, but the upload does not advance',
+  'tls-failed': 'The client and the server cannot agree on a TLS connection',
   'too-large': 'The file is larger than the server accepts',
   unauthorized: 'The server requires credentials, or other ones; see `auth` and `headers`',
 } as const
@@ -60,12 +61,12 @@ export class UploadError extends Error {
   readonly status: number | undefined
   readonly hresult: number | undefined
   readonly context: number | undefined
-  /** Particulars of this error: the end of the message. */
+  /** Particulars of this error, a part of the message. */
   readonly detail: string | undefined
 
-  /** @param detail particulars of this error, appended to the text of the code */
+  /** @param detail particulars of this error, one or more sentences */
   constructor(code: UploadErrorCode, detail?: string, details: UploadErrorDetails = {}) {
-    const text = detail === undefined ? uploadErrors[code] : `${uploadErrors[code]}. ${detail}`
+    const text = joinTexts(code, uploadErrors[code], detail)
     super(text, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
     this.status = details.status
@@ -73,6 +74,20 @@ export class UploadError extends Error {
     this.context = details.context
     this.detail = detail
   }
+}
+
+/** A message in which the cause comes first: for `no-progress` it is the detail, for other codes the text of the code. */
+export function joinTexts(code: UploadErrorCode, text: string, detail: string | undefined): string {
+  if (detail === undefined) return text
+  return code === 'no-progress' ? `${detail} ${text}.` : `${text}. ${detail}`
+}
+
+/**
+ * The message of a cause as a sentence. In a VM context (Jest) a system error is no `instanceof Error`.
+ */
+export function causeText(cause: unknown): string | undefined {
+  const message = (cause as { readonly message?: unknown } | null | undefined)?.message
+  return typeof message === 'string' ? `${message}.` : undefined
 }
 
 /** All codes; a test compares them with the table in README.md. */

@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from 'node:path'
 import type { Lock } from '../locks/locker.ts'
 import { processLocker } from '../locks/process.ts'
 import { isCount, isPlainObject } from '../validate.ts'
-import { UploadError } from './errors.ts'
+import { causeText, UploadError } from './errors.ts'
 import type { ClientSession } from './session.ts'
 import { type Identity, isSameIdentity } from './source.ts'
 
@@ -118,7 +118,7 @@ export class Job {
 }
 
 const jobFileError = (cause: unknown): UploadError =>
-  new UploadError('job-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
+  new UploadError('job-failed', causeText(cause), { cause })
 
 const mismatchError = (detail: string): UploadError => new UploadError('job-mismatch', detail)
 

@@ -32,12 +32,16 @@ export interface ConnectionSettings {
    */
   readonly tls?: TlsOptions
 
-  /** Milliseconds without progress in sending after which the attempt fails. Default: 2 minutes. */
+  /**
+   * Milliseconds without progress in sending after which the attempt fails; never longer than
+   * `noProgressTimeout`. Default: 2 minutes, or 1 minute if `noProgressTimeout` is 0.
+   */
   readonly sendTimeout?: number
 
   /**
-   * Milliseconds to wait for a response; the server may have to process the last fragment.
-   * Default: 5 minutes.
+   * Milliseconds to wait for the head of a response, and as long for its body; the server may have to process
+   * the last fragment. Never longer than `noProgressTimeout`. The body of a reply may last longer while it
+   * arrives at 1 KiB a second. Default: 5 minutes, or 1 minute if `noProgressTimeout` is 0.
    */
   readonly responseTimeout?: number
 
@@ -51,7 +55,8 @@ export interface ConnectionSettings {
   readonly maxRetryDelay?: number
 
   /**
-   * Milliseconds of failures without progress after which the call fails; 0: at the first failure.
+   * Milliseconds of failures without progress after which the call fails, waits included; 0: at the first
+   * failure.
    * Default: 14 days for an upload, as long as servers keep sessions; 1 day for a cancellation.
    */
   readonly noProgressTimeout?: number
@@ -183,16 +188,19 @@ function readCommonOptions(
   const timer = (name: TimerOption, defaultMs: number, min: number): number =>
     checkTimer(where, name, options[name] ?? defaultMs, min)
   const retryDelay = timer('retryDelay', 1000, 1)
+  const noProgressTimeout = timer('noProgressTimeout', noProgressTimeoutMs, 0)
+  // A caller that permits no second attempt expects an early answer.
+  const maxWaitMs = noProgressTimeout === 0 ? 60_000 : Number.POSITIVE_INFINITY
   return {
     auth: readAuth(where, auth, headers),
     headers: readHeaders(where, headers),
     tls,
     signal,
-    sendTimeout: timer('sendTimeout', 120_000, 1),
-    responseTimeout: timer('responseTimeout', 300_000, 1),
+    sendTimeout: timer('sendTimeout', Math.min(120_000, maxWaitMs), 1),
+    responseTimeout: timer('responseTimeout', Math.min(300_000, maxWaitMs), 1),
     retryDelay,
     maxRetryDelay: Math.max(retryDelay, timer('maxRetryDelay', 60_000, 1)),
-    noProgressTimeout: timer('noProgressTimeout', noProgressTimeoutMs, 0),
+    noProgressTimeout,
   }
 }
 

@@ -1,6 +1,6 @@
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
-import { UploadError } from './errors.ts'
+import { causeText, UploadError } from './errors.ts'
 
 /** Destination of a reply. */
 export interface ReplySink {
@@ -14,7 +14,7 @@ export interface ReplySink {
 }
 
 const sinkError = (cause: unknown): UploadError =>
-  new UploadError('reply-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
+  new UploadError('reply-failed', causeText(cause), { cause })
 
 /** @param destination a path or a writable stream; undefined: memory */
 export function replySink(destination: string | Writable | undefined): ReplySink {

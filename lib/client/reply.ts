@@ -42,7 +42,7 @@ export class ReplyDownload {
   readonly #packetClient: PacketClient
   readonly #sink: ReplySink
   readonly #maxSize: number
-  readonly #onProgress: () => void
+  readonly #onProgress: (bytes: number) => void
   #version: ReplyVersion | undefined
   #restarts = 0
   #finished = false
@@ -51,12 +51,12 @@ export class ReplyDownload {
   /** The complete reply, if the sink is memory. */
   data: Buffer | undefined
 
-  /** @param onProgress called after each chunk */
+  /** @param onProgress called with the length of each chunk */
   constructor(
     url: URL,
     packetClient: PacketClient,
     sink: ReplySink,
-    { maxSize, onProgress }: { readonly maxSize: number; readonly onProgress: () => void },
+    { maxSize, onProgress }: { readonly maxSize: number; readonly onProgress: (bytes: number) => void },
   ) {
     this.url = url
     this.#packetClient = packetClient
@@ -110,7 +110,7 @@ export class ReplyDownload {
     for await (const chunk of chunks) {
       await this.#sink.write(chunk)
       this.received += chunk.length
-      this.#onProgress()
+      this.#onProgress(chunk.length)
     }
   }
 

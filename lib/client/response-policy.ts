@@ -26,6 +26,8 @@ export type ResponseAction =
 export interface ResponseSummary extends ErrorFields {
   readonly requestKind: RequestKind
   readonly status: number
+  /** Whether a BITS server answered; `false`: a proxy, or another part of the web server. */
+  readonly isAck?: boolean
 }
 
 /** HRESULTs that the client acts on ([MC-BUP] 3.1.5.2.1). */
@@ -73,11 +75,22 @@ const actionRules: readonly ActionRule[] = [
   { when: hasStatus(407), action: 'fatal' },
   // [MC-BUP] 3.1.5.1.4 and product note 16
   { when: both(requestKind('Fragment'), hasStatus(413)), action: 'fragment-too-large' },
+  // 404.13: the request filter of IIS answers so for a body above maxAllowedContentLength. The path exists,
+  // because Create-Session succeeded there.
+  {
+    when: both(requestKind('Fragment'), ({ status, isAck }) => status === 404 && isAck === false),
+    action: 'fragment-too-large',
+  },
   { when: both(requestKind('Fragment'), hasStatus(416)), action: 'accept' },
   { when: both(requestKind('Reply'), hasStatus(200, 206, 416)), action: 'accept' },
   // Error headers of a success are ignored, because some servers send `BITS-Error-Code: 1` with the Ack for
   // Ping.
   { when: hasStatus(200, 201), action: 'accept' },
+  // A rate limiter in front answers 429. The file is complete, so the packet is worth a further attempt.
+  {
+    when: both(requestKind('Close-Session', 'Cancel-Session'), hasStatus(408, 409, 429)),
+    action: 'retry',
+  },
   // win32: Ack for Close-Session, Ack for Cancel-Session
   { when: both(requestKind('Close-Session', 'Cancel-Session'), hasStatusBetween(500, 599)), action: 'retry' },
   { when: both(requestKind('Close-Session', 'Cancel-Session'), hasStatusBetween(100, 499)), action: 'fatal' },
@@ -125,8 +138,31 @@ export function describeResponse({ requestKind, status, hresult }: ResponseSumma
   return `${requestKind === 'Reply' ? 'The GET for the reply' : requestKind} was answered ${status}${code}`
 }
 
-/** Why a request failed, as in {@link ResponseAction}; `retry` also means that the connection failed. */
-export type RetryReason = Extract<ResponseAction, 'retry' | 'session-lost' | 'fragment-too-large'>
+/** Likely causes of statuses that pass. */
+const temporaryCauses: Readonly<Record<number, string>> = {
+  408: 'the request took too long',
+  429: 'the server or a proxy limits the number of requests',
+  502: 'a proxy cannot reach the server',
+  503: 'the server or a proxy is overloaded or stopping',
+  504: 'a proxy gets no answer from the server',
+}
+
+/** Describes a response after which the packet is sent again, with its likely cause. */
+export function describeTemporaryResponse(response: ResponseSummary): string {
+  const { status, requestKind: kind } = response
+  const conflict = kind === 'Create-Session' ? 'the file exists, or another upload of it is open' : undefined
+  const cause = status === 409 ? conflict : temporaryCauses[status]
+  return cause === undefined ? describeResponse(response) : `${describeResponse(response)}: ${cause}`
+}
+
+/**
+ * Why a request failed, as in {@link ResponseAction}.
+ * - `retry`: also if the connection failed
+ * - `offset-unknown`: a 416 does not contain the offset that the server expects
+ */
+export type RetryReason =
+  | Extract<ResponseAction, 'retry' | 'session-lost' | 'fragment-too-large'>
+  | 'offset-unknown'
 
 export interface RetryableErrorDetails extends UploadErrorDetails {
   /** Most likely the server had closed a kept connection: a new connection will succeed. */

@@ -22,6 +22,8 @@ export class RetryPolicy {
   #failures = 0
   #failingSince: number | undefined
   #freeRetryUsed = false
+  /** Bytes of the reply that were received since they last counted as progress. */
+  #replyBytes = 0
 
   constructor(settings: RetrySettings, clock: Pick<Clock, 'now' | 'random'>) {
     this.#settings = settings
@@ -33,6 +35,14 @@ export class RetryPolicy {
     this.#failures = 0
     this.#failingSince = undefined
     this.#freeRetryUsed = false
+  }
+
+  /** Counts bytes of the reply. */
+  onReplyBytes(bytes: number): void {
+    this.#replyBytes += bytes
+    if (this.#replyBytes < ReplyProgressBytes) return
+    this.#replyBytes = 0
+    this.reset()
   }
 
   /**
@@ -55,12 +65,42 @@ export class RetryPolicy {
     return Math.min(this.delay(this.#failures), remaining)
   }
 
+  /**
+   * Milliseconds that an attempt may last without progress: until `noProgressTimeout` is over, but at least 5
+   * seconds or `noProgressTimeout`, so that the last attempt can succeed. Unlimited if `noProgressTimeout` is 0.
+   */
+  attemptLimit(): number {
+    const { noProgressTimeout } = this.#settings
+    if (noProgressTimeout === 0) return Number.POSITIVE_INFINITY
+    const elapsed = this.#failingSince === undefined ? 0 : this.#clock.now() - this.#failingSince
+    return Math.max(noProgressTimeout - elapsed, Math.min(noProgressTimeout, LastAttemptMs))
+  }
+
+  /**
+   * Milliseconds to wait before the server is obeyed that went back, or lost the session, the given number of
+   * times; not longer than `noProgressTimeout` permits. {@link ProgressGuard} bounds the number.
+   */
+  correctionDelay(corrections: number): number {
+    const now = this.#clock.now()
+    this.#failingSince ??= now
+    const remaining = this.#failingSince + this.#settings.noProgressTimeout - now
+    return Math.min(this.delay(corrections), Math.max(0, remaining))
+  }
+
   /** Milliseconds to wait after the given number of failures, 1 or more. */
   delay(failures: number): number {
     const { retryDelay, maxRetryDelay } = this.#settings
     return this.#clock.random() * Math.min(maxRetryDelay, retryDelay * 2 ** (failures - 1))
   }
 }
+
+/**
+ * Bytes of a reply that count as progress. Fewer do not, because a server could send one byte per attempt
+ * for ever.
+ */
+const ReplyProgressBytes = 16 * 1024
+/** Minimum milliseconds of the last attempt, which begins when `noProgressTimeout` is over. */
+const LastAttemptMs = 5_000
 
 /** The same offset, or a malformed response, this many times in a row ends the upload. */
 const MaxRepeats = 5
@@ -82,6 +122,8 @@ export class ProgressGuard {
   #rewinds = 0
   #restarts = 0
   #malformedAnswers = 0
+  /** A 416 without an offset began a new session. */
+  #offsetWasUnknown = false
 
   /**
    * Counts the Ack for a fragment that began at `start`; the server expects `offset` next.
@@ -121,6 +163,12 @@ export class ProgressGuard {
     this.#restarts += 1
     if (this.#restarts > MaxSessionRestarts) throw error.toUploadError('session-lost')
     return this.#restarts
+  }
+
+  /** @throws {UploadError} `invalid-answer` at the second 416 without an offset */
+  onOffsetUnknown(error: RetryableError): void {
+    if (this.#offsetWasUnknown) throw error.toUploadError('invalid-answer')
+    this.#offsetWasUnknown = true
   }
 
   /** @throws {UploadError} `invalid-answer` */

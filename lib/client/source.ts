@@ -4,7 +4,7 @@ import { type FileHandle, open, stat } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isCount, isPlainObject } from '../validate.ts'
-import { UploadError } from './errors.ts'
+import { causeText, UploadError } from './errors.ts'
 
 /** A source that the caller implements. The client may read any range again after a failure. */
 export interface UploadSource {
@@ -78,7 +78,7 @@ const fileChangedError = (detail: string): UploadError => new UploadError('file-
 const SourceOpenFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
 const sourceError = (cause: unknown): UploadError =>
-  new UploadError('source-failed', cause instanceof Error ? `${cause.message}.` : undefined, { cause })
+  new UploadError('source-failed', causeText(cause), { cause })
 
 async function openFile(path: string): Promise<OpenSource> {
   const handle = await open(path, SourceOpenFlags).catch((error) => {

@@ -8,8 +8,9 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import type { HeaderFields } from '../protocol/headers.ts'
-import { UploadError } from './errors.ts'
+import { connectionError, TransportHistory } from './connection-failure.ts'
 import { RetryableError } from './response-policy.ts'
+import { hostOf, portOf, requestedCertificate } from './tls-fault.ts'
 
 /** Options of Node's `tls.connect`: `ca`, `cert`, `key`, `pfx`, `rejectUnauthorized` and others. */
 export type TlsOptions = ConnectionOptions
@@ -18,8 +19,10 @@ export interface TransportSettings {
   readonly tls: TlsOptions
   /** Milliseconds without progress while a request is sent ([MC-BUP] 3.1.2.1). */
   readonly sendTimeout: number
-  /** Milliseconds without progress until the response begins, and while it is read ([MC-BUP] 3.1.2.2). */
+  /** Milliseconds until the response begins, and until its body has ended ([MC-BUP] 3.1.2.2). */
   readonly responseTimeout: number
+  /** Returns the milliseconds that bound both timeouts of the next request. Default: no bound. */
+  readonly attemptLimit?: () => number
 }
 
 export interface TransportRequest {
@@ -33,6 +36,11 @@ export interface TransportRequest {
   readonly onSent?: (bytes: number) => void
   /** The server is not that of the destination: it gets no client certificate. */
   readonly crossOrigin?: boolean
+  /**
+   * Bytes per second at which the body of the response may arrive for longer than `responseTimeout`. Default:
+   * it must end within `responseTimeout`.
+   */
+  readonly minResponseRate?: number
 }
 
 /**
@@ -43,7 +51,6 @@ export type Reader<T> = (response: IncomingMessage, chunks: AsyncIterable<Buffer
 
 /** Options of the client certificate. */
 const certificateOptions = ['cert', 'key', 'passphrase', 'pfx'] as const
-
 /** Sends requests over kept connections, one request at a time on each. */
 export class HttpTransport {
   readonly #settings: TransportSettings
@@ -51,6 +58,7 @@ export class HttpTransport {
   readonly #plain = new HttpAgent({ keepAlive: true })
   readonly #secure: HttpsAgent
   readonly #crossOrigin: HttpsAgent
+  readonly #history = new TransportHistory()
 
   constructor(settings: TransportSettings, signal: AbortSignal | undefined) {
     this.#settings = settings
@@ -66,12 +74,12 @@ export class HttpTransport {
   /**
    * Sends a request and reads its response.
    * @throws {RetryableError} with reason `retry` if the connection fails, or makes no progress
-   * @throws {UploadError} `certificate`
+   * @throws {UploadError} `certificate`, `tls-failed`
    * @throws errors of the body and of the reader, and the signal's reason
    */
   request<T>(request: TransportRequest, read: Reader<T>): Promise<T> {
     this.#signal?.throwIfAborted()
-    return sendRequest(this.#open(request), request, read, this.#settings, this.#signal)
+    return sendRequest(this.#open(request), request, read, this.#settings, this.#history, this.#signal)
   }
 
   /** Closes all connections. */
@@ -86,14 +94,34 @@ export class HttpTransport {
     return open({
       agent,
       method,
-      host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
-      port: url.port || (secure ? 443 : 80),
+      host: hostOf(url),
+      port: portOf(url),
       path: pathAndQuery(url),
-      // Node sends a flat list unchanged, in this order.
-      headers: fields.flat(),
+      headers: headersOf(fields),
       setHost: false,
     })
   }
+}
+
+/**
+ * The fields as the object that `http.request` documents: instrumentation (OpenTelemetry, dd-trace) copies it
+ * with `Object.assign`, which would destroy a flat list. Node keeps the order and the spelling. Two spellings
+ * of one name would replace each other, so they become one field with two values.
+ */
+function headersOf(fields: TransportRequest['fields']): Record<string, string | string[]> {
+  const byName = new Map<string, { readonly name: string; readonly values: string[] }>()
+  for (const [name, value] of fields) {
+    const key = name.toLowerCase()
+    const values = byName.get(key)?.values
+    if (values) values.push(value)
+    else byName.set(key, { name, values: [value] })
+  }
+  return Object.fromEntries(
+    [...byName.values()].map(({ name, values }) => [
+      name,
+      values.length === 1 && values[0] !== undefined ? values[0] : values,
+    ]),
+  )
 }
 
 /** Whether a response says where it ends. Otherwise its end is that of the connection. */
@@ -107,11 +135,18 @@ async function sendRequest<T>(
   outgoing: ClientRequest,
   request: TransportRequest,
   read: Reader<T>,
-  { sendTimeout, responseTimeout }: TransportSettings,
+  settings: TransportSettings,
+  history: TransportHistory,
   signal: AbortSignal | undefined,
 ): Promise<T> {
+  const limit = settings.attemptLimit?.() ?? Number.POSITIVE_INFINITY
+  const sendTimeout = Math.min(settings.sendTimeout, limit)
+  const responseTimeout = Math.min(settings.responseTimeout, limit)
+  const { url } = request
   let connected = false
+  let certificateRequested = false
   let answered = false
+  let connectionFailed = false
   /** The rest of the body is not needed. */
   let stopSending = false
   let settled = false
@@ -127,53 +162,60 @@ async function sendRequest<T>(
       const startTimer = (what: string, milliseconds: number): void => {
         clearTimeout(timer)
         // After an abort the reader may still be working on a chunk.
-        if (settled) return
+        if (settled || connectionFailed) return
         timer = setTimeout(() => {
-          fail(new RetryableError('retry', `${what} for ${milliseconds} ms`, { unsent: !connected }))
+          fail(new RetryableError('retry', what, { unsent: !connected }))
         }, milliseconds)
       }
-      const connectionError = (cause: unknown): unknown => {
-        const { socket } = outgoing
-        const tlsError = (socket as TLSSocket | null)?.authorizationError
-        if (tlsError && !connected) return new UploadError('certificate', `${tlsError}.`, { cause })
-        const reason = cause instanceof Error ? cause.message : 'closed without an answer'
-        // The server closed a kept connection at the moment at which it was used again.
-        const stale = outgoing.reusedSocket && !answered
-        return new RetryableError('retry', `The connection failed: ${reason}`, {
+      // Once the response has begun, its reader reports the failure, after the bytes that have arrived.
+      const onConnectionFailed = (cause: unknown): void => {
+        if (answered || connectionFailed) return
+        connectionFailed = true
+        stopSending = true
+        clearTimeout(timer)
+        const failure = {
+          url,
           cause,
-          stale,
-          unsent: !connected,
-        })
+          socket: outgoing.socket as TLSSocket | null,
+          connected,
+          reused: outgoing.reusedSocket,
+          hasCertificate: !request.crossOrigin && Boolean(settings.tls.cert ?? settings.tls.pfx),
+          certificateRequested,
+        }
+        connectionError(failure, history, signal).then(fail, fail)
       }
       abort = () => fail(signal?.reason)
       signal?.addEventListener('abort', abort, { once: true })
 
-      startTimer('Nothing could be sent', sendTimeout)
+      const startSendTimer = (): void =>
+        startTimer(`Nothing could be sent for ${sendTimeout} ms`, sendTimeout)
+      startSendTimer()
       outgoing
         .on('socket', (socket) => {
           connected = outgoing.reusedSocket
           if (connected) return
-          socket.once(request.url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+          const secure = url.protocol === 'https:'
+          socket.once(secure ? 'secureConnect' : 'connect', () => {
             connected = true
+            if (secure) certificateRequested = requestedCertificate(socket as TLSSocket)
           })
         })
-        // Once the response has begun, its reader reports the failure, after the bytes that have arrived.
-        .on('error', (error) => {
-          if (!answered) fail(connectionError(error))
-        })
-        .on('close', () => {
-          if (!answered) fail(connectionError(undefined))
-        })
+        .on('error', onConnectionFailed)
+        .on('close', () => onConnectionFailed(undefined))
         .on('finish', () => {
-          if (!answered) startTimer('There was no answer', responseTimeout)
+          if (!answered) startTimer(`There was no answer for ${responseTimeout} ms`, responseTimeout)
         })
         .on('response', (response) => {
           answered = true
+          history.answered.add(url.origin)
           stopSending = true
           read(
             response,
             chunksOf(response, {
-              onWait: () => startTimer('The answer made no progress', responseTimeout),
+              limit: responseTimeout,
+              minRate: request.minResponseRate,
+              onWait: (remaining) =>
+                startTimer(`The answer did not end within ${responseTimeout} ms`, remaining),
               onChunk: () => clearTimeout(timer),
             }),
           ).then((result) => {
@@ -183,8 +225,7 @@ async function sendRequest<T>(
             resolve(result)
           }, fail)
         })
-      const progress = (): void => startTimer('Nothing could be sent', sendTimeout)
-      writeBody(outgoing, request, { shouldStop: () => stopSending, progress }).catch(fail)
+      writeBody(outgoing, request, { shouldStop: () => stopSending, progress: startSendTimer }).catch(fail)
     })
   } finally {
     clearTimeout(timer)
@@ -211,20 +252,35 @@ async function writeBody(
   if (!shouldStop()) outgoing.end()
 }
 
+interface ChunkOptions {
+  /** Milliseconds to wait for chunks, in total. */
+  readonly limit: number
+  /** Each chunk extends the time by its length at this rate, up to `limit`. */
+  readonly minRate: number | undefined
+  /** Called with the milliseconds that remain. */
+  readonly onWait: (remaining: number) => void
+  readonly onChunk: () => void
+}
+
 /**
- * The chunks of a body. The timer runs only while the next chunk is missing, not while the reader works on
+ * The chunks of a body. The time runs only while the next chunk is missing, not while the reader works on
  * one.
  */
 async function* chunksOf(
   response: IncomingMessage,
-  { onWait, onChunk }: { readonly onWait: () => void; readonly onChunk: () => void },
+  { limit, minRate, onWait, onChunk }: ChunkOptions,
 ): AsyncGenerator<Buffer> {
+  let remaining = limit
   try {
-    onWait()
+    let waitingSince = performance.now()
+    onWait(remaining)
     for await (const chunk of response) {
       onChunk()
+      const extension = minRate === undefined ? 0 : (chunk.length / minRate) * 1000
+      remaining = Math.min(limit, remaining - (performance.now() - waitingSince) + extension)
       yield chunk
-      onWait()
+      waitingSince = performance.now()
+      onWait(Math.max(1, remaining))
     }
   } catch (cause) {
     throw new RetryableError('retry', 'The connection broke during the answer', { cause })

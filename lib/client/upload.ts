@@ -45,6 +45,8 @@ export class Upload {
   #fragments = 0
   /** Bytes of the current fragment that the system has taken. */
   #inFlight = 0
+  /** The session replaces one that was lost, and nothing of the file was accepted since. */
+  #restarted = false
 
   constructor(
     source: OpenSource,
@@ -60,10 +62,11 @@ export class Upload {
     this.#jobWriter = new JobWriter(binding, destination, clock)
     this.#session = binding?.job.session
     this.#size = initialSize(settings.maxFragmentSize)
-    this.#transport = new HttpTransport(settings, settings.signal)
+    this.#retryPolicy = new RetryPolicy(settings, clock)
+    const attemptLimit = (): number => this.#retryPolicy.attemptLimit()
+    this.#transport = new HttpTransport({ ...settings, attemptLimit }, settings.signal)
     const extras = { name: source.name, headers: settings.headers }
     this.#packetClient = new PacketClient(this.#transport, { destination, extras, auth: settings.auth })
-    this.#retryPolicy = new RetryPolicy(settings, clock)
     this.#rateMeter = new RateMeter(clock.now)
     this.#progressReporter = new ProgressReporter(settings.onProgress, this.#rateMeter, clock.now)
     this.#replySink = replySink(settings.reply || undefined)
@@ -102,7 +105,8 @@ export class Upload {
     const ack = await this.#packetClient.send({ type: 'Create-Session' }, this.#destination)
     const { sessionId = '', hostId } = ack
     this.#session = { id: sessionId, hostId, offset: 0, stage: 'fragment' }
-    this.#retryPolicy.reset()
+    // A server that loses each new session makes no progress.
+    if (!this.#restarted) this.#retryPolicy.reset()
     await this.#jobWriter.save(this.#session)
     // "The client SHOULD ping that host first" ([MC-BUP] 3.1.5.2.2).
     return hostId ? 'ping' : 'fragment'
@@ -144,6 +148,7 @@ export class Upload {
     session.offset = received
     this.#inFlight = 0
     if (received > start) {
+      this.#restarted = false
       this.#retryPolicy.reset()
       onSuccess(session)
     }
@@ -151,7 +156,7 @@ export class Upload {
     const rewinds = this.#progressGuard.onAck(start, received)
     await this.#jobWriter.saveThrottled(session)
     // The first step back is a correction. A server that needs more of them gets time to recover.
-    if (rewinds > 1) await this.#wait(this.#retryPolicy.delay(rewinds - 1))
+    if (rewinds > 1) await this.#wait(this.#retryPolicy.correctionDelay(rewinds - 1))
     return 'fragment'
   }
 
@@ -178,13 +183,15 @@ export class Upload {
       this.#replySink,
       {
         maxSize: this.#settings.maxReplySize,
-        onProgress: () => {
-          this.#retryPolicy.reset()
+        onProgress: (bytes) => {
+          this.#retryPolicy.onReplyBytes(bytes)
           this.#report('reply')
         },
       },
     )
+    const receivedBefore = this.#reply.received
     await this.#reply.fetch()
+    if (this.#reply.received > receivedBefore) this.#retryPolicy.reset()
     return 'close-session'
   }
 
@@ -202,6 +209,11 @@ export class Upload {
     const inFlight = this.#inFlight
     this.#inFlight = 0
     if (error.reason === 'session-lost') return this.#startOver(error)
+    if (error.reason === 'offset-unknown') {
+      // The session cannot be continued at an offset that is not known.
+      this.#progressGuard.onOffsetUnknown(error)
+      return this.#startOver(error)
+    }
     if (error.reason === 'fragment-too-large') return this.#shrink(error)
     if (error.details.malformed) this.#progressGuard.onMalformedAnswer(error)
     const connectionFailed = error.details.status === undefined
@@ -224,8 +236,9 @@ export class Upload {
     const restarts = this.#progressGuard.onSessionLost(error)
     this.#session = undefined
     this.#reply = undefined
+    this.#restarted = true
     await this.#replySink.restart()
-    if (restarts > 1) await this.#wait(this.#retryPolicy.delay(restarts - 1), error)
+    if (restarts > 1) await this.#wait(this.#retryPolicy.correctionDelay(restarts - 1), error)
     return 'create-session'
   }
 
@@ -233,7 +246,7 @@ export class Upload {
     const { offset } = this.#current()
     const length = Math.min(this.#size.next, this.#source.size - offset)
     const smaller = shrinkOnRefusal(this.#size, length)
-    if (!smaller) throw error.toUploadError('fragment-too-large')
+    if (!smaller) throw error.toUploadError(error.details.status === 404 ? 'not-found' : 'fragment-too-large')
     this.#size = smaller
     return 'fragment'
   }

@@ -28,7 +28,7 @@ export function sendAck(
     response.setHeader('Connection', 'close').end()
     return
   }
-  if (request.complete) {
+  if (hasEnded(request)) {
     request.resume()
     response.end()
     return
@@ -39,6 +39,12 @@ export function sendAck(
   response.flushHeaders()
   drainBody(request, idleTimeout, () => response.end())
 }
+
+/**
+ * Whether the whole body has arrived. Node sets `complete` at the last byte. A mocked request, as that of
+ * `light-my-request`, only ends its stream.
+ */
+const hasEnded = (request: IncomingMessage): boolean => request.complete || request.readableEnded
 
 /** Limit for draining one body, in bytes: more than the largest fragment of a Windows client, 13 MB. */
 const MaxDrainedBytes = 16 * 1024 * 1024
@@ -55,7 +61,7 @@ const MaxDrainSilenceMs = 30_000
  * @param onEnd called when the body has ended; not if the connection closes first
  */
 export function drainBody(request: IncomingMessage, idleTimeout: number, onEnd: () => void = () => {}): void {
-  if (request.complete || request.destroyed) {
+  if (hasEnded(request) || request.destroyed) {
     // The body is complete or will not arrive.
     request.resume()
     onEnd()

@@ -1,5 +1,5 @@
 import { readdir, writeFile } from 'node:fs/promises'
-import { createServer as createTlsServer } from 'node:https'
+import { createServer as createTlsServer, type ServerOptions as TlsServerOptions } from 'node:https'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import express from 'express'
@@ -221,7 +221,7 @@ describe('doctor connectivity check', () => {
     }
 
     /** A server at https://localhost with this certificate, and a file with the certificate. */
-    async function secure(pems: { key: string; cert: string }) {
+    async function secure(pems: { key: string; cert: string } & TlsServerOptions) {
       const directory = await temporaryDirectory()
       const app = express().use(bitsUpload({ store: directory }))
       const { port } = await listen(createTlsServer(pems, app))
@@ -243,6 +243,35 @@ describe('doctor connectivity check', () => {
       const { code, ok, wrong } = await doctor(url, '--cacert', file)
       expect([code, wrong]).toEqual([0, []])
       expect(ok).toContain('The certificate is valid for localhost')
+    })
+
+    it.each([
+      [
+        '1.3',
+        /^Ping is not answered: The server requires a client certificate/,
+        /^Pass --cert FILE and --key.*1\.3/,
+      ],
+      ['1.2', /^The TLS handshake failed .*client certificate/, /--cert and --key/],
+    ] as const)(
+      'reports a client certificate that is required under TLS %s',
+      async (version, text, remedy) => {
+        const { url, file } = await secure({
+          ...(await make('localhost')),
+          requestCert: true,
+          maxVersion: `TLSv${version}`,
+        })
+        expectWrong(await doctor(url, '--cacert', file), 'FAULT', text, remedy)
+      },
+    )
+
+    it('reports http in the URL of a port that uses TLS', async () => {
+      const { url } = await secure(await make('localhost'))
+      expectWrong(
+        await doctor(url.replace('https:', 'http:')),
+        'FAULT',
+        /^Ping is not answered: The server uses TLS on this port; write https:/,
+        /^Correct the scheme/,
+      )
     })
 
     it('reports a certificate for another name', async () => {
@@ -347,6 +376,27 @@ describe('doctor Ping check', () => {
     )
   })
 
+  it('reports a URL of a folder without a slash at its end, and runs the other checks', async () => {
+    const { url, directory } = await uploadServer()
+    const outcome = await doctor(url.href.replace(/\/$/, ''))
+    expectWrong(
+      outcome,
+      'FAULT',
+      /^No BITS server answers at .*\/upload, .*with a slash at its end it does$/,
+      /^Write the slash .*\/upload\/$/,
+    )
+    expect(outcome.ok.at(-1)).toMatch(/^Cancel-Session is answered/)
+    expect(await filesIn(directory)).toEqual([])
+  })
+
+  it.each([
+    ['429 Too Many Requests', /429: the server or a proxy limits the number of requests/, /answer 503/],
+    ['411 Length Required', /411: the server requires Content-Length/, /Caddy, Traefik/],
+  ])('reports %s', async (status, text, remedy) => {
+    const { url } = await through({ request: () => plainAnswer(status) })
+    expectWrong(await doctor(url), 'FAULT', text, remedy)
+  })
+
   it('reports disabled uploads (501)', async () => {
     const { url } = await uploadServer({ enabled: false })
     expectWrong(await doctor(url), 'FAULT', /501, 0x80070005.*uploads are disabled/, /`enabled`/)
@@ -377,17 +427,49 @@ describe('doctor Create-Session check', () => {
   it('reports a 503 for a second session above maxSessions', async () => {
     const { url } = await uploadServer({ maxSessions: 1 })
     // The check of the fragment limit creates a second session.
-    expectWrong(await doctor(url), 'FAULT', /another Create-Session is answered 503/, /Run it again/)
+    expectWrong(
+      await doctor(url),
+      'FAULT',
+      /another Create-Session is answered 503/,
+      /maxSessions.*Run it again/,
+    )
   })
 
-  it.each([
-    ['BITS-Session-Id', /BITS-Session-Id is missing/],
-    ['BITS-Protocol', /BITS-Protocol is missing/],
-  ])('reports an Ack without %s', async (name, text) => {
+  const without = (name: string) => (text: string) => text.replace(new RegExp(`^${name}: .*\r\n`, 'im'), '')
+
+  it('reports an Ack without BITS-Protocol, and cancels its session', async () => {
+    const { url, directory } = await through({ answer: without('BITS-Protocol') })
+    expectWrong(await doctor(url), 'FAULT', /BITS-Protocol is missing/, /removes header fields/)
+    expect(await filesIn(directory)).toEqual([])
+  })
+
+  it('reports an Ack without BITS-Session-Id, and the session that stays', async () => {
+    const { url } = await through({ answer: without('BITS-Session-Id') })
+    const { code, wrong } = await doctor(url)
+    expect(code).toBe(1)
+    expect(wrong).toEqual([
+      {
+        level: 'FAULT',
+        text: expect.stringMatching(/BITS-Session-Id is missing/),
+        remedy: expect.stringMatching(/removes header fields/),
+      },
+      {
+        level: 'warn',
+        text: '1 session without a known id may be open on the server',
+        remedy: expect.stringMatching(/expireAfter/),
+      },
+    ])
+  })
+
+  it('names a Create-Session that hangs, and the session that may stay', async () => {
     const { url } = await through({
-      answer: (text) => text.replace(new RegExp(`^${name}: .*\r\n`, 'im'), ''),
+      request: (head) => (head.includes('Packet-Type: Create-Session') ? '' : undefined),
     })
-    expectWrong(await doctor(url), 'FAULT', text, /removes header fields/)
+    const { wrong } = await doctor(url, '--timeout', '1')
+    expect(wrong.map(({ text }) => text)).toEqual([
+      'The check ended early (Create-Session): Create-Session is not answered: There was no answer for 1000 ms',
+      '1 session without a known id may be open on the server',
+    ])
   })
 
   it('warns of an Ack without Accept-Encoding', async () => {
@@ -471,6 +553,48 @@ describe('doctor Fragment check', () => {
   ])('reports %s', async (_, change, text) => {
     const { url, directory } = await through({ answer: change })
     expectWrong(await doctor(url), 'FAULT', text, /Clients continue from that number/)
+    expect(await filesIn(directory)).toEqual([])
+  })
+
+  it('names a header field that is misspelled', async () => {
+    const { url } = await through({
+      answer: (text) => text.replace('BITS-Received-Content-Range', 'BITS-Recieved-Content-Range'),
+    })
+    expectWrong(
+      await doctor(url),
+      'FAULT',
+      /without BITS-Received-Content-Range \(but with bits-recieved-content-range\)/,
+      /Clients continue/,
+    )
+  })
+
+  it('accepts a 416 with the right offset for a Fragment that was sent before or overlaps', async () => {
+    let times = 0
+    const { url, directory } = await through({
+      request: (head) => {
+        if (head.includes('Content-Range: bytes 0-999/1048576')) times += 1
+        const isRepeated = head.includes('Content-Range: bytes 0-999/1048576') && times === 2
+        if (!isRepeated && !head.includes('Content-Range: bytes 500-')) return undefined
+        return plainAnswer('416 Range', 'BITS-Packet-Type: Ack', 'BITS-Received-Content-Range: 1000')
+      },
+    })
+    const { code, wrong, ok } = await doctor(url)
+    expect([code, wrong]).toEqual([0, []])
+    expect(ok).toContain('A Fragment that was sent before is answered 416, and 1000 bytes are held')
+    expect(ok).toContain('A Fragment that overlaps held bytes is answered 416, and 1000 bytes are held')
+    expect(await filesIn(directory)).toEqual([])
+  })
+
+  it('names a Fragment that hangs', async () => {
+    const { url, directory } = await through({
+      request: (head) => (head.includes('bytes 2000-') ? '' : undefined),
+    })
+    expectWrong(
+      await doctor(url, '--timeout', '1'),
+      'FAULT',
+      /^The check ended early \(Fragments\): Fragment is not answered: There was no answer for 1000 ms$/,
+      /holds it back/,
+    )
     expect(await filesIn(directory)).toEqual([])
   })
 
@@ -602,6 +726,18 @@ describe('doctor Close-Session and Cancel-Session check', () => {
     ])
   })
 
+  it('reports a Close-Session without effect, and cancels the session', async () => {
+    const { url, directory } = await through({
+      request: (head) =>
+        head.includes('Packet-Type: Close-Session')
+          ? plainAnswer('200 OK', 'BITS-Packet-Type: Ack')
+          : undefined,
+    })
+    const text = /^After Close-Session the session should be unknown .* answered 400/
+    expectWrong(await doctor(url), 'FAULT', text, /BITS-Error-Code/)
+    expect(await filesIn(directory)).toEqual([])
+  })
+
   it('reports that 0x8020001F is missing after Close-Session and Cancel-Session', async () => {
     const { url } = await through({ answer: (text) => text.replace(/^BITS-Error.*\r\n/gim, '') })
     const { code, wrong } = await doctor(url)
@@ -655,6 +791,45 @@ describe('doctor --complete', () => {
   ])('reports a reply with %s', async (_, change, text, remedy) => {
     const { url } = await through({ answer: ofReply(change) }, { onUpload })
     expectWrong(await doctor(url, '--complete'), 'FAULT', text, remedy)
+  })
+
+  it('reports a reply on a host that cannot be reached', async () => {
+    const { url } = await uploadServer({ onUpload: () => new URL('http://127.0.0.1:1/reply') })
+    expectWrong(
+      await doctor(url, '--complete'),
+      'FAULT',
+      /^The host of the reply cannot be reached: HEAD of http:\/\/127\.0\.0\.1:1\/reply is not answered/,
+      /BITS-Reply-URL/,
+    )
+  })
+
+  it('reports a reply whose Last-Modified follows the clock', async () => {
+    const change = (text: string) =>
+      text.replace(/^Last-Modified: .*$/im, `Last-Modified: ${new Date().toUTCString()}`)
+    const { url } = await through({ answer: ofReply(change) }, { onUpload })
+    expectWrong(await doctor(url, '--complete'), 'FAULT', /^Last-Modified of the reply changes from/, /412/)
+  })
+
+  it('reports a reply whose GET is refused', async () => {
+    const { url } = await through(
+      { request: (head) => (head.startsWith('GET ') ? plainAnswer('403 Forbidden') : undefined) },
+      { onUpload },
+    )
+    const { wrong } = await doctor(url, '--complete')
+    expect(wrong[0]?.text).toMatch(/^GET of the reply at .* is refused: it is answered 403, and HEAD 200$/)
+    expect(wrong[0]?.remedy).toMatch(/^Allow GET/)
+  })
+
+  it('reports that the file may stay if the last Fragment is not answered', async () => {
+    const { url } = await through({
+      request: (head) => (head.includes('bytes 800-1023/1024') ? '' : undefined),
+    })
+    expectWrong(
+      await doctor(url, '--complete', '--timeout', '1'),
+      'FAULT',
+      /^A Fragment of a complete upload is not answered: .* The file may be on the server: http.*\.tmp$/,
+      /logs/,
+    )
   })
 
   it('reports a reply URL that answers HEAD with 404', async () => {

@@ -186,11 +186,69 @@ describe('Fragment offset', () => {
     ['N twice', ack(200, { 'BITS-Received-Content-Range': 5120, 'bits-received-content-range': 5120 })],
     ['N above 2^53 - 1', received('9'.repeat(30))],
     ['no N', ack(200)],
-    ['no N in a 416', ack(416)],
   ])('124: causes invalid-answer after 5 answers with %s', async (_, answer) => {
     const server = await serve({ answer: (packet) => (packet.type === 'Fragment' ? answer : undefined) })
     expect((await failure(upload(server))).code).toBe('invalid-answer')
     expect(server.requests().filter((text) => text === 'Fragment 0-5119')).toHaveLength(5)
+  })
+
+  it.each([
+    ['an Ack', ack(416)],
+    ['an error page', rawResponse(416, { 'Content-Type': 'text/html' }, '<h1>416</h1>')],
+    ['an offset that is no number', received('many', 416)],
+  ])('begins one new session after a 416 without offset: %s', async (_, answer) => {
+    let answers = 1
+    const server = await serve({
+      answer: (packet) => (packet.type === 'Fragment' && answers-- > 0 ? answer : undefined),
+    })
+    await upload(server)
+    expect(server.iis.sessions).toBe(2)
+    answers = 2
+    expect(await failure(upload(server))).toMatchObject({ code: 'invalid-answer', status: 416 })
+    expect(server.iis.sessions).toBe(4)
+  })
+
+  it.each([408, 409, 429])('repeats a Close-Session that was answered %i', async (status) => {
+    let answers = 2
+    const server = await serve({
+      answer: ({ type }) => (type === 'Close-Session' && answers-- > 0 ? rawResponse(status) : undefined),
+    })
+    await upload(server)
+    expect(server.requests().filter((text) => text === 'Close-Session')).toHaveLength(3)
+  })
+
+  it.each([
+    ['of 404.13 by IIS', 404, 10_000, undefined],
+    ['of 404.13 by IIS, in a folder that is gone', 404, 0, 'not-found'],
+    ['of 413', 413, 0, 'fragment-too-large'],
+  ])('sends smaller fragments after an error page %s', async (_, status, limit, code) => {
+    const server = await serve({
+      answer: ({ type, body }) =>
+        type === 'Fragment' && body.length > limit
+          ? rawResponse(status, { Server: 'Microsoft-IIS/10.0' }, `<h1>${status}</h1>`)
+          : undefined,
+    })
+    const work = server.watch(
+      uploadFile(file, new URL('a.bin', server.url), { maxFragmentSize: 20_480, noProgressTimeout: 0 }),
+    )
+    if (code === undefined) await work
+    else expect((await failure(work)).code).toBe(code)
+    const lengths = server.packets.filter(({ type }) => type === 'Fragment').map(({ body }) => body.length)
+    expect(lengths.slice(0, 3)).toEqual([20_480, 10_240, 5120])
+  })
+
+  it('ends with the cause first: 409 for Create-Session', async () => {
+    const server = await serve({
+      answer: ({ type }) => (type === 'Create-Session' ? rawResponse(409) : undefined),
+    })
+    const { code, message } = await failure(
+      server.watch(uploadFile(file, server.url, { noProgressTimeout: 0 })),
+    )
+    expect(code).toBe('no-progress')
+    expect(message).toBe(
+      'Create-Session was answered 409: the file exists, or another upload of it is open. ' +
+        'There was no progress for `noProgressTimeout`; try again when the cause is removed.',
+    )
   })
 
   it('124: allows 4 malformed answers before each correct one', async () => {

@@ -80,6 +80,8 @@ export interface FakeServer {
 }
 
 const EndOfHead = '\r\n\r\n'
+/** The first byte of a TLS ClientHello. */
+const TlsHandshake = 0x16
 const Protocol = '{7df0354d-249b-430f-820d-3d2a9bef4931}'
 
 /** Formats a response. The body is Latin-1: each character is a byte. */
@@ -230,7 +232,11 @@ export async function fakeServer(behaviour: Behaviour): Promise<FakeServer> {
       return !done
     }
     for (;;) {
-      while (!unread.includes(EndOfHead)) if (!(await more())) return
+      while (!unread.includes(EndOfHead)) {
+        if (!(await more())) return
+        // The client probes the port for TLS after a first request without an answer.
+        if (unread[0] === TlsHandshake) return void socket.destroy()
+      }
       const end = unread.indexOf(EndOfHead)
       const { length, ...packet } = check(unread.toString('latin1', 0, end), packets.length, port)
       const from = end + EndOfHead.length

@@ -63,11 +63,13 @@ describe('response classification', () => {
     }
   })
 
-  it('retries 5xx for Close-Session and Cancel-Session; 202 to 499 except 401 is fatal', () => {
+  it('retries 408, 409, 429 and 5xx for Close-Session and Cancel-Session; other statuses up to 499 are fatal', () => {
     for (const kind of ending) {
-      for (const status of range(500, 599)) expect(actionFor(kind, status)).toBe('retry')
-      for (const status of [...range(202, 400), ...range(402, 499)])
-        expect(actionFor(kind, status)).toBe('fatal')
+      const retried = [408, 409, 429, ...range(500, 599)]
+      for (const status of retried) expect(actionFor(kind, status)).toBe('retry')
+      for (const status of [...range(202, 400), ...range(402, 499)]) {
+        if (!retried.includes(status)) expect(actionFor(kind, status)).toBe('fatal')
+      }
     }
   })
 

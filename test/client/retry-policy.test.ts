@@ -58,3 +58,46 @@ describe('RetryPolicy noProgressTimeout', () => {
     expect([policy.nextDelay(), policy.nextDelay(true)]).toEqual([undefined, 0])
   })
 })
+
+describe('RetryPolicy attemptLimit', () => {
+  it('is noProgressTimeout, from the first failure the time left, and at least 5 seconds', () => {
+    const clock = fastClock()
+    const policy = new RetryPolicy({ ...settings, noProgressTimeout: 60_000 }, clock)
+    expect(policy.attemptLimit()).toBe(60_000)
+    policy.nextDelay()
+    clock.time += 20_000
+    expect(policy.attemptLimit()).toBe(40_000)
+    clock.time += 40_000
+    expect(policy.attemptLimit()).toBe(5000)
+    policy.reset()
+    expect(policy.attemptLimit()).toBe(60_000)
+  })
+
+  it('is unlimited if noProgressTimeout is 0', () => {
+    const policy = new RetryPolicy({ ...settings, noProgressTimeout: 0 }, fastClock())
+    expect(policy.attemptLimit()).toBe(Number.POSITIVE_INFINITY)
+  })
+})
+
+describe('RetryPolicy correctionDelay', () => {
+  it('doubles, and is never longer than the time left', () => {
+    const clock = fastClock()
+    const policy = new RetryPolicy({ ...settings, noProgressTimeout: 10_000 }, clock)
+    expect([1, 2, 3].map((count) => policy.correctionDelay(count))).toEqual([1000, 2000, 4000])
+    clock.time += 9000
+    expect(policy.correctionDelay(4)).toBe(1000)
+    clock.time += 9000
+    expect(policy.correctionDelay(5)).toBe(0)
+  })
+})
+
+describe('RetryPolicy onReplyBytes', () => {
+  it('counts each 16 KiB as progress', () => {
+    const policy = new RetryPolicy(settings, fastClock())
+    policy.nextDelay()
+    policy.onReplyBytes(16 * 1024 - 1)
+    expect(policy.nextDelay()).toBe(2000)
+    policy.onReplyBytes(1)
+    expect(policy.nextDelay()).toBe(1000)
+  })
+})

@@ -9,7 +9,7 @@ import { type UploadOptions, uploadFile } from '../../lib/client/index.ts'
 import { bitsUpload } from '../../lib/index.ts'
 import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
-import { listen } from '../support/server.ts'
+import { listen, serve } from '../support/server.ts'
 import { fakeServer } from './fake-server.ts'
 
 const make = async (name: string) => {
@@ -60,9 +60,58 @@ describe('uploadFile over HTTPS', () => {
   it('sends the client certificate of the tls option', async () => {
     const { upload, landed } = await uploadServer({ requestCert: true, ca: ofClient.cert })
     const tls = { ca: ofServer.cert }
-    await expect(upload({ tls, noProgressTimeout: 0 })).rejects.toMatchObject({ code: 'no-progress' })
     await upload({ tls: { ...tls, ...ofClient } })
     expect(await landed()).toBe(true)
+  })
+
+  const trusted = { ca: ofServer.cert }
+  const required = { requestCert: true, ca: ofClient.cert }
+  it.each<[string, ServerOptions, UploadOptions['tls'], RegExp]>([
+    ['without the required client certificate', required, trusted, /requires a client certificate; pass one/],
+    [
+      'without the required client certificate, by TLS 1.2',
+      { ...required, maxVersion: 'TLSv1.2' },
+      trusted,
+      /requires a client certificate, and there is none/,
+    ],
+    [
+      'with a client certificate that the server does not trust',
+      { ...required, ca: ofServer.cert },
+      { ...trusted, ...ofClient },
+      /closed 5 times; the server requests a client certificate, and the one of this client may not be trusted/,
+    ],
+    [
+      'without a common version of TLS',
+      { maxVersion: 'TLSv1.2' },
+      { ...trusted, minVersion: 'TLSv1.3' },
+      /no version of TLS, or no cipher, in common/,
+    ],
+    [
+      'without a common cipher',
+      { maxVersion: 'TLSv1.2' },
+      { ...trusted, ciphers: 'ECDHE-RSA-AES128-GCM-SHA256' },
+      /no version of TLS, or no cipher, in common/,
+    ],
+  ])('ends at once %s', async (_, serverOptions, tls, message) => {
+    const { upload } = await uploadServer(serverOptions)
+    const error = await upload({ tls: tls ?? {}, retryDelay: 1, maxRetryDelay: 1 }).catch((reason) => reason)
+    expect(error).toMatchObject({ code: 'tls-failed', message: expect.stringMatching(message) })
+  })
+
+  it('ends at once at the port of http', async () => {
+    const url = await serve(express().use(bitsUpload({ store: await temporaryDirectory() })))
+    await expect(uploadFile(file, `https://localhost:${url.port}/a.bin`)).rejects.toMatchObject({
+      code: 'tls-failed',
+      message: expect.stringContaining('does not use TLS on this port; write http://'),
+    })
+  })
+
+  it('ends at once when the URL has http and the port is that of https', async () => {
+    const { url } = await uploadServer()
+    await expect(uploadFile(file, `http://localhost:${url.port}/a.bin`)).rejects.toMatchObject({
+      code: 'tls-failed',
+      message: expect.stringContaining('uses TLS on this port; write https://'),
+    })
   })
 
   it("rejects with Node's error for an invalid tls option", async () => {

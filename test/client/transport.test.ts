@@ -263,7 +263,7 @@ describe('HttpTransport timeouts', () => {
     )
     await begun.promise
     vi.advanceTimersByTime(300_000)
-    expect((await outcome).message).toBe('The answer made no progress for 300000 ms')
+    expect((await outcome).message).toBe('The answer did not end within 300000 ms')
   })
 
   it('reject after responseTimeout without another byte of the response body', async () => {
@@ -277,7 +277,7 @@ describe('HttpTransport timeouts', () => {
     const outcome = failureOf(exchange({}, reader))
     await begun.promise
     vi.advanceTimersByTime(300_000)
-    expect((await outcome).message).toBe('The answer made no progress for 300000 ms')
+    expect((await outcome).message).toBe('The answer did not end within 300000 ms')
   })
 
   it('do not count the time that the reader spends on a chunk', async () => {

@@ -183,7 +183,9 @@ describe('onProgress', () => {
       error: expect.any(Error),
       retryIn: expect.any(Number),
     })
-    expect(waiting?.error?.message).toBe('Fragment was answered 503')
+    expect(waiting?.error?.message).toBe(
+      'Fragment was answered 503: the server or a proxy is overloaded or stopping',
+    )
     expect(waiting?.retryIn).toBeLessThan(1)
   })
 

@@ -1,11 +1,15 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { isAck } from '../../client/ack.ts'
 import { field, type HeaderFields, ReplyUrlHeader } from '../../protocol/headers.ts'
 import { printable } from '../format.ts'
 import { type Check, type CheckContext, type Finding, fault, ok, warning } from './context.ts'
 import { explain, formatResponse } from './explain.ts'
 import { heldBy } from './fragments.ts'
-import { isSuccessAck } from './prober.ts'
+import { isSuccessAck, NoResponse, orNoResponse } from './prober.ts'
 
 const CompleteFileSize = 1024
+/** Milliseconds after which a Last-Modified that follows the clock has changed. */
+const LastModifiedStepMs = 1_100
 /** Bytes of its fragments. */
 const FragmentLengths = [400, 400, 224] as const
 
@@ -17,13 +21,22 @@ export const completeUploadCheck: Check = {
     let held = 0
     let replyUrl: string | undefined
     for (const length of FragmentLengths) {
-      const answer = await context.fragment(held, length, CompleteFileSize, sessionId)
+      const answer = await orNoResponse(context.fragment(held, length, CompleteFileSize, sessionId))
       held += length
+      const isLast = held === CompleteFileSize
+      const mayStay = isLast ? `. The file may be on the server: ${context.target.href}` : ''
+      if (answer instanceof NoResponse) {
+        yield fault(
+          `A Fragment of a complete upload is not answered: ${answer.message}${mayStay}`,
+          'See the logs of the server and of the proxies for this time. A hook for the complete file may take long.',
+        )
+        return true
+      }
       if (!isSuccessAck(answer) || heldBy(answer) !== held) {
         const { reason, remedy } = explain(answer)
-        const which = held === CompleteFileSize ? 'last' : held === FragmentLengths[0] ? 'first' : 'second'
+        const which = isLast ? 'last' : held === FragmentLengths[0] ? 'first' : 'second'
         yield fault(
-          `The ${which} Fragment of a complete upload is answered ${formatResponse(answer)}: ${reason}`,
+          `The ${which} Fragment of a complete upload is answered ${formatResponse(answer)}: ${reason}${isAck(answer.headers) ? '' : mayStay}`,
           remedy,
         )
         return true
@@ -55,10 +68,15 @@ function locate(reference: string, target: URL): URL | undefined {
 const belongsToSession = ({ pathname }: URL): boolean => /\/BITS-Sessions\/Replies\//i.test(pathname)
 
 async function* beforeClose(context: CheckContext, url: URL): AsyncGenerator<Finding> {
-  const head = await context.fetchReply(url, 'HEAD')
+  const head = await orNoResponse(context.fetchReply(url, 'HEAD'))
+  const where = printable(url.href)
+  if (head instanceof NoResponse) {
+    yield unanswered(url, head)
+    return
+  }
   if (head.status !== 200) {
     yield fault(
-      `HEAD of the reply at ${printable(url.href)} is answered ${formatResponse(head)}`,
+      `HEAD of the reply at ${where} is answered ${formatResponse(head)}`,
       'GET and HEAD of this URL must reach the server by the same route as the packets.',
     )
     return
@@ -66,7 +84,19 @@ async function* beforeClose(context: CheckContext, url: URL): AsyncGenerator<Fin
   yield* context.unreported(replyFormat(head.headers))
   const length = Number(field(head.headers, 'content-length') ?? 0)
   // An empty reply has no ranges.
-  const part = length > 0 ? await context.fetchReply(url, 'GET', 'bytes=0-0') : undefined
+  const part = length > 0 ? await orNoResponse(context.fetchReply(url, 'GET', 'bytes=0-0')) : undefined
+  if (part instanceof NoResponse) {
+    yield unanswered(url, part)
+    return
+  }
+  if (part && part.status >= 400 && part.status !== 416) {
+    yield fault(
+      `GET of the reply at ${where} is refused: it is answered ${formatResponse(part)}, and HEAD ${head.status}`,
+      'Allow GET at this URL, for the same clients as the packets: a filter of methods, or a rule for the folder of the ' +
+        'replies, may refuse it.',
+    )
+    return
+  }
   if (part && (part.status !== 206 || part.bodyLength !== 1)) {
     yield fault(
       `GET of the first byte of the reply is answered ${formatResponse(part)} with ${part.bodyLength} bytes: no ranges`,
@@ -76,10 +106,35 @@ async function* beforeClose(context: CheckContext, url: URL): AsyncGenerator<Fin
     return
   }
   if (part) yield* context.unreported(replyFormat(part.headers))
-  const whole = await context.fetchReply(url, 'GET')
+  // Last-Modified has a resolution of a second.
+  await delay(LastModifiedStepMs)
+  const whole = await orNoResponse(context.fetchReply(url, 'GET'))
+  if (whole instanceof NoResponse) {
+    yield unanswered(url, whole)
+    return
+  }
+  const times = [head, part, whole].flatMap(
+    (answer) => (answer && field(answer.headers, 'last-modified')) ?? [],
+  )
+  if (new Set(times).size > 1) {
+    yield fault(
+      `Last-Modified of the reply changes from ${printable(times[0] ?? '')} to ${printable(times.at(-1) ?? '')}`,
+      'Windows then gets 412 or starts the download again: send the time of the reply, not that of the request, also from ' +
+        'each node of a farm.',
+    )
+    return
+  }
   yield* context.unreported(replyFormat(whole.headers))
   if (whole.status === 200) yield ok(`Its reply can be fetched, whole and in ranges: ${printable(url.href)}`)
   else yield fault(`GET of the reply is answered ${formatResponse(whole)}`, explain(whole).remedy)
+}
+
+/** A request for the reply without a response. The reply may be on another server than the upload. */
+function unanswered(url: URL, { request, message }: NoResponse): Finding {
+  return fault(
+    `The host of the reply cannot be reached: ${request} of ${printable(url.href)} is not answered: ${message}`,
+    'Clients must reach the host and the port of this URL, which the server sends as BITS-Reply-URL.',
+  )
 }
 
 /** Checks the fields that BITS requires of each download (win32: HTTP requirements for BITS downloads). */

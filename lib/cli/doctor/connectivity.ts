@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises'
 import { connect, type Socket } from 'node:net'
 import { type TLSSocket, connect as tlsConnect } from 'node:tls'
+import { NoTls, tlsFault } from '../../client/tls-fault.ts'
 import { type Check, fault, ok, warning } from './context.ts'
 
 /** Name, port and certificate, in this order. */
@@ -40,7 +41,7 @@ export const connectivity: Check = {
         settings.sendTimeout,
       )
     } catch (error) {
-      yield fault(...tlsAdvice(networkErrorCode(error), host))
+      yield fault(...handshakeAdvice(error, host, Boolean(settings.tls.cert ?? settings.tls.pfx)))
       return false
     }
     // The types say Error; at run time it is the code of the error.
@@ -85,6 +86,24 @@ function connectAdvice(code: string, where: string): [text: string, remedy: stri
   ]
 }
 
+/** Advice for a handshake that failed. */
+function handshakeAdvice(
+  error: unknown,
+  host: string,
+  hasCertificate: boolean,
+): [text: string, remedy: string] {
+  const code = networkErrorCode(error)
+  const reason = tlsFault(error, { connected: false, hasCertificate, certificateRequested: false })
+  if (reason === undefined) return tlsAdvice(code, host)
+  if (reason === NoTls) {
+    return [`The server does not speak TLS (${code})`, 'Use http:// in the URL, or the port of https.']
+  }
+  return [
+    `The TLS handshake failed (${code}): ${reason}`,
+    'Client certificate: --cert and --key. Versions and ciphers: those of the server must include TLS 1.2 or 1.3.',
+  ]
+}
+
 const WrongName = 'ERR_TLS_CERT_ALTNAME_INVALID'
 
 function tlsAdvice(code: string, host: string): [text: string, remedy: string] {
@@ -107,9 +126,6 @@ function tlsAdvice(code: string, host: string): [text: string, remedy: string] {
         'server must also send the intermediate certificates. Windows must trust it too: add it to the trusted root ' +
         'authorities of the computer.',
     ]
-  }
-  if (/WRONG_VERSION|PACKET_LENGTH|EPROTO/.test(code)) {
-    return [`The server does not speak TLS (${code})`, 'Use http:// in the URL, or the port of https.']
   }
   return [
     `The TLS handshake failed (${code})`,

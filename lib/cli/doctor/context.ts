@@ -4,15 +4,19 @@ import type { CommonSettings } from '../../client/options.ts'
 import type { FragmentRange, OutgoingPacket } from '../../client/packet.ts'
 import { Hresult } from '../../client/response-policy.ts'
 import { field, SessionIdHeader } from '../../protocol/headers.ts'
-import { formatResponse } from './explain.ts'
-import { isSuccessAck, Prober, type RawResponse } from './prober.ts'
+import { type Explanation, explain, formatResponse } from './explain.ts'
+import { isSuccessAck, NoResponse, Prober, type RawResponse } from './prober.ts'
 
 /** The server created one session, and refused another. */
 export class NoSession extends Error {
   override readonly name = 'NoSession'
 
+  readonly explanation: Explanation
+
   constructor(answer: RawResponse) {
-    super(`another Create-Session is answered ${formatResponse(answer)}`)
+    const explanation = explain(answer)
+    super(`another Create-Session is answered ${formatResponse(answer)}: ${explanation.reason}`)
+    this.explanation = explanation
   }
 }
 
@@ -26,23 +30,39 @@ export class CheckContext {
   maxFragment = LargestFragment
   readonly settings: CommonSettings
   readonly prober: Prober
+  /** URL that the user passed. */
+  readonly url: URL
   /** URL of the probe upload at the host of the user's URL. */
-  readonly #destination: URL
+  #destination: URL
   /** Texts of the findings that were reported. A wrong form of every Ack is reported once. */
   readonly #reported = new Set<string>()
   /** Sessions that are open on the server, with the URL that their packets go to. */
   readonly #openSessions = new Map<string, URL>()
+  /** Create-Session packets whose session, if there is one, has no known id. */
+  #unknownSessions = 0
 
   constructor(url: URL, settings: CommonSettings) {
     this.settings = settings
+    this.url = url
     this.#destination = probeUrl(url)
     this.target = this.#destination
     this.prober = new Prober(this.#destination, settings)
   }
 
+  /** Moves the probe upload to the folder of another URL at the same host. */
+  moveTo(url: URL): void {
+    this.#destination = probeUrl(url)
+    this.target = this.#destination
+  }
+
   /** Sends a packet of the probe upload. */
-  send(packet: OutgoingPacket): Promise<RawResponse> {
-    return this.prober.send(packet, this.target)
+  async send(packet: OutgoingPacket): Promise<RawResponse> {
+    try {
+      return await this.prober.send(packet, this.target)
+    } catch (error) {
+      if (packet.type === 'Create-Session' && error instanceof NoResponse) this.#unknownSessions += 1
+      throw error
+    }
   }
 
   /** Sends a Fragment of `length` bytes from `start` on. */
@@ -61,8 +81,8 @@ export class CheckContext {
   async create(): Promise<string> {
     const answer = await this.send({ type: 'Create-Session' })
     const sessionId = field(answer.headers, SessionIdHeader)?.trim()
+    if (isSuccessAck(answer)) this.created(sessionId)
     if (!isSuccessAck(answer) || !sessionId) throw new NoSession(answer)
-    this.opened(sessionId)
     return sessionId
   }
 
@@ -71,6 +91,12 @@ export class CheckContext {
     const answer = await this.send({ type, sessionId })
     if (isSuccessAck(answer)) this.#openSessions.delete(sessionId)
     return answer
+  }
+
+  /** Records the session of a Create-Session that succeeded. */
+  created(sessionId: string | undefined): void {
+    if (sessionId) this.opened(sessionId)
+    else this.#unknownSessions += 1
   }
 
   /** Records an open session. {@link cleanUp} cancels it. */
@@ -89,9 +115,9 @@ export class CheckContext {
 
   /**
    * Cancels the open sessions, also after the signal was aborted.
-   * @returns the sessions that may still be open on the server
+   * @returns the sessions that may still be open on the server, and the number of those without a known id
    */
-  async cleanUp(): Promise<string[]> {
+  async cleanUp(): Promise<{ readonly open: string[]; readonly unknown: number }> {
     const { methodStyle } = this.prober
     this.prober.close()
     const prober = new Prober(this.#destination, { ...this.settings, signal: undefined })
@@ -102,7 +128,7 @@ export class CheckContext {
       if (isGone) this.#openSessions.delete(sessionId)
     }
     prober.close()
-    return [...this.#openSessions.keys()]
+    return { open: [...this.#openSessions.keys()], unknown: this.#unknownSessions }
   }
 }
 

@@ -1,5 +1,5 @@
 import { type AssignedHost, InvalidAck, readAck } from '../../client/ack.ts'
-import { field, UploadProtocol } from '../../protocol/headers.ts'
+import { field, SessionIdHeader, UploadProtocol } from '../../protocol/headers.ts'
 import { ackFormat } from './ack-format.ts'
 import { type Check, type CheckContext, fault, ok, warning } from './context.ts'
 import { explain, formatResponse } from './explain.ts'
@@ -17,11 +17,12 @@ export const createSessionCheck: Check = {
     }
     yield* context.unreported(ackFormat(answer))
     let host: AssignedHost | undefined
+    // Also of an Ack that is wrong otherwise, so that the session is cancelled.
+    context.created(field(answer.headers, SessionIdHeader)?.trim())
     try {
       // A body was reported by `ackFormat`.
       const ack = readAck('Create-Session', { ...answer, bodyLength: 0 }, undefined)
       context.sessionId = ack.sessionId ?? ''
-      context.opened(context.sessionId)
       host = ack.hostId
       if (ack.protocol !== UploadProtocol) {
         yield fault(

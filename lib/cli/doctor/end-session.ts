@@ -1,3 +1,4 @@
+import { isAck } from '../../client/ack.ts'
 import { Hresult } from '../../client/response-policy.ts'
 import { ackFormat } from './ack-format.ts'
 import { type Check, type CheckContext, type Finding, fault, ok } from './context.ts'
@@ -32,6 +33,8 @@ async function* checkEnd(
   if (later.hresult === Hresult.SessionNotFound) {
     yield ok(`${type} is answered ${answer.status}, and the session is unknown afterwards`)
   } else {
+    // Cancelled at the end, if it is still there.
+    if (isAck(later.headers) && later.status < 500) context.opened(sessionId)
     yield fault(
       `After ${type} the session should be unknown (500, 0x8020001F), but a Fragment is answered ${formatResponse(later)}`,
       'Clients need this code to start the upload again. The server must send it in BITS-Error-Code or BITS-Error, and no ' +

@@ -82,6 +82,19 @@ const explanationRules: readonly ExplanationRule[] = [
     remedy: 'See its log; with express-bits-upload the event `failed` has the cause.',
   },
   {
+    when: statusBetween(429),
+    reason: 'the server or a proxy limits the number of requests',
+    remedy:
+      'Raise the limit for this path, or let the limiter answer 503: after 429 Windows ends the job, after 503 it tries again.',
+  },
+  {
+    when: statusBetween(411),
+    reason: 'the server requires Content-Length',
+    remedy:
+      'Proxies written in Go (Caddy, Traefik, cloudflared) remove Content-Length: 0 from BITS_POST. Use another proxy, or a ' +
+      'server that accepts packets without the field, as express-bits-upload does.',
+  },
+  {
     when: statusBetween(407),
     reason: 'a proxy requires credentials',
     remedy: 'Allow this host in the proxy without credentials, or bypass the proxy.',

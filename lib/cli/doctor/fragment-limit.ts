@@ -84,6 +84,6 @@ function describe(passes: number, refused: number, outcome: RawResponse | NoResp
   // 404.13
   const filter = outcome.status === 404 ? ', as by the request filter of IIS' : ''
   const reason =
-    passes > 0 ? `${filter}; clients do not send smaller ones then` : `: ${explain(outcome).reason}`
+    passes > 0 ? `${filter}; Windows does not send smaller ones then` : `: ${explain(outcome).reason}`
   return fault(`Large Fragments are answered ${formatResponse(outcome)}${reason}: ${bounds}`, bodyRemedy)
 }

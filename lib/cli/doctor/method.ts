@@ -1,5 +1,7 @@
 import { isAck } from '../../client/ack.ts'
+import { UploadError } from '../../client/errors.ts'
 import { field } from '../../protocol/headers.ts'
+import { printable } from '../format.ts'
 import { ackFormat } from './ack-format.ts'
 import { type Check, type CheckContext, fault, ok, warning } from './context.ts'
 import { explain, formatResponse } from './explain.ts'
@@ -21,6 +23,21 @@ export const method: Check = {
     }
     const outcome =
       first instanceof NoResponse ? `not answered: ${first.message}` : `answered ${formatResponse(first)}`
+    if (first instanceof NoResponse && isTlsFault(first)) {
+      yield fault(
+        `Ping is ${outcome}`,
+        /client certificate/.test(first.message) ? certificateAdvice : urlAdvice,
+      )
+      return false
+    }
+    const folder = await findFolder(context, first)
+    if (folder !== undefined) {
+      yield fault(
+        `No BITS server answers at ${printable(context.url.href)}, where the upload belongs to the folder above; with a slash at its end it does`,
+        `Write the slash at the end of the URL of a folder: ${printable(folder.url.href)}`,
+      )
+      return yield* keptConnection(context, folder.answer)
+    }
     if (!(first instanceof NoResponse) && (isAck(first.headers) || isSelfExplaining(first))) {
       const { reason, remedy } = explain(first)
       yield fault(`Ping is ${outcome}: ${reason}`, remedy)
@@ -47,6 +64,35 @@ export const method: Check = {
     }
     return false
   },
+}
+
+const certificateAdvice =
+  'Pass --cert FILE and --key FILE with a certificate that the server trusts. Under TLS 1.3 the server checks it only after ' +
+  'the handshake, so that the connection seems to succeed. On Windows: Start-BitsTransfer -CertStoreLocation CURRENT_USER ' +
+  '-CertStoreName MY -CertHash ….'
+const urlAdvice = 'Correct the scheme or the port of the URL.'
+
+/** Whether the TLS connection is the cause; the method is not. */
+const isTlsFault = ({ cause, message }: NoResponse): boolean =>
+  (cause instanceof UploadError && cause.code === 'tls-failed') || message.includes('client certificate')
+
+/**
+ * Sends Ping to the folder that the URL names if a slash is added, and moves the probe upload there if a BITS
+ * server answers. Without the slash the probe upload is beside that folder.
+ */
+async function findFolder(
+  context: CheckContext,
+  first: RawResponse | NoResponse,
+): Promise<{ readonly url: URL; readonly answer: RawResponse } | undefined> {
+  const { url, target } = context
+  if (url.pathname.endsWith('/') || first instanceof NoResponse || isAck(first.headers)) return undefined
+  const folder = new URL(url)
+  folder.pathname += '/'
+  context.moveTo(folder)
+  const answer = await ping(context)
+  if (!(answer instanceof NoResponse) && isSuccessAck(answer)) return { url: folder, answer }
+  context.moveTo(target)
+  return undefined
 }
 
 const ping = (context: CheckContext): Promise<RawResponse | NoResponse> =>

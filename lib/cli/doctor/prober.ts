@@ -23,6 +23,13 @@ export interface RawResponse extends HttpResponse {
 /** The request got no HTTP response. The message says what happened instead. */
 export class NoResponse extends Error {
   override readonly name = 'NoResponse'
+  /** The packet type, or the method of a request for a reply. */
+  readonly request: string
+
+  constructor(request: string, message: string, cause: unknown) {
+    super(message, { cause })
+    this.request = request
+  }
 }
 
 /**
@@ -71,7 +78,7 @@ export class Prober {
       })
     } catch (error) {
       this.#signal?.throwIfAborted()
-      throw toNoResponse(error)
+      throw toNoResponse('packet' in request ? request.packet.type : (request.method ?? 'GET'), error)
     }
   }
 }
@@ -94,18 +101,19 @@ export const orNoResponse = (response: Promise<RawResponse>): Promise<RawRespons
 export const isSuccessAck = ({ status, headers }: HttpResponse): boolean =>
   isAck(headers) && (status === 200 || status === 201)
 
-function toNoResponse(error: unknown): unknown {
-  if (error instanceof UploadError) return new NoResponse(error.message, { cause: error })
+function toNoResponse(request: string, error: unknown): unknown {
+  if (error instanceof UploadError) {
+    const text = error.code === 'tls-failed' ? error.detail : undefined
+    return new NoResponse(request, text?.replace(/\.$/, '') ?? error.message, error)
+  }
   if (!(error instanceof RetryableError)) return error
-  return new NoResponse(describeFailure(error), { cause: error.cause })
+  return new NoResponse(request, describeFailure(error), error.cause)
 }
 
 function describeFailure({ message, cause }: RetryableError): string {
   const { code = '' } = (cause ?? {}) as NodeJS.ErrnoException
   if (/^HPE_/.test(code)) return `the answer is not HTTP (${code})`
-  if (/^ERR_SSL_.*(?:CERTIFICATE|HANDSHAKE)/.test(code)) {
-    return `the server asks for a client certificate, or for another one (${code})`
-  }
+  if (message.includes('client certificate')) return message
   if (code === 'ECONNRESET' || code === 'EPIPE' || cause === undefined) {
     return /^The connection/.test(message) ? 'the connection was closed without an answer' : message
   }
