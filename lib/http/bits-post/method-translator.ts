@@ -22,10 +22,11 @@ const LF = 0x0a
  * - In the chunk, only blank lines and the rest of a body precede the token. (A client may get its answer and
  *   send the next request before the server has read the last bytes of the body.) So it is the whole token,
  *   and not the end of `REBITS_POST`.
+ * - The framing of a chunked body has an unknown length. After it the position is that of the parser's error,
+ *   and the line feed before the token shows that it is the whole token: see `#startAfterFraming`.
  *
- * In any doubt (a head before it in the same chunk, framing of a chunked body) the parser's error is passed
- * on, and BITS_POST is answered with 400 as by Node itself. A BITS client never causes this: it waits for
- * each answer.
+ * In any doubt (a head before it in the same chunk) the parser's error is passed on, and BITS_POST is answered
+ * with 400 as by Node itself. A BITS client never causes this: it waits for each answer.
  */
 export class MethodTranslator {
   /** The parser's error at a method of which only the beginning has arrived; withheld from Node. */
@@ -41,6 +42,8 @@ export class MethodTranslator {
   #matched = 0
   /** How many bytes of a body this chunk contained. */
   #bodyBytes = 0
+  /** Whether a head has ended in this chunk. */
+  #hasHeadEnd = false
   /** Whether the current message has the alias and must get its original method. */
   #isRenamed = false
 
@@ -56,6 +59,7 @@ export class MethodTranslator {
   /** Called when the parser has read a head, before any listener sees the request. */
   onHeadComplete(request: IncomingMessage): void {
     this.#isInHead = false
+    this.#hasHeadEnd = true
     if (this.#isRenamed) request.method = BitsPost
     this.#isRenamed = false
   }
@@ -72,14 +76,16 @@ export class MethodTranslator {
    */
   read(result: Result, chunk?: Uint8Array): Result {
     const bodyBytes = this.#bodyBytes
+    const hasHeadEnd = this.#hasHeadEnd
     this.#bodyBytes = 0
+    this.#hasHeadEnd = false
     if (typeof result === 'number' && !this.#isInHead) {
       this.#matched = 0
       return result
     }
     // The chunk is not fetched, because a head may arrive in many chunks.
     if (this.#matched === NotOurs) return result
-    return this.#matchMethod(result, chunk ?? this.#fetch(), bodyBytes)
+    return this.#matchMethod(result, chunk ?? this.#fetch(), bodyBytes, hasHeadEnd)
   }
 
   /** The chunk, for Node or a listener for its errors; from then on it may be in use there. */
@@ -102,10 +108,14 @@ export class MethodTranslator {
   }
 
   /** Matches the method, or the next part of it, in a chunk of whose head the parser has read only a part. */
-  #matchMethod(result: Result, chunk: Uint8Array, bodyBytes: number): Result {
+  #matchMethod(result: Result, chunk: Uint8Array, bodyBytes: number, hasHeadEnd: boolean): Result {
     let at = bodyBytes
     if (this.#matched === 0) while (chunk[at] === CR || chunk[at] === LF) at++
-    if (!this.#isStoppedAt(at, result, chunk)) return this.#passThrough(result)
+    if (!this.#isStoppedAt(at, result, chunk)) {
+      const start = hasHeadEnd ? undefined : this.#startAfterFraming(result, chunk)
+      if (start === undefined) return this.#passThrough(result)
+      at = start
+    }
 
     while (at < chunk.length && this.#matched < Method.length) {
       if (chunk[at] !== Method[this.#matched]) return this.#passThrough(result, at)
@@ -128,6 +138,30 @@ export class MethodTranslator {
     return isRefused && stop === Math.min(methodStart + SharedPrefix - this.#matched, length)
   }
 
+  /**
+   * The position of a token that follows the end of a chunked body in this chunk; undefined if it is uncertain.
+   * The message has begun in this chunk, and no head has ended in it.
+   *
+   * - The parser has refused the method: it stopped after the {@link SharedPrefix} of the token. A token contains
+   *   no line feed, so the line feed before that prefix shows that the token begins there. (REBIND and UNBIND
+   *   also lead the parser to a refused T.)
+   * - The chunk ends within the prefix. Before it is CRLF CRLF: if the message had begun earlier, these would
+   *   have ended its head.
+   */
+  #startAfterFraming(result: Result, chunk: Uint8Array): number | undefined {
+    if (this.#matched !== 0) return undefined
+    const { length } = chunk
+    if (typeof result !== 'number') {
+      const start = result.bytesParsed - SharedPrefix
+      return result.code === 'HPE_INVALID_METHOD' && chunk[start - 1] === LF ? start : undefined
+    }
+    const start = chunk.lastIndexOf(LF) + 1
+    const isAfterBlankLine =
+      chunk[start - 4] === CR && chunk[start - 3] === LF && chunk[start - 2] === CR && chunk[start - 1] === LF
+    const isPrefix = start < length && length - start <= SharedPrefix
+    return isPrefix && isAfterBlankLine && result === length ? start : undefined
+  }
+
   /** Ends the match: this head is not a BITS_POST. Returns the withheld error, if there is one. */
   #passThrough(result: Result, at = 0): Result {
     const { pendingError } = this
@@ -146,6 +180,7 @@ export class MethodTranslator {
     this.#execute(Alias)
     const result = this.#execute(chunk.subarray(rest))
     this.#bodyBytes = 0
+    this.#hasHeadEnd = false
     if (typeof result !== 'number') {
       result.bytesParsed += rest
       return result

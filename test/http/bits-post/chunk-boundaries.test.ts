@@ -163,6 +163,67 @@ describe('Method translator after a response that precedes the end of the body',
     }
   })
 
+  it.each([
+    bare('BITS_POST', '/next'),
+    bare('BIND', '/next'),
+    bare('REBIND', '/next'),
+    bare('GET', '/next'),
+    withLength('BITS_POST', '/next', TRAP),
+    inChunks('BITS_POST', '/next', TRAP),
+    inChunks('POST', '/next', `x\r\n\r\n${TRAP}`),
+  ])('reads $is that starts in one segment with the end of a chunked body', async ({ packets, seen }) => {
+    const { requests, listener } = recorder({ early: true })
+    const connection = await (await Host.start(plain, listener)).dial()
+    const body = `x\r\n\r\n${TRAP}`
+    const tails = [
+      `${chunked(body).slice(4)}`,
+      `${chunked(body).slice(4, -2)}Trailer: BITS_POST \r\n\r\n`,
+      `${chunked(body).slice(4)}\r\n`,
+    ]
+    for (const tail of tails) {
+      const text = tail + packets.join('')
+      const later = everyCut(text).filter(([, rest]) => rest.length < text.length - body.length)
+      for (const cut of [[text], ...later]) {
+        requests.length = 0
+        await connection.send(`${head('BITS_POST /first', CHUNKED)}${chunked(body).slice(0, 4)}`)
+        expect(await connection.reply()).toMatchObject({ status: 200 })
+        await connection.send(...cut)
+        expect(await connection.reply(), JSON.stringify(cut)).toMatchObject({ status: 200 })
+        expect(requests, JSON.stringify(cut)).toMatchObject([
+          { method: 'BITS_POST', url: '/first', body },
+          seen,
+        ])
+      }
+    }
+  })
+
+  it('returns 400 for a method similar to BITS_POST in one segment with a chunked body', async () => {
+    const { requests, listener } = recorder({ early: true })
+    const host = await Host.start(plain, listener)
+    const tokens = [
+      'BITS',
+      'BITS_POSTX',
+      'BITD',
+      'BINDX',
+      'bits_post',
+      'REBITS_POST',
+      'UNBITS_POST',
+      'XBITS_POST',
+    ]
+    for (const token of tokens) {
+      const rest = `0\r\n\r\n${head(`${token} /`)}`
+      for (const cut of [[rest], ...everyCut(rest).slice(0, 12)]) {
+        requests.length = 0
+        const connection = await host.dial()
+        await connection.send(`${head('POST /', CHUNKED)}5\r\nhello\r\n`)
+        expect(await connection.reply()).toMatchObject({ status: 200 })
+        await connection.send(...cut)
+        expect(await connection.reply(), token).toMatchObject({ status: 400 })
+        expect(requests).toMatchObject([{ method: 'POST', body: 'hello' }])
+      }
+    }
+  })
+
   it('returns 400 for a method similar to BITS_POST in one segment with the body', async () => {
     const { requests, listener } = recorder({ early: true })
     const host = await Host.start(plain, listener)
