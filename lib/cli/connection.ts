@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import type { ConnectionSettings } from '../client/index.ts'
 import { type Command, UsageError, type Values } from './command.ts'
+import { readAuthority, readCertificate } from './pem.ts'
 import { numberOf } from './values.ts'
 
 /** Connection options of all client commands. */
@@ -28,6 +28,13 @@ export const clientHelp = `Connection:
 `
 
 export const connectionHelp = `${clientHelp}      --give-up MINUTES    Stop after this time without progress; the upload can be resumed. 0: no retries. Default: 60
+`
+
+/** Environment variables of the commands that keep job files. */
+export const environmentHelp = `Environment:
+  BITS_UPLOAD_USER         Credentials, as --user.
+  BITS_UPLOAD_JOBS         Directory of the job files, which record unfinished uploads. Default: express-bits-upload/jobs in
+                           the application data of this user.
 `
 
 /**
@@ -64,8 +71,8 @@ export function readConnection(values: Values, giveUpMinutes = 60): ConnectionSe
     ...(user !== undefined && { auth: readClientUser(user) }),
     headers: Object.fromEntries(headers.map(readHeader)),
     tls: {
-      ...(cacert !== undefined && { ca: readFileSync(cacert) }),
-      ...(cert !== undefined && key !== undefined && { cert: readFileSync(cert), key: readFileSync(key) }),
+      ...(cacert !== undefined && { ca: readAuthority(cacert) }),
+      ...(cert !== undefined && key !== undefined && readCertificate(cert, key)),
       ...(values.insecure === true && { rejectUnauthorized: false }),
     },
     noProgressTimeout: giveUp * 60_000,

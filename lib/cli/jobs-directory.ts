@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readdir } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import envPaths from 'env-paths'
+import { createDirectories } from '../stores/file/file-system.ts'
 
 /**
  * Directory of the job files of this user: BITS_UPLOAD_JOBS, or the application data directory of the system.
@@ -11,7 +12,7 @@ const directory = (): string =>
 
 /** The job file of an upload. The same file and the same URL give the same job file. */
 export async function jobPath(path: string, url: URL): Promise<string> {
-  await mkdir(directory(), { recursive: true, mode: 0o700 })
+  await createDirectories(directory(), { mode: 0o700 })
   const hash = createHash('sha256')
     .update(JSON.stringify([path, url.href]))
     .digest('hex')

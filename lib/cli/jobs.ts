@@ -1,26 +1,32 @@
-import { unlink } from 'node:fs/promises'
+import { stat, unlink } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { cancelUpload, type JobSummary, readJob, UploadError } from '../client/index.ts'
+import { Job } from '../client/job.ts'
 import { type Command, ExitCode, UsageError, type Values } from './command.ts'
-import { connectionHelp, connectionOptions, readConnection } from './connection.ts'
-import { formatSize, printable } from './format.ts'
+import { connectionHelp, connectionOptions, environmentHelp, readConnection } from './connection.ts'
+import { countOf, formatSize, printable } from './format.ts'
 import { type JobFile, jobFiles } from './jobs-directory.ts'
 import { transferUntilStopped } from './send.ts'
 import { exitCodeOf, messageOf } from './transfer.ts'
 
-const jobsHelp = `Lists, resumes and cancels the unfinished uploads of this user.
+const jobsHelp = `Lists, resumes, cancels and forgets the unfinished uploads of this user.
 
 Usage: express-bits-upload jobs [list]
        express-bits-upload jobs resume [OPTION…] [ID…]
        express-bits-upload jobs cancel [OPTION…] ID…
+       express-bits-upload jobs forget ID…
 
-resume without an ID resumes all jobs. To cancel all jobs: express-bits-upload jobs cancel all
+resume without an ID resumes all jobs of this user that no other process is sending. cancel and forget take 'all' in place
+of IDs.
 A job does not contain passwords: pass them again. Nor does it contain the file of --reply, and resume fetches no reply: to
 get one, run the same send command again.
 cancel makes one attempt, or more with --give-up. If the server cannot be reached, the job is kept.
+forget removes the job here without asking the server, for example because the server no longer exists. A server removes
+the session by itself when it expires.
 
 ${connectionHelp}  -h, --help
 
+${environmentHelp}
 Exit codes: 0 success, 1 permanent failure, 2 usage error, 3 incomplete (can be resumed).
 `
 
@@ -30,17 +36,56 @@ interface ListedJob extends JobFile {
 }
 
 export const jobs: Command = {
-  summary: 'lists, resumes and cancels unfinished uploads',
+  summary: 'lists, resumes, cancels and forgets unfinished uploads',
   help: jobsHelp,
   options: connectionOptions,
 
   async run(values, [verb = 'list', ...ids]) {
     if (verb === 'list' && ids.length === 0) return listJobs(await allJobs())
-    if (verb === 'resume') return resume(choose(await allJobs(), ids), values)
-    if (verb !== 'cancel') throw new UsageError(`jobs takes list, resume or cancel, not '${verb}'`)
-    if (ids.length === 0) throw new UsageError("cancel takes the IDs of jobs, or 'all'")
-    return cancel(choose(await allJobs(), ids[0] === 'all' ? [] : ids), values)
+    if (verb === 'resume') {
+      const all = await allJobs()
+      return resume(ids.length > 0 ? choose(all, ids) : await resumable(all), values)
+    }
+    if (verb !== 'cancel' && verb !== 'forget')
+      throw new UsageError(`jobs takes list, resume, cancel or forget, not '${verb}'`)
+    if (ids.length === 0) throw new UsageError(`${verb} takes the IDs of jobs, or 'all'`)
+    const all = await allJobs()
+    const chosen = ids[0] === 'all' ? all : choose(all, ids)
+    return verb === 'cancel' ? cancel(chosen, values) : forget(chosen)
   },
+}
+
+/** The jobs of this user that no other process is sending. Prints how many others there are. */
+async function resumable(all: readonly ListedJob[]): Promise<ListedJob[]> {
+  const own = await filterJobs(all, async ({ path }) => {
+    // Windows has no user IDs.
+    const { uid = -1 } = (await stat(path).catch(() => undefined)) ?? {}
+    return process.geteuid === undefined || uid === process.geteuid()
+  })
+  const free = await filterJobs(own, async ({ path }) => !(await isInUse(path)))
+  const [others, used] = [all.length - own.length, own.length - free.length]
+  if (others > 0) console.error(`${countOf(others, 'job')} of other users not resumed`)
+  if (used > 0) console.error(`${countOf(used, 'job')} in use by another process`)
+  return free
+}
+
+async function filterJobs(
+  all: readonly ListedJob[],
+  accepts: (job: ListedJob) => Promise<boolean>,
+): Promise<ListedJob[]> {
+  const accepted = await Promise.all(all.map(accepts))
+  return all.filter((_, index) => accepted[index])
+}
+
+/** Whether another process holds the lock of a job file. Waits a second for a process that is ending. */
+async function isInUse(path: string): Promise<boolean> {
+  try {
+    const job = await Job.open(path)
+    await job.release()
+    return false
+  } catch (error) {
+    return error instanceof UploadError && error.code === 'job-in-use'
+  }
 }
 
 async function resume(chosen: readonly ListedJob[], values: Values): Promise<number> {
@@ -52,7 +97,10 @@ async function resume(chosen: readonly ListedJob[], values: Values): Promise<num
     const { source, url } = summary
     return [{ path: source, name: basename(source), url: new URL(url), job: path }]
   })
-  if (chosen.length === 0) return listJobs([])
+  if (chosen.length === 0) {
+    console.log('There are no unfinished uploads to resume.')
+    return ExitCode.Ok
+  }
   const code =
     transfers.length === 0
       ? ExitCode.Ok
@@ -64,7 +112,7 @@ async function cancel(chosen: readonly ListedJob[], values: Values): Promise<num
   const connection = readConnection(values, 0)
   const codes: number[] = []
   for (const { id, path, summary } of chosen) {
-    const name = summary instanceof UploadError ? '' : ` ${printable(summary.source)}`
+    const name = nameOf(summary)
     try {
       if (!(summary instanceof UploadError)) await cancelUpload(path, connection)
       // A damaged job file does not contain the server.
@@ -74,10 +122,33 @@ async function cancel(chosen: readonly ListedJob[], values: Values): Promise<num
     } catch (error) {
       codes.push(exitCodeOf(error))
       console.error(`${id}${name}: ${messageOf(error)} The job file is kept: ${path}`)
+      const isUsed = error instanceof UploadError && error.code === 'job-in-use'
+      if (!isUsed) console.error(`If the server is gone for good: express-bits-upload jobs forget ${id}`)
     }
   }
   return codes.includes(ExitCode.Failed) ? ExitCode.Failed : (codes[0] ?? ExitCode.Ok)
 }
+
+/** Removes job files, without a request to the server. */
+async function forget(chosen: readonly ListedJob[]): Promise<number> {
+  let code: number = ExitCode.Ok
+  for (const { id, path, summary } of chosen) {
+    const name = nameOf(summary)
+    try {
+      if (await isInUse(path)) throw new Error('another process is sending it; stop that process first')
+      await unlink(path)
+      console.log(`${id}${name}: forgotten; the session on the server ends when it expires`)
+    } catch (error) {
+      code = ExitCode.Failed
+      console.error(`${id}${name}: ${(error as Error).message}`)
+    }
+  }
+  return code
+}
+
+/** The source of a job with a space before it; empty if the job file cannot be read. */
+const nameOf = (summary: ListedJob['summary']): string =>
+  summary instanceof UploadError ? '' : ` ${printable(summary.source)}`
 
 async function allJobs(): Promise<ListedJob[]> {
   const files = await jobFiles()
@@ -95,9 +166,8 @@ async function allJobs(): Promise<ListedJob[]> {
   return found.flat()
 }
 
-/** The jobs with these IDs, which may be abbreviated; all jobs if there are no IDs. */
+/** The jobs with these IDs, which may be abbreviated. */
 function choose(all: readonly ListedJob[], ids: readonly string[]): readonly ListedJob[] {
-  if (ids.length === 0) return all
   return ids.map((id) => {
     const [job, other] = all.filter((each) => each.id.startsWith(id))
     if (job && !other) return job

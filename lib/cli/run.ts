@@ -16,7 +16,7 @@ ${Object.entries(commands)
   .join('\n')}
 
   express-bits-upload COMMAND --help   options of a command
-  express-bits-upload --version        version of this package
+  express-bits-upload --version (-v)   version of this package
 
 Exit codes: 0 success, 1 permanent failure, 2 usage error, 3 incomplete (can be resumed).
 `
@@ -32,7 +32,7 @@ export async function run(args: readonly string[]): Promise<number> {
     process.stdout.write(mainHelp)
     return word === undefined ? ExitCode.Usage : ExitCode.Ok
   }
-  if (word === '--version') {
+  if (word === '--version' || word === '-v') {
     console.log(version())
     return ExitCode.Ok
   }

@@ -1,6 +1,12 @@
 import { PassThrough } from 'node:stream'
 import { type Command, UsageError, type Values } from './command.ts'
-import { connectionHelp, connectionOptions, readConnection, readTargetUrl } from './connection.ts'
+import {
+  connectionHelp,
+  connectionOptions,
+  environmentHelp,
+  readConnection,
+  readTargetUrl,
+} from './connection.ts'
 import { openDisplay } from './display.ts'
 import { findFiles, urlFor } from './files.ts'
 import { jobPath } from './jobs-directory.ts'
@@ -25,6 +31,7 @@ the same command resumes it, and so does: express-bits-upload jobs resume
 
 ${connectionHelp}  -h, --help
 
+${environmentHelp}
 Exit codes: 0 all files sent, 1 permanent failure, 2 usage error, 3 incomplete (can be resumed).
 
 Examples:

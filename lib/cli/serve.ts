@@ -1,10 +1,11 @@
 import { constants } from 'node:fs'
-import { access, mkdir } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { type BitsUploadOptions, bitsUpload, type Durability, fileStore } from '../index.ts'
+import { createDirectories } from '../stores/file/file-system.ts'
 import { basicAuthentication } from './basic.ts'
 import { type Command, ExitCode, UsageError, type Values } from './command.ts'
 import { openDisplay } from './display.ts'
@@ -81,12 +82,8 @@ export const serveCommand: Command = {
       selfSigned: values['self-signed'] === true,
     }
     const { server, scheme } = await serverOf(certificate, mount(path, upload))
-    // Node ends each request after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` applies
-    // instead.
-    server.requestTimeout = 0
     // Report a missing permission now, not with the first upload.
-    await mkdir(directory, { recursive: true })
-    await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
+    await prepareDirectory(directory)
     await listenOn(server, port, values.host as string | undefined)
 
     const display = openDisplay(process.stdout)
@@ -101,6 +98,26 @@ export const serveCommand: Command = {
     console.log(summarize())
     return ExitCode.Ok
   },
+}
+
+/** @throws {Error} that names the directory and says why uploads cannot be written to it */
+async function prepareDirectory(directory: string): Promise<void> {
+  try {
+    await createDirectories(directory)
+    await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    const why = directoryErrors[code ?? ''] ?? message
+    throw new Error(`cannot write to the directory ${directory}: ${why}`, { cause })
+  }
+}
+
+const directoryErrors: Readonly<Record<string, string>> = {
+  EEXIST: 'it is a file, not a directory (EEXIST)',
+  ENOTDIR: 'a part of its path is a file, not a directory (ENOTDIR)',
+  ENOENT: 'no directory can be created there (ENOENT)',
+  EACCES: 'this user has no permission (EACCES)',
+  EROFS: 'the file system is read-only (EROFS)',
 }
 
 function serveOptionsOf(values: Values, directory: string): BitsUploadOptions {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import {
   createServer,
   type IncomingMessage,
@@ -10,6 +9,7 @@ import { createServer as createTlsServer } from 'node:https'
 import { hostname } from 'node:os'
 import type { MountedRequest } from '../http/request.ts'
 import { UsageError } from './command.ts'
+import { readCertificate } from './pem.ts'
 
 /** Source of the server's certificate. Without one the server speaks HTTP. */
 export interface CertificateOptions {
@@ -18,7 +18,25 @@ export interface CertificateOptions {
   readonly selfSigned: boolean
 }
 
-/** @throws {UsageError} for options that exclude each other */
+/**
+ * Settings of `serve`, which differ from the defaults of Node:
+ *
+ * - Node ends each request after 5 minutes; a fragment over a bad line takes longer. `idleTimeout` applies instead.
+ * - Node closes an idle connection after 5 s. Clients pause longer, and load balancers reuse connections after up
+ *   to 120 s: a fragment that is sent while the connection closes gets no answer.
+ * - Node accepts 16 KB of header fields. A Kerberos token alone may have 48 KB.
+ */
+const serverSettings = {
+  requestTimeout: 0,
+  keepAliveTimeout: 125_000,
+  headersTimeout: 130_000,
+  maxHeaderSize: 64 * 1024,
+}
+
+/**
+ * Creates the server of `serve`.
+ * @throws {UsageError} for options that exclude each other, and an Error that names a file that is not usable
+ */
 export async function serverOf(
   { cert, key, selfSigned }: CertificateOptions,
   listener: RequestListener,
@@ -26,15 +44,17 @@ export async function serverOf(
   if (selfSigned) {
     if (cert !== undefined || key !== undefined)
       throw new UsageError('--self-signed cannot be used with --cert and --key')
-    return { server: createTlsServer(await makeCertificate(), listener), scheme: 'https' }
+    return {
+      server: createTlsServer({ ...serverSettings, ...(await makeCertificate()) }, listener),
+      scheme: 'https',
+    }
   }
   if ((cert === undefined) !== (key === undefined))
     throw new UsageError('--cert and --key must be used together')
-  if (cert === undefined || key === undefined) return { server: createServer(listener), scheme: 'http' }
-  return {
-    server: createTlsServer({ cert: readFileSync(cert), key: readFileSync(key) }, listener),
-    scheme: 'https',
-  }
+  if (cert === undefined || key === undefined)
+    return { server: createServer(serverSettings, listener), scheme: 'http' }
+  const pems = readCertificate(cert, key)
+  return { server: createTlsServer({ ...serverSettings, ...pems }, listener), scheme: 'https' }
 }
 
 async function makeCertificate(): Promise<{ readonly cert: string; readonly key: string }> {
@@ -56,7 +76,10 @@ async function makeCertificate(): Promise<{ readonly cert: string; readonly key:
 
 type Handler = (request: IncomingMessage, response: ServerResponse, next: () => void) => void
 
-/** Mounts one handler, as `app.use(path, handler)` does. Other requests are answered 404. */
+/**
+ * Mounts one handler, as `app.use(path, handler)` does. Other requests are answered 404. A request target may be
+ * a whole URL, the absolute form that some proxies send (RFC 9112 3.2.2).
+ */
 export function mount(path: string, handler: Handler): RequestListener {
   const prefix = path === '/' ? '' : path
   return (request: MountedRequest, response) => {
@@ -66,8 +89,9 @@ export function mount(path: string, handler: Handler): RequestListener {
         .end('This server only accepts BITS uploads.\n')
     }
     const { url = '/' } = request
-    const rest = url.slice(prefix.length)
-    if (!url.startsWith(prefix) || !/^[/?]/.test(rest)) return notFound()
+    const path = url.replace(/^https?:\/\/[^/?#]*/i, '')
+    const rest = path.slice(prefix.length)
+    if (!path.startsWith(prefix) || !/^[/?]/.test(rest)) return notFound()
     Object.assign(request, { originalUrl: url, url: rest.startsWith('/') ? rest : `/${rest}` })
     handler(request, response, notFound)
   }

@@ -13,6 +13,12 @@ interface RateStart {
 }
 
 /**
+ * Milliseconds without an event after which the progress of an upload is no longer shown: its client may not come
+ * back for days. A fragment of 13 MB takes this time at 44 KB/s.
+ */
+const MaxSilenceMs = 5 * 60_000
+
+/**
  * Prints the events of a server.
  * @returns a function that returns a summary of the events so far
  */
@@ -23,6 +29,8 @@ export function printUploads(
 ): () => string {
   const began = Date.now()
   const rateStarts = new Map<string, RateStart>()
+  /** When the last event of each upload that is shown was emitted. */
+  const shownAt = new Map<string, number>()
   /** IDs of the uploads with an event that have not ended. */
   const open = new Set<string>()
   const sum = { files: 0, bytes: 0, cancelled: 0, expired: 0, refused: 0, failed: 0 }
@@ -36,10 +44,21 @@ export function printUploads(
     rateStarts.set(id, start)
     return start
   }
-  const pause = ({ id }: UploadReport): void => {
-    rateStarts.delete(id)
+  const hide = (id: string): void => {
+    shownAt.delete(id)
     display.hide(id)
   }
+  const pause = ({ id }: UploadReport): void => {
+    rateStarts.delete(id)
+    hide(id)
+  }
+  const show = ({ id, name, received, total }: UploadReport, note: string): void => {
+    shownAt.set(id, Date.now())
+    display.show(id, { name, done: received, total, note })
+  }
+  setInterval(() => {
+    for (const [id, time] of shownAt) if (Date.now() - time >= MaxSilenceMs) hide(id)
+  }, MaxSilenceMs / 10).unref()
   const forget = (upload: UploadReport): void => {
     open.delete(upload.id)
     pause(upload)
@@ -50,13 +69,14 @@ export function printUploads(
     .on('created', (upload) => {
       track(upload)
       print(upload.name, 'begins')
+      show(upload, 'no fragment complete yet')
     })
     .on('received', (upload) => {
-      const { id, name, received, total = 0 } = upload
+      const { received } = upload
       const start = track(upload)
       const time = Date.now() - start.time
       const note = time > 0 && received > start.held ? formatRate(received - start.held, time) : 'begins'
-      display.show(id, { name, done: received, total, note })
+      show(upload, note)
     })
     .on('interrupted', (upload) => {
       pause(upload)

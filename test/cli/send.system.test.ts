@@ -1,8 +1,9 @@
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chown, copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import express from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type BitsUploadOptions, bitsUpload, fileStore } from '../../lib/index.ts'
+import { processLocker } from '../../lib/locks/process.ts'
 import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { withResolvers } from '../support/promise.ts'
@@ -287,14 +288,56 @@ describe('jobs of interrupted uploads', () => {
     const cancelled = await command(here, 'jobs', 'cancel', 'all')
     expect([cancelled.code, cancelled.stdout]).toEqual([3, ''])
     expect(cancelled.stderr).toMatch(/ECONNREFUSED.* The job file is kept: .*\.json$/m)
+    const id = name.replace('.json', '')
+    expect(cancelled.stderr).toContain(`express-bits-upload jobs forget ${id}\n`)
     expect(await namesIn(join(here, 'jobs'))).toEqual([name])
+
+    const forgotten = await command(here, 'jobs', 'forget', id)
+    expect(forgotten).toMatchObject({ code: 0, stderr: '' })
+    expect(forgotten.stdout).toMatch(/a\.bin: forgotten; the session on the server ends when it expires$/m)
+    expect(await namesIn(join(here, 'jobs'))).toEqual([])
   })
+
+  it('are skipped by jobs resume, and not forgotten, while another process sends them', async () => {
+    const { here, directory } = await paused()
+    const [name = ''] = await namesIn(join(here, 'jobs'))
+    const used = '0123456789ab.json'
+    await copyFile(join(here, 'jobs', name), join(here, 'jobs', used))
+    const lock = await processLocker(join(here, 'jobs')).acquire(used)
+    onTestFinished(() => lock.release())
+    const resumed = await command(here, 'jobs', 'resume')
+    expect([resumed.code, resumed.stderr]).toEqual([
+      0,
+      expect.stringMatching(/^1 job in use by another process$/m),
+    ])
+    expect(resumed.stderr).toMatch(/^a\.bin: sent/m)
+    expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
+    const kept = await command(here, 'jobs', 'forget', 'all')
+    expect([kept.code, kept.stderr]).toEqual([1, expect.stringContaining('another process is sending it')])
+    expect(await command(here, 'jobs', 'resume')).toMatchObject({
+      code: 0,
+      stdout: 'There are no unfinished uploads to resume.\n',
+    })
+  })
+
+  it.runIf(process.getuid?.() === 0)(
+    'are resumed by jobs resume only if they belong to this user',
+    async () => {
+      const { here } = await paused()
+      const [name = ''] = await namesIn(join(here, 'jobs'))
+      await chown(join(here, 'jobs', name), 1234, 1234)
+      const resumed = await command(here, 'jobs', 'resume')
+      expect(resumed).toMatchObject({ code: 0, stderr: '1 job of other users not resumed\n' })
+      expect((await command(here, 'jobs', 'resume', name.slice(0, 4))).code).toBe(0)
+    },
+  )
 
   it('cause an error message for wrong arguments or a missing source file', async () => {
     const { here, url } = await paused()
     const cases: [args: string[], code: number, message: RegExp][] = [
-      [['remove'], 2, /jobs takes list, resume or cancel, not 'remove'/],
+      [['remove'], 2, /jobs takes list, resume, cancel or forget, not 'remove'/],
       [['cancel'], 2, /cancel takes the IDs of jobs, or 'all'/],
+      [['forget'], 2, /forget takes the IDs of jobs, or 'all'/],
       [['cancel', 'xyz'], 2, /no job ID begins with xyz/],
       [['resume', 'xyz'], 2, /no job ID begins with xyz/],
     ]

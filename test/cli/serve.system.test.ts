@@ -194,8 +194,16 @@ describe('serve command', () => {
       ],
       [['a', 'b'], 2, /serve takes only one directory/],
       [['--port', taken.port, '--host', '127.0.0.1'], 1, /port \d+ is in use: .*another port with --port/],
-      [['--cert', 'x.pem', '--key', 'y.pem'], 1, /ENOENT.*x\.pem/],
-      [['a-file'], 1, /EEXIST.*a-file/],
+      [
+        ['--cert', 'x.pem', '--key', 'y.pem'],
+        1,
+        /serve: --cert: cannot read x\.pem: the file does not exist \(ENOENT\)$/,
+      ],
+      [['--cert', 'a-file', '--key', 'a-file'], 1, /--cert: a-file is not a certificate in PEM form/],
+      [['a-file'], 1, /cannot write to the directory \S+a-file: it is a file, not a directory/],
+      [['a-file/x'], 1, /cannot write to the directory \S+a-file\/x: a part of its path is a file/],
+      // Where the parent exists, but nothing can be created in it.
+      [['/proc/foo'], 1, /cannot write to the directory \/proc\/foo: no directory can be created there/],
     ]
     await Promise.all(
       cases.map(async ([args, code, message]) => {
@@ -227,6 +235,9 @@ describe('command line', () => {
       /^express-bits-upload: there is no command 'sevre'; the commands are serve/,
     )
     const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'))
-    expect((await command(directory, '--version')).stdout).toBe(`${version}\n`)
+    for (const option of ['--version', '-v'])
+      expect(await command(directory, option)).toMatchObject({ code: 0, stdout: `${version}\n` })
+    for (const name of ['send', 'jobs'])
+      expect((await command(directory, name, '--help')).stdout).toContain('BITS_UPLOAD_JOBS')
   })
 })
