@@ -34,6 +34,19 @@ it('memory.ts: receives a file and returns it to a GET', async () => {
   expect(answer.headers.get('content-type')).toBe('application/octet-stream')
 })
 
+it('Examples: each server keeps idle connections longer than load balancers do', async () => {
+  const names = readdirSync(folder).filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
+  const sources = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')))
+  const servers = sources.filter((source) => source.includes('.listen('))
+  expect(servers.length).toBeGreaterThan(8)
+  for (const source of servers) {
+    const [, idle = ''] = /^server\.keepAliveTimeout = (\w+)$/m.exec(source) ?? []
+    const [, head = ''] = /^server\.headersTimeout = (\w+)$/m.exec(source) ?? []
+    expect(idle).toBe('125_000')
+    expect(Number(head.replace('_', ''))).toBeGreaterThan(125_000)
+  }
+})
+
 it('Examples: each one is named in a test of test/examples or test/farm', async () => {
   const names = readdirSync(folder).filter((name) => !name.endsWith('.d.ts'))
   const sources: string[] = []

@@ -50,6 +50,9 @@ describe('bitsUpload options', () => {
       host: '::1',
       fallbackTimeout: 110,
     })
+    for (const host of ['10.0.0.5', '[2001:db8::5]', '::ffff:10.0.0.5', 'node-3']) {
+      expect(readBitsUploadOptions({ store, hostId: host }).hostId).toMatchObject({ host })
+    }
   })
 
   it.each([
@@ -95,6 +98,13 @@ describe('bitsUpload options', () => {
       { store, hostId: 'node3:80' },
       /'hostId' takes a host name or address without port/,
     ],
+    ...['10.0.0.5:8080', 'cafe:80', '1.2.3.4:5:6', '[10.0.0.5]', '[::1', '[::1]:80', 'fe80::1%eth0'].map(
+      (hostId): [string, object, RegExp] => [
+        `the hostId ${hostId}`,
+        { store, hostId },
+        /'hostId' takes a host name or address without port/,
+      ],
+    ),
     ['a hostId with a line feed', { store, hostId: 'a\r\nX: y' }, /'hostId'/],
     [
       'a fallbackTimeout of 0.5 s',

@@ -36,7 +36,11 @@ describe("README's quick start", () => {
     expect(startServer).toBe('node server.mjs')
     const directory = await project.folder({ 'server.mjs': serverProgram })
     const program = new Program(['sh', '-c', `exec ${startServer}`], { cwd: directory })
-    const { host } = await program.url()
+    const { host, origin } = await program.url()
+    const idle = await fetch(origin)
+    await idle.body?.cancel()
+    // Above the time of common load balancers.
+    expect(idle.headers.get('keep-alive')).toBe('timeout=125')
 
     const [byHand = ''] = blocks(section('An upload by hand'), 'sh')
     expect(byHand).toContain('//localhost:8080/')

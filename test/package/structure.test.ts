@@ -36,7 +36,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     'stores',
     'validate.ts',
   ],
-  cli: ['client', 'http', 'index.ts', 'protocol', 'validate.ts'],
+  cli: ['client', 'http', 'index.ts', 'protocol', 'stores', 'validate.ts'],
 }
 
 /** The same, within the folders that have layers of their own. */
