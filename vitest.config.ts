@@ -55,7 +55,7 @@ export default defineConfig({
     coverage: {
       enabled: partialReport !== undefined,
       provider: 'v8',
-      include: ['lib/**'],
+      include: ['lib/**/*.ts'],
       // The command line runs in child processes, whose coverage is not measured.
       exclude: ['lib/cli/**'],
       ...(partialReport ? { reporter: [] } : { thresholds: { lines: 95, branches: 95 } }),

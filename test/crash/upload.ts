@@ -99,7 +99,9 @@ export class Upload {
       if (!(await this.#advance())) break
     }
     if (this.#finished) await this.#afterSuccess()
-    const closes = ending === 'close early' || (ending === 'close' && this.#finished)
+    // Close-Session of a session that holds no bytes would publish an empty file.
+    const closesEarly = ending === 'close early' && this.#acked > 0
+    const closes = closesEarly || (ending === 'close' && this.#finished)
     await this.#end(closes ? 'Close-Session' : 'Cancel-Session')
     this.#agent?.agent.destroy()
     this.#campaign.onEnd(this)
