@@ -1,19 +1,18 @@
 /**
  * Caddy is written in Go, whose HTTP client removes `Content-Length: 0` from every method but POST, PUT and
  * PATCH: control packets arrive with neither Content-Length nor Transfer-Encoding. Traefik and cloudflared do
- * the same (protocol.md, section 18).
+ * the same.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RequestHandler } from 'express'
 import { expect, it } from 'vitest'
 import { command, start as startCommand } from '../cli/cli.ts'
-import { UploadDirectory, writeUntilStored } from '../crash/fixture.ts'
 import { describeCaddy, startCaddy } from '../support/caddy.ts'
-import { received, TestClient } from '../support/client.ts'
+import { TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
-import { next, type ServerSetup, sessionOn, start } from '../wire/setting.ts'
-import { beginFragment, type Framing, file, half } from './fixture.ts'
+import { type ServerSetup, sessionOn, start } from '../wire/setting.ts'
+import { expectPartialFragmentStored, type Framing, file, half } from './fixture.ts'
 
 /** Starts a server behind Caddy. The URL is that of the mount path at Caddy. */
 async function startBehindCaddy(setup: ServerSetup = {}) {
@@ -102,19 +101,6 @@ describeCaddy('Caddy with a plain reverse_proxy', () => {
   })
 
   it.each<Framing>(['length', 'chunks'])('forwards a partial fragment (framing: %s)', async (framing) => {
-    const { url, directory, upload } = await startBehindCaddy()
-    const client = await sessionOn({ url })
-    const outgoing = beginFragment(client, framing)
-    await writeUntilStored(
-      outgoing,
-      file.subarray(0, half),
-      new UploadDirectory(directory).part(client),
-      half,
-    )
-    const interrupted = next(upload, 'interrupted')
-    outgoing.destroy()
-    expect((await interrupted).received).toBe(half)
-    const rest = await client.fragment(half, file.subarray(half), file.length)
-    expect([rest.status, received(rest)]).toEqual([200, file.length])
+    await expectPartialFragmentStored(await startBehindCaddy(), framing)
   })
 })

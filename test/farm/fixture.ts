@@ -6,15 +6,16 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import express, { type Request, type RequestHandler } from 'express'
 import { generate } from 'selfsigned'
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import { bitsUpload, memoryStore } from '../../lib/index.ts'
+import { UploadDirectory, writeUntilStored } from '../crash/fixture.ts'
 import { TlsClient } from '../examples/upload.ts'
 import { noise } from '../support/bytes.ts'
-import { answerTo, begin, send, type TestClient } from '../support/client.ts'
+import { answerTo, begin, received, send, type TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { startNginx } from '../support/nginx.ts'
-import { serve } from '../support/server.ts'
-import { type ServerSetup, start } from '../wire/setting.ts'
+import { serve, type UploadServer } from '../support/server.ts'
+import { next, type ServerSetup, sessionOn, start } from '../wire/setting.ts'
 import { configFor, serverBlock } from './nginx-config.ts'
 
 export const file = noise(200_000)
@@ -126,4 +127,19 @@ export async function sendToFailingServer(change: ConfigChange, method: 'BITS_PO
     ...(body && { body }),
   })
   return { status, servers: [...servers] }
+}
+
+/** Sends half of a fragment through a proxy, breaks the connection, and expects that the server has stored the half. */
+export async function expectPartialFragmentStored(
+  { url, directory, upload }: UploadServer,
+  framing: Framing,
+): Promise<void> {
+  const client = await sessionOn({ url })
+  const outgoing = beginFragment(client, framing)
+  await writeUntilStored(outgoing, file.subarray(0, half), new UploadDirectory(directory).part(client), half)
+  const interrupted = next(upload, 'interrupted')
+  outgoing.destroy()
+  expect((await interrupted).received).toBe(half)
+  const rest = await client.fragment(half, file.subarray(half), file.length)
+  expect([rest.status, received(rest)]).toEqual([200, file.length])
 }

@@ -1,20 +1,18 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { UploadDirectory, writeUntilStored } from '../crash/fixture.ts'
 import { uploadFile } from '../examples/upload.ts'
 import { noise } from '../support/bytes.ts'
 import { received, send, TestClient } from '../support/client.ts'
 import { describeNginx } from '../support/nginx.ts'
 import { withResolvers } from '../support/promise.ts'
-import { next, sessionOn } from '../wire/setting.ts'
+import { sessionOn } from '../wire/setting.ts'
 import { NewConnectionClient } from './client.ts'
 import {
-  beginFragment,
   clientSeenByHook,
+  expectPartialFragmentStored,
   type Framing,
   file,
-  half,
   sendToFailingServer,
   startBehindNginx,
   unchanged,
@@ -54,20 +52,7 @@ describeNginx('nginx configuration of the README', () => {
   })
 
   it.each<Framing>(['length', 'chunks'])('forwards a partial fragment (framing: %s)', async (framing) => {
-    const { url, directory, upload } = await startBehindNginx(unchanged)
-    const client = await sessionOn({ url })
-    const outgoing = beginFragment(client, framing)
-    await writeUntilStored(
-      outgoing,
-      file.subarray(0, half),
-      new UploadDirectory(directory).part(client),
-      half,
-    )
-    const interrupted = next(upload, 'interrupted')
-    outgoing.destroy()
-    expect((await interrupted).received).toBe(half)
-    const rest = await client.fragment(half, file.subarray(half), file.length)
-    expect([rest.status, received(rest)]).toEqual([200, file.length])
+    await expectPartialFragmentStored(await startBehindNginx(unchanged), framing)
   })
 
   it('waits for a pending onUpload, with a proxy_read_timeout of 300 s', async () => {

@@ -1,6 +1,6 @@
 /**
  * Checks an answer of the middleware to any packet. The table of errors is written here a second time, from
- * protocol.md section 6 and design.md, so that a mistake in the table of the library is found.
+ * the protocol specification, so that a mistake in the table of the library is found.
  */
 
 import type { RawAnswer } from './raw.ts'

@@ -166,18 +166,20 @@ describe('Transport and common rules', () => {
   })
 
   describe('10: missing Content-Length', () => {
+    function sendChunked(client: TestClient, type: string, headers: object, body: string): Promise<Answer> {
+      const outgoing = begin(client.url, type, {
+        agent: client.agent,
+        headers: { 'Transfer-Encoding': 'chunked', ...headers },
+      })
+      const answer = answerTo(outgoing)
+      outgoing.end(body)
+      return answer
+    }
+
     it('10: returns 400 0x80070057 to a control packet with a chunked body, and ignores it', async () => {
       const { url, directory } = await start()
       const client = new TestClient(new URL('a.bin', url))
-      const chunked = (type: string, headers = {}): Promise<Answer> => {
-        const outgoing = begin(client.url, type, {
-          agent: client.agent,
-          headers: { 'Transfer-Encoding': 'chunked', ...headers },
-        })
-        const answer = answerTo(outgoing)
-        outgoing.end('hello')
-        return answer
-      }
+      const chunked = (type: string, headers = {}) => sendChunked(client, type, headers, 'hello')
       const create = await chunked('Create-Session', { 'BITS-Supported-Protocols': Protocol })
       expectAck(create, 400, { error: E_INVALIDARG, sessionId: null })
       expect(create.headers['bits-protocol']).toBeUndefined()
@@ -217,15 +219,7 @@ describe('Transport and common rules', () => {
     it('10: accepts control packets with an empty chunked body, as cloudflared sends them', async () => {
       const { url, directory } = await start()
       const client = new TestClient(new URL('a.bin', url))
-      const chunked = (type: string, headers = {}): Promise<Answer> => {
-        const outgoing = begin(client.url, type, {
-          agent: client.agent,
-          headers: { 'Transfer-Encoding': 'chunked', ...headers },
-        })
-        const answer = answerTo(outgoing)
-        outgoing.end()
-        return answer
-      }
+      const chunked = (type: string, headers = {}) => sendChunked(client, type, headers, '')
       expectAck(await chunked('Ping'), 200)
       const created = await chunked('Create-Session', { 'BITS-Supported-Protocols': Protocol })
       expectAck(created, 200)
