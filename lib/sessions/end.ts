@@ -35,8 +35,8 @@ export async function handleCloseSession<Caller>(
 const isPublished = ({ state }: Session): boolean => state === 'published'
 
 /** Also if the data file is missing, because a crash may have prevented its creation. */
-const isEmptyFile = ({ state, received, total = 0 }: Session): boolean =>
-  (state === 'receiving' || state === 'lost') && received === 0 && total === 0
+const isEmptyFile = ({ state, received, total }: Session): boolean =>
+  received === 0 && ((state === 'receiving' && !total) || (state === 'lost' && total === 0))
 
 async function completeEmptyFile<Caller>(
   deps: SessionDependencies<Caller>,

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib'
 import { BitsError } from '../protocol/errors.ts'
 import type { Decision, Session, SessionState } from './store.ts'
 
@@ -36,3 +37,44 @@ export const newerFormatError = (version: number): BitsError =>
     'store-failed',
     `The session has format ${version}, and this version of express-bits-upload reads format 1: use the version that wrote it`,
   )
+
+/** The error for a session whose saved data another program, or the disk, has changed. */
+export const corruptError = (cause?: unknown): BitsError =>
+  new BitsError(
+    'store-failed',
+    'The saved data of a session is corrupt: restore it from a backup, or remove it',
+    { cause },
+  )
+
+/** A line of saved data: JSON, a space and its CRC-32 as eight hexadecimal digits. */
+export function toCheckedLine(value: object): string {
+  const json = JSON.stringify(value)
+  return `${json} ${checksumOf(json)}`
+}
+
+/**
+ * Reads such a line. Undefined if it is only the beginning of one, which a crash leaves.
+ * @throws {BitsError} `store-failed` for a complete line in which a byte has changed
+ */
+// biome-ignore lint/suspicious/noExplicitAny: the caller checks the fields that it needs
+export function readCheckedLine(line: string): any {
+  const json = line.slice(0, -ChecksumLength)
+  const checksum = line.slice(-ChecksumLength)
+  if (checksum === ` ${checksumOf(json)}`) return parseJson(json)
+  // The beginning of a JSON object is never a JSON object.
+  if (/^ [0-9a-f]{8}$/.test(checksum) || parseJson(json)) throw corruptError()
+  return undefined
+}
+
+/** The space and the digits. */
+const ChecksumLength = 9
+
+const checksumOf = (json: string): string => crc32(json).toString(16).padStart(8, '0')
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

@@ -34,7 +34,7 @@ export interface NewSession {
  * - `accepted`: all bytes are held and `onUpload` accepted them; not published yet, or never to be published
  * - `published`: the file exists under its name
  * - `rejected`: all bytes were held and `onUpload` rejected them permanently
- * - `lost`: bytes were held and have disappeared without a call of the store
+ * - `lost`: bytes were held, or may have been, and have disappeared without a call of the store
  */
 export type SessionState = 'receiving' | 'accepted' | 'published' | 'rejected' | 'lost'
 

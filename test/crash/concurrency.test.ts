@@ -157,6 +157,9 @@ describe('Session with concurrent packets', () => {
 // Processes without a common lock: a store with a custom file system has none, nor have containers that share
 // a volume but no network namespace. Two servers in this process represent them.
 describe('Session used by two processes without a lock', () => {
+  // The store also tries a link in the session directory.
+  const isDestination = (path: string): boolean => path.endsWith('a.bin')
+
   // The worst case. A process must not mistake the file that the other process publishes for the same session
   // for the file of another upload, because 403 ends the job of a client.
   it('never returns 403 when both processes get the last fragment at once', async () => {
@@ -164,17 +167,17 @@ describe('Session used by two processes without a lock', () => {
     const linked = withResolvers<void>()
     const secondLinks = withResolvers<void>()
     const first: FileSystemOverrides = {
-      async link(...args) {
-        await secondLinks.promise
-        await nodeFileSystem.link(...args)
-        linked.resolve()
+      async link(path, newPath) {
+        if (isDestination(newPath)) await secondLinks.promise
+        await nodeFileSystem.link(path, newPath)
+        if (isDestination(newPath)) linked.resolve()
       },
     }
     const second: FileSystemOverrides = {
-      async link(...args) {
-        secondLinks.resolve()
-        await linked.promise
-        await nodeFileSystem.link(...args)
+      async link(path, newPath) {
+        if (isDestination(newPath)) secondLinks.resolve()
+        if (isDestination(newPath)) await linked.promise
+        await nodeFileSystem.link(path, newPath)
       },
     }
     const [a, b] = [await startServer(directory, first), await startServer(directory, second)]
@@ -193,10 +196,10 @@ describe('Session used by two processes without a lock', () => {
     const read = withResolvers<void>()
     const published = withResolvers<void>()
     const first: FileSystemOverrides = {
-      async link(...args) {
-        publishing.resolve()
-        await read.promise
-        await nodeFileSystem.link(...args)
+      async link(path, newPath) {
+        if (isDestination(newPath)) publishing.resolve()
+        if (isDestination(newPath)) await read.promise
+        await nodeFileSystem.link(path, newPath)
       },
     }
     let isLate = false
@@ -289,7 +292,7 @@ describe('Destination of two sessions', () => {
 describe('Sweep', () => {
   it('keeps an expired session during a fragment, and removes it without one', async () => {
     const directory = await UploadDirectory.create()
-    const { upload, url } = await startServer(directory)
+    const { upload, url } = await startServer(directory, {}, { expireAfter: 60_000 })
     const client = await newClient(url, 'a.bin')
     await upload.sweep() // The sweep that Create-Session began.
     const { outgoing, answer } = beginFragment(client, 0, 200_000, file.length)

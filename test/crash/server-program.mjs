@@ -9,6 +9,8 @@ import { bitsUpload } from 'express-bits-upload'
 const [directory = ''] = process.argv.slice(2)
 const upload = bitsUpload({
   store: directory,
+  // A sweep checks expired sessions twice, 1.2 s apart.
+  expireAfter: 120_000,
   onCreate: (_, { headers }) => ({ overwrite: headers['x-overwrite'] === 'yes' }),
 })
 const server = createServer((request, response) =>

@@ -87,6 +87,13 @@ export function stopAtCalls({ every, seeds }: Sample): void {
   for (const overwrite of [true, false]) {
     uploadSuite({ durability: 'file', overwrite, size: file.length }, scenes())
   }
+  for (const overwrite of [true, false]) {
+    for (const size of [fragmentSize, file.length]) {
+      for (const consumer of ['moves', 'removes'] as const) {
+        consumerSuite({ durability: 'file', overwrite, size }, consumer, scenes())
+      }
+    }
+  }
   for (const scene of scenes()) compactionSuite(scene)
   for (const scene of scenes()) replySuite(scene)
   for (const scene of scenes()) createFoldersSuite(scene)
@@ -136,6 +143,49 @@ function uploadSuite({ durability, overwrite, size }: UploadCase, scenes: readon
           expect(progress.done || (published !== undefined && !overwrite), at).toBe(true)
           expect(disk.files().get('/disk/a.bin')?.equals(file), at).toBe(true)
         }
+      })
+    }
+  })
+}
+
+function consumerSuite(
+  { durability, overwrite, size }: UploadCase,
+  consumer: 'moves' | 'removes',
+  scenes: readonly Scene[],
+): void {
+  const title = `File store with overwrite ${overwrite} and fragments of ${size} bytes, whose consumer ${consumer} the file`
+  describe(title, () => {
+    for (const { failure, when, stops } of scenes) {
+      it(`publishes ${failure.title === 'the process crashes' ? 'once' : 'and keeps the whole file'} when ${when}`, async () => {
+        const calls = await callsOf(durability, { size })
+        let taken = 0
+        for (const { call, seed, at } of stops(calls)) {
+          const { disk, client, restart } = await machine(durability, undefined, { overwrite })
+          const uploader = client()
+          const progress: Progress = { acked: 0, done: false }
+          disk.stopAfter(call)
+          await send(uploader, progress, size)
+          if (progress.done) await uploader.close()
+          disk.restart()
+          const isTaken = disk.files().has('/disk/a.bin')
+          if (isTaken) {
+            taken += 1
+            await (consumer === 'moves'
+              ? disk.fileSystem.rename('/disk/a.bin', '/disk/moved')
+              : disk.fileSystem.unlink('/disk/a.bin'))
+          }
+          failure.restart(disk, seed)
+          await restart()
+          if (!progress.done) await send(uploader, progress, size)
+          await uploader.close()
+          const moved = disk.files().get('/disk/moved')
+          if (moved) expect(moved.equals(file), at).toBe(true)
+          const published = disk.files().get('/disk/a.bin')
+          if (published) expect(published.equals(file), at).toBe(true)
+          // After a loss of power the file system may have forgotten what the consumer did.
+          if (failure.title === 'the process crashes') expect(published === undefined, at).toBe(isTaken)
+        }
+        if (calls > 20) expect(taken).toBeGreaterThan(0)
       })
     }
   })

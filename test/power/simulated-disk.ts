@@ -10,6 +10,8 @@ interface File {
   /** The bytes at the last sync. */
   synced: Buffer
   modified: number
+  /** When the inode last changed: a number of changes, because each change must differ from the one before. */
+  changed: number
 }
 
 interface Directory {
@@ -38,6 +40,7 @@ const fail = (code: string): never => {
 export class SimulatedDisk {
   #inodes = 1
   #boots = 1
+  #changes = 1
   readonly #open = new Map<number, { readonly node: Node; readonly isWriteSynced: boolean }>()
   #root: Directory = this.#directory()
   /** Renames of which neither directory was synced yet. */
@@ -133,12 +136,15 @@ export class SimulatedDisk {
     fsync: (fd) => this.#call(() => this.#sync(this.#handle(fd))),
     futimes: (fd, _, modified) =>
       this.#call(() => {
-        this.#file(fd).modified = modified.getTime()
+        const file = this.#file(fd)
+        file.modified = modified.getTime()
+        this.#change(file)
       }),
     ftruncate: (fd, length) =>
       this.#call(() => {
         const file = this.#file(fd)
         file.bytes = file.bytes.subarray(0, length)
+        this.#change(file)
       }),
     fstat: (fd) => this.#call(() => this.#statusOf(this.#handle(fd))),
     stat: (path) => this.#call(() => this.#status(path)),
@@ -154,6 +160,7 @@ export class SimulatedDisk {
         const [folder, name] = this.#place(newPath)
         if (folder.entries.has(name)) fail('EEXIST')
         folder.entries.set(name, node)
+        this.#change(node)
       }),
     rename: (path, newPath) =>
       this.#call(() => {
@@ -164,11 +171,14 @@ export class SimulatedDisk {
         from.entries.delete(name)
         to.entries.set(newName, node)
         this.#renames.push({ from, to, name, newName, node })
+        this.#change(node)
       }),
     unlink: (path) =>
       this.#call(() => {
         const [folder, name] = this.#place(path)
-        if (!folder.entries.delete(name)) fail('ENOENT')
+        const node = folder.entries.get(name) ?? fail('ENOENT')
+        folder.entries.delete(name)
+        this.#change(node)
       }),
     copyFile: async () => fail('ENOSYS'),
     mkdir: (path) =>
@@ -236,7 +246,14 @@ export class SimulatedDisk {
       if (!isCreated) fail('ENOENT')
       const [folder, name] = this.#place(path)
       const nothing = Buffer.alloc(0)
-      node = { kind: 'file', ino: this.#inodes++, bytes: nothing, synced: nothing, modified: Date.now() }
+      node = {
+        kind: 'file',
+        ino: this.#inodes++,
+        bytes: nothing,
+        synced: nothing,
+        modified: Date.now(),
+        changed: this.#changes++,
+      }
       folder.entries.set(name, node)
     }
     const fd = 1000 + this.#inodes++
@@ -257,6 +274,11 @@ export class SimulatedDisk {
   #put(file: File, bytes: Buffer, position: number): void {
     file.bytes = overwrite(file.bytes, bytes, position)
     file.modified = Date.now()
+    this.#change(file)
+  }
+
+  #change(node: Node): void {
+    if (node.kind === 'file') node.changed = this.#changes++
   }
 
   /** Syncs these bytes, but not bytes that were written before. */
@@ -301,6 +323,7 @@ export class SimulatedDisk {
     return {
       size: file ? node.bytes.length : 0,
       mtimeMs: file ? node.modified : 0,
+      ctimeMs: file ? node.changed : 0,
       nlink: this.#linkCount(node),
       ino: node.ino,
       dev: 1,

@@ -22,9 +22,6 @@ export interface Disk {
   readonly boot: string
 }
 
-/** Journaled instead of a boot id when a sync failed: no boot has this id, so the bytes are never trusted. */
-const UntrustedBoot = 'distrusted'
-
 /**
  * See `Store.append`. This function holds few variables, because it waits for the bytes of the client,
  * possibly for hours and for thousands of clients.
@@ -35,6 +32,7 @@ export async function append(
   body: Body,
   options: AppendOptions,
 ): Promise<FileSession> {
+  if (session.dataFile.isVisible) return appendNothing(session, options.total)
   const operation = new AppendOperation(disk, session, options)
   try {
     // One write at a time.
@@ -46,6 +44,12 @@ export async function append(
   } finally {
     operation.release()
   }
+}
+
+/** For a file that holds all bytes and is visible under its name: it must not be changed. */
+async function appendNothing(session: FileSession, total: number): Promise<FileSession> {
+  if (session.total === undefined) await session.journal.append({ total })
+  return withProgress(session, total, session.received)
 }
 
 /** One append. It opens the data file when the first bytes are there. */
@@ -71,7 +75,7 @@ class AppendOperation {
     if (!this.#isAcquired) await this.#acquire(chunks)
     const { fs, durability } = this.#disk
     const written = writeAll(fs, this.#fd, chunks, this.#end)
-    this.#end = await (this.#isWriteSynced ? this.#distrustOnFailure(written) : written)
+    this.#end = await (this.#isWriteSynced ? this.#discardOnFailure(written) : written)
     if (durability !== 'none' && this.#end - this.#synced >= SyncEveryBytes) await this.#checkpoint()
   }
 
@@ -104,11 +108,15 @@ class AppendOperation {
     // Before the data file is created: this fails if the session was removed, which must not come back.
     if (session.total === undefined) await journal.append({ total })
     if (session.state === 'lost') await journal.append({ accepted: null, synced: 0 })
+    await dataFile.forgetPublishing()
     // After its timeout an append must not create the file, truncate or write: another packet may have acquired the session,
     // and removed it.
     signal?.throwIfAborted()
     this.#isAcquired = true
-    this.#fd = await dataFile.descriptor.acquire(openFlags(session, this.#isWriteSynced))
+    const flags = openFlags(session, this.#isWriteSynced)
+    if (dataFile.mustReplace) await dataFile.remove()
+    this.#fd = await dataFile.descriptor.acquire(flags)
+    dataFile.mustReplace = false
     if (wasOpen) await dataFile.verify(this.#fd, session.received)
     signal?.throwIfAborted()
     const { boot, synced = 0 } = journal.state
@@ -128,18 +136,20 @@ class AppendOperation {
   }
 
   #sync(): Promise<void> {
-    return this.#distrustOnFailure(this.#disk.fs.fdatasync(this.#fd))
+    return this.#discardOnFailure(this.#disk.fs.fdatasync(this.#fd))
   }
 
   /**
    * After a failed sync the client must send the bytes again: the kernel reports an error once, and the next
    * sync may succeed although the same bytes are not on disk.
    */
-  async #distrustOnFailure<T>(sync: Promise<T>): Promise<T> {
+  async #discardOnFailure<T>(sync: Promise<T>): Promise<T> {
     try {
       return await sync
     } catch (error) {
-      await this.#session.journal.append({ boot: UntrustedBoot }).catch(() => {})
+      // After the timeout of this append another one may use the file.
+      const mayTruncate = !this.#options.signal?.aborted
+      await this.#session.dataFile.discardUnsynced(this.#fd, this.#synced, mayTruncate)
       throw error
     }
   }
@@ -157,10 +167,10 @@ const isSingleWrite = (
 ): boolean =>
   durable && durability === 'file' && process.platform === 'linux' && total > 0 && byteLength(batch) === total
 
-function openFlags({ total, received, state }: FileSession, isWriteSynced: boolean): number {
+function openFlags({ total, received, state, dataFile }: FileSession, isWriteSynced: boolean): number {
   // Only the first append creates the data file. If it is missing later, the session was removed, and must
   // not come back.
-  const isFirst = (total === undefined && received === 0) || state === 'lost'
+  const isFirst = (total === undefined && received === 0) || state === 'lost' || dataFile.mustReplace
   return constants.O_WRONLY | (isFirst ? constants.O_CREAT : 0) | (isWriteSynced ? constants.O_DSYNC : 0)
 }
 

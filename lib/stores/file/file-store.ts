@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { Locker } from '../../locks/locker.ts'
 import { isFinal, stateOf } from '../state.ts'
 import type {
@@ -12,6 +13,7 @@ import type {
   StoreOptions,
 } from '../store.ts'
 import { append, type Disk, type Durability } from './append.ts'
+import { checkDestination, type Directories } from './destination.ts'
 import { DirectorySyncer } from './directory-sync.ts'
 import {
   errno,
@@ -24,7 +26,8 @@ import {
 } from './file-system.ts'
 import { SessionJournal } from './journal.ts'
 import { listSessions } from './list.ts'
-import { checkDestination, type Directories, publishFile, temporaryCopyPath } from './publish.ts'
+import { assertLinks, publishFile, temporaryCopyPath } from './publish.ts'
+import { recover } from './recovery.ts'
 import { ReplyFile } from './reply-file.ts'
 import { SessionDirectory } from './session-directory.ts'
 import {
@@ -33,6 +36,7 @@ import {
   releaseFiles,
   type SessionFiles,
   type SessionProgress,
+  untrustedSessions,
 } from './session-files.ts'
 
 /** See {@link fileStore}. */
@@ -43,6 +47,8 @@ export class FileStore implements Store<FileSession> {
   readonly #fs: FileSystem
   readonly #directorySyncer: DirectorySyncer
   readonly #disk: Disk
+  /** Whether the file system of the published files has hard links. */
+  #hasLinks = false
 
   constructor(directories: Directories, fs: FileSystem, durability: Durability, locker: Locker) {
     this.locker = locker
@@ -73,13 +79,36 @@ export class FileStore implements Store<FileSession> {
         decision: undefined,
         rejection: undefined,
       }
+      if (!session.overwrite && !this.#hasLinks) await this.#tryLinks(journal)
       return new FileSession(session, progress, this.#filesOf(journal, { isNew: true }))
     } catch (error) {
       throw translate(error)
     }
   }
 
+  /** Once, with the first session, so that the first upload does not fail only after its last byte. */
+  async #tryLinks(journal: SessionJournal): Promise<void> {
+    const { root, sessions } = this.#directories
+    const { id } = journal.session
+    try {
+      const [one, other] = await Promise.all([this.#fs.stat(root), this.#fs.stat(sessions)])
+      const isOneFileSystem = one.dev === other.dev
+      await assertLinks(
+        this.#fs,
+        isOneFileSystem ? this.#sessions.pathOf(id, 'new') : join(root, `.${id}.part`),
+      )
+      this.#hasLinks = true
+    } catch (error) {
+      await journal.remove()
+      throw error
+    }
+  }
+
   async load(id: string): Promise<FileSession | undefined> {
+    if (untrustedSessions.has(id)) {
+      await orAbsent(this.#fs.unlink(this.#sessions.pathOf(id, 'part')))
+      untrustedSessions.delete(id)
+    }
     const [journal, dataStatus] = await Promise.all([
       SessionJournal.read(this.#sessions, id),
       orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'part'))),
@@ -89,22 +118,22 @@ export class FileStore implements Store<FileSession> {
     const status = dataStatus ?? (await orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'json'))))
     // Removed since the journal was read.
     if (!status) return undefined
-    const size = dataStatus?.size ?? 0
-    // Bytes after `synced` that were written under an earlier boot, or whose sync failed, may be on disk or
-    // holes. A data file with a second link was synced before publishing linked it: it is the published file
-    // and must not be written to.
-    const isLinked = dataStatus !== undefined && dataStatus.nlink > 1
-    const isTrusted = isLinked || sameBoot(state.boot, this.#disk.boot)
-    const held = isTrusted ? size : Math.min(size, state.synced ?? 0)
+    const files = this.#filesOf(journal, { isNew: false })
+    const held = isFinal(state)
+      ? dataStatus?.size
+      : await recover(this.#fs, this.#directories, this.#disk.boot, files, dataStatus)
+    // The entry with the size may be lost as well, with bytes that were acknowledged: then this is no empty file.
+    const isUnknown =
+      !isFinal(state) && !held && state.total === undefined && !sameBoot(state.boot, this.#disk.boot)
     const progress: SessionProgress = {
-      state: stateOf(state, dataStatus && held),
-      received: isFinal(state) ? (state.total ?? 0) : held,
+      state: isUnknown ? 'lost' : stateOf(state, held),
+      received: isFinal(state) ? (state.total ?? 0) : (held ?? 0),
       total: state.total,
       updatedAt: status.mtimeMs,
       decision: state.accepted ?? undefined,
       rejection: state.rejected,
     }
-    return new FileSession(session, progress, this.#filesOf(journal, { isNew: false }))
+    return new FileSession(session, progress, files)
   }
 
   #filesOf(journal: SessionJournal, { isNew }: { isNew: boolean }): SessionFiles {
@@ -138,20 +167,20 @@ export class FileStore implements Store<FileSession> {
     if (session.state === 'published') return
     const { journal, dataFile } = session
     const durable = this.#isDurable
-    let isCopied = false
-    const beforeCopy = async (): Promise<void> => {
-      isCopied = true
-      await journal.append({ copying: true })
-    }
     try {
       // It becomes the published file, and is not written to again.
       dataFile.descriptor.close()
-      await publishFile(this.#fs, this.#directories, session, dataFile.path, {
-        linkPath: dataFile.replacementLink,
+      await dataFile.forgetPublishing()
+      const { boot } = this.#disk
+      if (!sameBoot(journal.state.boot, boot)) await journal.append({ boot, synced: session.received })
+      await publishFile(this.#fs, this.#directories, session, dataFile.paths, {
+        isVisible: dataFile.isVisible,
         durable,
         syncNames: (folder) => (durable ? this.#directorySyncer.sync(folder) : Promise.resolve()),
-        beforeCopy,
+        save: (publishing) => journal.append({ publishing }),
+        beforeCopy: () => journal.append({ copying: true }),
       })
+      const isCopied = journal.state.copying === true
       // Only after the name is durable, because `load` trusts this entry. The entry of a linked file is not
       // synced: the data file stays until the session ends, so after a loss of power the link shows that the
       // file was published.
@@ -190,7 +219,7 @@ export class FileStore implements Store<FileSession> {
   async remove(session: FileSession): Promise<void> {
     const { journal, dataFile, reply } = session
     if (journal.state.copying) await orAbsent(this.#fs.unlink(temporaryCopyPath(this.#directories, session)))
-    if (session.overwrite) await orAbsent(this.#fs.unlink(dataFile.replacementLink))
+    if (session.overwrite) await orAbsent(this.#fs.unlink(dataFile.paths.replacementLink))
     await dataFile.remove()
     await reply.remove()
     // The journal last: while it exists, a sweep finds the other files and removes them.

@@ -10,7 +10,7 @@ import { dropBytes } from '../store.ts'
 /** The fields of `fs.Stats` that the file store uses. */
 export type FileStatus = Pick<
   fs.Stats,
-  'size' | 'mtimeMs' | 'nlink' | 'ino' | 'dev' | 'isDirectory' | 'isSymbolicLink'
+  'size' | 'mtimeMs' | 'ctimeMs' | 'nlink' | 'ino' | 'dev' | 'isDirectory' | 'isSymbolicLink'
 >
 
 /**

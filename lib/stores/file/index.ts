@@ -4,9 +4,9 @@ import { processLocker } from '../../locks/process.ts'
 import { assertKnownKeys, checkBoolean, checkOneOf, optionError } from '../../validate.ts'
 import type { Store } from '../store.ts'
 import type { Durability } from './append.ts'
+import { type Directories, isWithin } from './destination.ts'
 import { FileStore } from './file-store.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
-import { type Directories, isWithin } from './publish.ts'
 
 export type { Durability }
 

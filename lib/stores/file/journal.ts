@@ -1,9 +1,9 @@
 import { constants } from 'node:fs'
-import { BitsError } from '../../protocol/errors.ts'
-import { newerFormatError } from '../state.ts'
+import { corruptError, newerFormatError, readCheckedLine, toCheckedLine } from '../state.ts'
 import type { Decision, NewSession } from '../store.ts'
 import { errno, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import { SharedDescriptor } from './open-file.ts'
+import type { PublishIntent } from './publish.ts'
 import type { SessionDirectory } from './session-directory.ts'
 
 /** An entry: the fields of a session that change. */
@@ -20,6 +20,8 @@ interface JournalEntry {
   readonly rejected?: string
   /** The file exists under the name of the session, durably; the data file is obsolete. */
   readonly published?: true
+  /** Publishing is about to make the file visible, or has (`'done'`); null: it has not. See {@link PublishIntent}. */
+  readonly publishing?: PublishIntent | 'done' | null
   /** A copy of the data file was started beside the destination, which is on another file system. */
   readonly copying?: true
   /** The previous entry does not count, because its sync failed. */
@@ -33,10 +35,10 @@ type JournalState = JournalEntry & { readonly boot: string }
 const MaxEntries = 1000
 
 /**
- * The journal of a session, `{GUID}.json`: the session as it was created, then one line of JSON for each
- * entry. An entry costs one small append, and nothing is overwritten. A line that a crash cut off is an entry
- * that does not count. Each entry has a line feed before and after it, so that it starts a line even after a
- * line that was cut off.
+ * The journal of a session, `{GUID}.json`: the session as it was created, then one line for each entry, each with a
+ * checksum. An entry costs one small append, and nothing is overwritten. A line that a crash cut off is an entry
+ * that does not count; a complete line with a changed byte makes the journal corrupt. Each entry has a line feed before
+ * and after it, so that it starts a line even after a line that was cut off.
  */
 export class SessionJournal {
   readonly session: NewSession
@@ -132,9 +134,9 @@ export class SessionJournal {
 }
 
 const serialize = (session: NewSession, state: JournalState): string =>
-  `${JSON.stringify({ version: 1, session })}\n${JSON.stringify(state)}\n`
+  `${toCheckedLine({ version: 1, session })}\n${toCheckedLine(state)}\n`
 
-const serializeEntry = (entry: JournalEntry): string => `\n${JSON.stringify(entry)}\n`
+const serializeEntry = (entry: JournalEntry): string => `\n${toCheckedLine(entry)}\n`
 
 /** The contents of a journal. */
 interface JournalContents {
@@ -150,30 +152,15 @@ interface JournalContents {
 function parseJournal(text: string): JournalContents | undefined {
   const lines = text.split('\n')
   lines.pop() // After the last line feed: empty, or cut off.
-  // Empty lines stand before the entries. JSON.parse would throw for each, which takes far longer than to
-  // parse entries.
-  const [head, ...entries] = lines.filter((line) => line !== '').map(parseLine)
+  // Empty lines are before the entries.
+  const [head, ...entries] = lines.filter((line) => line !== '').map(readCheckedLine)
   if (lines.length === 0) return undefined
   if (typeof head?.version === 'number' && head.version !== 1) throw newerFormatError(head.version)
-  if (head?.version !== 1 || typeof head.session?.id !== 'string') {
-    throw new BitsError(
-      'store-failed',
-      'A journal is corrupt: restore it from a backup, or remove the files of its session',
-    )
-  }
+  if (head?.version !== 1 || typeof head.session?.id !== 'string') throw corruptError()
   const state = Object.assign(
     {},
     ...entries.filter((entry, i) => !entry?.reverted && !entries[i + 1]?.reverted),
   )
   if (typeof state.boot !== 'string') return undefined
   return { session: head.session, state, entryCount: entries.length }
-}
-
-// biome-ignore lint/suspicious/noExplicitAny: the fields are checked where they are used
-function parseLine(line: string): any {
-  try {
-    return JSON.parse(line)
-  } catch {
-    return undefined
-  }
 }

@@ -1,186 +1,153 @@
-import platform, { dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { BitsError } from '../../protocol/errors.ts'
 import type { NewSession } from '../store.ts'
-import { errno, type FileStatus, type FileSystem, orAbsent, syncDirectory, withFile } from './file-system.ts'
-
-/** The two directories of a file store, as absolute paths. */
-export interface Directories {
-  readonly root: string
-  readonly sessions: string
-  /** Whether `publish` creates the missing folders of a name. */
-  readonly createFolders: boolean
-}
-
-/** Whether a path is the folder, or inside it. */
-export function isWithin(folder: string, path: string, { relative, sep, isAbsolute } = platform): boolean {
-  const steps = relative(folder, path)
-  // Between two drives of Windows, `relative` returns the path itself.
-  return steps !== '..' && !steps.startsWith(`..${sep}`) && !isAbsolute(steps)
-}
+import {
+  checkFolders,
+  type Directories,
+  destinationPath,
+  exists,
+  makeFolders,
+  rejectUnsupportedName,
+} from './destination.ts'
+import { errno, type FileSystem, orAbsent, withFile } from './file-system.ts'
 
 /**
- * The path to publish a file at. The segments of its name were validated before.
- * @throws {BitsError} `invalid-destination` inside the session directory
+ * Journaled before the step that makes a file visible, so that a process that finds it after a crash knows whether the
+ * step was made. A consumer may have moved or removed the file since, so its name does not show it. The step is a
+ * link, a rename of a replacement link, or a rename of the source itself; link(2) changes `ctimeMs` and `nlink` of the
+ * source, and a consumer that removes its link changes only `nlink` back.
+ *
+ * Before Linux 6.13 the time has the resolution of a clock tick, up to 10 ms: a file that was written, published and
+ * removed within one tick, just before a crash, is published again.
  */
-function destinationPath({ root, sessions }: Directories, name: string): string {
-  const path = join(root, ...name.split('/'))
-  if (isInside(sessions, path)) throw outsideStoreError()
-  return path
+export interface PublishIntent {
+  /** What is linked or renamed: the data file, or its copy at {@link temporaryCopyPath}. */
+  readonly source: 'data' | 'copy'
+  /** Status of the source before the step: when its inode last changed, and the number of its links. */
+  readonly ctimeMs: number
+  readonly nlink: number
 }
 
-/**
- * Like `isWithin`, for a folder that is not the root and paths without `..`. Ignores letter case, so that all
- * platforms accept the same names.
- */
-function isInside(folder: string, path: string): boolean {
-  const [parent, child] = [folder.toLowerCase(), path.toLowerCase()]
-  return child.startsWith(parent) && (child.length === parent.length || child[parent.length] === platform.sep)
-}
-
-/**
- * Checks the folders of a path with `realpath`. It finds what a check of the name cannot: links that lead out
- * of the root, and short names (`BITS-S~1`) or letter case that lead into the session directory.
- */
-async function checkFolders(
-  fs: FileSystem,
-  directories: Directories,
-  path: string,
-  session: NewSession,
-): Promise<void> {
-  const { root, sessions, createFolders } = directories
-  let folder = dirname(path)
-  // Missing folders will be created in the last one that exists.
-  if (createFolders) while (folder !== root && !(await exists(fs, folder))) folder = dirname(folder)
-  const [real, status] = await Promise.all([orAbsent(fs.realpath(folder)), orAbsent(fs.stat(folder))])
-  if (folder === root && !status) return
-  if (real === undefined || !status?.isDirectory()) throw missingFolderError(session)
-  const isInRoot = isWithin(await fs.realpath(root), real)
-  const realSessions = await orAbsent(fs.realpath(sessions))
-  if (!isInRoot || (realSessions !== undefined && isWithin(realSessions, real))) throw outsideStoreError()
-}
-
-/**
- * The folder of a name is missing, or is no folder. If the name is the whole path of the URL, the first folder
- * may be the path at which the application calls the middleware: Express and Connect remove it from `req.url`,
- * other routers may not.
- */
-function missingFolderError({ name, path }: NewSession): BitsError {
-  const folder = name.slice(0, name.lastIndexOf('/'))
-  const [first = ''] = folder.split('/')
-  const hint =
-    path === `/${name}`
-      ? `; or, if the middleware is mounted at /${first}, remove /${first} from req.url, as app.use('/${first}', …) does`
-      : ''
-  return new BitsError(
-    'destination-not-found',
-    `The folder '${folder}' does not exist: create it, or set createFolders${hint}`,
-  )
-}
-
-/**
- * Rejects a name that the file system does not support. Names may have 255 bytes per segment and 2,200 in
- * all, but a file system may allow fewer, and links may form a loop.
- */
-function rejectUnsupportedName(error: unknown): never {
-  if (errno(error) !== 'ENAMETOOLONG' && errno(error) !== 'ELOOP') throw error
-  throw new BitsError('invalid-destination', 'The file system does not support this name', { cause: error })
-}
-
-/** True also for a link without a target: no folder can be created at its path. */
-const exists = async (fs: FileSystem, path: string): Promise<boolean> =>
-  (await orAbsent(fs.lstat(path))) !== undefined
-
-/** Creates the missing folders of a path, durably if the file must be durable. */
-async function makeFolders(
-  fs: FileSystem,
-  { root }: Directories,
-  path: string,
-  durable: boolean,
-): Promise<void> {
-  let folder = dirname(path)
-  await fs.mkdir(folder, { recursive: true })
-  // All of them, because a crash may have left folders that were created but not synced.
-  while (durable && folder !== root) {
-    folder = dirname(folder)
-    await syncDirectory(fs, folder)
-  }
-}
-
-const outsideStoreError = () =>
-  new BitsError('invalid-destination', 'The destination is outside the upload directory')
-
-/**
- * Resolves the destination of a session and checks that its file may be published there.
- * @throws {BitsError} `destination-not-found`, `invalid-destination` or `destination-exists`
- */
-export async function checkDestination(
-  fs: FileSystem,
-  directories: Directories,
-  session: NewSession,
-): Promise<string> {
-  const { name, overwrite } = session
-  const path = destinationPath(directories, name)
-  let existing: FileStatus | undefined
-  let target: FileStatus | undefined
-  try {
-    if (dirname(path) !== directories.root) await checkFolders(fs, directories, path, session)
-    existing = await orAbsent(fs.lstat(path))
-    target = existing?.isSymbolicLink() ? await orAbsent(fs.stat(path)) : existing
-  } catch (error) {
-    rejectUnsupportedName(error)
-  }
-  if (target?.isDirectory()) throw new BitsError('invalid-destination', 'The destination is a directory')
-  if (existing && !overwrite) throw new BitsError('destination-exists')
-  return path
+/** The files that publishing uses, as absolute paths. */
+export interface PublishPaths {
+  readonly data: string
+  /** On the file system of the data file; nothing else uses it. */
+  readonly replacementLink: string
 }
 
 export interface PublishOptions {
-  /** A path on the file system of the data file that nothing else uses. */
-  readonly linkPath: string
+  /** Whether the file was made visible before, so that only its name must be synced. */
+  readonly isVisible: boolean
   /** Whether new folders must survive a loss of power. */
   readonly durable: boolean
   /** Syncs the folder of the published file, if the file must survive a loss of power. */
   syncNames(folder: string): Promise<void>
+  /** Saves the state of publishing; see the journal entry of this name. */
+  save(publishing: PublishIntent | 'done' | null): Promise<void>
   /** Called before a copy is created at {@link temporaryCopyPath}. */
   beforeCopy(): Promise<void>
 }
 
+/** Whether a crashed process has made the file visible that it was about to publish. In the same boot only. */
+export async function wasMadeVisible(
+  fs: FileSystem,
+  directories: Directories,
+  session: NewSession,
+  { data, replacementLink }: PublishPaths,
+  { source, ctimeMs, nlink }: PublishIntent,
+): Promise<boolean> {
+  const [status, hasReplacementLink] = await Promise.all([
+    orAbsent(fs.lstat(source === 'data' ? data : temporaryCopyPath(directories, session))),
+    session.overwrite && source === 'data' && exists(fs, replacementLink),
+  ])
+  // The source itself was renamed.
+  if (!status) return true
+  return !hasReplacementLink && (status.ctimeMs > ctimeMs || status.nlink > nlink)
+}
+
+/** Whether the destination is a link to the data file. */
+export const isPublishedFile = (
+  fs: FileSystem,
+  directories: Directories,
+  { name }: NewSession,
+  dataPath: string,
+): Promise<boolean> => isSameFile(fs, dataPath, destinationPath(directories, name))
+
 /**
- * Publishes a complete data file at its destination, atomically. The data file stays, as a second link. While
- * it exists and the session is not known to be published, the call can be repeated, and continues where a
- * crash ended it.
+ * Publishes a complete data file at its destination, atomically and at most once. The data file stays, as a second link,
+ * unless the file system has no links.
  */
 export async function publishFile(
   fs: FileSystem,
   directories: Directories,
   session: NewSession,
-  dataPath: string,
-  { linkPath, durable, syncNames, beforeCopy }: PublishOptions,
+  paths: PublishPaths,
+  options: PublishOptions,
 ): Promise<void> {
   const path = destinationPath(directories, session.name)
   if (dirname(path) !== directories.root) {
     await checkFolders(fs, directories, path, session).catch(rejectUnsupportedName)
-    if (directories.createFolders) await makeFolders(fs, directories, path, durable)
+    if (directories.createFolders) await makeFolders(fs, directories, path, options.durable)
   }
-  const copyPath = () => temporaryCopyPath(directories, session)
-  // After a crash the file may be published already, as a link to the data file or to the copy.
-  const isPublished = async () =>
-    (await isSameFile(fs, dataPath, path)) || (await isSameFile(fs, copyPath(), path))
+  if (!options.isVisible) await makeVisible(fs, directories, session, paths, path, options)
+  try {
+    await options.syncNames(dirname(path))
+  } catch (error) {
+    await options.save('done').catch(() => {})
+    throw error
+  }
+}
+
+async function makeVisible(
+  fs: FileSystem,
+  directories: Directories,
+  session: NewSession,
+  { data, replacementLink }: PublishPaths,
+  path: string,
+  { save, beforeCopy }: PublishOptions,
+): Promise<void> {
+  const { overwrite } = session
+  const copyPath = temporaryCopyPath(directories, session)
+  // Without an intent after a crash: by another version, or after a loss of power.
+  const isPublished = async () => (await isSameFile(fs, data, path)) || (await isSameFile(fs, copyPath, path))
   // Checked first only for a replacement: a rename to another link of the same file would leave both links.
-  if (!session.overwrite || !(await isPublished())) {
-    try {
-      if (session.overwrite) await replaceFile(fs, dataPath, path, linkPath)
-      else await linkExclusively(fs, dataPath, path)
-    } catch (error) {
-      // A process that does not see our locks may also have published it at the same time.
-      if (!(await isPublished())) {
-        if (errno(error) !== 'EXDEV') throw error
-        await beforeCopy()
-        await publishCopy(fs, dataPath, path, copyPath(), session.overwrite)
-      }
-    }
+  if (overwrite && (await isPublished())) return
+  const saveIntent = async (source: PublishIntent['source']): Promise<void> => {
+    const { ctimeMs, nlink } = await fs.lstat(source === 'data' ? data : copyPath)
+    await save({ source, ctimeMs, nlink })
   }
-  await syncNames(dirname(path))
+  /** After a failed step. The files that show that it was not made are removed only after the entry. */
+  const revert = (unneeded: string): Promise<void> =>
+    save(null).then(
+      () => orAbsent(fs.unlink(unneeded)),
+      () => {},
+    )
+  try {
+    if (overwrite) await orAbsent(fs.unlink(replacementLink))
+    await saveIntent('data')
+    if (overwrite) await replaceFile(fs, data, path, replacementLink)
+    else await linkExclusively(fs, data, path)
+    return
+  } catch (error) {
+    // A process that does not see our locks may also have published it at the same time.
+    if (await isPublished()) return
+    await revert(replacementLink)
+    if (errno(error) !== 'EXDEV') throw error
+  }
+  // The destination is on another file system.
+  await beforeCopy()
+  try {
+    await orAbsent(fs.unlink(copyPath))
+    await fs.copyFile(data, copyPath)
+    await withFile(fs, copyPath, 'r+', (fd) => fs.fsync(fd))
+    await saveIntent('copy')
+    // Atomic, because the copy is beside the destination.
+    if (overwrite) await renameOver(fs, copyPath, path)
+    else await linkExclusively(fs, copyPath, path)
+  } catch (error) {
+    await revert(copyPath)
+    throw error
+  }
 }
 
 /** The path of a copy beside the destination, until it is published. A crash may leave it behind. */
@@ -188,44 +155,17 @@ export const temporaryCopyPath = ({ root }: Directories, { name, id }: NewSessio
   join(dirname(join(root, ...name.split('/'))), `.${id}.part`)
 
 /**
- * Publishes on another file system: copies the file to a temporary path first, so that the last step is
- * atomic.
- */
-async function publishCopy(
-  fs: FileSystem,
-  dataPath: string,
-  path: string,
-  copyPath: string,
-  overwrite: boolean,
-): Promise<void> {
-  try {
-    await orAbsent(fs.unlink(copyPath))
-    await fs.copyFile(dataPath, copyPath)
-    await withFile(fs, copyPath, 'r+', (fd) => fs.fsync(fd))
-    if (overwrite) await renameOver(fs, copyPath, path)
-    else await linkExclusively(fs, copyPath, path)
-  } catch (error) {
-    await orAbsent(fs.unlink(copyPath))
-    throw error
-  }
-}
-
-/**
  * Replaces the file by a second link to the data file. The data file stays, so that its links show after a
  * crash what was done.
  */
 async function replaceFile(fs: FileSystem, dataPath: string, path: string, linkPath: string): Promise<void> {
-  await orAbsent(fs.unlink(linkPath))
   try {
     await fs.link(dataPath, linkPath)
   } catch (error) {
     if (!hasNoLinks(error)) throw error
     return renameOver(fs, dataPath, path)
   }
-  await renameOver(fs, linkPath, path).catch(async (error) => {
-    await orAbsent(fs.unlink(linkPath))
-    throw error
-  })
+  await renameOver(fs, linkPath, path)
 }
 
 async function renameOver(fs: FileSystem, source: string, path: string): Promise<void> {
@@ -242,14 +182,39 @@ async function linkExclusively(fs: FileSystem, source: string, path: string): Pr
   } catch (error) {
     if (errno(error) === 'EEXIST') throw new BitsError('destination-exists', undefined, { cause: error })
     if (!hasNoLinks(error)) throw error
-    throw new Error('Publishing without overwrite requires a file system with hard links', { cause: error })
+    throw noLinksError(error)
+  }
+}
+
+const noLinksError = (cause: unknown): Error =>
+  new Error(
+    'The file system has no hard links, which are needed to publish without overwriting: allow `overwrite`, or use another file system',
+    { cause },
+  )
+
+/**
+ * Tries whether the file system of a folder has hard links.
+ * @param path in the folder; nothing else uses it
+ * @throws {Error} if it has none
+ */
+export async function assertLinks(fs: FileSystem, path: string): Promise<void> {
+  await withFile(fs, path, 'ax', async () => {})
+  const other = `${path}.link`
+  try {
+    await fs.link(path, other)
+    await fs.unlink(other)
+  } catch (error) {
+    throw hasNoLinks(error) ? noLinksError(error) : error
+  } finally {
+    await orAbsent(fs.unlink(path))
   }
 }
 
 const hasNoLinks = (error: unknown): boolean =>
   ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'].includes(errno(error) ?? '')
 
-async function isSameFile(fs: FileSystem, a: string, b: string): Promise<boolean> {
+/** Whether two paths are links to one file. */
+export async function isSameFile(fs: FileSystem, a: string, b: string): Promise<boolean> {
   const [one, other] = await Promise.all([orAbsent(fs.lstat(a)), orAbsent(fs.lstat(b))])
   return one !== undefined && one.ino === other?.ino && one.dev === other.dev
 }

@@ -3,6 +3,7 @@ import type { Decision, NewSession, Session, SessionState } from '../store.ts'
 import { orAbsent, syncDirectory } from './file-system.ts'
 import type { SessionJournal } from './journal.ts'
 import { SharedDescriptor } from './open-file.ts'
+import type { PublishPaths } from './publish.ts'
 import type { ReplyFile } from './reply-file.ts'
 import type { SessionDirectory } from './session-directory.ts'
 
@@ -75,6 +76,15 @@ export function releaseFiles({ dataFile, journal }: SessionFiles): void {
 /** Milliseconds since the last write after which the data file is verified before the next write. */
 const VerifyAfterMs = 100
 
+/** Journaled instead of a boot id when a sync failed: no boot has this id, so the bytes are never trusted. */
+const UntrustedBoot = 'untrusted'
+
+/**
+ * The ids of sessions with bytes whose sync failed, and which could neither be discarded nor marked. In all stores of this
+ * process.
+ */
+export const untrustedSessions = new Set<string>()
+
 /** The data file of a session, `{GUID}.part`. Its length is the progress. */
 export class DataFile {
   readonly descriptor: SharedDescriptor
@@ -82,6 +92,10 @@ export class DataFile {
   readonly #journal: SessionJournal
   /** When this process wrote last, by the monotonic clock; see {@link verify}. */
   lastWrite = Number.NEGATIVE_INFINITY
+  /** Whether the file was made visible under its name, although the session is not published yet: after a crash or a failure. */
+  isVisible = false
+  /** Whether the bytes must go to a new file, because this one is not only ours. */
+  mustReplace = false
 
   constructor(directory: SessionDirectory, journal: SessionJournal) {
     this.descriptor = new SharedDescriptor(directory, journal.session.id, 'part')
@@ -93,9 +107,17 @@ export class DataFile {
     return this.descriptor.path
   }
 
-  /** The path of a second link to the data file, which exists while it replaces a file. */
-  get replacementLink(): string {
-    return this.#directory.pathOf(this.#journal.session.id, 'out')
+  get paths(): PublishPaths {
+    const replacementLink = this.#directory.pathOf(this.#journal.session.id, 'out')
+    return { data: this.path, replacementLink }
+  }
+
+  /**
+   * Forgets an attempt to publish that did not make the file visible. Before each change of the data file, which
+   * would change what the attempt is recognized by.
+   */
+  async forgetPublishing(): Promise<void> {
+    if (this.#journal.state.publishing && !this.isVisible) await this.#journal.append({ publishing: null })
   }
 
   /**
@@ -121,6 +143,23 @@ export class DataFile {
     // it is done again after a failure.
     if (synced === 0) await syncDirectory(this.#directory.fs, this.#directory.path)
     await this.#journal.append({ synced: end }, true)
+  }
+
+  /**
+   * Discards the bytes after `synced`, whose sync failed. It tries each way in turn, because the disk may be full or
+   * read-only. If none works, the session cannot be loaded until one does.
+   */
+  async discardUnsynced(fd: number, synced: number, mayTruncate: boolean): Promise<void> {
+    const { fs } = this.#directory
+    try {
+      if (!mayTruncate) throw new Error('The file may be in use')
+      await fs.ftruncate(fd, synced)
+    } catch {
+      await this.#journal
+        .append({ boot: UntrustedBoot }, true)
+        .catch(() => orAbsent(fs.unlink(this.path)))
+        .catch(() => untrustedSessions.add(this.#journal.session.id))
+    }
   }
 
   remove(): Promise<void> {

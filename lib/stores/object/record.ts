@@ -1,5 +1,4 @@
-import { BitsError } from '../../protocol/errors.ts'
-import { isFinal, newerFormatError, stateOf } from '../state.ts'
+import { corruptError, isFinal, newerFormatError, readCheckedLine, stateOf, toCheckedLine } from '../state.ts'
 import type { Decision, NewSession, Session } from '../store.ts'
 import { randomId, receivedOf, recordKey, type UploadLayout } from './layout.ts'
 import { ConditionFailed, type ObjectService, type ServiceOptions } from './service/service.ts'
@@ -106,24 +105,18 @@ export class SessionRecord {
 
 /** Adds a unique revision, because the version of an object may be only a checksum of its bytes. */
 const serializeRecord = (state: RecordState): Uint8Array[] => [
-  Buffer.from(JSON.stringify({ version: 1, revision: randomId(), ...state })),
+  Buffer.from(toCheckedLine({ version: 1, revision: randomId(), ...state })),
 ]
 
 function parseRecord(bytes: Buffer): RecordState {
-  let record: Partial<RecordState> & Record<string, unknown>
-  try {
-    record = JSON.parse(bytes.toString())
-  } catch (cause) {
-    throw new BitsError('store-failed', 'The record of a session is corrupt', { cause })
-  }
+  const record: (Partial<RecordState> & Record<string, unknown>) | undefined = readCheckedLine(
+    bytes.toString(),
+  )
+  // A service never keeps the beginning of an object.
+  if (!record) throw corruptError()
   const { version, revision: _, ...state } = record
   if (typeof version === 'number' && version !== 1) throw newerFormatError(version)
-  if (version !== 1 || typeof state.session?.id !== 'string') {
-    throw new BitsError(
-      'store-failed',
-      'The record of a session is corrupt, or was written by another program',
-    )
-  }
+  if (version !== 1 || typeof state.session?.id !== 'string') throw corruptError()
   return state as RecordState
 }
 

@@ -59,12 +59,32 @@ describe('fileStore with file system errors', () => {
     await expect(failingStore.load(newSession().id)).rejects.toThrow('EIO')
   })
 
-  it('names hard links in the error when link fails with EPERM, and publishes with overwrite', async () => {
+  it('rejects the first create without overwrite when link fails with EPERM, and publishes with overwrite', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root, { fileSystem: withCalls({ link: async () => failing('EPERM') }) })
-    await expect(store.publish(await complete(store, 'abc'))).rejects.toThrow(/hard links/)
+    await expect(store.create(newSession())).rejects.toThrow(/hard links.*allow `overwrite`/)
+    expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
     await store.publish(await complete(store, 'abc', { overwrite: true }))
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+
+  it('tries hard links once, and again after another error', async () => {
+    const root = await temporaryDirectory()
+    const links: string[] = []
+    const link: FileSystem['link'] = async (path, newPath) => {
+      links.push(path)
+      return links.length === 1 ? failing('EIO') : nodeFileSystem.link(path, newPath)
+    }
+    const store = fileStore(root, { fileSystem: withCalls({ link }) })
+    await expect(store.create(newSession())).rejects.toThrow('EIO')
+    await store.create(newSession())
+    await store.create(newSession())
+    expect(links).toHaveLength(2)
+    expect((await readdir(join(root, '.bits-sessions'))).map((name) => name.split('.')[1])).toEqual([
+      'json',
+      'json',
+    ])
+    expect(await readdir(root)).toEqual(['.bits-sessions'])
   })
 
   it('rejects with invalid-destination when a folder appeared under the name before publish', async () => {

@@ -2,9 +2,10 @@ import { link, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/pr
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { fileStore } from '../../../lib/index.ts'
-import { currentBoot, type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
+import { type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
 import { failing, withCalls } from '../../support/file-system.ts'
+import { editJournal, reboot } from '../../support/journal.ts'
 import { body, complete, listed, loaded, newSession } from '../../support/store.ts'
 
 describe('fileStore after a crash', () => {
@@ -140,15 +141,26 @@ describe('fileStore after a crash', () => {
   })
 
   it.each([
-    ['of a newer format', (text: string) => text.replace('"version":1', '"version":2'), /format 2/],
-    ['with a corrupt first line', (text: string) => text.replace('{"version"', '{"varsion'), /corrupt/],
+    [
+      'of a newer format',
+      (root: string, id: string) =>
+        editJournal(root, id, (line) => ('version' in line ? { ...line, version: 2 } : line)),
+      /format 2/,
+    ],
+    [
+      'with a changed byte',
+      async (root: string, id: string) => {
+        const path = join(root, '.bits-sessions', `${id}.json`)
+        await writeFile(path, (await readFile(path, 'utf8')).replace('{"version"', '{"varsion"'))
+      },
+      /corrupt/,
+    ],
   ])('reports a journal %s, keeps its files, and lists the other sessions', async (_, change, message) => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const [odd, good] = [await complete(store, 'a', { name: 'a' }), await complete(store, 'b', { name: 'b' })]
     const files = ['json', 'part'].map((kind) => join(root, '.bits-sessions', `${odd.id}.${kind}`))
-    const [journal = ''] = files
-    await writeFile(journal, change(await readFile(journal, 'utf8')))
+    await change(root, odd.id)
     const old = new Date(Date.now() - 120_000)
     for (const file of files) await utimes(file, old, old)
     await expect(store.load(odd.id)).rejects.toMatchObject({
@@ -201,12 +213,6 @@ describe('fileStore after a crash', () => {
 })
 
 describe('fileStore after a power loss', () => {
-  /** Rewrites the journal of a session as if it was written under an earlier boot. */
-  const reboot = async (root: string, id: string): Promise<void> => {
-    const journal = join(root, '.bits-sessions', `${id}.json`)
-    await writeFile(journal, (await readFile(journal, 'utf8')).replaceAll(currentBoot(), 'another-boot'))
-  }
-
   it('truncates the data file to the last checkpoint, and resumes there', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
@@ -260,7 +266,8 @@ describe('fileStore after a power loss', () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc')
-    const write: FileSystem['write'] = async () => failing('EPOWER')
+    const write: FileSystem['write'] = async (fd, text) =>
+      text.includes('"published"') ? failing('EPOWER') : nodeFileSystem.write(fd, text)
     const crashed = fileStore(root, { fileSystem: withCalls({ write }) })
     await expect(crashed.publish(await loaded(crashed, session.id))).rejects.toThrow('EPOWER')
     await reboot(root, session.id)

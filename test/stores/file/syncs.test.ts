@@ -5,6 +5,7 @@ import { type AppendOptions, type FileStoreOptions, fileStore, type Session } fr
 import { type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
 import { failing, withCalls } from '../../support/file-system.ts'
+import { readJournal } from '../../support/journal.ts'
 import { body, complete, loaded, newSession, refusal } from '../../support/store.ts'
 
 describe('fileStore durability', () => {
@@ -86,27 +87,25 @@ describe('fileStore durability', () => {
     expect(await syncsOf(['a'], { durability: 'fragment' })).toEqual(['fdatasync', 'fdatasync'])
   })
 
-  it('appends one journal entry for the total and one for the publication', async () => {
+  it('appends one journal entry for the total, one before and one after the publication', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
-    const entries = async ({ id }: Session): Promise<string[]> => {
-      const text = await readFile(join(root, '.bits-sessions', `${id}.json`), 'utf8')
-      return text.split('\n').filter(Boolean).slice(2)
-    }
+    const entries = async ({ id }: Session): Promise<string[]> =>
+      (await readJournal(root, id)).slice(2).map((entry) => Object.keys(entry).join())
     const options = { total: 2, durable: true }
     const session = await store.create(newSession())
     await store.append(session, body('a', new Error('cut off')), options).catch(() => {})
-    expect(await entries(session)).toEqual(['{"total":2}'])
+    expect(await entries(session)).toEqual(['total'])
     const complete = await store.append(await loaded(store, session.id), body('b'), options)
-    expect(await entries(session)).toEqual(['{"total":2}'])
+    expect(await entries(session)).toEqual(['total'])
     await store.publish(complete)
-    expect(await entries(session)).toEqual(['{"total":2}', '{"published":true}'])
+    expect(await entries(session)).toEqual(['total', 'publishing', 'published'])
     // The name was taken meanwhile.
     const late = await store.create(newSession({ name: 'b.bin' }))
     const other = await store.append(late, body('cd'), options)
     await writeFile(join(root, 'b.bin'), 'taken')
     await expect(store.publish(other)).rejects.toEqual(refusal('destination-exists'))
-    expect(await entries(other)).toEqual(['{"total":2}'])
+    expect(await entries(other)).toEqual(['total', 'publishing', 'publishing'])
   })
 
   it('rejects an append with ENOENT when the part or the session was removed', async () => {
@@ -179,6 +178,94 @@ describe('fileStore with a failed sync', () => {
     await store.accept(now, { publish: true })
     expect(syncs).toBe(1)
     expect(await loaded(store, session.id)).toMatchObject({ state: 'accepted', received: 3 })
+  })
+
+  describe.each([
+    ['is truncated', []],
+    ['is marked when it cannot be truncated', ['ftruncate']],
+    ['is removed when the disk is full', ['ftruncate', 'write']],
+    ['is removed when the mark cannot be synced', ['ftruncate', 'fdatasync of the journal']],
+  ] as const)('of the data file', (title, failingCalls) => {
+    it.each([
+      ['in one write', 0],
+      ['after another fragment', 100],
+    ])(`${title}: %s, no process trusts its bytes`, async (_, first) => {
+      const root = await temporaryDirectory()
+      const fails = (call: string): boolean => (failingCalls as readonly string[]).includes(call)
+      const journals = new Set<number>()
+      const withSync = new Set<number>()
+      const calls = withCalls({
+        open: async (path, flags) => {
+          const fd = await nodeFileSystem.open(path, flags)
+          for (const set of [journals, withSync]) set.delete(fd)
+          if (path.endsWith('.json')) journals.add(fd)
+          if (typeof flags === 'number' && flags & constants.O_DSYNC) withSync.add(fd)
+          return fd
+        },
+        writev: async (fd, ...rest) => {
+          const count = await nodeFileSystem.writev(fd, ...rest)
+          return withSync.has(fd) ? failing('EIO') : count
+        },
+        fdatasync: async (fd) =>
+          journals.has(fd) && !fails('fdatasync of the journal')
+            ? nodeFileSystem.fdatasync(fd)
+            : failing('EIO'),
+        ftruncate: async (...args) =>
+          fails('ftruncate') ? failing('EROFS') : nodeFileSystem.ftruncate(...args),
+        write: async (...args) => (fails('write') ? failing('ENOSPC') : nodeFileSystem.write(...args)),
+      })
+      const working = fileStore(root)
+      const options = { total: 300, durable: true }
+      const begun = body(Buffer.alloc(first, 1))
+      const session = await working.append(await working.create(newSession()), begun, {
+        total: 300,
+        durable: false,
+      })
+      working.release?.(session)
+      const store = fileStore(root, { fileSystem: calls })
+      const rest = body(Buffer.alloc(300 - first, 2))
+      await expect(store.append(await loaded(store, session.id), rest, options)).rejects.toMatchObject({
+        code: 'EIO',
+      })
+      for (const process of [store, working]) {
+        const found = await loaded(process, session.id)
+        expect([found.received, found.state]).toEqual([0, expect.stringMatching(/receiving|lost/)])
+      }
+      const whole = body(Buffer.alloc(300, 3))
+      const again = await working.append(await loaded(working, session.id), whole, options)
+      expect(again.received).toBe(300)
+      await working.publish(again)
+      expect((await readFile(join(root, 'a.bin'))).equals(Buffer.alloc(300, 3))).toBe(true)
+    })
+  })
+
+  it('of the data file: refuses the session while its bytes can be neither discarded nor marked', async () => {
+    const root = await temporaryDirectory()
+    let isReadOnly = true
+    const broken = (call: 'fdatasync' | 'ftruncate' | 'unlink' | 'write') => {
+      const working = nodeFileSystem[call] as (...args: unknown[]) => Promise<void>
+      return async (...args: unknown[]) => (isReadOnly ? failing('EROFS') : working(...args))
+    }
+    const working = fileStore(root)
+    const session = await working.append(await working.create(newSession()), body('ab'), {
+      total: 3,
+      durable: false,
+    })
+    const store = fileStore(root, {
+      fileSystem: withCalls({
+        fdatasync: broken('fdatasync'),
+        ftruncate: broken('ftruncate'),
+        unlink: broken('unlink'),
+        write: broken('write'),
+      }),
+    })
+    const options = { total: 3, durable: true }
+    await expect(store.append(await loaded(store, session.id), body('c'), options)).rejects.toThrow('EROFS')
+    await expect(store.load(session.id)).rejects.toThrow('EROFS')
+    isReadOnly = false
+    expect(await loaded(store, session.id)).toMatchObject({ state: 'lost', received: 0 })
+    await store.publish(await store.append(await loaded(store, session.id), body('xyz'), options))
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('xyz')
   })
 
   it('repeats the directory sync with the next append: unsynced names would lose the bytes', async () => {

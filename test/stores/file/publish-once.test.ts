@@ -1,0 +1,164 @@
+import { link, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { fileStore, type Session } from '../../../lib/index.ts'
+import { type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
+import { temporaryDirectory } from '../../support/directory.ts'
+import { failing, withCalls } from '../../support/file-system.ts'
+import { readJournal, reboot } from '../../support/journal.ts'
+import { body, complete, loaded } from '../../support/store.ts'
+
+/** What a consumer does with a published file. */
+const consumers = {
+  moves: (root: string) => rename(join(root, 'a.bin'), join(root, 'moved')),
+  removes: (root: string) => rm(join(root, 'a.bin')),
+}
+
+const leavesSessions = (path: string, newPath: string): boolean =>
+  path.includes('.bits-sessions') && !newPath.includes('.bits-sessions')
+
+/** File systems on which publishing takes different steps. */
+const fileSystems: Record<string, Partial<FileSystem>> = {
+  'hard links': {},
+  'the sessions on another file system': {
+    link: async (path, newPath) =>
+      leavesSessions(path, newPath) ? failing('EXDEV') : nodeFileSystem.link(path, newPath),
+    rename: async (path, newPath) =>
+      leavesSessions(path, newPath) ? failing('EXDEV') : nodeFileSystem.rename(path, newPath),
+  },
+  'no hard links': { link: async () => failing('EPERM') },
+}
+
+type Call = (...args: string[]) => Promise<unknown>
+
+/** A file system whose calls all reject after the process was killed: from the first call for which `isKilled` is true. */
+function killed(
+  calls: Partial<FileSystem>,
+  isKilled: (name: string, ...args: string[]) => boolean | Promise<boolean>,
+): FileSystem {
+  let isDead = false
+  const fileSystem = { ...withCalls(calls) } as unknown as Record<string, Call>
+  for (const [name, call] of Object.entries(fileSystem)) {
+    if (name === 'boot' || name === 'createReadStream') continue
+    fileSystem[name] = async (...args) => {
+      isDead ||= await isKilled(name, ...args)
+      return isDead ? failing('EKILLED') : call(...args)
+    }
+  }
+  return fileSystem as unknown as FileSystem
+}
+
+const isVisible = (root: string) => stat(join(root, 'a.bin')).then(Boolean, () => false)
+
+/** Uploads the last fragment again and publishes, as the server does when the client repeats it. */
+async function repeat(root: string, id: string, calls: Partial<FileSystem>): Promise<Session> {
+  const store = fileStore(root, { fileSystem: withCalls(calls) })
+  const session = await loaded(store, id)
+  expect(session).toMatchObject({ received: 3, total: 3 })
+  await store.publish(await store.append(session, body(), { total: 3, durable: true }))
+  return loaded(store, id)
+}
+
+describe.each(Object.keys(fileSystems))('fileStore.publish with %s', (name) => {
+  const calls = fileSystems[name] ?? {}
+  const modes = name === 'no hard links' ? [true] : [true, false]
+
+  describe.each(modes)('and overwrite %s', (overwrite) => {
+    it.each([
+      ['moves', 'fsync'],
+      ['moves', 'write'],
+      ['removes', 'fsync'],
+      ['removes', 'write'],
+    ] as const)('publishes once when a consumer %s the file after a kill at %s', async (consumer, call) => {
+      const root = await temporaryDirectory()
+      const session = await complete(fileStore(root), 'abc', { overwrite })
+      const isKilled = (name: string) => name === call && isVisible(root)
+      const store = fileStore(root, { fileSystem: killed(calls, isKilled) })
+      await expect(store.publish(await loaded(store, session.id))).rejects.toThrow('EKILLED')
+      await consumers[consumer](root)
+      expect(await repeat(root, session.id, calls)).toMatchObject({ state: 'published' })
+      const expected = consumer === 'moves' ? ['.bits-sessions', 'moved'] : ['.bits-sessions']
+      expect((await readdir(root)).filter((entry) => !entry.startsWith('.{'))).toEqual(expected)
+      if (consumer === 'moves') expect(await readFile(join(root, 'moved'), 'utf8')).toBe('abc')
+      await fileStore(root).remove(await loaded(fileStore(root), session.id))
+      expect(await readdir(root)).toEqual(expected)
+      expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
+    })
+
+    it('publishes after a kill before the file was visible', async () => {
+      const root = await temporaryDirectory()
+      const session = await complete(fileStore(root), 'abc', { overwrite })
+      const isKilled = (call: string, path = '', newPath = '') => {
+        if (!['link', 'rename'].includes(call) || newPath !== join(root, 'a.bin')) return false
+        if (name === 'no hard links') return call === 'rename'
+        return name === 'hard links' || !leavesSessions(path, newPath)
+      }
+      const store = fileStore(root, { fileSystem: killed(calls, isKilled) })
+      await expect(store.publish(await loaded(store, session.id))).rejects.toThrow('EKILLED')
+      expect(await repeat(root, session.id, calls)).toMatchObject({ state: 'published' })
+      expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+    })
+
+    it('does not publish again after a failed directory sync', async () => {
+      const root = await temporaryDirectory()
+      const session = await complete(fileStore(root), 'abc', { overwrite })
+      const fsync: FileSystem['fsync'] = async (fd) =>
+        (await isVisible(root)) ? failing('EIO') : nodeFileSystem.fsync(fd)
+      const store = fileStore(root, { fileSystem: withCalls({ ...calls, fsync }) })
+      await expect(store.publish(await loaded(store, session.id))).rejects.toThrow('EIO')
+      expect((await readJournal(root, session.id)).at(-1)).toEqual({ publishing: 'done' })
+      await rm(join(root, 'a.bin'))
+      expect(await repeat(root, session.id, calls)).toMatchObject({ state: 'published' })
+      expect((await readdir(root)).filter((entry) => !entry.startsWith('.{'))).toEqual(['.bits-sessions'])
+    })
+  })
+})
+
+describe('fileStore after a failed publish', () => {
+  it('publishes when the name is free again, although a backup has linked the data file', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc')
+    const first = await complete(store, 'xyz')
+    await store.publish(first)
+    await expect(store.publish(session)).rejects.toMatchObject({ code: 'destination-exists' })
+    await link(join(root, '.bits-sessions', `${session.id}.part`), join(root, 'backup'))
+    await rm(join(root, 'a.bin'))
+    expect(await repeat(root, session.id, {})).toMatchObject({ state: 'published' })
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+})
+
+describe('fileStore with hard links of a backup', () => {
+  const part = (root: string, id: string) => join(root, '.bits-sessions', `${id}.part`)
+
+  it('does not trust unsynced bytes after a power loss', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc')
+    const begun = await complete(store, 'abc', { name: 'b.bin' })
+    const unfinished = await store.append(begun, body(), { total: 6, durable: false })
+    for (const { id } of [session, unfinished]) {
+      await link(part(root, id), join(root, `backup-${id}`))
+      await reboot(root, id)
+      expect(await loaded(store, id)).toMatchObject({ state: 'receiving', received: 0 })
+    }
+    // A complete file may be a published one that a consumer has moved: the bytes go to a new file.
+    await store.append(await loaded(store, session.id), body('xyz'), { total: 3, durable: true })
+    expect(await readFile(join(root, `backup-${session.id}`), 'utf8')).toBe('abc')
+    await store.publish(await loaded(store, session.id))
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('xyz')
+  })
+
+  it('trusts a published file, and an interrupted replacement, after a power loss', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc', { overwrite: true })
+    await link(part(root, session.id), part(root, session.id).replace(/part$/, 'out'))
+    await reboot(root, session.id)
+    const found = await loaded(store, session.id)
+    expect(found).toMatchObject({ state: 'receiving', received: 3 })
+    await store.publish(found)
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+})
