@@ -8,6 +8,8 @@ export type MountedRequest = IncomingMessage & {
   readonly originalUrl?: string
   /** Set by Express; it honours `X-Forwarded-Proto` of a trusted proxy. */
   readonly protocol?: string
+  /** Set by Express: the address of the client; it honours `X-Forwarded-For` of a trusted proxy. */
+  readonly ip?: string | undefined
 }
 
 /** The request target as received. */

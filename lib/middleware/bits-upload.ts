@@ -28,8 +28,12 @@ export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
 
   /**
    * Removes the sessions without progress for `expireAfter`; the newest sessions of an owner with more than
-   * `maxSessionsPerOwner`; and all sessions while uploads are not `enabled`. Also runs periodically, see the option
-   * `sweepEvery`.
+   * `maxSessionsPerOwner`; old empty sessions near the limit `maxSessions`; and all sessions while uploads are not `enabled`.
+   * Also runs periodically, see the option `sweepEvery`.
+   *
+   * If it finds expired sessions it waits for a minute, or a hundredth of `expireAfter` if that is less, and checks them again
+   * before it removes them, because the clock may be wrong for a moment. `close()` ends the wait: then they stay. Resolves when
+   * the sessions are removed.
    */
   sweep(): Promise<SweepResult>
 

@@ -45,6 +45,12 @@ export interface BitsUploadOptions<Caller extends IncomingMessage = IncomingMess
   /**
    * Maximum number of open sessions. Above it Create-Session is refused with 503, and clients retry.
    * Default: 10000.
+   *
+   * While 90 % are open, empty sessions, which never held a byte, are limited, so that one client cannot
+   * block all others: those older than 5 minutes are removed, the oldest first, until less than 90 % are
+   * open; and a client whose empty sessions are 1 % of `maxSessions`, and at least 10, gets 503. A client is
+   * an owner or, without one, an address (of IPv6 the first 64 bits): `req.ip` of Express, else that of the
+   * connection. Behind a proxy set `trust proxy` of Express, otherwise all clients count as one.
    */
   readonly maxSessions?: number
 
@@ -60,6 +66,9 @@ export interface BitsUploadOptions<Caller extends IncomingMessage = IncomingMess
   /**
    * Milliseconds without progress after which a session is removed, with the received part of its file.
    * Default: 14 days, as long as Windows retries. [BITSSessionTimeout, in seconds]
+   *
+   * A session is removed only if it is expired at two checks, a minute apart (a hundredth of `expireAfter` if
+   * that is less), because the clock may be wrong for a moment.
    */
   readonly expireAfter?: number
 

@@ -34,6 +34,10 @@ export class RequestContext<Caller extends MountedRequest> implements PacketCont
     return absoluteUrl(this.caller)
   }
 
+  get clientAddress(): string | undefined {
+    return this.caller.ip ?? this.caller.socket.remoteAddress
+  }
+
   get signal(): AbortSignal {
     this.#controller ??= new AbortController()
     if (this.#abortReason) this.#controller.abort(this.#abortReason)

@@ -12,6 +12,8 @@ export interface SessionDependencies<Caller> {
   /** Counts the sessions of the store for the quota, unless that was done just now. Resolves to whether it was done. */
   recount(): Promise<boolean>
   readonly events: UploadEvents
+  /** Aborted when the middleware is closed. */
+  readonly closing: AbortSignal
 }
 
 /**
@@ -26,6 +28,8 @@ export interface PacketContext<Caller> extends SessionRequest {
   readonly caller: Caller
   /** The whole URL of the destination, as the client wrote it. */
   readonly url: string
+  /** The address of the client, as far as it is known behind a proxy. */
+  readonly clientAddress: string | undefined
   /** Aborted when no client waits for the Ack any more, with the reason. */
   readonly signal: AbortSignal
   /** Decoded path of the destination below the mount path. */

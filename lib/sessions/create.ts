@@ -13,6 +13,7 @@ import {
 } from '../validate.ts'
 import type { PacketContext, SessionDependencies } from './context.ts'
 import type { CreateDecision, NewUpload } from './hooks.ts'
+import { type CountedSession, clientKey } from './quota.ts'
 
 /**
  * Create-Session ([MC-BUP] 3.2.5.2.4). Each one creates a new session, because none of its forms resumes one.
@@ -32,7 +33,8 @@ export async function handleCreateSession<Caller>(
     owner,
   }
   const { id } = upload
-  const counted = { id, ...(owner !== undefined && { owner }) }
+  const client = clientKey(owner, context.clientAddress)
+  const counted: CountedSession = { id, owner, empty: { created: Date.now(), client } }
   try {
     quota.reserve(counted, settings)
   } catch (error) {

@@ -44,6 +44,7 @@ async function completeEmptyFile<Caller>(
   locked: LockedSession,
 ): Promise<Session> {
   locked.session = await deps.settings.store.append(locked.session, emptyBody(), { total: 0, durable: true })
+  deps.quota.markNonEmpty(locked.session)
   deps.events.emitUpload('received', locked.session)
   return completeUpload(deps, context, locked.session)
 }

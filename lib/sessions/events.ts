@@ -46,7 +46,7 @@ export interface BitsUploadEvents {
   closed: [upload: UploadReport]
   /** The client cancelled the session. */
   cancelled: [upload: UploadReport]
-  /** A sweep removed the session: see `sweep()` of the middleware. */
+  /** The session was removed by a sweep, see `sweep()` of the middleware, or as an old empty one, see `maxSessions`. */
   expired: [upload: UploadReport]
   /** A packet was refused because of an error of the client, or a decision of the application. */
   refused: [packet: PacketReport]

@@ -6,6 +6,7 @@ import { type Body, byteLength, dropBytes, type Session } from '../stores/store.
 import { completeUpload } from './complete.ts'
 import { emptyBody, type FragmentSource, type PacketContext, type SessionDependencies } from './context.ts'
 import { uploadReport } from './events.ts'
+import { isEmptySession } from './quota.ts'
 import { replyUrl } from './reply.ts'
 import type { LockedSession } from './session-cache.ts'
 
@@ -17,13 +18,14 @@ export async function handleFragment<Caller>(
   context: PacketContext<Caller>,
   { sessionId, range }: FragmentPacket,
 ): Promise<Ack> {
-  const { cache, events, settings } = deps
+  const { cache, events, quota, settings } = deps
   const body = context.body()
   const locked = await cache.acquire(sessionId, context, { interruptible: body })
   let sessionToCache: Session | undefined
   // One function, because each async function that waits for the client takes half a kilobyte, for thousands of clients.
   try {
     let session: Session
+    const isFirst = locked.session.total === undefined
     try {
       const wasDecided = isDecided(locked.session)
       session = await appendFragment(deps, locked.session, range, body)
@@ -32,6 +34,7 @@ export async function handleFragment<Caller>(
     } catch (error) {
       session = await completeIfAllBytesHeld(deps, locked, range, error)
     }
+    if (isFirst) quota.markNonEmpty(session)
     const { received } = session
     if (received !== range.total) {
       sessionToCache = session
@@ -124,12 +127,14 @@ async function* skipBytes(body: Body, count: number): AsyncGenerator<readonly Ui
 
 /** The error with the number of bytes held now, which the store is asked for because some may have been appended. */
 async function withCurrentOffset<Caller>(
-  { settings, events }: SessionDependencies<Caller>,
+  { settings, events, quota }: SessionDependencies<Caller>,
   session: Session,
   { total }: ContentRange,
   thrown: unknown,
 ): Promise<BitsError> {
   const current = await settings.store.load(session.id).catch(() => null)
+  // A fragment that failed may have stored the first bytes.
+  if (current && !isEmptySession(current)) quota.markNonEmpty(current)
   // Undefined: the session was removed, but not by this server. Null: the store does not know.
   const error = current === undefined ? new BitsError('session-not-found') : asBitsError(thrown)
   // If another server has completed the file (see `completeIfAllBytesHeld`), or the store does not know how many bytes

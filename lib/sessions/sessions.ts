@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { memoryLocker } from '../locks/memory.ts'
 import type { Ack } from '../protocol/ack.ts'
 import { asBitsError, BitsError } from '../protocol/errors.ts'
@@ -11,13 +12,15 @@ import { handleFragment } from './fragment.ts'
 import type { SessionSettings } from './hooks.ts'
 import { SessionQuota } from './quota.ts'
 import { SessionCache } from './session-cache.ts'
-import { recountSessions, type SweepResult, sweep } from './sweep.ts'
+import { expireEmptySessions, recountSessions, type SweepResult, sweep } from './sweep.ts'
 
 /** The packets that concern a session; a Ping does not. */
 type SessionPacket = Exclude<Packet, PingPacket>
 
 /** Milliseconds between two recounts for refused sessions, because each reads all sessions of the store. */
 const RecountEveryMs = 60_000
+/** Least milliseconds between two removals of old empty sessions for Create-Session. */
+const EmptyExpiryEveryMs = 10_000
 
 /** The sessions of one middleware: handles their packets, and sweeps expired ones. */
 export class SessionService<Caller> {
@@ -31,6 +34,9 @@ export class SessionService<Caller> {
   #recounting: Promise<boolean> | undefined
   /** When the sessions of the store were last counted, by the monotonic clock. */
   #lastRecount = Number.NEGATIVE_INFINITY
+  /** When old empty sessions may be removed again, by the monotonic clock; infinite while that is done. */
+  #nextEmptyExpiry = Number.NEGATIVE_INFINITY
+  readonly #closing = new AbortController()
 
   constructor(settings: SessionSettings<Caller> & { readonly sweepEvery: number }) {
     const { store } = settings
@@ -40,7 +46,10 @@ export class SessionService<Caller> {
       quota: new SessionQuota(),
       recount: () => this.#recount(),
       events: this.events,
+      closing: this.#closing.signal,
     }
+    // One listener for each sweep that waits.
+    setMaxListeners(0, this.#closing.signal)
     this.#sweepEvery = settings.sweepEvery
   }
 
@@ -49,6 +58,7 @@ export class SessionService<Caller> {
     switch (packet.type) {
       case 'Create-Session':
         this.#startSweeping()
+        this.#expireEmptySessions()
         return handleCreateSession(this.#deps, context, packet)
       case 'Fragment':
         return handleFragment(this.#deps, context, packet)
@@ -74,13 +84,16 @@ export class SessionService<Caller> {
     return reply
   }
 
-  sweep(): Promise<SweepResult> {
-    return this.#serialize(() => sweep(this.#deps))
+  /** @param keepsProcess whether the process waits for the end of the sweep before it exits */
+  sweep({ keepsProcess = true } = {}): Promise<SweepResult> {
+    return sweep(this.#deps, (run) => this.#serialize(run), keepsProcess)
   }
 
+  /** Also ends the waits of sweeps, which then remove no expired session. */
   stopSweeping(): void {
     this.#maySweep = false
     clearInterval(this.#sweeper)
+    this.#closing.abort()
   }
 
   /** Closes and unlocks all sessions that no packet uses. */
@@ -124,13 +137,28 @@ export class SessionService<Caller> {
       // A sweep may take longer than the interval.
       if (isSweeping) return
       isSweeping = true
-      const done = this.sweep().catch((error) => this.#reportFailure(error))
+      const done = this.sweep({ keepsProcess: false }).catch((error) => this.#reportFailure(error))
       void done.then(() => {
         isSweeping = false
       })
     }
     this.#sweeper = setInterval(run, this.#sweepEvery).unref()
     run()
+  }
+
+  /** Called by each Create-Session, which does not wait for it: near the limit old empty sessions are removed. */
+  #expireEmptySessions(): void {
+    const { quota, settings } = this.#deps
+    if (performance.now() < this.#nextEmptyExpiry || !quota.isNearLimit(settings.maxSessions)) return
+    this.#nextEmptyExpiry = Number.POSITIVE_INFINITY
+    let failure: unknown
+    const onError = (error: unknown): void => {
+      failure ??= error
+    }
+    void expireEmptySessions(this.#deps, onError).then(() => {
+      if (failure) this.#reportFailure(failure)
+      this.#nextEmptyExpiry = performance.now() + EmptyExpiryEveryMs
+    })
   }
 
   /** Reports a failure that belongs to no packet. */

@@ -10,12 +10,12 @@ import { BG_E_SESSION_NOT_FOUND, BG_E_TOO_LARGE, E_INVALIDARG, expectAck } from 
 import { age, filesOf, published, sessionFiles, timesOf } from '../disk.ts'
 import { all, next, oddFragment, type ServerSetup, session, sessionOn, start } from '../setting.ts'
 
-const Minute = 60_000
-const Hour = 60 * Minute
+/** Milliseconds after which sessions expire. A sweep checks them twice, 0.3 s apart. */
+const ExpireAfter = 30_000
 const file = noise(300)
 
-/** Sessions that expire after an hour, only by a call of sweep(). */
-const expiring = { expireAfter: Hour, sweepEvery: 0 }
+/** Sessions that expire after `ExpireAfter`, only by a call of sweep(). */
+const expiring = { expireAfter: ExpireAfter, sweepEvery: 0 }
 
 async function expectUnknown(client: TestClient): Promise<void> {
   for (const answer of [await client.fragment(100, file.subarray(100), 300), await client.close()]) {
@@ -39,9 +39,9 @@ describe('Timeouts and limits', () => {
     await whole.fragment(0, file, 300)
     await fresh.fragment(0, file.subarray(0, 100), 300)
 
-    for (const { sessionId } of old) await age(directory, sessionId, Hour - Minute)
+    for (const { sessionId } of old) await age(directory, sessionId, (2 / 3) * ExpireAfter)
     expect(await upload.sweep()).toEqual({ expired: 0, open: 4 })
-    for (const { sessionId } of old) await age(directory, sessionId, 2 * Minute)
+    for (const { sessionId } of old) await age(directory, sessionId, (2 / 3) * ExpireAfter)
     expect(await upload.sweep()).toEqual({ expired: 3, open: 1 })
 
     expect(expired.map(({ id }) => id).sort()).toEqual(old.map(({ sessionId }) => sessionId).sort())
@@ -63,16 +63,16 @@ describe('Timeouts and limits', () => {
     ]
     const clients = [active, doubled, idle]
     for (const client of clients) await client.fragment(0, file.subarray(0, 100), 300)
-    for (const { sessionId } of clients) await age(directory, sessionId, Hour - Minute)
+    for (const { sessionId } of clients) await age(directory, sessionId, (2 / 3) * ExpireAfter)
 
     expectAck(await active.fragment(100, file.subarray(100, 200), 300), 200, { received: 200 })
     // A fragment without new bytes also succeeds.
     expectAck(await doubled.fragment(0, file.subarray(0, 100), 300), 200, { received: 100 })
 
-    for (const { sessionId } of clients) await age(directory, sessionId, 2 * Minute)
+    for (const { sessionId } of clients) await age(directory, sessionId, (2 / 3) * ExpireAfter)
     expect(await upload.sweep()).toEqual({ expired: 1, open: 2 })
     await expectUnknown(idle)
-    for (const { sessionId } of clients) await age(directory, sessionId, Hour)
+    for (const { sessionId } of clients) await age(directory, sessionId, ExpireAfter)
     expect(await upload.sweep()).toEqual({ expired: 2, open: 0 })
     expect(await sessionFiles(directory)).toEqual([])
   })
@@ -104,13 +104,13 @@ describe('Timeouts and limits', () => {
       it(`92: is not restarted by a failed packet (${status}, ${what})`, async () => {
         const { upload, client, directory, id } = await session({ ...expiring, ...setup })
         await client.fragment(0, file.subarray(0, 100), 300)
-        await age(directory, id, Hour - Minute)
+        await age(directory, id, (2 / 3) * ExpireAfter)
         const times = await timesOf(directory, id)
         expect(await packet(client)).toMatchObject({ status })
         expect(await timesOf(directory, id)).toEqual(times)
         expect(await upload.sweep()).toEqual({ expired: 0, open: 1 })
 
-        await age(directory, id, 2 * Minute)
+        await age(directory, id, (2 / 3) * ExpireAfter)
         expect(await upload.sweep()).toEqual({ expired: 1, open: 0 })
         await expectUnknown(client)
         expect(await sessionFiles(directory)).toEqual([])
@@ -118,10 +118,10 @@ describe('Timeouts and limits', () => {
     }
 
     it('90: expires a session at a scheduled sweep, without a call of sweep()', async () => {
-      const { upload, client, directory, id } = await session({ expireAfter: Hour, sweepEvery: 20 })
+      const { upload, client, directory, id } = await session({ expireAfter: ExpireAfter, sweepEvery: 20 })
       await client.fragment(0, file.subarray(0, 100), 300)
       const expired = next(upload, 'expired')
-      await age(directory, id, 2 * Hour)
+      await age(directory, id, 2 * ExpireAfter)
       expect(await expired).toMatchObject({ id, received: 100 })
       await expectUnknown(client)
       expect(await sessionFiles(directory)).toEqual([])
@@ -129,11 +129,11 @@ describe('Timeouts and limits', () => {
 
     it('92: is not restarted by a failed packet before the first byte', async () => {
       const { upload, client, directory, id } = await session({ ...expiring, maxSize: 300 })
-      await age(directory, id, Hour - Minute)
+      await age(directory, id, (2 / 3) * ExpireAfter)
       expectAck(await client.fragment(100, file.subarray(100), 300), 416, { received: 0 })
       expectAck(await client.fragment(0, file, 301), 500, { error: BG_E_TOO_LARGE, received: 0 })
       expectAck(await client.send('Close-Session'), 400, { error: E_INVALIDARG })
-      await age(directory, id, 2 * Minute)
+      await age(directory, id, (2 / 3) * ExpireAfter)
       expect(await upload.sweep()).toEqual({ expired: 1, open: 0 })
       await expectUnknown(client)
     })
