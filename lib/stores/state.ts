@@ -31,12 +31,18 @@ export const isFinal = ({ published, rejected, accepted }: StateFields): boolean
 /** Whether the bytes that may still exist are no longer needed. */
 export const isDataObsolete = ({ state }: Session): boolean => state === 'published' || state === 'rejected'
 
-/** The error for a session that a newer version of this package has written. */
-export const newerFormatError = (version: number): BitsError =>
-  new BitsError(
+/**
+ * Checks the format of saved data, which begins with `{"version":`. Before its checksum, which another format may not have.
+ * @throws {BitsError} `store-failed` if a newer version of this package has written it
+ */
+export function checkFormat(text: string): void {
+  const version = /^\{"version":(\d+)/.exec(text)?.[1] ?? '1'
+  if (version === '1') return
+  throw new BitsError(
     'store-failed',
     `The session has format ${version}, and this version of express-bits-upload reads format 1: use the version that wrote it`,
   )
+}
 
 /** The error for a session whose saved data another program, or the disk, has changed. */
 export const corruptError = (cause?: unknown): BitsError =>

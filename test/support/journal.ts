@@ -14,7 +14,7 @@ export async function readJournal(root: string, id: string): Promise<Line[]> {
 }
 
 /** Changes lines of a journal, with correct checksums. */
-export async function editJournal(root: string, id: string, edit: (line: Line) => Line): Promise<void> {
+async function editJournal(root: string, id: string, edit: (line: Line) => Line): Promise<void> {
   const lines = (await readJournal(root, id)).map(edit).map((line) => `${toCheckedLine(line)}\n`)
   await writeFile(journalPath(root, id), lines.join(''))
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { corruptError, newerFormatError, readCheckedLine, toCheckedLine } from '../state.ts'
+import { checkFormat, corruptError, readCheckedLine, toCheckedLine } from '../state.ts'
 import type { Decision, NewSession } from '../store.ts'
 import { errno, orAbsent, syncDirectory, withFile } from './file-system.ts'
 import { SharedDescriptor } from './open-file.ts'
@@ -150,12 +150,12 @@ interface JournalContents {
  * @throws {BitsError} `store-failed` for a journal that is corrupt, or of a newer format
  */
 function parseJournal(text: string): JournalContents | undefined {
+  checkFormat(text)
   const lines = text.split('\n')
   lines.pop() // After the last line feed: empty, or cut off.
   // Empty lines are before the entries.
   const [head, ...entries] = lines.filter((line) => line !== '').map(readCheckedLine)
   if (lines.length === 0) return undefined
-  if (typeof head?.version === 'number' && head.version !== 1) throw newerFormatError(head.version)
   if (head?.version !== 1 || typeof head.session?.id !== 'string') throw corruptError()
   const state = Object.assign(
     {},

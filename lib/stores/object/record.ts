@@ -1,4 +1,4 @@
-import { corruptError, isFinal, newerFormatError, readCheckedLine, stateOf, toCheckedLine } from '../state.ts'
+import { checkFormat, corruptError, isFinal, readCheckedLine, stateOf, toCheckedLine } from '../state.ts'
 import type { Decision, NewSession, Session } from '../store.ts'
 import { randomId, receivedOf, recordKey, type UploadLayout } from './layout.ts'
 import { ConditionFailed, type ObjectService, type ServiceOptions } from './service/service.ts'
@@ -109,13 +109,12 @@ const serializeRecord = (state: RecordState): Uint8Array[] => [
 ]
 
 function parseRecord(bytes: Buffer): RecordState {
-  const record: (Partial<RecordState> & Record<string, unknown>) | undefined = readCheckedLine(
-    bytes.toString(),
-  )
+  const text = bytes.toString()
+  checkFormat(text)
   // A service never keeps the beginning of an object.
+  const record: (Partial<RecordState> & Record<string, unknown>) | undefined = readCheckedLine(text)
   if (!record) throw corruptError()
   const { version, revision: _, ...state } = record
-  if (typeof version === 'number' && version !== 1) throw newerFormatError(version)
   if (version !== 1 || typeof state.session?.id !== 'string') throw corruptError()
   return state as RecordState
 }

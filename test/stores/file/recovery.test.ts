@@ -5,7 +5,7 @@ import { fileStore } from '../../../lib/index.ts'
 import { type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
 import { failing, withCalls } from '../../support/file-system.ts'
-import { editJournal, reboot } from '../../support/journal.ts'
+import { reboot } from '../../support/journal.ts'
 import { body, complete, listed, loaded, newSession } from '../../support/store.ts'
 
 describe('fileStore after a crash', () => {
@@ -143,8 +143,10 @@ describe('fileStore after a crash', () => {
   it.each([
     [
       'of a newer format',
-      (root: string, id: string) =>
-        editJournal(root, id, (line) => ('version' in line ? { ...line, version: 2 } : line)),
+      async (root: string, id: string) => {
+        const path = join(root, '.bits-sessions', `${id}.json`)
+        await writeFile(path, (await readFile(path, 'utf8')).replace('"version":1', '"version":2'))
+      },
       /format 2/,
     ],
     [

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { ConditionFailed, type ObjectService } from '../../../lib/stores/object/service/service.ts'
-import { toCheckedLine } from '../../../lib/stores/state.ts'
 import type { NewSession, Session, Store } from '../../../lib/stores/store.ts'
 import { noise } from '../../support/bytes.ts'
 import { engines } from '../../support/places.ts'
@@ -98,7 +97,7 @@ describe.each(engines)('Object store on $name', (engine) => {
       const [odd, good] = [newSession({ name: 'a' }), newSession({ name: 'b' })]
       for (const session of [odd, good]) await store.create(session)
       const key = `.bits-sessions/records/${odd.id}`
-      await place.service().put(key, [Buffer.from(toCheckedLine({ version: 2, session: odd }))])
+      await place.service().put(key, [Buffer.from(JSON.stringify({ version: 2, session: odd }))])
       await expect(store.load(odd.id)).rejects.toMatchObject({ code: 'store-failed' })
       const ids: string[] = []
       const errors: unknown[] = []
