@@ -3,7 +3,7 @@ import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/packet.ts'
 import type { NewSession, Session, Store, StoreOptions } from '../stores/store.ts'
 
-/** Most idle sessions in a cache: each may hold open files. */
+/** Maximum number of idle sessions in a cache: each may hold open files. */
 const MaxCachedSessions = 256
 /** Milliseconds without a packet after which a session is evicted; checked this often, so it takes at most twice as long. */
 const CacheTtlMs = 1000

@@ -19,7 +19,7 @@ type SessionPacket = Exclude<Packet, PingPacket>
 
 /** Milliseconds between two recounts for refused sessions, because each reads all sessions of the store. */
 const RecountEveryMs = 60_000
-/** Least milliseconds between two removals of old empty sessions for Create-Session. */
+/** Minimum number of milliseconds between two removals of old empty sessions for Create-Session. */
 const EmptyExpiryEveryMs = 10_000
 
 /** The sessions of one middleware: handles their packets, and sweeps expired ones. */
