@@ -32,7 +32,7 @@ export async function append(
   body: Body,
   options: AppendOptions,
 ): Promise<FileSession> {
-  if (session.dataFile.isVisible) return appendNothing(session, options.total)
+  if (session.dataFile.isVisible) return appendNothing(session, body, options.total)
   const operation = new AppendOperation(disk, session, options)
   try {
     // One write at a time.
@@ -47,8 +47,10 @@ export async function append(
 }
 
 /** For a file that holds all bytes and is visible under its name: it must not be changed. */
-async function appendNothing(session: FileSession, total: number): Promise<FileSession> {
+async function appendNothing(session: FileSession, body: Body, total: number): Promise<FileSession> {
   if (session.total === undefined) await session.journal.append({ total })
+  // Its held bytes were skipped.
+  for await (const _ of body);
   return withProgress(session, total, session.received)
 }
 

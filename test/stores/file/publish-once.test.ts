@@ -55,7 +55,14 @@ async function repeat(root: string, id: string, calls: Partial<FileSystem>): Pro
   const store = fileStore(root, { fileSystem: withCalls(calls) })
   const session = await loaded(store, id)
   expect(session).toMatchObject({ received: 3, total: 3 })
-  await store.publish(await store.append(session, body(), { total: 3, durable: true }))
+  let isRead = false
+  const nothing = async function* () {
+    yield* body()
+    isRead = true
+  }
+  await store.publish(await store.append(session, nothing(), { total: 3, durable: true }))
+  // A client may not read the Ack before it has sent the whole fragment.
+  expect(isRead).toBe(true)
   return loaded(store, id)
 }
 
