@@ -87,7 +87,8 @@ export interface BitsUploadOptions<Caller extends IncomingMessage = IncomingMess
 
   /**
    * Milliseconds after which a call of the store fails: the packet is answered with 500, and the client
-   * retries. Default: 4 minutes, because Windows waits 5 minutes for an Ack.
+   * retries. While the call still runs, further packets of its session are answered with 500, too, because both could
+   * change its files at the same time. Default: 4 minutes, because Windows waits 5 minutes for an Ack.
    */
   readonly storeTimeout?: number
 

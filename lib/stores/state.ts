@@ -52,27 +52,29 @@ export const corruptError = (cause?: unknown): BitsError =>
     { cause },
   )
 
-/** A line of saved data: JSON, a space and its CRC-32 as eight hexadecimal digits. */
+/** A line of saved data: JSON, a tab and its CRC-32 as eight hexadecimal digits. JSON contains no tab. */
 export function toCheckedLine(value: object): string {
   const json = JSON.stringify(value)
-  return `${json} ${checksumOf(json)}`
+  return `${json}\t${checksumOf(json)}`
 }
 
 /**
- * Reads such a line. Undefined if it is only the beginning of one, which a crash leaves.
- * @throws {BitsError} `store-failed` for a complete line in which a byte has changed
+ * Reads such a line. Undefined if it is only the beginning of one, which a crash leaves, or contains zeros, which a loss of
+ * power leaves.
+ * @throws {BitsError} `store-failed` for a line in which a byte has changed
  */
 // biome-ignore lint/suspicious/noExplicitAny: the caller checks the fields that it needs
 export function readCheckedLine(line: string): any {
+  if (line.includes('\0\0')) return undefined
   const json = line.slice(0, -ChecksumLength)
   const checksum = line.slice(-ChecksumLength)
-  if (checksum === ` ${checksumOf(json)}`) return parseJson(json)
-  // The beginning of a JSON object is never a JSON object.
-  if (/^ [0-9a-f]{8}$/.test(checksum) || parseJson(json)) throw corruptError()
+  if (checksum === `\t${checksumOf(json)}`) return parseJson(json)
+  // The beginning of an object begins with a brace, has no complete checksum, and is no object.
+  if (!line.startsWith('{') || /^\t[0-9a-f]{8}$/.test(checksum) || parseJson(json)) throw corruptError()
   return undefined
 }
 
-/** The space and the digits. */
+/** The tab and the digits. */
 const ChecksumLength = 9
 
 const checksumOf = (json: string): string => crc32(json).toString(16).padStart(8, '0')

@@ -119,8 +119,9 @@ export interface ListOptions extends StoreOptions {
  * Holds sessions and their bytes.
  *
  * The caller holds the lock of the session, so only one method runs for one session at a time. Exceptions:
- * `create`, because no other process knows the session yet; `list`; `load` and `loadReply` for the download of a reply; and
- * a call that exceeded `storeTimeout` and is still running.
+ * `create`, because no other process knows the session yet; `list`; `load` and `loadReply` for the download of a reply. A
+ * call that exceeded `storeTimeout` may still run while another process uses the session; in its own process `load` is not
+ * called before it has settled.
  *
  * The `session` argument of a method is an object that `create` or `load` returned under this lock, or that
  * `append` returned for such an object. Copies with changed fields of {@link Session} are allowed, so a store
@@ -162,7 +163,7 @@ export interface Store<Held extends Session = Session> {
    * A store that has this method allows the caller to cache a session between packets, for a second or two
    * while the lock is held, without calling `load` again. After a method failed for a locked session, `release` is always
    * called. It may be called more than once, for a session that was only loaded, and before a method that exceeded
-   * `storeTimeout` has ended; the session may be used again afterwards. It must not throw. Listed sessions need no `release`.
+   * `storeTimeout` has ended. It must not throw. Listed sessions need no `release`.
    */
   release?(session: Held): void
 

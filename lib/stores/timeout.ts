@@ -7,7 +7,8 @@ import type { AppendOptions, Body, Session, Store } from './store.ts'
  * forever.
  *
  * A call that settles later is ignored, but `release` is called for the session that a late `create` or
- * `append` returns. For `append` and `saveReply` the timeout aborts `signal`, and the body yields no more
+ * `append` returns. Until a late call that changes a session has settled, `load` of that session rejects, because both
+ * could change its files at the same time. For `append` and `saveReply` the timeout aborts `signal`, and the body yields no more
  * batches.
  *
  * @param timeout milliseconds. The time that the store waits for a batch of a body does not count
@@ -19,22 +20,34 @@ export function withTimeout<Held extends Session>(store: Store<Held>, timeout: n
     call: (deadline: Deadline) => Promise<Result>,
     onLateResult?: (late: Result) => void,
   ) => new Deadline(method, timeout).run(call, onLateResult)
+  const lateCalls = new LateCalls()
+  const change = <Result>(
+    method: string,
+    { id }: Session,
+    call: (deadline: Deadline) => Promise<Result>,
+    onLateResult?: (late: Result) => void,
+  ) => new Deadline(method, timeout, id, lateCalls).run(call, onLateResult)
   return {
     ...(store.locker && { locker: store.locker }),
     ...(store.paths && { paths: store.paths.bind(store) }),
     ...(store.release && { release }),
     create: (...args) => run('create', () => store.create(...args), release),
-    load: (...args) => run('load', () => store.load(...args)),
-    accept: (...args) => run('accept', () => store.accept(...args)),
-    reject: (...args) => run('reject', () => store.reject(...args)),
-    publish: (...args) => run('publish', () => store.publish(...args)),
+    load: (...args) =>
+      run('load', () => {
+        lateCalls.assertNone(args[0])
+        return store.load(...args)
+      }),
+    accept: (...args) => change('accept', args[0], () => store.accept(...args)),
+    reject: (...args) => change('reject', args[0], () => store.reject(...args)),
+    publish: (...args) => change('publish', args[0], () => store.publish(...args)),
     read: (session) => store.read(session),
     loadReply: (...args) => run('loadReply', () => store.loadReply(...args)),
-    remove: (...args) => run('remove', () => store.remove(...args)),
+    remove: (...args) => change('remove', args[0], () => store.remove(...args)),
 
     append: (session, body, options) =>
-      run(
+      change(
         'append',
+        session,
         (deadline) => {
           const limited = new LimitedOptions(options, deadline)
           return store.append(session, new PausingBody(body, deadline), limited)
@@ -42,7 +55,7 @@ export function withTimeout<Held extends Session>(store: Store<Held>, timeout: n
         release,
       ),
     saveReply: (session, body, options) =>
-      run('saveReply', (deadline) => {
+      change('saveReply', session, (deadline) => {
         const signal = deadline.signalWith(options?.signal)
         return store.saveReply(session, body && new PausingBody(body, deadline), { signal })
       }),
@@ -125,10 +138,33 @@ class LimitedOptions implements AppendOptions {
   }
 }
 
+/** The calls that exceeded their timeout and still run, by session id. */
+class LateCalls {
+  readonly #counts = new Map<string, number>()
+
+  begin(id: string): void {
+    this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
+  }
+
+  end(id: string): void {
+    const remaining = (this.#counts.get(id) ?? 0) - 1
+    if (remaining > 0) this.#counts.set(id, remaining)
+    else this.#counts.delete(id)
+  }
+
+  /** @throws {BitsError} `store-failed` */
+  assertNone(id: string): void {
+    if (!this.#counts.has(id)) return
+    throw new BitsError('store-failed', 'A call for this session exceeded `storeTimeout` and still runs')
+  }
+}
+
 /** The time limit of one call. A paused one has no timer, because thousands of uploads may wait for bytes. */
 class Deadline {
   readonly #method: string
   readonly #timeout: number
+  readonly #sessionId: string | undefined
+  readonly #lateCalls: LateCalls | undefined
   #controller: AbortController | undefined
   #timer: NodeJS.Timeout | undefined
   /** Set while the call runs. */
@@ -136,9 +172,12 @@ class Deadline {
   /** Set at the timeout. */
   error: BitsError | undefined
 
-  constructor(method: string, timeout: number) {
+  /** @param sessionId set for a call that changes a session */
+  constructor(method: string, timeout: number, sessionId?: string, lateCalls?: LateCalls) {
     this.#method = method
     this.#timeout = timeout
+    this.#sessionId = sessionId
+    this.#lateCalls = lateCalls
   }
 
   /** Aborted at the timeout, or by the signal of the caller. */
@@ -186,11 +225,13 @@ class Deadline {
   #end(): void {
     this.pause()
     this.#reject = undefined
+    if (this.error && this.#sessionId !== undefined) this.#lateCalls?.end(this.#sessionId)
   }
 
   static #expire(deadline: Deadline): void {
     const text = `store.${deadline.#method}() did not settle within ${deadline.#timeout} ms`
     deadline.error = new BitsError('store-failed', text, { cause: new Error(text) })
+    if (deadline.#sessionId !== undefined) deadline.#lateCalls?.begin(deadline.#sessionId)
     deadline.#controller?.abort(deadline.error)
     deadline.#reject?.(deadline.error)
   }

@@ -10,7 +10,7 @@ interface File {
   /** The bytes at the last sync. */
   synced: Buffer
   modified: number
-  /** When the inode last changed: a number of changes, because each change must differ from the one before. */
+  /** When the inode last changed. Each change has a time of its own. */
   changed: number
 }
 
@@ -137,8 +137,8 @@ export class SimulatedDisk {
     futimes: (fd, _, modified) =>
       this.#call(() => {
         const file = this.#file(fd)
-        file.modified = modified.getTime()
         this.#change(file)
+        file.modified = modified.getTime()
       }),
     ftruncate: (fd, length) =>
       this.#call(() => {
@@ -251,8 +251,7 @@ export class SimulatedDisk {
         ino: this.#inodes++,
         bytes: nothing,
         synced: nothing,
-        modified: Date.now(),
-        changed: this.#changes++,
+        ...this.#times(),
       }
       folder.entries.set(name, node)
     }
@@ -273,12 +272,17 @@ export class SimulatedDisk {
 
   #put(file: File, bytes: Buffer, position: number): void {
     file.bytes = overwrite(file.bytes, bytes, position)
-    file.modified = Date.now()
-    this.#change(file)
+    Object.assign(file, this.#times())
+  }
+
+  /** A write sets both times. */
+  #times(): Pick<File, 'modified' | 'changed'> {
+    const now = Date.now() + this.#changes++ / 1000
+    return { modified: now, changed: now }
   }
 
   #change(node: Node): void {
-    if (node.kind === 'file') node.changed = this.#changes++
+    if (node.kind === 'file') node.changed = this.#times().changed
   }
 
   /** Syncs these bytes, but not bytes that were written before. */

@@ -29,11 +29,12 @@ it.each(['create', 'load', 'append', 'saveReply', 'accept', 'publish'] as const)
     const store = memoryStore()
     const called = withResolvers<void>()
     let isHanging = true
+    const works = withResolvers<never>()
     const hanging = {
       ...store,
       [verb](...args: never[]) {
         called.resolve()
-        return isHanging ? never : (store[verb] as (...args: never[]) => unknown)(...args)
+        return isHanging ? works.promise : (store[verb] as (...args: never[]) => unknown)(...args)
       },
     }
     const { upload, url } = await uploadServer({
@@ -54,6 +55,12 @@ it.each(['create', 'load', 'append', 'saveReply', 'accept', 'publish'] as const)
     expect(errors[0]).toMatch(`store.${verb}() did not settle within ${Timeout} ms`)
     isHanging = false
     if (verb === 'create') await client.create()
+    if (verb !== 'create' && verb !== 'load') {
+      // The late call could still change the session.
+      expect((await client.fragment(0, hello, 5)).status).toBe(500)
+      expect(errors.at(-1)).toMatch('exceeded `storeTimeout` and still runs')
+    }
+    works.reject(new Error('too late'))
     answer = await client.fragment(0, hello, 5)
     expect([answer.status, received(answer)]).toEqual([200, 5])
     expect(store.files.get('a.bin')?.toString()).toBe('hello')

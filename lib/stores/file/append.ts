@@ -109,10 +109,12 @@ class AppendOperation {
     this.#isWriteSynced = !wasOpen && isSingleWrite(this.#disk, this.#options, batch)
     // Before the data file is created: this fails if the session was removed, which must not come back.
     if (session.total === undefined) await journal.append({ total })
-    if (session.state === 'lost') await journal.append({ accepted: null, synced: 0 })
+    // Durable, because the old value of `synced` must not apply to the new bytes after a loss of power.
+    const isDurable = this.#disk.durability !== 'none'
+    if (session.state === 'lost') await journal.append({ accepted: null, synced: 0 }, isDurable)
     await dataFile.forgetPublishing()
-    // After its timeout an append must not create the file, truncate or write: another packet may have acquired the session,
-    // and removed it.
+    // After its timeout an append must not create the file, truncate or write: another packet may have acquired the
+    // session, and removed the file.
     signal?.throwIfAborted()
     this.#isAcquired = true
     const flags = openFlags(session, this.#isWriteSynced)
@@ -196,11 +198,11 @@ function withProgress(session: FileSession, total: number, end: number): FileSes
  * bytes that are durable.
  */
 async function truncateToDurable(
-  { fs, boot }: Disk,
+  { fs, boot, durability }: Disk,
   fd: number,
   { received, journal }: FileSession,
 ): Promise<number> {
   await fs.ftruncate(fd, received)
-  await journal.append({ boot, synced: received })
+  await journal.append({ boot, synced: received }, durability !== 'none')
   return received
 }

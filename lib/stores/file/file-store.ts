@@ -31,12 +31,12 @@ import { recover } from './recovery.ts'
 import { ReplyFile } from './reply-file.ts'
 import { SessionDirectory } from './session-directory.ts'
 import {
+  assertTrusted,
   DataFile,
   FileSession,
   releaseFiles,
   type SessionFiles,
   type SessionProgress,
-  untrustedSessions,
 } from './session-files.ts'
 
 /** See {@link fileStore}. */
@@ -105,10 +105,7 @@ export class FileStore implements Store<FileSession> {
   }
 
   async load(id: string): Promise<FileSession | undefined> {
-    if (untrustedSessions.has(id)) {
-      await orAbsent(this.#fs.unlink(this.#sessions.pathOf(id, 'part')))
-      untrustedSessions.delete(id)
-    }
+    await assertTrusted(id)
     const [journal, dataStatus] = await Promise.all([
       SessionJournal.read(this.#sessions, id),
       orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'part'))),
@@ -164,27 +161,28 @@ export class FileStore implements Store<FileSession> {
   }
 
   async publish(session: FileSession): Promise<void> {
-    if (session.state === 'published') return
     const { journal, dataFile } = session
+    if (session.state === 'published' || journal.state.published) return
     const durable = this.#isDurable
     try {
       // It becomes the published file, and is not written to again.
-      dataFile.descriptor.close()
+      await dataFile.descriptor.close()
       await dataFile.forgetPublishing()
       const { boot } = this.#disk
       if (!sameBoot(journal.state.boot, boot)) await journal.append({ boot, synced: session.received })
       await publishFile(this.#fs, this.#directories, session, dataFile.paths, {
-        isVisible: dataFile.isVisible,
+        file: dataFile,
         durable,
         syncNames: (folder) => (durable ? this.#directorySyncer.sync(folder) : Promise.resolve()),
         save: (publishing) => journal.append({ publishing }),
         beforeCopy: () => journal.append({ copying: true }),
       })
-      const isCopied = journal.state.copying === true
+      const { copying: isCopied = false, publishing } = journal.state
+      const isMoved =
+        typeof publishing === 'object' && publishing?.step === 'rename' && publishing.source === 'data'
       // Only after the name is durable, because `load` trusts this entry. The entry of a linked file is not
-      // synced: the data file stays until the session ends, so after a loss of power the link shows that the
-      // file was published.
-      await journal.append({ published: true }, isCopied && durable)
+      // synced: after a loss of power the link of the data file shows that the file was published.
+      await journal.append({ published: true }, (isCopied || isMoved) && durable)
       if (!isCopied) return
       // A copy is not a link: data file and published file would use twice the space.
       await dataFile.remove()
@@ -219,7 +217,7 @@ export class FileStore implements Store<FileSession> {
   async remove(session: FileSession): Promise<void> {
     const { journal, dataFile, reply } = session
     if (journal.state.copying) await orAbsent(this.#fs.unlink(temporaryCopyPath(this.#directories, session)))
-    if (session.overwrite) await orAbsent(this.#fs.unlink(dataFile.paths.replacementLink))
+    if (session.overwrite) await orAbsent(this.#fs.unlink(dataFile.paths.out))
     await dataFile.remove()
     await reply.remove()
     // The journal last: while it exists, a sweep finds the other files and removes them.

@@ -76,7 +76,7 @@ export class SessionJournal {
   /** Reads a journal; undefined if there is none, or if it was cut off while it was created. */
   static async read(directory: SessionDirectory, id: string): Promise<SessionJournal | undefined> {
     const text = await orAbsent(directory.fs.readFile(directory.pathOf(id, 'json'), 'utf8'))
-    const contents = text === undefined ? undefined : parseJournal(text)
+    const contents = text === undefined ? undefined : parseJournal(id, text)
     return contents && new SessionJournal(directory, new SharedDescriptor(directory, id, 'json'), contents)
   }
 
@@ -149,18 +149,21 @@ interface JournalContents {
  * Undefined for a journal that was cut off while it was created.
  * @throws {BitsError} `store-failed` for a journal that is corrupt, or of a newer format
  */
-function parseJournal(text: string): JournalContents | undefined {
+function parseJournal(id: string, text: string): JournalContents | undefined {
   checkFormat(text)
-  const lines = text.split('\n')
-  lines.pop() // After the last line feed: empty, or cut off.
   // Empty lines are before the entries.
-  const [head, ...entries] = lines.filter((line) => line !== '').map(readCheckedLine)
-  if (lines.length === 0) return undefined
-  if (head?.version !== 1 || typeof head.session?.id !== 'string') throw corruptError()
+  const [head, ...entries] = text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map(readCheckedLine)
   const state = Object.assign(
     {},
     ...entries.filter((entry, i) => !entry?.reverted && !entries[i + 1]?.reverted),
   )
-  if (typeof state.boot !== 'string') return undefined
-  return { session: head.session, state, entryCount: entries.length }
+  if (head?.version === 1 && head.session?.id === id && typeof state.boot === 'string') {
+    return { session: head.session, state, entryCount: entries.length }
+  }
+  // It was cut off while it was created, or was not on disk when the power failed.
+  if (entries.every((entry) => entry === undefined) || text.includes('\0\0')) return undefined
+  throw corruptError()
 }

@@ -66,14 +66,17 @@ export class SharedDescriptor {
     }
   }
 
-  /** Closes the file, after its last use: the number of a closed descriptor is soon that of another file. */
-  close(): void {
+  /**
+   * Closes the file, after its last use: the number of a closed descriptor is soon that of another file. Resolves when a
+   * file that is not in use is closed.
+   */
+  close(): Promise<void> | undefined {
     this.#closesAfterUse = true
-    if (this.#users > 0) return
+    if (this.#users > 0) return undefined
     const fd = this.#fd
     this.#fd = -1
     this.#opened = undefined
     this.isOpen = false
-    if (fd >= 0) this.#directory.close(fd)
+    return fd >= 0 ? this.#directory.close(fd) : undefined
   }
 }

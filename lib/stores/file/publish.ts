@@ -5,7 +5,6 @@ import {
   checkFolders,
   type Directories,
   destinationPath,
-  exists,
   makeFolders,
   rejectUnsupportedName,
 } from './destination.ts'
@@ -13,31 +12,36 @@ import { errno, type FileSystem, orAbsent, withFile } from './file-system.ts'
 
 /**
  * Journaled before the step that makes a file visible, so that a process that finds it after a crash knows whether the
- * step was made. A consumer may have moved or removed the file since, so its name does not show it. The step is a
- * link, a rename of a replacement link, or a rename of the source itself; link(2) changes `ctimeMs` and `nlink` of the
- * source, and a consumer that removes its link changes only `nlink` back.
+ * step was made. A consumer may have moved or removed the file since, so its name does not show it.
+ *
+ * A rename removes its source. A link changes the time of the last change and the number of links of its source; another
+ * tool may change them, too, such as `chmod -R` or a backup by hard links: see {@link wasMadeVisible}.
  *
  * Before Linux 6.13 the time has the resolution of a clock tick, up to 10 ms: a file that was written, published and
  * removed within one tick, just before a crash, is published again.
  */
 export interface PublishIntent {
-  /** What is linked or renamed: the data file, or its copy at {@link temporaryCopyPath}. */
-  readonly source: 'data' | 'copy'
-  /** Status of the source before the step: when its inode last changed, and the number of its links. */
+  readonly step: 'link' | 'rename'
+  /** The data file, the replacement link to it, or a copy at {@link temporaryCopyPath}. */
+  readonly source: 'data' | 'out' | 'copy'
+  /** Status of the source before the step. */
+  readonly dev: number
+  readonly ino: number
   readonly ctimeMs: number
   readonly nlink: number
 }
 
-/** The files that publishing uses, as absolute paths. */
+/** The files of a session that publishing uses, as absolute paths. */
 export interface PublishPaths {
   readonly data: string
-  /** On the file system of the data file; nothing else uses it. */
-  readonly replacementLink: string
+  readonly journal: string
+  /** A second link to the data file, which exists while it replaces a file. */
+  readonly out: string
 }
 
 export interface PublishOptions {
-  /** Whether the file was made visible before, so that only its name must be synced. */
-  readonly isVisible: boolean
+  /** Whether the file was made visible: if it was before, only its name must be synced. */
+  readonly file: { isVisible: boolean }
   /** Whether new folders must survive a loss of power. */
   readonly durable: boolean
   /** Syncs the folder of the published file, if the file must survive a loss of power. */
@@ -48,21 +52,31 @@ export interface PublishOptions {
   beforeCopy(): Promise<void>
 }
 
-/** Whether a crashed process has made the file visible that it was about to publish. In the same boot only. */
+/**
+ * Whether a crashed process has made the file visible that it was about to publish. In the same boot only. In doubt it
+ * has not: it is better to publish a file twice than not at all.
+ */
 export async function wasMadeVisible(
   fs: FileSystem,
   directories: Directories,
   session: NewSession,
-  { data, replacementLink }: PublishPaths,
-  { source, ctimeMs, nlink }: PublishIntent,
+  paths: PublishPaths,
+  { step, source, dev, ino, ctimeMs, nlink }: PublishIntent,
 ): Promise<boolean> {
-  const [status, hasReplacementLink] = await Promise.all([
-    orAbsent(fs.lstat(source === 'data' ? data : temporaryCopyPath(directories, session))),
-    session.overwrite && source === 'data' && exists(fs, replacementLink),
+  const path = source === 'copy' ? temporaryCopyPath(directories, session) : paths[source]
+  const [status, folder, journal] = await Promise.all([
+    orAbsent(fs.lstat(path)),
+    // Missing, or of another device: the file system of a copy is not mounted.
+    orAbsent(fs.lstat(dirname(path))),
+    fs.lstat(paths.journal),
   ])
-  // The source itself was renamed.
-  if (!status) return true
-  return !hasReplacementLink && (status.ctimeMs > ctimeMs || status.nlink > nlink)
+  if (step === 'rename') return status === undefined && folder?.dev === dev
+  if (status?.ino !== ino || status.dev !== dev) return false
+  // A tool that changed the data file has probably changed the journal beside it as well. Otherwise the last change of
+  // the journal is an append, which sets both times.
+  const isChangedByTool = journal.ctimeMs !== journal.mtimeMs || journal.nlink > 1
+  if (isChangedByTool && source === 'data') return false
+  return status.ctimeMs !== ctimeMs || status.nlink > nlink
 }
 
 /** Whether the destination is a link to the data file. */
@@ -85,13 +99,20 @@ export async function publishFile(
   options: PublishOptions,
 ): Promise<void> {
   const path = destinationPath(directories, session.name)
-  if (dirname(path) !== directories.root) {
-    await checkFolders(fs, directories, path, session).catch(rejectUnsupportedName)
-    if (directories.createFolders) await makeFolders(fs, directories, path, options.durable)
+  const { file } = options
+  const wasVisible = file.isVisible
+  if (!wasVisible) {
+    if (dirname(path) !== directories.root) {
+      await checkFolders(fs, directories, path, session).catch(rejectUnsupportedName)
+      if (directories.createFolders) await makeFolders(fs, directories, path, options.durable)
+    }
+    await makeVisible(fs, directories, session, paths, path, options)
+    file.isVisible = true
   }
-  if (!options.isVisible) await makeVisible(fs, directories, session, paths, path, options)
   try {
-    await options.syncNames(dirname(path))
+    // A consumer may have moved the file with its folder.
+    const synced = options.syncNames(dirname(path))
+    await (wasVisible ? orAbsent(synced) : synced)
   } catch (error) {
     await options.save('done').catch(() => {})
     throw error
@@ -102,36 +123,46 @@ async function makeVisible(
   fs: FileSystem,
   directories: Directories,
   session: NewSession,
-  { data, replacementLink }: PublishPaths,
+  { data, out }: PublishPaths,
   path: string,
   { save, beforeCopy }: PublishOptions,
 ): Promise<void> {
   const { overwrite } = session
   const copyPath = temporaryCopyPath(directories, session)
-  // Without an intent after a crash: by another version, or after a loss of power.
+  // After a loss of power, or by a process that does not see our locks.
   const isPublished = async () => (await isSameFile(fs, data, path)) || (await isSameFile(fs, copyPath, path))
   // Checked first only for a replacement: a rename to another link of the same file would leave both links.
   if (overwrite && (await isPublished())) return
-  const saveIntent = async (source: PublishIntent['source']): Promise<void> => {
-    const { ctimeMs, nlink } = await fs.lstat(source === 'data' ? data : copyPath)
-    await save({ source, ctimeMs, nlink })
+  const saveIntent = async (
+    step: PublishIntent['step'],
+    source: PublishIntent['source'],
+    sourcePath: string,
+  ) => {
+    const { dev, ino, ctimeMs, nlink } = await fs.lstat(sourcePath)
+    await save({ step, source, dev, ino, ctimeMs, nlink })
   }
-  /** After a failed step. The files that show that it was not made are removed only after the entry. */
-  const revert = (unneeded: string): Promise<void> =>
+  const moveTo = async (source: 'data' | 'out' | 'copy', sourcePath: string): Promise<void> => {
+    await saveIntent('rename', source, sourcePath)
+    await renameOver(fs, sourcePath, path)
+  }
+  const linkTo = async (source: 'data' | 'copy', sourcePath: string): Promise<void> => {
+    await saveIntent('link', source, sourcePath)
+    await linkExclusively(fs, sourcePath, path)
+  }
+  /** After a failed step. The source, which shows that the step was not made, is removed only after the entry. */
+  const revert = (source: string): Promise<void> =>
     save(null).then(
-      () => orAbsent(fs.unlink(unneeded)),
+      () => orAbsent(fs.unlink(source)),
       () => {},
     )
   try {
-    if (overwrite) await orAbsent(fs.unlink(replacementLink))
-    await saveIntent('data')
-    if (overwrite) await replaceFile(fs, data, path, replacementLink)
-    else await linkExclusively(fs, data, path)
-    return
+    if (!overwrite) return await linkTo('data', data)
+    // The data file stays, and shows after a loss of power that it was published.
+    const hasOut = await linkReplacement(fs, data, out)
+    return await (hasOut ? moveTo('out', out) : moveTo('data', data))
   } catch (error) {
-    // A process that does not see our locks may also have published it at the same time.
     if (await isPublished()) return
-    await revert(replacementLink)
+    await revert(out)
     if (errno(error) !== 'EXDEV') throw error
   }
   // The destination is on another file system.
@@ -140,10 +171,8 @@ async function makeVisible(
     await orAbsent(fs.unlink(copyPath))
     await fs.copyFile(data, copyPath)
     await withFile(fs, copyPath, 'r+', (fd) => fs.fsync(fd))
-    await saveIntent('copy')
     // Atomic, because the copy is beside the destination.
-    if (overwrite) await renameOver(fs, copyPath, path)
-    else await linkExclusively(fs, copyPath, path)
+    await (overwrite ? moveTo('copy', copyPath) : linkTo('copy', copyPath))
   } catch (error) {
     await revert(copyPath)
     throw error
@@ -154,18 +183,16 @@ async function makeVisible(
 export const temporaryCopyPath = ({ root }: Directories, { name, id }: NewSession): string =>
   join(dirname(join(root, ...name.split('/'))), `.${id}.part`)
 
-/**
- * Replaces the file by a second link to the data file. The data file stays, so that its links show after a
- * crash what was done.
- */
-async function replaceFile(fs: FileSystem, dataPath: string, path: string, linkPath: string): Promise<void> {
+/** Links a data file at its replacement link. Resolves to false if the file system has no links. */
+async function linkReplacement(fs: FileSystem, data: string, out: string): Promise<boolean> {
+  await orAbsent(fs.unlink(out))
   try {
-    await fs.link(dataPath, linkPath)
+    await fs.link(data, out)
+    return true
   } catch (error) {
-    if (!hasNoLinks(error)) throw error
-    return renameOver(fs, dataPath, path)
+    if (hasNoLinks(error)) return false
+    throw error
   }
-  await renameOver(fs, linkPath, path)
 }
 
 async function renameOver(fs: FileSystem, source: string, path: string): Promise<void> {
@@ -214,7 +241,7 @@ const hasNoLinks = (error: unknown): boolean =>
   ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'].includes(errno(error) ?? '')
 
 /** Whether two paths are links to one file. */
-export async function isSameFile(fs: FileSystem, a: string, b: string): Promise<boolean> {
+async function isSameFile(fs: FileSystem, a: string, b: string): Promise<boolean> {
   const [one, other] = await Promise.all([orAbsent(fs.lstat(a)), orAbsent(fs.lstat(b))])
   return one !== undefined && one.ino === other?.ino && one.dev === other.dev
 }

@@ -1,6 +1,6 @@
 import type { Directories } from './destination.ts'
 import { type FileStatus, type FileSystem, sameBoot } from './file-system.ts'
-import { isPublishedFile, isSameFile, wasMadeVisible } from './publish.ts'
+import { isPublishedFile, wasMadeVisible } from './publish.ts'
 import type { SessionFiles } from './session-files.ts'
 
 /**
@@ -29,11 +29,10 @@ export async function recover(
   // Bytes after `synced` were written under an earlier boot, or their sync failed: they may be holes.
   const synced = Math.min(status.size, state.synced ?? 0)
   const isIncomplete = total !== undefined && status.size < total
-  if (status.nlink === 1 || isIncomplete) return synced
-  // Publishing makes the other link, after it has synced the file. The entry with `total` may be lost.
-  const { data, replacementLink } = dataFile.paths
-  dataFile.isVisible = await isPublishedFile(fs, directories, session, data)
-  if (dataFile.isVisible || (await isSameFile(fs, data, replacementLink))) return status.size
+  if (status.nlink === 1 || isIncomplete || synced === status.size) return synced
+  // A file is synced before it is published. The entry with `total` may be lost.
+  dataFile.isVisible = await isPublishedFile(fs, directories, session, dataFile.paths.data)
+  if (dataFile.isVisible) return status.size
   // The other link is that of a backup; or that of a consumer that has moved the published file, which must not change.
   dataFile.mustReplace = true
   return 0

@@ -23,11 +23,7 @@ export class SessionDirectory {
    * Closes a file in the background. An error is ignored, because no caller could act on it: everything that
    * was promised about the file was synced before.
    */
-  close(fd: number): void {
-    void this.#close(fd)
-  }
-
-  async #close(fd: number): Promise<void> {
+  async close(fd: number): Promise<void> {
     try {
       await this.fs.close(fd)
     } catch {}

@@ -80,10 +80,15 @@ const VerifyAfterMs = 100
 const UntrustedBoot = 'untrusted'
 
 /**
- * The ids of sessions with bytes whose sync failed, and which could neither be discarded nor marked. In all stores of this
- * process.
+ * The sessions with bytes whose sync failed, and which could neither be discarded nor marked, by id. Each has a function
+ * that tries again to remove the bytes. Other processes do not know of it.
  */
-export const untrustedSessions = new Set<string>()
+const untrustedSessions = new Map<string, () => Promise<void>>()
+
+/** Rejects if a session has such bytes, and they still cannot be removed. */
+export async function assertTrusted(id: string): Promise<void> {
+  await untrustedSessions.get(id)?.()
+}
 
 /** The data file of a session, `{GUID}.part`. Its length is the progress. */
 export class DataFile {
@@ -92,9 +97,9 @@ export class DataFile {
   readonly #journal: SessionJournal
   /** When this process wrote last, by the monotonic clock; see {@link verify}. */
   lastWrite = Number.NEGATIVE_INFINITY
-  /** Whether the file was made visible under its name, although the session is not published yet: after a crash or a failure. */
+  /** Whether the file was made visible under its name. The session need not be published yet, after a crash or a failure. */
   isVisible = false
-  /** Whether the bytes must go to a new file, because this one is not only ours. */
+  /** Whether the bytes must go to a new file, because this one has links that other programs made. */
   mustReplace = false
 
   constructor(directory: SessionDirectory, journal: SessionJournal) {
@@ -108,8 +113,12 @@ export class DataFile {
   }
 
   get paths(): PublishPaths {
-    const replacementLink = this.#directory.pathOf(this.#journal.session.id, 'out')
-    return { data: this.path, replacementLink }
+    const { id } = this.#journal.session
+    return {
+      data: this.path,
+      journal: this.#directory.pathOf(id, 'json'),
+      out: this.#directory.pathOf(id, 'out'),
+    }
   }
 
   /**
@@ -147,7 +156,7 @@ export class DataFile {
 
   /**
    * Discards the bytes after `synced`, whose sync failed. It tries each way in turn, because the disk may be full or
-   * read-only. If none works, the session cannot be loaded until one does.
+   * read-only. If none works, this process cannot load the session until its data file can be removed.
    */
   async discardUnsynced(fd: number, synced: number, mayTruncate: boolean): Promise<void> {
     const { fs } = this.#directory
@@ -158,8 +167,24 @@ export class DataFile {
       await this.#journal
         .append({ boot: UntrustedBoot }, true)
         .catch(() => orAbsent(fs.unlink(this.path)))
-        .catch(() => untrustedSessions.add(this.#journal.session.id))
+        .catch(() => this.#distrust())
     }
+  }
+
+  #distrust(): void {
+    const { id } = this.#journal.session
+    const { path } = this
+    let removing: Promise<void> | undefined
+    const remove = async (): Promise<void> => {
+      try {
+        await orAbsent(this.#directory.fs.unlink(path))
+        untrustedSessions.delete(id)
+      } finally {
+        removing = undefined
+      }
+    }
+    // One at a time: a second removal could remove the next data file.
+    untrustedSessions.set(id, () => (removing ??= remove()))
   }
 
   remove(): Promise<void> {

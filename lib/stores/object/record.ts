@@ -65,7 +65,7 @@ export class SessionRecord {
     options?: ServiceOptions,
   ): Promise<SessionRecord | undefined> {
     const found = await service.get(recordKey(id), options)
-    const state = found && parseRecord(found.bytes)
+    const state = found && parseRecord(id, found.bytes)
     return found && state && new SessionRecord(service, state, found.version)
   }
 
@@ -108,14 +108,14 @@ const serializeRecord = (state: RecordState): Uint8Array[] => [
   Buffer.from(toCheckedLine({ version: 1, revision: randomId(), ...state })),
 ]
 
-function parseRecord(bytes: Buffer): RecordState {
+function parseRecord(id: string, bytes: Buffer): RecordState {
   const text = bytes.toString()
   checkFormat(text)
   // A service never keeps the beginning of an object.
   const record: (Partial<RecordState> & Record<string, unknown>) | undefined = readCheckedLine(text)
   if (!record) throw corruptError()
   const { version, revision: _, ...state } = record
-  if (version !== 1 || typeof state.session?.id !== 'string') throw corruptError()
+  if (version !== 1 || state.session?.id !== id) throw corruptError()
   return state as RecordState
 }
 

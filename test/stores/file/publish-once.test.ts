@@ -1,5 +1,6 @@
-import { link, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { chmod, copyFile, link, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { fileStore, type Session } from '../../../lib/index.ts'
 import { type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
@@ -48,6 +49,16 @@ function killed(
   return fileSystem as unknown as FileSystem
 }
 
+async function forEachFile(directory: string, change: (path: string) => Promise<void>): Promise<void> {
+  for (const name of await readdir(directory)) await change(join(directory, name))
+}
+
+/** Gives a file another inode. */
+async function replaceByCopy(path: string): Promise<void> {
+  await copyFile(path, `${path}.copy`)
+  await rename(`${path}.copy`, path)
+}
+
 const isVisible = (root: string) => stat(join(root, 'a.bin')).then(Boolean, () => false)
 
 /** Uploads the last fragment again and publishes, as the server does when the client repeats it. */
@@ -92,7 +103,12 @@ describe.each(Object.keys(fileSystems))('fileStore.publish with %s', (name) => {
       expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
     })
 
-    it('publishes after a kill before the file was visible', async () => {
+    it.each([
+      ['nothing', async () => {}],
+      ['chmod -R', (path: string) => forEachFile(path, (file) => chmod(file, 0o640))],
+      ['a backup by hard links', (path: string) => forEachFile(path, (file) => link(file, `${file}.backup`))],
+      ['a copy to another disk', (path: string) => forEachFile(path, replaceByCopy)],
+    ])('publishes after a kill before the file was visible, and %s', async (_, change) => {
       const root = await temporaryDirectory()
       const session = await complete(fileStore(root), 'abc', { overwrite })
       const isKilled = (call: string, path = '', newPath = '') => {
@@ -102,6 +118,9 @@ describe.each(Object.keys(fileSystems))('fileStore.publish with %s', (name) => {
       }
       const store = fileStore(root, { fileSystem: killed(calls, isKilled) })
       await expect(store.publish(await loaded(store, session.id))).rejects.toThrow('EKILLED')
+      // Longer than a clock tick: before Linux 6.13, times have its resolution.
+      await delay(20)
+      await change(join(root, '.bits-sessions'))
       expect(await repeat(root, session.id, calls)).toMatchObject({ state: 'published' })
       expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
     })
@@ -157,15 +176,61 @@ describe('fileStore with hard links of a backup', () => {
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('xyz')
   })
 
-  it('trusts a published file, and an interrupted replacement, after a power loss', async () => {
+  it('keeps an accepted file after a power loss', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc')
+    await store.accept(session, { publish: true })
+    await link(part(root, session.id), join(root, 'backup'))
+    await reboot(root, session.id)
+    const found = await loaded(store, session.id)
+    expect(found).toMatchObject({ state: 'accepted', received: 3 })
+    await store.publish(found)
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+
+  it('does not trust the bytes of an interrupted replacement after a power loss', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)
     const session = await complete(store, 'abc', { overwrite: true })
     await link(part(root, session.id), part(root, session.id).replace(/part$/, 'out'))
     await reboot(root, session.id)
     const found = await loaded(store, session.id)
-    expect(found).toMatchObject({ state: 'receiving', received: 3 })
-    await store.publish(found)
-    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+    expect(found).toMatchObject({ state: 'receiving', received: 0 })
+    await store.publish(await store.append(found, body('xyz'), { total: 3, durable: true }))
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('xyz')
+  })
+})
+
+describe('fileStore.publish', () => {
+  it('publishes once when it is called twice with one session', async () => {
+    const root = await temporaryDirectory()
+    const store = fileStore(root)
+    const session = await complete(store, 'abc')
+    await store.publish(session)
+    await rm(join(root, 'a.bin'))
+    await store.publish(session)
+    expect(await readdir(root)).toEqual(['.bits-sessions'])
+  })
+
+  it('succeeds when a consumer has moved the folder of the file after a kill', async () => {
+    const root = await temporaryDirectory()
+    await mkdir(join(root, 'x'))
+    const session = await complete(fileStore(root), 'abc', { name: 'x/a.bin' })
+    const isKilled = async (name: string) => name === 'fsync' && (await readdir(join(root, 'x'))).length > 0
+    const store = fileStore(root, { fileSystem: killed({}, isKilled) })
+    await expect(store.publish(await loaded(store, session.id))).rejects.toThrow('EKILLED')
+    await rename(join(root, 'x'), join(root, 'y'))
+    expect(await repeat(root, session.id, {})).toMatchObject({ state: 'published' })
+    expect(await readdir(join(root, 'y'))).toEqual(['a.bin'])
+  })
+
+  it('reports a data file that was removed after a kill as lost', async () => {
+    const root = await temporaryDirectory()
+    const session = await complete(fileStore(root), 'abc')
+    const store = fileStore(root, { fileSystem: killed({}, (name) => name === 'link') })
+    await expect(store.publish(await loaded(store, session.id))).rejects.toThrow('EKILLED')
+    await rm(join(root, '.bits-sessions', `${session.id}.part`))
+    expect(await loaded(fileStore(root), session.id)).toMatchObject({ state: 'lost', received: 0 })
   })
 })
