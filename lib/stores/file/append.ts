@@ -116,9 +116,9 @@ class AppendOperation {
     // After its timeout an append must not create the file, truncate or write: another packet may have acquired the
     // session, and removed the file.
     signal?.throwIfAborted()
-    this.#isAcquired = true
     const flags = openFlags(session, this.#isWriteSynced)
     if (dataFile.mustReplace) await dataFile.remove()
+    this.#isAcquired = true
     this.#fd = await dataFile.descriptor.acquire(flags)
     dataFile.mustReplace = false
     if (wasOpen) await dataFile.verify(this.#fd, session.received)
