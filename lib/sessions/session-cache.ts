@@ -2,6 +2,7 @@ import { type Lock, type Locker, type LockRequest, lockKey } from '../locks/lock
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/packet.ts'
 import type { NewSession, Session, Store, StoreOptions } from '../stores/store.ts'
+import type { TimedStore } from '../stores/timeout.ts'
 
 /** Maximum number of idle sessions in a cache: each may hold open files. */
 const MaxCachedSessions = 256
@@ -67,7 +68,7 @@ export class LockedSession implements LockRequest {
  * packet that failed.
  */
 export class SessionCache {
-  readonly #store: Store
+  readonly #store: Store & Partial<TimedStore>
   readonly #locker: Locker
   readonly #isEnabled: boolean
   readonly #onError: (error: unknown) => void
@@ -76,7 +77,7 @@ export class SessionCache {
   #timer: NodeJS.Timeout | undefined
 
   /** @param onError called when the lock of an evicted session cannot be released */
-  constructor(store: Store, locker: Locker, onError: (error: unknown) => void) {
+  constructor(store: Store & Partial<TimedStore>, locker: Locker, onError: (error: unknown) => void) {
     this.#store = store
     this.#locker = locker
     this.#isEnabled = locker.isRetainable === true && store.release !== undefined
@@ -178,6 +179,8 @@ export class SessionCache {
   ): Promise<LockedSession> {
     // An id that this server cannot have created; a store may use the id in a path.
     if (!readGuid(id)) throw new BitsError('session-not-found')
+    // The wait for its lock may last until a disk works again.
+    if (this.#store.settled?.(id)) await this.#store.load(id, request)
     const { owner, path } = request
     const locked = new LockedSession(id, this.#onReleaseRequested)
     locked.interruptible = interruptible
@@ -209,12 +212,15 @@ export class SessionCache {
       locked.interruptible?.interrupt(new BitsError('out-of-sync', 'Another packet of the session took over'))
   }
 
-  #close({ session, lock }: LockedSession): Promise<void> | undefined {
+  #close({ id, session, lock }: LockedSession): Promise<void> | undefined {
     let released: Promise<void> | undefined
     try {
       this.#store.release?.(session)
     } finally {
-      released = lock?.release()
+      const settled = this.#store.settled?.(id)
+      // Not awaited: the client gets its Ack, and tries again later.
+      if (settled) settled.then(() => lock?.release()).catch(this.#onError)
+      else released = lock?.release()
     }
     return released
   }

@@ -64,13 +64,15 @@ export function toCheckedLine(value: object): string {
  * @throws {BitsError} `store-failed` for a line in which a byte has changed
  */
 // biome-ignore lint/suspicious/noExplicitAny: the caller checks the fields that it needs
-export function readCheckedLine(line: string): any {
+export function readCheckedLine(text: string): any {
+  const line = text.replace(/^\0+|\0+$/g, '')
   if (line.includes('\0\0')) return undefined
   const json = line.slice(0, -ChecksumLength)
   const checksum = line.slice(-ChecksumLength)
   if (checksum === `\t${checksumOf(json)}`) return parseJson(json)
   // The beginning of an object begins with a brace, has no complete checksum, and is no object.
-  if (!line.startsWith('{') || /^\t[0-9a-f]{8}$/.test(checksum) || parseJson(json)) throw corruptError()
+  if ((line !== '' && !line.startsWith('{')) || /^\t[0-9a-f]{8}$/.test(checksum) || parseJson(json))
+    throw corruptError()
   return undefined
 }
 

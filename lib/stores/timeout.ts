@@ -1,6 +1,15 @@
 import { BitsError } from '../protocol/errors.ts'
 import type { AppendOptions, Body, Session, Store } from './store.ts'
 
+/** A store with a timeout. */
+export interface TimedStore<Held extends Session = Session> extends Store<Held> {
+  /**
+   * Resolves when no call that exceeded the timeout still changes the session; undefined if none does. Until then its
+   * lock must not be released, because another process would change the same files.
+   */
+  settled(id: string): Promise<void> | undefined
+}
+
 /**
  * Wraps a store so that each asynchronous call rejects with `store-failed` if it does not settle within the timeout.
  * Without a timeout, a disk or network that hangs would hold the session and the connection of its client
@@ -13,7 +22,7 @@ import type { AppendOptions, Body, Session, Store } from './store.ts'
  *
  * @param timeout milliseconds. The time that the store waits for a batch of a body does not count
  */
-export function withTimeout<Held extends Session>(store: Store<Held>, timeout: number): Store<Held> {
+export function withTimeout<Held extends Session>(store: Store<Held>, timeout: number): TimedStore<Held> {
   const release = (session: Held): void => store.release?.(session)
   const run = <Result>(
     method: string,
@@ -28,6 +37,7 @@ export function withTimeout<Held extends Session>(store: Store<Held>, timeout: n
     onLateResult?: (late: Result) => void,
   ) => new Deadline(method, timeout, id, lateCalls).run(call, onLateResult)
   return {
+    settled: (id) => lateCalls.settled(id),
     ...(store.locker && { locker: store.locker }),
     ...(store.paths && { paths: store.paths.bind(store) }),
     ...(store.release && { release }),
@@ -140,21 +150,31 @@ class LimitedOptions implements AppendOptions {
 
 /** The calls that exceeded their timeout and still run, by session id. */
 class LateCalls {
-  readonly #counts = new Map<string, number>()
+  readonly #calls = new Map<string, { count: number; readonly onSettled: (() => void)[] }>()
 
   begin(id: string): void {
-    this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1)
+    const calls = this.#calls.get(id) ?? { count: 0, onSettled: [] }
+    calls.count += 1
+    this.#calls.set(id, calls)
   }
 
   end(id: string): void {
-    const remaining = (this.#counts.get(id) ?? 0) - 1
-    if (remaining > 0) this.#counts.set(id, remaining)
-    else this.#counts.delete(id)
+    const calls = this.#calls.get(id)
+    if (!calls) return
+    calls.count -= 1
+    if (calls.count > 0) return
+    this.#calls.delete(id)
+    for (const callback of calls.onSettled) callback()
+  }
+
+  settled(id: string): Promise<void> | undefined {
+    const calls = this.#calls.get(id)
+    return calls && new Promise((resolve) => calls.onSettled.push(resolve))
   }
 
   /** @throws {BitsError} `store-failed` */
   assertNone(id: string): void {
-    if (!this.#counts.has(id)) return
+    if (!this.#calls.has(id)) return
     throw new BitsError('store-failed', 'A call for this session exceeded `storeTimeout` and still runs')
   }
 }

@@ -327,3 +327,60 @@ it.each([
     expect(await readFile(join(directory, '.bits-sessions', `${session.id}.part`), 'utf8')).toBe('abcdef')
   },
 )
+
+it('Store timeout: keeps the lock of a session until a late call has settled, so that no other process changes its files', async () => {
+  const directory = await temporaryDirectory()
+  const called = withResolvers<void>()
+  const published = withResolvers<void>()
+  const working = fileStore(directory)
+  const hanging: Store = {
+    ...boundStore(working),
+    publish: async () => {
+      called.resolve()
+      await published.promise
+      throw new Error('too late')
+    },
+  }
+  const options = { storeTimeout: Timeout, sweepEvery: 0 }
+  const one = await uploadServer({ store: hanging, ...options })
+  const other = await uploadServer({ store: working, ...options })
+  const client = new TestClient(new URL('a.bin', one.url))
+  await client.create()
+  const pending = client.fragment(0, hello, 5)
+  await called.promise
+  await reachTimeout()
+  expect((await pending).status).toBe(500)
+  // The other process waits for the lock.
+  const elsewhere = new TestClient(new URL('a.bin', other.url))
+  elsewhere.sessionId = client.sessionId
+  let isAnswered = false
+  const answer = elsewhere.fragment(0, hello, 5).finally(() => {
+    isAnswered = true
+  })
+  await new Promise((resolve) => setImmediate(resolve))
+  expect((await client.fragment(0, hello, 5)).status).toBe(500)
+  expect(isAnswered).toBe(false)
+  published.resolve()
+  expect((await answer).status).toBe(200)
+  expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('hello')
+})
+
+/** The methods of a store, which is a class. */
+function boundStore(store: Store): Store {
+  const names = [
+    'create',
+    'load',
+    'append',
+    'accept',
+    'reject',
+    'publish',
+    'read',
+    'saveReply',
+    'loadReply',
+    'remove',
+    'list',
+    'release',
+  ] as const
+  const methods = names.map((name) => [name, (store[name] as (...args: never[]) => unknown).bind(store)])
+  return { ...(store.locker && { locker: store.locker }), ...Object.fromEntries(methods) }
+}

@@ -113,8 +113,7 @@ class AppendOperation {
     const isDurable = this.#disk.durability !== 'none'
     if (session.state === 'lost') await journal.append({ accepted: null, synced: 0 }, isDurable)
     await dataFile.forgetPublishing()
-    // After its timeout an append must not create the file, truncate or write: another packet may have acquired the
-    // session, and removed the file.
+    // After its timeout an append must not create the file, truncate or write: the client has got an error.
     signal?.throwIfAborted()
     const flags = openFlags(session, this.#isWriteSynced)
     if (dataFile.mustReplace) await dataFile.remove()
@@ -151,7 +150,7 @@ class AppendOperation {
     try {
       return await sync
     } catch (error) {
-      // After the timeout of this append another one may use the file.
+      // After its timeout an append must not truncate.
       const mayTruncate = !this.#options.signal?.aborted
       await this.#session.dataFile.discardUnsynced(this.#fd, this.#synced, mayTruncate)
       throw error

@@ -31,7 +31,6 @@ import { recover } from './recovery.ts'
 import { ReplyFile } from './reply-file.ts'
 import { SessionDirectory } from './session-directory.ts'
 import {
-  assertTrusted,
   DataFile,
   FileSession,
   releaseFiles,
@@ -105,7 +104,7 @@ export class FileStore implements Store<FileSession> {
   }
 
   async load(id: string): Promise<FileSession | undefined> {
-    await assertTrusted(id)
+    await this.#sessions.assertNotRefused(id)
     const [journal, dataStatus] = await Promise.all([
       SessionJournal.read(this.#sessions, id),
       orAbsent(this.#fs.stat(this.#sessions.pathOf(id, 'part'))),
@@ -181,7 +180,8 @@ export class FileStore implements Store<FileSession> {
       })
       const { copying: isCopied = false, publishing } = journal.state
       const isMoved =
-        typeof publishing === 'object' && publishing?.step === 'rename' && publishing.source === 'data'
+        publishing === 'done' ||
+        (typeof publishing === 'object' && publishing?.step === 'rename' && publishing.source === 'data')
       // Only after the name is durable, because `load` trusts this entry. The entry of a linked file is not
       // synced: after a loss of power the link of the data file shows that the file was published.
       await journal.append({ published: true }, (isCopied || isMoved) && durable)

@@ -12,7 +12,7 @@ interface JournalEntry {
   readonly total?: number
   /** Bytes of the data file that would survive a loss of power. */
   readonly synced?: number
-  /** The boot under which the bytes after `synced` were written; no boot has this id if their sync failed. */
+  /** The boot under which the bytes after `synced` were written; `'untrusted'` if their sync failed. */
   readonly boot?: string
   /** `onUpload` accepted the upload, with this decision; null if the bytes were lost afterwards. */
   readonly accepted?: Decision | null
@@ -104,7 +104,13 @@ export class SessionJournal {
     } catch (error) {
       // Otherwise `load` would take the entry for durable, and the next sync may succeed without having
       // written it.
-      await fs.write(fd, serializeEntry({ reverted: true })).catch(() => {})
+      const { path } = this.#descriptor
+      const revert = (fd: number) => fs.write(fd, serializeEntry({ reverted: true }))
+      await revert(fd).catch(() =>
+        this.#directory.refuseUntil(this.session.id, () =>
+          withFile(fs, path, constants.O_WRONLY | constants.O_APPEND, revert),
+        ),
+      )
       throw error
     }
   }

@@ -14,8 +14,8 @@ import { errno, type FileSystem, orAbsent, withFile } from './file-system.ts'
  * Journaled before the step that makes a file visible, so that a process that finds it after a crash knows whether the
  * step was made. A consumer may have moved or removed the file since, so its name does not show it.
  *
- * A rename removes its source. A link changes the time of the last change and the number of links of its source; another
- * tool may change them, too, such as `chmod -R` or a backup by hard links: see {@link wasMadeVisible}.
+ * A rename removes its source. A link changes the time of the last change and the number of links of its source. Another
+ * tool may change them, too, such as `chmod -R` or a backup by hard links; {@link wasMadeVisible} notices most of them.
  *
  * Before Linux 6.13 the time has the resolution of a clock tick, up to 10 ms: a file that was written, published and
  * removed within one tick, just before a crash, is published again.
@@ -27,8 +27,11 @@ export interface PublishIntent {
   /** Status of the source before the step. */
   readonly dev: number
   readonly ino: number
+  readonly mtimeMs: number
   readonly ctimeMs: number
   readonly nlink: number
+  /** Of the folder of the source. */
+  readonly folderIno: number
 }
 
 /** The files of a session that publishing uses, as absolute paths. */
@@ -53,29 +56,32 @@ export interface PublishOptions {
 }
 
 /**
- * Whether a crashed process has made the file visible that it was about to publish. In the same boot only. In doubt it
- * has not: it is better to publish a file twice than not at all.
+ * Whether a crashed process has made the file visible that it was about to publish. In the same boot only. If a tool has
+ * changed the files since, it has not: it is better to publish a file twice than not at all. A tool that changed the data
+ * file only, between the crash and the next packet, is not noticed.
  */
 export async function wasMadeVisible(
   fs: FileSystem,
   directories: Directories,
   session: NewSession,
   paths: PublishPaths,
-  { step, source, dev, ino, ctimeMs, nlink }: PublishIntent,
+  { step, source, dev, ino, mtimeMs, ctimeMs, nlink, folderIno }: PublishIntent,
 ): Promise<boolean> {
   const path = source === 'copy' ? temporaryCopyPath(directories, session) : paths[source]
   const [status, folder, journal] = await Promise.all([
     orAbsent(fs.lstat(path)),
-    // Missing, or of another device: the file system of a copy is not mounted.
     orAbsent(fs.lstat(dirname(path))),
-    fs.lstat(paths.journal),
+    orAbsent(fs.lstat(paths.journal)),
   ])
-  if (step === 'rename') return status === undefined && folder?.dev === dev
-  if (status?.ino !== ino || status.dev !== dev) return false
+  // If it is another folder, or its file system is not mounted, the source only seems to be missing.
+  if (step === 'rename') return status === undefined && folder?.dev === dev && folder.ino === folderIno
+  if (status?.ino !== ino || status.dev !== dev || status.mtimeMs !== mtimeMs) return false
+  // No journal is beside a copy, which would show that a tool has changed both.
+  if (source === 'copy') return isSameFile(fs, path, destinationPath(directories, session.name))
   // A tool that changed the data file has probably changed the journal beside it as well. Otherwise the last change of
   // the journal is an append, which sets both times.
-  const isChangedByTool = journal.ctimeMs !== journal.mtimeMs || journal.nlink > 1
-  if (isChangedByTool && source === 'data') return false
+  const isChangedByTool = !journal || journal.ctimeMs !== journal.mtimeMs || journal.nlink > 1
+  if (isChangedByTool) return false
   return status.ctimeMs !== ctimeMs || status.nlink > nlink
 }
 
@@ -129,7 +135,7 @@ async function makeVisible(
 ): Promise<void> {
   const { overwrite } = session
   const copyPath = temporaryCopyPath(directories, session)
-  // After a loss of power, or by a process that does not see our locks.
+  // The file may be published already: before a loss of power, or by a process that does not see our locks.
   const isPublished = async () => (await isSameFile(fs, data, path)) || (await isSameFile(fs, copyPath, path))
   // Checked first only for a replacement: a rename to another link of the same file would leave both links.
   if (overwrite && (await isPublished())) return
@@ -138,8 +144,11 @@ async function makeVisible(
     source: PublishIntent['source'],
     sourcePath: string,
   ) => {
-    const { dev, ino, ctimeMs, nlink } = await fs.lstat(sourcePath)
-    await save({ step, source, dev, ino, ctimeMs, nlink })
+    const [{ dev, ino, mtimeMs, ctimeMs, nlink }, folder] = await Promise.all([
+      fs.lstat(sourcePath),
+      fs.lstat(dirname(sourcePath)),
+    ])
+    await save({ step, source, dev, ino, mtimeMs, ctimeMs, nlink, folderIno: folder.ino })
   }
   const moveTo = async (source: 'data' | 'out' | 'copy', sourcePath: string): Promise<void> => {
     await saveIntent('rename', source, sourcePath)

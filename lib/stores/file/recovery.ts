@@ -29,10 +29,11 @@ export async function recover(
   // Bytes after `synced` were written under an earlier boot, or their sync failed: they may be holes.
   const synced = Math.min(status.size, state.synced ?? 0)
   const isIncomplete = total !== undefined && status.size < total
-  if (status.nlink === 1 || isIncomplete || synced === status.size) return synced
-  // A file is synced before it is published. The entry with `total` may be lost.
+  if (status.nlink === 1) return synced
+  // A file is synced before it is published, so its link proves all bytes, even if the entry with `total` is lost.
   dataFile.isVisible = await isPublishedFile(fs, directories, session, dataFile.paths.data)
   if (dataFile.isVisible) return status.size
+  if (isIncomplete || synced === status.size) return synced
   // The other link is that of a backup; or that of a consumer that has moved the published file, which must not change.
   dataFile.mustReplace = true
   return 0

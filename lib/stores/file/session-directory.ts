@@ -7,6 +7,8 @@ export class SessionDirectory {
   /** Absolute. */
   readonly path: string
   readonly #prefix: string
+  /** By session id: what must be done before the session can be used. */
+  readonly #refusals = new Map<string, () => Promise<void>>()
 
   constructor(fs: FileSystem, path: string) {
     this.fs = fs
@@ -27,5 +29,31 @@ export class SessionDirectory {
     try {
       await this.fs.close(fd)
     } catch {}
+  }
+
+  /**
+   * Refuses a session until an action succeeds, which is tried again each time that the session is loaded. Other
+   * processes do not know of it.
+   */
+  refuseUntil(id: string, action: () => Promise<void>): void {
+    let running: Promise<void> | undefined
+    const tryAgain = async (): Promise<void> => {
+      try {
+        await action()
+        this.#refusals.delete(id)
+      } finally {
+        running = undefined
+      }
+    }
+    // One at a time: a second one could undo what was done after the first.
+    this.#refusals.set(id, () => {
+      running ??= tryAgain()
+      return running
+    })
+  }
+
+  /** Rejects if a session is refused, and still cannot be used. */
+  async assertNotRefused(id: string): Promise<void> {
+    await this.#refusals.get(id)?.()
   }
 }

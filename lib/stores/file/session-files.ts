@@ -79,17 +79,6 @@ const VerifyAfterMs = 100
 /** Journaled instead of a boot id when a sync failed: no boot has this id, so the bytes are never trusted. */
 const UntrustedBoot = 'untrusted'
 
-/**
- * The sessions with bytes whose sync failed, and which could neither be discarded nor marked, by id. Each has a function
- * that tries again to remove the bytes. Other processes do not know of it.
- */
-const untrustedSessions = new Map<string, () => Promise<void>>()
-
-/** Rejects if a session has such bytes, and they still cannot be removed. */
-export async function assertTrusted(id: string): Promise<void> {
-  await untrustedSessions.get(id)?.()
-}
-
 /** The data file of a session, `{GUID}.part`. Its length is the progress. */
 export class DataFile {
   readonly descriptor: SharedDescriptor
@@ -167,24 +156,10 @@ export class DataFile {
       await this.#journal
         .append({ boot: UntrustedBoot }, true)
         .catch(() => orAbsent(fs.unlink(this.path)))
-        .catch(() => this.#distrust())
+        .catch(() =>
+          this.#directory.refuseUntil(this.#journal.session.id, () => orAbsent(fs.unlink(this.path))),
+        )
     }
-  }
-
-  #distrust(): void {
-    const { id } = this.#journal.session
-    const { path } = this
-    let removing: Promise<void> | undefined
-    const remove = async (): Promise<void> => {
-      try {
-        await orAbsent(this.#directory.fs.unlink(path))
-        untrustedSessions.delete(id)
-      } finally {
-        removing = undefined
-      }
-    }
-    // One at a time: a second removal could remove the next data file.
-    untrustedSessions.set(id, () => (removing ??= remove()))
   }
 
   remove(): Promise<void> {

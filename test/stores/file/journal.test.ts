@@ -77,6 +77,8 @@ it('fileStore: ignores lines with zeros, which a loss of power leaves', async ()
     text.replace(/"total":3/, (entry) => '\0'.repeat(entry.length)),
   )
   expect(await loaded(store, id)).toMatchObject({ received: 3 })
+  await writeFile(path, text.replace('\n\n', '\0\n').replace(/\n$/, '\0'))
+  expect(await loaded(store, id)).toMatchObject({ received: 3, total: 3 })
   // Then the session was not on disk at all.
   await writeFile(path, '\0'.repeat(text.length))
   expect(await store.load(id)).toBeUndefined()

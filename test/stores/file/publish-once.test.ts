@@ -1,4 +1,4 @@
-import { chmod, copyFile, link, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { chmod, copyFile, link, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
@@ -82,7 +82,9 @@ describe.each(Object.keys(fileSystems))('fileStore.publish with %s', (name) => {
   const modes = name === 'no hard links' ? [true] : [true, false]
 
   describe.each(modes)('and overwrite %s', (overwrite) => {
-    it.each([
+    // Without a link, a copy shows only by its name that it was published.
+    const isRecognized = name !== 'the sessions on another file system' || overwrite
+    it.runIf(isRecognized).each([
       ['moves', 'fsync'],
       ['moves', 'write'],
       ['removes', 'fsync'],
@@ -108,6 +110,7 @@ describe.each(Object.keys(fileSystems))('fileStore.publish with %s', (name) => {
       ['chmod -R', (path: string) => forEachFile(path, (file) => chmod(file, 0o640))],
       ['a backup by hard links', (path: string) => forEachFile(path, (file) => link(file, `${file}.backup`))],
       ['a copy to another disk', (path: string) => forEachFile(path, replaceByCopy)],
+      ['touch', (path: string) => forEachFile(path, (file) => utimes(file, new Date(), new Date()))],
     ])('publishes after a kill before the file was visible, and %s', async (_, change) => {
       const root = await temporaryDirectory()
       const session = await complete(fileStore(root), 'abc', { overwrite })
