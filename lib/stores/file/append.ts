@@ -112,7 +112,7 @@ class AppendOperation {
     // Durable, because the old value of `synced` must not apply to the new bytes after a loss of power.
     const isDurable = this.#disk.durability !== 'none'
     if (session.state === 'lost') await journal.append({ accepted: null, synced: 0 }, isDurable)
-    await dataFile.forgetPublishing()
+    if (journal.state.publishing) await dataFile.forgetPublishing()
     // After its timeout an append must not create the file, truncate or write: the client has got an error.
     signal?.throwIfAborted()
     const flags = openFlags(session, this.#isWriteSynced)

@@ -168,7 +168,7 @@ export class FileStore implements Store<FileSession> {
       const closed = dataFile.descriptor.close()
       // NTFS may set the times of a file when it is closed, and the intent contains them. To wait costs 1 KiB files 5 %.
       if (process.platform === 'win32') await closed
-      await dataFile.forgetPublishing()
+      if (journal.state.publishing) await dataFile.forgetPublishing()
       const { boot } = this.#disk
       if (!sameBoot(journal.state.boot, boot)) await journal.append({ boot, synced: session.received })
       await publishFile(this.#fs, this.#directories, session, dataFile.paths, {

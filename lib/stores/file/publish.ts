@@ -30,7 +30,8 @@ export interface PublishIntent {
   readonly mtimeMs: number
   readonly ctimeMs: number
   readonly nlink: number
-  /** Of the folder of the source. */
+  /** Of the folder of the source. On overlayfs a file has another `dev` than its folder. */
+  readonly folderDev: number
   readonly folderIno: number
 }
 
@@ -65,8 +66,9 @@ export async function wasMadeVisible(
   directories: Directories,
   session: NewSession,
   paths: PublishPaths,
-  { step, source, dev, ino, mtimeMs, ctimeMs, nlink, folderIno }: PublishIntent,
+  intent: PublishIntent,
 ): Promise<boolean> {
+  const { step, source } = intent
   const path = source === 'copy' ? temporaryCopyPath(directories, session) : paths[source]
   const [status, folder, journal] = await Promise.all([
     orAbsent(fs.lstat(path)),
@@ -74,15 +76,17 @@ export async function wasMadeVisible(
     orAbsent(fs.lstat(paths.journal)),
   ])
   // If it is another folder, or its file system is not mounted, the source only seems to be missing.
-  if (step === 'rename') return status === undefined && folder?.dev === dev && folder.ino === folderIno
-  if (status?.ino !== ino || status.dev !== dev || status.mtimeMs !== mtimeMs) return false
+  const isSameFolder = folder?.dev === intent.folderDev && folder.ino === intent.folderIno
+  if (step === 'rename') return isSameFolder && status === undefined
+  if (status?.ino !== intent.ino || status.dev !== intent.dev || status.mtimeMs !== intent.mtimeMs)
+    return false
   // No journal is beside a copy, which would show that a tool has changed both.
   if (source === 'copy') return isSameFile(fs, path, destinationPath(directories, session.name))
   // A tool that changed the data file has probably changed the journal beside it as well. Otherwise the last change of
   // the journal is an append, which sets both times.
   const isChangedByTool = !journal || journal.ctimeMs !== journal.mtimeMs || journal.nlink > 1
   if (isChangedByTool) return false
-  return status.ctimeMs !== ctimeMs || status.nlink > nlink
+  return status.ctimeMs !== intent.ctimeMs || status.nlink > intent.nlink
 }
 
 /** Whether the destination is a link to the data file. */
@@ -148,7 +152,8 @@ async function makeVisible(
       fs.lstat(sourcePath),
       fs.lstat(dirname(sourcePath)),
     ])
-    await save({ step, source, dev, ino, mtimeMs, ctimeMs, nlink, folderIno: folder.ino })
+    const { dev: folderDev, ino: folderIno } = folder
+    await save({ step, source, dev, ino, mtimeMs, ctimeMs, nlink, folderDev, folderIno })
   }
   const moveTo = async (source: 'data' | 'out' | 'copy', sourcePath: string): Promise<void> => {
     await saveIntent('rename', source, sourcePath)

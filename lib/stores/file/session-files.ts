@@ -115,7 +115,7 @@ export class DataFile {
    * would change what the attempt is recognized by.
    */
   async forgetPublishing(): Promise<void> {
-    if (this.#journal.state.publishing && !this.isVisible) await this.#journal.append({ publishing: null })
+    if (!this.isVisible) await this.#journal.append({ publishing: null })
   }
 
   /**
