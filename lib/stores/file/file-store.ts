@@ -166,7 +166,7 @@ export class FileStore implements Store<FileSession> {
     try {
       // It becomes the published file, and is not written to again.
       const closed = dataFile.descriptor.close()
-      // NTFS may set the times of a file when it is closed, and the intent contains them. To wait costs 1 KiB files 5 %.
+      // NTFS may set the times of a file when it is closed, and the intent contains them.
       if (process.platform === 'win32') await closed
       if (journal.state.publishing) await dataFile.forgetPublishing()
       const { boot } = this.#disk
