@@ -45,11 +45,10 @@ export function checkFormat(text: string): void {
 }
 
 /** The error for a session whose saved data another program, or the disk, has changed. */
-export const corruptError = (cause?: unknown): BitsError =>
+export const corruptError = (): BitsError =>
   new BitsError(
     'store-failed',
     'The saved data of a session is corrupt: restore it from a backup, or remove it',
-    { cause },
   )
 
 /** A line of saved data: JSON, a tab and its CRC-32 as eight hexadecimal digits. JSON contains no tab. */

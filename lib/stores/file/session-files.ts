@@ -149,17 +149,16 @@ export class DataFile {
    */
   async discardUnsynced(fd: number, synced: number, mayTruncate: boolean): Promise<void> {
     const { fs } = this.#directory
-    try {
-      if (!mayTruncate) throw new Error('The file may be in use')
-      await fs.ftruncate(fd, synced)
-    } catch {
-      await this.#journal
-        .append({ boot: UntrustedBoot }, true)
-        .catch(() => orAbsent(fs.unlink(this.path)))
-        .catch(() =>
-          this.#directory.refuseUntil(this.#journal.session.id, () => orAbsent(fs.unlink(this.path))),
-        )
-    }
+    const succeeds = (call: Promise<unknown>): Promise<boolean> =>
+      call.then(
+        () => true,
+        () => false,
+      )
+    if (mayTruncate && (await succeeds(fs.ftruncate(fd, synced)))) return
+    if (await succeeds(this.#journal.append({ boot: UntrustedBoot }, true))) return
+    const removeFile = (): Promise<void> => orAbsent(fs.unlink(this.path))
+    if (await succeeds(removeFile())) return
+    this.#directory.refuseUntil(this.#journal.session.id, removeFile)
   }
 
   remove(): Promise<void> {
