@@ -61,7 +61,7 @@ export async function cancelRemoteSession(
         // There is no session to cancel ([MC-BUP] 3.1.5.2.1).
         if (error.reason === 'session-lost') return
         onFailure(session, clock.now())
-        const delay = retryPolicy.nextDelay(error.details.stale)
+        const delay = retryPolicy.nextDelay(error.details)
         if (delay === undefined) throw error.toUploadError('no-progress')
         await clock.wait(delay, signal)
       }

@@ -39,8 +39,8 @@ export interface ConnectionSettings {
   readonly sendTimeout?: number
 
   /**
-   * Milliseconds to wait for the head of a response, and as long for its body; the server may have to process
-   * the last fragment. Never longer than `noProgressTimeout`. The body of a reply may last longer while it
+   * Milliseconds until a response, with its body, has ended; the server may have to process the last fragment.
+   * Never longer than `noProgressTimeout`. The body of a reply may last longer while it
    * arrives at 1 KiB a second. Default: 5 minutes, or 1 minute if `noProgressTimeout` is 0.
    */
   readonly responseTimeout?: number
@@ -55,8 +55,8 @@ export interface ConnectionSettings {
   readonly maxRetryDelay?: number
 
   /**
-   * Milliseconds of failures without progress after which the call fails, waits included; 0: at the first
-   * failure.
+   * Milliseconds of failures without progress after which the call fails, waits and timeouts included; 0: at
+   * the first failure.
    * Default: 14 days for an upload, as long as servers keep sessions; 1 day for a cancellation.
    */
   readonly noProgressTimeout?: number

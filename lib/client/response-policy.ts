@@ -173,6 +173,8 @@ export interface RetryableErrorDetails extends UploadErrorDetails {
   readonly refused?: boolean
   /** The response violates the protocol, which a later attempt is unlikely to change. */
   readonly malformed?: boolean
+  /** Milliseconds without progress before the failure, if it is a timeout. */
+  readonly waited?: number
 }
 
 /** A failure after which the packet, or another one in its place, can be sent. The sender decides which. */

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts'
 import { UploadError } from './errors.ts'
-import type { RetryableError } from './response-policy.ts'
+import type { RetryableError, RetryableErrorDetails } from './response-policy.ts'
 
 export interface RetrySettings {
   /** Milliseconds. */
@@ -10,6 +10,8 @@ export interface RetrySettings {
   /** Milliseconds; 0: no second attempt. */
   readonly noProgressTimeout: number
 }
+
+type FailureDetails = Pick<RetryableErrorDetails, 'stale' | 'waited'>
 
 /**
  * Decides how long to wait before the next attempt, and when to stop. Delays double from `retryDelay` to
@@ -46,19 +48,18 @@ export class RetryPolicy {
   }
 
   /**
-   * Counts a failure.
-   * @param isFree the failure says nothing about the server; the first one since the last progress is retried
-   *   at once
+   * Counts a failure. The first one since the last progress is retried at once if it is `stale`, because it
+   * says nothing about the server. A timeout counts from its start: the time without progress began there.
    * @returns milliseconds to wait; undefined after `noProgressTimeout` without progress
    */
-  nextDelay(isFree = false): number | undefined {
-    if (isFree && !this.#freeRetryUsed) {
+  nextDelay({ stale = false, waited = 0 }: FailureDetails = {}): number | undefined {
+    if (stale && !this.#freeRetryUsed) {
       this.#freeRetryUsed = true
       return 0
     }
     const { noProgressTimeout } = this.#settings
     const now = this.#clock.now()
-    this.#failingSince ??= now
+    this.#failingSince ??= now - waited
     const remaining = this.#failingSince + noProgressTimeout - now
     if (remaining <= 0) return undefined
     this.#failures += 1

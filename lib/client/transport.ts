@@ -19,7 +19,7 @@ export interface TransportSettings {
   readonly tls: TlsOptions
   /** Milliseconds without progress while a request is sent ([MC-BUP] 3.1.2.1). */
   readonly sendTimeout: number
-  /** Milliseconds until the response begins, and until its body has ended ([MC-BUP] 3.1.2.2). */
+  /** Milliseconds until the response, with its body, has ended ([MC-BUP] 3.1.2.2). */
   readonly responseTimeout: number
   /** Returns the milliseconds that bound both timeouts of the next request. Default: no bound. */
   readonly attemptLimit?: () => number
@@ -150,6 +150,7 @@ async function sendRequest<T>(
   /** The rest of the body is not needed. */
   let stopSending = false
   let settled = false
+  let sentAt: number | undefined
   let timer: NodeJS.Timeout | undefined
   let abort = (): void => {}
 
@@ -159,12 +160,12 @@ async function sendRequest<T>(
         reject(error)
         outgoing.destroy()
       }
-      const startTimer = (what: string, milliseconds: number): void => {
+      const startTimer = (what: string, milliseconds: number, waited = milliseconds): void => {
         clearTimeout(timer)
         // After an abort the reader may still be working on a chunk.
         if (settled || connectionFailed) return
         timer = setTimeout(() => {
-          fail(new RetryableError('retry', what, { unsent: !connected }))
+          fail(new RetryableError('retry', what, { unsent: !connected, waited }))
         }, milliseconds)
       }
       // Once the response has begun, its reader reports the failure, after the bytes that have arrived.
@@ -203,6 +204,7 @@ async function sendRequest<T>(
         .on('error', onConnectionFailed)
         .on('close', () => onConnectionFailed(undefined))
         .on('finish', () => {
+          sentAt = performance.now()
           if (!answered) startTimer(`There was no answer for ${responseTimeout} ms`, responseTimeout)
         })
         .on('response', (response) => {
@@ -213,9 +215,10 @@ async function sendRequest<T>(
             response,
             chunksOf(response, {
               limit: responseTimeout,
+              waited: sentAt === undefined ? 0 : performance.now() - sentAt,
               minRate: request.minResponseRate,
               onWait: (remaining) =>
-                startTimer(`The answer did not end within ${responseTimeout} ms`, remaining),
+                startTimer(`The answer did not end within ${responseTimeout} ms`, remaining, responseTimeout),
               onChunk: () => clearTimeout(timer),
             }),
           ).then((result) => {
@@ -253,8 +256,10 @@ async function writeBody(
 }
 
 interface ChunkOptions {
-  /** Milliseconds to wait for chunks, in total. */
+  /** Milliseconds to wait for the head and the chunks, in total. */
   readonly limit: number
+  /** Milliseconds of these that have passed until the head. */
+  readonly waited: number
   /** Each chunk extends the time by its length at this rate, up to `limit`. */
   readonly minRate: number | undefined
   /** Called with the milliseconds that remain. */
@@ -268,9 +273,9 @@ interface ChunkOptions {
  */
 async function* chunksOf(
   response: IncomingMessage,
-  { limit, minRate, onWait, onChunk }: ChunkOptions,
+  { limit, waited, minRate, onWait, onChunk }: ChunkOptions,
 ): AsyncGenerator<Buffer> {
-  let remaining = limit
+  let remaining = Math.max(1, limit - waited)
   try {
     let waitingSince = performance.now()
     onWait(remaining)

@@ -220,7 +220,7 @@ export class Upload {
     if (connectionFailed && inFlight > 0) this.#size = shrinkOnBreak(this.#size)
     onFailure(this.#session, this.#clock.now())
     await this.#jobWriter.trySave(this.#session)
-    const delay = this.#retryPolicy.nextDelay(error.details.stale)
+    const delay = this.#retryPolicy.nextDelay(error.details)
     if (delay === undefined) throw error.toUploadError('no-progress')
     if (delay > 0) await this.#wait(delay, error)
     return this.#resumeState()

@@ -345,4 +345,17 @@ describe('uploadFile ends with a server that sends', () => {
       expect(outcome.time).toBeLessThan(LimitMs)
     },
   )
+
+  it('nothing for noProgressTimeout, after the first request', async () => {
+    let connections = 0
+    const server = hostileServer(({ type }) => (type === 'connect' ? void connections++ : undefined))
+    running.push(server)
+    server.on('connection', (socket) => sockets.add(socket))
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/a.bin`
+    // The default of responseTimeout is longer.
+    const failure = uploadFile(file, url, { ...options, noProgressTimeout: 200 })
+    await expect(failure).rejects.toMatchObject({ code: 'no-progress' })
+    expect(connections).toBe(1)
+  })
 })

@@ -51,11 +51,18 @@ describe('RetryPolicy noProgressTimeout', () => {
     expect(policy.nextDelay()).toBe(1000)
   })
 
+  it('starts when the waiting began, if the first failure is a timeout', () => {
+    const policy = new RetryPolicy({ ...settings, noProgressTimeout: 10_000 }, fastClock())
+    expect(policy.nextDelay({ waited: 9500 })).toBe(500)
+    policy.reset()
+    expect(policy.nextDelay({ waited: 10_000 })).toBeUndefined()
+  })
+
   it('allows no retry when 0, except one immediate retry of a free failure', () => {
     const policy = new RetryPolicy({ ...settings, noProgressTimeout: 0 }, fastClock())
-    expect([policy.nextDelay(true), policy.nextDelay(true)]).toEqual([0, undefined])
+    expect([policy.nextDelay({ stale: true }), policy.nextDelay({ stale: true })]).toEqual([0, undefined])
     policy.reset()
-    expect([policy.nextDelay(), policy.nextDelay(true)]).toEqual([undefined, 0])
+    expect([policy.nextDelay(), policy.nextDelay({ stale: true })]).toEqual([undefined, 0])
   })
 })
 

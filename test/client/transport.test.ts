@@ -1,6 +1,6 @@
 import { getEventListeners, once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
-import { setImmediate as tick } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as tick } from 'node:timers/promises'
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { RetryableError } from '../../lib/client/response-policy.ts'
 import { HttpTransport, type Reader, type TransportRequest } from '../../lib/client/transport.ts'
@@ -278,6 +278,24 @@ describe('HttpTransport timeouts', () => {
     await begun.promise
     vi.advanceTimersByTime(300_000)
     expect((await outcome).message).toBe('The answer did not end within 300000 ms')
+  })
+
+  it('reject after responseTimeout in total, for the head and the body', async () => {
+    const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+    const { exchange } = await scene(
+      (socket) =>
+        void socket.once('data', async () => {
+          await delay(300)
+          socket.write(head)
+          // Ends in time if the time began with the head.
+          await delay(300)
+          socket.write('0\r\n\r\n')
+        }),
+      { ...limits, responseTimeout: 400 },
+    )
+    const { message, details } = await failureOf(exchange())
+    expect(message).toMatch(/^(There was no answer for|The answer did not end within) 400 ms$/)
+    expect(details.waited).toBe(400)
   })
 
   it('do not count the time that the reader spends on a chunk', async () => {
