@@ -1,5 +1,5 @@
 import { open, readFile, rename, unlink } from 'node:fs/promises'
-import { basename, dirname, resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import type { Lock } from '../locks/locker.ts'
 import { processLocker } from '../locks/process.ts'
 import { isCount, isPlainObject } from '../validate.ts'
@@ -124,9 +124,16 @@ const mismatchError = (detail: string): UploadError => new UploadError('job-mism
 
 async function lockJob(path: string): Promise<Lock> {
   const signal = AbortSignal.timeout(LockTimeoutMs)
+  const locker = processLocker(`${path}.lock`)
   try {
-    return await processLocker(dirname(path)).acquire(basename(path), { signal })
+    const lock = await locker.acquire('job', { signal })
+    const release = async (): Promise<void> => {
+      await lock.release()
+      await locker.close()
+    }
+    return { release }
   } catch (cause) {
+    await locker.close()
     if (signal.aborted) throw new UploadError('job-in-use', `It is ${path}.`)
     throw jobFileError(cause)
   }

@@ -1,187 +1,191 @@
-import { createHash, randomBytes } from 'node:crypto'
-import type { Server, Socket } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
-import { type LockRequest, parseLockKey } from './locker.ts'
+import { randomBytes } from 'node:crypto'
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Lock, LockRequest } from './locker.ts'
+import type { MemoryLocker } from './memory.ts'
 import {
-  addressOf,
-  connectUntilClosed,
+  type Answer,
+  ask,
   FREE,
-  isFile,
-  listenAt,
-  SocketLock,
-  unrefAndIgnoreErrors,
-} from './socket-lock.ts'
+  HELD,
+  isListening,
+  parseQuery,
+  type Query,
+  type QueryType,
+  SIGN_OF_LIFE,
+} from './query.ts'
+import type { SocketAddresses } from './socket-address.ts'
 
 /** Milliseconds in which a client must send its query. */
 const QueryTimeoutMs = 1000
-/** Milliseconds without an answer after which a lock counts as held, for a query that does not wait. */
-const AnswerTimeoutMs = 1000
-/** Milliseconds before a query is repeated because the connection broke; the server may have no free descriptor. */
-const RetryDelayMs = 50
-/**
- * Refused connections to a socket file after which the server counts as gone: some kernels also refuse when many clients
- * connect at once.
- */
-const MaxRefusals = 10
-/**
- * Milliseconds without a lock after which the server closes. Meanwhile this process need not query itself for older sessions that
- * it created.
- */
-const IdleTimeoutMs = 60_000
+/** Characters of a query; a path may have 16 KB, and each byte six characters as JSON. */
+const MaxQueryLength = 256 * 1024
 
-/** Error codes of a connection that broke, or was not established because too many wait; the query is repeated. */
-const RetryableCodes = new Set<string | undefined>(['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'EAGAIN'])
+/** A lock that this process holds by a lock file. */
+class FileLock {
+  /** The request of the holder, whose `onReleaseRequested` is called when another process waits. */
+  #holder: Pick<LockRequest, 'onReleaseRequested'> | undefined
+  readonly #waiting = new Set<Socket>()
 
-/** A query: whether its client waits for the release, the session id, and the hash of the whole lock key. */
-const queryPattern = /^([wt])(\{[0-9A-F-]{36}\})([0-9a-f]{64})$/
-const QueryLength = 1 + 38 + 64
-const WAIT = 'w'
-const TRY = 't'
-const HELD = 'h'
-
-const serverAddress = (prefix: string): string => addressOf(`home-${prefix}`)
-const hashOf = (key: string): string => createHash('sha256').update(key).digest('hex')
-
-/** A lock that is visible to other processes through the lock server of its process. */
-class ServedLock extends SocketLock {
-  readonly key: string
-  readonly #id: string
-  readonly #server: LockServer
-
-  constructor(id: string, key: string, server: LockServer) {
-    super()
-    this.#id = id
-    this.key = key
-    this.#server = server
+  constructor(holder: LockRequest) {
+    this.#holder = holder
   }
 
-  close(): void {
-    this.#server.remove(this.#id)
+  addWaiter(socket: Socket): void {
+    this.#waiting.add(socket)
+    socket.on('close', () => this.#waiting.delete(socket))
+    this.#holder?.onReleaseRequested?.()
+  }
+
+  released(): void {
+    this.#holder = undefined
+    for (const socket of this.#waiting) socket.end(FREE)
   }
 }
 
 /**
- * One listening socket that answers for the sessions created in this process, from their creation until their lock is
- * released for the first time. Their ids begin with its prefix. A listening socket for each of them would take 5 % of the
- * time of a small file, and 10 MB for 5,000 silent uploads; most sessions never need one, because their client
- * continues in the process that created them. Another process that acquires such a session asks here first. If nothing
- * listens, the process has exited and holds no locks.
+ * The socket of this process in a directory, at which other processes ask for its locks. While it listens, the process
+ * runs: the kernel refuses connections as soon as it has exited.
  */
 export class LockServer {
-  /** Six hexadecimal digits that no other process of this machine uses while this one listens. */
-  readonly prefix: string
+  /** Six hexadecimal digits that no other process of the directory has. */
+  readonly tag: string
   readonly #server: Server
-  /** By session id. */
-  readonly #locks: Map<string, ServedLock>
-  #idleTimer: NodeJS.Timeout | undefined
-  #isOpen = true
+  readonly #local: MemoryLocker
+  readonly #addresses: SocketAddresses
+  readonly #connections = new Set<Socket>()
+  /** The locks that this process holds by a lock file, by key. */
+  readonly #fileLocks = new Map<string, FileLock>()
 
-  private constructor(prefix: string, server: Server, locks: Map<string, ServedLock>) {
-    this.prefix = prefix
-    this.#server = server
-    this.#locks = locks
-    this.#closeWhenIdle()
+  private constructor(tag: string, local: MemoryLocker, addresses: SocketAddresses) {
+    this.tag = tag
+    this.#local = local
+    this.#addresses = addresses
+    this.#server = createServer((socket) => {
+      this.#connections.add(socket)
+      socket.unref().on('close', () => this.#connections.delete(socket))
+      this.#onConnection(socket)
+    })
+    this.#server.unref()
   }
 
-  static async open(): Promise<LockServer> {
-    const locks = new Map<string, ServedLock>()
+  /**
+   * @param local the locks within this process
+   * @throws the system's error if the directory cannot have sockets, or the socket cannot be reached in it
+   */
+  static async open(addresses: SocketAddresses, local: MemoryLocker): Promise<LockServer> {
     for (;;) {
-      const prefix = randomBytes(3).toString('hex').toUpperCase()
-      const server = await listenAt(serverAddress(prefix), (socket) =>
-        onQuery(unrefAndIgnoreErrors(socket), locks),
-      )
-      if (server) return new LockServer(prefix, server, locks)
+      const server = new LockServer(randomBytes(3).toString('hex').toUpperCase(), local, addresses)
+      if (!(await server.#listen())) continue
+      // Some file systems can create the file of a socket, but do not connect to it.
+      if (await isListening(server.#address)) return server
+      await server.close()
+      throw Object.assign(new Error('A socket was created, and cannot be reached'), { code: 'ENOTSUP' })
     }
   }
 
-  get isOpen(): boolean {
-    return this.#isOpen
+  get #address(): string {
+    return this.#addresses.of(this.tag)
   }
 
-  /** Adds the lock of a new session whose id begins with the prefix; undefined if the server is closed. */
-  add(id: string, key: string): SocketLock | undefined {
-    if (!this.#isOpen) return undefined
-    clearTimeout(this.#idleTimer)
-    const lock = new ServedLock(id, key, this)
-    this.#locks.set(id, lock)
-    return lock
-  }
-
-  remove(id: string): void {
-    this.#locks.delete(id)
-    if (this.#locks.size === 0) this.#closeWhenIdle()
-  }
-
-  #closeWhenIdle(): void {
-    clearTimeout(this.#idleTimer)
-    this.#idleTimer = setTimeout(() => {
-      this.#isOpen = false
-      this.#server.close()
-    }, IdleTimeoutMs).unref()
-  }
-}
-
-function onQuery(socket: Socket, locks: ReadonlyMap<string, ServedLock>): void {
-  let text = ''
-  const onData = (chunk: string): void => {
-    text += chunk
-    if (text.length < QueryLength) return
-    socket.off('data', onData).resume().setTimeout(0)
-    const [, mode, id = '', hash] = queryPattern.exec(text) ?? []
-    const lock = locks.get(id)
-    if (!lock || hashOf(lock.key) !== hash) socket.end(FREE)
-    else if (mode === TRY) socket.end(HELD)
-    else lock.addWaiter(socket)
-  }
-  socket.setEncoding('ascii').setTimeout(QueryTimeoutMs, () => socket.destroy())
-  socket.on('data', onData)
-}
-
-/**
- * Whether the lock of a session is free at the lock server of the process that created it.
- * @param request of an `acquire`, which waits for the release; undefined: does not wait
- * @throws the system's error if no query can be sent
- */
-export async function isFreeAtCreator(key: string, request: LockRequest | undefined): Promise<boolean> {
-  const session = parseLockKey(key)
-  if (!session) return true
-  const address = serverAddress(session.prefix)
-  const text = `${request ? WAIT : TRY}${session.id}${hashOf(key)}`
-  const signal = request ? request.signal : AbortSignal.timeout(AnswerTimeoutMs)
-  try {
-    for (let refusals = isFile(address) ? MaxRefusals : 1; refusals > 0; ) {
-      const answer = await query(address, text, signal)
-      if (answer === 'no-server') refusals -= 1
-      else if (answer !== undefined) return answer === FREE
-      if (refusals > 0) await delay(RetryDelayMs, undefined, { ref: false })
+  /** Registers a lock that this process holds by a lock file. Returns a function for its release. */
+  addFileLock(key: string, holder: LockRequest): () => void {
+    const lock = new FileLock(holder)
+    this.#fileLocks.set(key, lock)
+    return () => {
+      this.#fileLocks.delete(key)
+      lock.released()
     }
-    return true
-  } catch (error) {
-    if (!request && signal?.aborted) return false
-    throw error
+  }
+
+  /** Asks the process with this tag, see {@link ask}. */
+  ask(
+    tag: string,
+    type: QueryType,
+    key: string,
+    request: Pick<LockRequest, 'signal' | 'timeout'>,
+  ): Promise<Answer | undefined> {
+    return ask(this.#addresses.of(tag), type, key, request)
+  }
+
+  /** Whether the process with this tag runs. It may be stopped. */
+  isRunning(tag: string): Promise<boolean> {
+    return isListening(this.#addresses.of(tag))
+  }
+
+  /** Stops listening: other processes then take it that this one has exited. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    for (const socket of this.#connections) socket.destroy()
+    await closed
+  }
+
+  /** Returns false if another process has the tag. */
+  #listen(): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#server.on('error', (error: NodeJS.ErrnoException) => {
+        if (error.code === 'EADDRINUSE') resolve(false)
+        else reject(error)
+      })
+      // Exclusive, because the workers of a cluster share other listening sockets.
+      this.#server.listen({ path: this.#address, exclusive: true }, () => resolve(true))
+    })
+  }
+
+  #onConnection(socket: Socket): void {
+    let text = ''
+    const onData = (chunk: string): void => {
+      text += chunk
+      const end = text.indexOf('\n')
+      if (end < 0 && text.length <= MaxQueryLength) return
+      socket.off('data', onData).resume().setTimeout(0)
+      const query = parseQuery(text)
+      if (query) this.#onQuery(socket, query)
+      else socket.destroy()
+    }
+    socket.on('error', () => socket.destroy())
+    socket.setEncoding('utf8').setTimeout(QueryTimeoutMs, () => socket.destroy())
+    socket.on('data', onData)
+  }
+
+  #onQuery(socket: Socket, { type, key, signEvery }: Query): void {
+    if (type === 'wait') {
+      const fileLock = this.#fileLocks.get(key)
+      if (!fileLock) return void socket.end(FREE)
+      sendSigns(socket, signEvery)
+      fileLock.addWaiter(socket)
+    } else if (type === 'borrow') {
+      void this.#lend(socket, key, sendSigns(socket, signEvery))
+    } else {
+      const lock = this.#local.tryAcquireSync(key)
+      if (lock) lendUntilClosed(socket, lock)
+      else socket.end(HELD)
+    }
+  }
+
+  /** Waits for the lock within this process, as long as the connection lasts. */
+  async #lend(socket: Socket, key: string, stopSigns: () => void): Promise<void> {
+    const controller = new AbortController()
+    socket.on('close', () => controller.abort())
+    const lock = await this.#local.acquire(key, { signal: controller.signal }).catch(() => undefined)
+    stopSigns()
+    if (lock) lendUntilClosed(socket, lock)
   }
 }
 
-/** The answer; undefined if the connection broke before it; `no-server` if nothing listens. */
-async function query(
-  address: string,
-  text: string,
-  signal: AbortSignal | undefined,
-): Promise<string | undefined> {
-  let answer: string | undefined
-  let failure: NodeJS.ErrnoException | undefined
-  await connectUntilClosed(address, signal, (socket) => {
-    socket.setEncoding('ascii').on('data', (chunk: string) => {
-      answer ??= chunk
-    })
-    socket.on('error', (error) => {
-      failure = error
-    })
-    socket.write(text)
-  })
-  if (answer !== undefined || failure === undefined || RetryableCodes.has(failure.code)) return answer
-  // A closed server has removed its file.
-  if (failure.code === 'ENOENT') return FREE
-  if (failure.code === 'ECONNREFUSED') return 'no-server'
-  throw failure
+/** Shows a client that waits that this process runs. Returns a function that ends this. */
+function sendSigns(socket: Socket, every: number): () => void {
+  if (every === 0) return () => {}
+  const send = (): void => {
+    if (!socket.writableEnded) socket.write(SIGN_OF_LIFE)
+  }
+  const timer = setInterval(send, every).unref()
+  const stop = (): void => clearInterval(timer)
+  socket.on('close', stop)
+  return stop
+}
+
+function lendUntilClosed(socket: Socket, lock: Lock): void {
+  if (socket.destroyed) return void lock.release()
+  socket.on('close', () => void lock.release())
+  socket.write(FREE)
 }

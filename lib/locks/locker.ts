@@ -8,6 +8,11 @@ export interface Lock {
 export interface LockRequest {
   /** Aborts the wait; `acquire` then rejects with its reason. A locker that does not wait may ignore it. */
   readonly signal?: AbortSignal | undefined
+  /**
+   * Milliseconds without a sign of life of the process that holds the lock, after which `acquire` rejects with the
+   * `BitsError` `session-busy`; a locker that does not wait for other processes may ignore it. Default: 0, no limit.
+   */
+  readonly timeout?: number
   /** Called at most once, when another request waits for the lock: the holder releases it as soon as it can. */
   readonly onReleaseRequested?: (() => void) | undefined
   /**

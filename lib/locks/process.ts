@@ -1,98 +1,103 @@
-import { createHash } from 'node:crypto'
-import { realpath } from 'node:fs/promises'
-import { resolve } from 'node:path'
-import { isFreeAtCreator, LockServer } from './lock-server.ts'
+import { mkdir, rmdir } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import { BitsError } from '../protocol/errors.ts'
+import { LockDirectory, type SharedDirectory } from './lock-directory.ts'
+import { ignoring, systemCode } from './lock-files.ts'
 import { callOnce, type Lock, type Locker, type LockRequest, parseLockKey } from './locker.ts'
 import { memoryLocker } from './memory.ts'
-import { addressOf, listenAsLock, type SocketLock, waitForRelease } from './socket-lock.ts'
+import { RetryDelayMs } from './query.ts'
+
+/** Milliseconds without an answer after which a lock counts as held, for a request that does not wait. */
+const AnswerTimeoutMs = 1000
+/** Attempts to open a directory that another process removes when it closes its locker. */
+const MaxOpenAttempts = 5
+
+export interface ProcessLocker extends Locker {
+  /** Stops taking part in the locks of the directory, and removes the directory if it is empty. No lock may be held. */
+  close(): Promise<void>
+}
 
 /**
- * A locker for the processes of one machine that share a directory. A process holds a lock by listening at an address that
- * is made of the directory and the lock key: the kernel gives an address to one process at a time, and frees it when that
- * process exits. Another process connects to the address, which requests the release, and waits until the connection
- * ends. So no lock outlives its process, there is no lock file to clean up, and no wait for a timeout.
+ * A locker for the processes of one machine that share a directory: in any containers, as long as they reach the same
+ * directory, by whichever path. README.md describes the protocol.
  *
- * Locks of new sessions are held by the {@link LockServer} of their process until they are released for the first time;
- * so a process that holds the address of a session also asks that server.
+ * The locks of a process end with it. A process that is stopped keeps its locks; others wait for them.
  *
- * On Linux the addresses are visible to processes of one network namespace.
- *
- * @param directory need not exist yet
+ * @param directory used for these locks only; only this user may have access, because access allows to hold locks
+ * @param createDirectory creates it, if it does not exist; default: its parent must exist
  */
-export function processLocker(directory: string): Locker {
+export function processLocker(
+  directory: string,
+  createDirectory: () => Promise<unknown> = () => mkdir(directory, { mode: 0o700 }).catch(ignoring('EEXIST')),
+): ProcessLocker {
   const local = memoryLocker()
-  let realDirectory: string | undefined
-  let opening: Promise<LockServer | undefined> | undefined
+  let opening: Promise<LockDirectory> | undefined
 
-  const addressFor = async (key: string): Promise<string> => {
-    realDirectory ??= await realpath(directory).catch(() => undefined)
-    const text = JSON.stringify([realDirectory ?? resolve(directory), key])
-    return addressOf(createHash('sha256').update(text).digest('hex').slice(0, 32))
+  const openDirectory = async (): Promise<LockDirectory> => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await createDirectory()
+        // When the socket is lost, the next request opens the directory again.
+        return await LockDirectory.open(directory, local, () => void close())
+      } catch (error) {
+        // libuv reports EACCES if the directory of a new socket does not exist.
+        const isMissing = ['ENOENT', 'EACCES'].includes(String(systemCode(error)))
+        if (!isMissing || attempt >= MaxOpenAttempts) throw error
+      }
+    }
   }
 
-  /** The lock server of this process; undefined if none can be opened: new sessions then have addresses of their own. */
-  const openServer = (): Promise<LockServer | undefined> => {
-    const reopen = (server?: LockServer) =>
-      server?.isOpen ? server : LockServer.open().catch(() => undefined)
-    opening = opening ? opening.then(reopen) : Promise.resolve(reopen())
+  const open = (): Promise<LockDirectory> => {
+    opening ??= openDirectory().catch((error) => {
+      opening = undefined
+      throw error
+    })
     return opening
   }
 
-  /** Whether the lock is free at the lock server of the session's creator; if not, releases the address. */
-  const confirm = async (
-    key: string,
-    held: SocketLock,
-    request: LockRequest | undefined,
-  ): Promise<boolean> => {
-    let isFree = false
-    try {
-      // The lock server of this process does not hold it, because this request has the local lock.
-      const server = await opening
-      const isOwn = server?.isOpen === true && server.prefix === parseLockKey(key)?.prefix
-      isFree = isOwn || (await isFreeAtCreator(key, request))
-      return isFree
-    } finally {
-      if (!isFree) held.release()
-    }
+  const close = async (): Promise<void> => {
+    const closing = opening
+    opening = undefined
+    await (await closing?.catch(() => undefined))?.close()
   }
 
   /**
-   * Adds to a local lock the lock among processes.
+   * Adds to the lock within this process the lock among processes. Resolves to a function that releases it; to undefined
+   * if it is held, and the request does not wait.
    * @param request of an `acquire`, which waits; undefined: does not wait
    */
-  const acquireSocket = async (
+  const acquireShared = async (
     key: string,
     request: LockRequest | undefined,
-  ): Promise<SocketLock | undefined> => {
-    const address = await addressFor(key)
-    for (;;) {
-      const held = await listenAsLock(address)
-      if (held && (request?.isNew || (await confirm(key, held, request)))) return held
-      if (!request) return undefined
-      await waitForRelease(address, request.signal)
+  ): Promise<(() => Promise<void>) | undefined> => {
+    const { shared } = await open()
+    const creator = parseLockKey(key)?.prefix
+    if (!shared || (request?.isNew && creator === shared.server.tag)) return releaseNothing
+    if (creator === shared.server.tag) return acquireAsCreator(shared, key, request)
+    const limits = request ?? { timeout: AnswerTimeoutMs }
+    const loan = creator && (await shared.server.ask(creator, request ? 'borrow' : 'try', key, limits))
+    try {
+      if (loan && !loan.isFree) return undefined
+      return await acquireFile(shared, key, request)
+    } finally {
+      // Now the lock file shows other processes who holds the lock.
+      if (loan) loan.end()
     }
-  }
-
-  /** The lock of a new session at the lock server, if its id begins with the server's prefix. */
-  const addToServer = async (key: string): Promise<SocketLock | undefined> => {
-    const { id = '', prefix } = parseLockKey(key) ?? {}
-    const server = await opening
-    return server?.prefix === prefix ? server?.add(id, key) : undefined
   }
 
   return {
     isRetainable: true,
 
     async idPrefix() {
-      return (await openServer())?.prefix
+      return (await open()).shared?.server.tag
     },
 
     async acquire(key, lockRequest = {}) {
       const request = new OnceRequest(lockRequest)
       const lock = await local.acquire(key, request)
       try {
-        const socketLock = (request.isNew && (await addToServer(key))) || (await acquireSocket(key, request))
-        return new ProcessLock(lock, socketLock as SocketLock, request)
+        const release = (await acquireShared(key, request)) as () => Promise<void>
+        return new ProcessLock(lock, release)
       } catch (error) {
         await lock.release()
         throw error
@@ -102,26 +107,103 @@ export function processLocker(directory: string): Locker {
     async tryAcquire(key) {
       const lock = local.tryAcquireSync(key)
       if (!lock) return undefined
-      let socketLock: SocketLock | undefined
+      let release: (() => Promise<void>) | undefined
       try {
-        socketLock = await acquireSocket(key, undefined)
+        release = await acquireShared(key, undefined).catch(ignoreBusy)
       } finally {
-        if (!socketLock) await lock.release()
+        if (!release) await lock.release()
       }
-      return socketLock && new ProcessLock(lock, socketLock, {})
+      return release && new ProcessLock(lock, release)
+    },
+
+    async close() {
+      await close()
+      await rmdir(directory).catch(() => {})
     },
   }
+}
+
+const releaseNothing = async (): Promise<void> => {}
+
+function ignoreBusy(error: unknown): undefined {
+  if (!(error instanceof BitsError)) throw error
+}
+
+/** As the process that created the session: it needs no lock file, but no other process may have one. */
+async function acquireAsCreator(
+  { server, files }: SharedDirectory,
+  key: string,
+  request: LockRequest | undefined,
+): Promise<(() => Promise<void>) | undefined> {
+  for (let previous: string | undefined; ; ) {
+    const holder = await files.holder(key)
+    if (holder === undefined) return releaseNothing
+    if (holder === server.tag || (await isGone(server, holder, previous, key, request)))
+      await files.remove(key, holder)
+    else if (!request) return undefined
+    previous = holder
+  }
+}
+
+/** As another process: by a lock file. */
+async function acquireFile(
+  { server, files }: SharedDirectory,
+  key: string,
+  request: LockRequest | undefined,
+): Promise<(() => Promise<void>) | undefined> {
+  for (let previous: string | undefined; ; ) {
+    const holder = await files.holder(key)
+    const isAcquired =
+      holder === undefined
+        ? await files.create(key)
+        : // Its own file, which it could not remove, or of a holder that has exited.
+          holder === server.tag ||
+          ((await isGone(server, holder, previous, key, request)) && (await files.replace(key, holder)))
+    if (isAcquired) {
+      const released = server.addFileLock(key, request ?? {})
+      return async () => {
+        try {
+          await files.remove(key)
+        } finally {
+          released()
+        }
+      }
+    }
+    if (!request && holder !== undefined) return undefined
+    previous = holder
+  }
+}
+
+/**
+ * Whether the holder of a lock file has exited. If it runs, a request that waits waits until it has released the lock.
+ * @param previous the holder that was seen before
+ */
+async function isGone(
+  server: SharedDirectory['server'],
+  holder: string,
+  previous: string | undefined,
+  key: string,
+  request: LockRequest | undefined,
+): Promise<boolean> {
+  if (!request) return !(await server.isRunning(holder))
+  // It released the lock, and could not remove its file.
+  if (holder === previous) await delay(RetryDelayMs, undefined, { ref: false })
+  const answer = await server.ask(holder, 'wait', key, request)
+  answer?.end()
+  return answer === undefined
 }
 
 /** A request whose `onReleaseRequested` is called once, by this process or another one. */
 class OnceRequest implements LockRequest {
   readonly #request: LockRequest
   readonly isNew: boolean
+  readonly timeout: number
   readonly onReleaseRequested: () => void
 
   constructor(request: LockRequest) {
     this.#request = request
     this.isNew = request.isNew === true
+    this.timeout = request.timeout ?? 0
     this.onReleaseRequested = callOnce(() => request.onReleaseRequested?.())
   }
 
@@ -133,19 +215,20 @@ class OnceRequest implements LockRequest {
 
 class ProcessLock implements Lock {
   readonly #local: Lock
-  #socketLock: SocketLock | undefined
+  #release: (() => Promise<void>) | undefined
 
-  constructor(local: Lock, socketLock: SocketLock, request: LockRequest) {
+  constructor(local: Lock, release: () => Promise<void>) {
     this.#local = local
-    this.#socketLock = socketLock
-    socketLock.holder = request
-    // Another process may have connected before the request was set.
-    if (socketLock.isRequested) request.onReleaseRequested?.()
+    this.#release = release
   }
 
-  release(): Promise<void> {
-    this.#socketLock?.release()
-    this.#socketLock = undefined
-    return this.#local.release()
+  async release(): Promise<void> {
+    const release = this.#release
+    this.#release = undefined
+    try {
+      await release?.()
+    } finally {
+      await this.#local.release()
+    }
   }
 }

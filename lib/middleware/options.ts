@@ -93,6 +93,12 @@ export interface BitsUploadOptions<Caller extends IncomingMessage = IncomingMess
   readonly storeTimeout?: number
 
   /**
+   * Milliseconds without a sign of life of another process that works on a session (it is stopped, or its event loop is
+   * blocked), after which a packet of that session is answered with 503, and the client retries. Default: 30 seconds.
+   */
+  readonly lockTimeout?: number
+
+  /**
    * When the file is published: with the last fragment, before its Ack, as IIS does, or with Close-Session,
    * as the open specification says. Default: `'last-fragment'`.
    */
@@ -137,6 +143,7 @@ const bitsUploadOptionNames = [
   'sweepEvery',
   'idleTimeout',
   'storeTimeout',
+  'lockTimeout',
   'commitOn',
   'createStatus',
   'hostId',
@@ -179,6 +186,7 @@ export function readBitsUploadOptions<Caller extends IncomingMessage>(
     expireAfter: checkDuration(where, 'expireAfter', options.expireAfter ?? 14 * DayMs, 1),
     sweepEvery: checkTimer(where, 'sweepEvery', options.sweepEvery ?? DayMs / 2, 0),
     idleTimeout: checkTimer(where, 'idleTimeout', options.idleTimeout ?? 120_000, 1),
+    lockTimeout: checkTimer(where, 'lockTimeout', options.lockTimeout ?? 30_000, 1),
     commitOn: checkOneOf(where, 'commitOn', commitOn, ['last-fragment', 'close']),
     createStatus: checkOneOf(where, 'createStatus', createStatus, [200, 201]),
     hostId: hostId === undefined ? undefined : readHostIdOption(hostId),

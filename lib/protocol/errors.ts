@@ -67,6 +67,7 @@ const table = {
   'invalid-reply': row(400, 0x80070057, RemoteFile, 'The URL of the reply is not valid'),
   'uploads-disabled': row(501, 0x80070005, RemoteFile, 'Uploads are disabled'),
   'too-many-sessions': row(503, undefined, RemoteFile, 'Too many uploads are open'),
+  'session-busy': row(503, undefined, RemoteFile, 'The process that works on the session does not answer'),
   stopping: row(503, undefined, RemoteFile, 'The server is stopping'),
 } as const satisfies Record<string, Row>
 
@@ -162,6 +163,7 @@ const faults: readonly BitsErrorCode[] = [
   'disk-full',
   'entity-gone',
   'store-failed',
+  'session-busy',
   'hook-failed',
   'application-failed',
   'application-timeout',

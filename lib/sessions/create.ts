@@ -25,9 +25,10 @@ export async function handleCreateSession<Caller>(
 ): Promise<Ack> {
   const { settings, cache, quota, events } = deps
   const { owner, path, url } = context
+  const name = checkName(context.name())
   const upload: NewUpload = {
     id: newGuid(await settings.store.locker?.idPrefix?.()),
-    name: checkName(context.name()),
+    name,
     path,
     url,
     owner,

@@ -135,6 +135,7 @@ export interface SessionSettings<Caller> extends Hooks<Caller> {
   readonly maxSessionsPerOwner: number
   readonly overwrite: boolean
   readonly expireAfter: number
+  readonly lockTimeout: number
   readonly commitOn: 'last-fragment' | 'close'
   readonly createStatus: 200 | 201
   readonly hostId: HostId | undefined

@@ -38,6 +38,7 @@ export interface AcquireOptions {
 export class LockedSession implements LockRequest {
   readonly id: string
   readonly isNew: boolean
+  readonly timeout: number
   readonly onReleaseRequested: () => void
   /** The packet that waits for the lock. */
   request: SessionRequest | undefined
@@ -50,9 +51,14 @@ export class LockedSession implements LockRequest {
   loadedAt = 0
   idleSince = 0
 
-  constructor(id: string, onReleaseRequested: (locked: LockedSession) => void = () => {}, isNew = false) {
+  constructor(
+    id: string,
+    onReleaseRequested: (locked: LockedSession) => void = () => {},
+    { isNew = false, timeout = 0 } = {},
+  ) {
     this.id = id
     this.isNew = isNew
+    this.timeout = timeout
     this.onReleaseRequested = () => onReleaseRequested(this)
   }
 
@@ -70,6 +76,7 @@ export class LockedSession implements LockRequest {
 export class SessionCache {
   readonly #store: Store & Partial<TimedStore>
   readonly #locker: Locker
+  readonly #lockTimeout: number
   readonly #isEnabled: boolean
   readonly #onError: (error: unknown) => void
   /** By session id; those that were used last come last. */
@@ -77,9 +84,15 @@ export class SessionCache {
   #timer: NodeJS.Timeout | undefined
 
   /** @param onError called when the lock of an evicted session cannot be released */
-  constructor(store: Store & Partial<TimedStore>, locker: Locker, onError: (error: unknown) => void) {
+  constructor(
+    store: Store & Partial<TimedStore>,
+    locker: Locker,
+    lockTimeout: number,
+    onError: (error: unknown) => void,
+  ) {
     this.#store = store
     this.#locker = locker
+    this.#lockTimeout = lockTimeout
     this.#isEnabled = locker.isRetainable === true && store.release !== undefined
     this.#onError = onError
   }
@@ -127,7 +140,7 @@ export class SessionCache {
 
   /** Creates a session, and caches it for its first packet. */
   async create(session: NewSession, request: SessionRequest): Promise<Session> {
-    const locked = new LockedSession(session.id, this.#onReleaseRequested, true)
+    const locked = new LockedSession(session.id, this.#onReleaseRequested, { isNew: true })
     // Without its lock the session is not cached.
     if (this.#isEnabled) {
       locked.lock = await this.#locker.acquire(lockKey(session), locked).catch(() => undefined)
@@ -182,7 +195,7 @@ export class SessionCache {
     // The wait for its lock may last until a disk works again.
     if (this.#store.settled?.(id)) await this.#store.load(id, request)
     const { owner, path } = request
-    const locked = new LockedSession(id, this.#onReleaseRequested)
+    const locked = new LockedSession(id, this.#onReleaseRequested, { timeout: this.#lockTimeout })
     locked.interruptible = interruptible
     locked.request = request
     locked.lock = await this.#locker.acquire(lockKey({ id, owner, path }), locked)

@@ -42,7 +42,9 @@ export class SessionService<Caller> {
     const { store } = settings
     this.#deps = {
       settings,
-      cache: new SessionCache(store, store.locker ?? memoryLocker(), (error) => this.#reportFailure(error)),
+      cache: new SessionCache(store, store.locker ?? memoryLocker(), settings.lockTimeout, (error) =>
+        this.#reportFailure(error),
+      ),
       quota: new SessionQuota(),
       recount: () => this.#recount(),
       events: this.events,

@@ -8,6 +8,7 @@ import { readCancelOptions, readUploadOptions } from '../../lib/client/options.t
 import { openSource } from '../../lib/client/source.ts'
 import { Upload } from '../../lib/client/upload.ts'
 import { noise } from '../support/bytes.ts'
+import { sessionFileNames } from '../support/directory.ts'
 import { uploadServer } from '../support/server.ts'
 import { ack, type Behaviour, failed, fakeServer, rawResponse } from './fake-server.ts'
 import { fastClock, fileAndJob, pauseAt } from './setting.ts'
@@ -196,20 +197,27 @@ describe('job file', () => {
     const server = await fakeServer({ file })
     const { path, directory } = await fileAndJob(file)
     const job = join(directory, 'jobs', 'a.job')
-    const upload = () => server.watch(uploadFile(path, new URL('a.bin', server.url), { ...options, job }))
-    await expect(upload()).rejects.toMatchObject({ code: 'job-failed', cause: { code: 'ENOENT' } })
-    expect(server.requests()).toEqual(['Create-Session'])
+    const failure = { code: 'job-failed', cause: { code: 'ENOENT' } }
+    const upload = ({ url }: { url: URL }) => uploadFile(path, new URL('a.bin', url), { ...options, job })
+    await expect(server.watch(upload(server))).rejects.toMatchObject(failure)
+    expect(server.requests()).toEqual([])
 
-    await mkdir(join(directory, 'jobs'))
-    const { answer } = { answer: () => rm(join(directory, 'jobs'), { recursive: true, force: true }) }
-    const other = await fakeServer({
-      file,
-      async answer({ type }) {
-        if (type === 'Fragment') await answer()
-        return undefined
-      },
-    })
-    await other.watch(uploadFile(path, new URL('a.bin', other.url), { ...options, job }))
+    /** A server that removes the folder of the job file at the first packet of a type. */
+    const remover = async (removeAt: string) => {
+      await mkdir(join(directory, 'jobs'))
+      return fakeServer({
+        file,
+        async answer({ type }) {
+          if (type === removeAt) await rm(join(directory, 'jobs'), { recursive: true, force: true })
+          return undefined
+        },
+      })
+    }
+    const atFirst = await remover('Create-Session')
+    await expect(atFirst.watch(upload(atFirst))).rejects.toMatchObject(failure)
+    expect(atFirst.requests()).toEqual(['Create-Session'])
+    const later = await remover('Fragment')
+    await later.watch(upload(later))
   })
 
   it("requires a version in the caller's own source", async () => {
@@ -328,9 +336,9 @@ describe('cancelUpload', () => {
       onProgress: ({ held }) => held > 0 && controller.abort(),
     })
     await expect(upload).rejects.toThrow('aborted')
-    expect((await readdir(join(directory, '.bits-sessions'))).length).toBeGreaterThan(0)
+    expect((await sessionFileNames(join(directory, '.bits-sessions'))).length).toBeGreaterThan(0)
     await cancelUpload(job)
-    expect(await readdir(join(directory, '.bits-sessions'))).toEqual([])
+    expect(await sessionFileNames(join(directory, '.bits-sessions'))).toEqual([])
   })
 
   it('sends Cancel-Session again after broken connections and 5xx', async () => {

@@ -2,12 +2,12 @@
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { access, readdir, readFile, writeFile } from 'node:fs/promises'
+import { access, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, it, onTestFinished } from 'vitest'
 import { noise } from '../support/bytes.ts'
-import { temporaryDirectory } from '../support/directory.ts'
+import { sessionFileNames, temporaryDirectory } from '../support/directory.ts'
 import { uploadServer } from '../support/server.ts'
 import { all } from '../wire/setting.ts'
 
@@ -80,7 +80,7 @@ it.each(['uploaded', 'closed'] as const)(
     expect(created).toHaveLength(1)
     expect((await landed()).equals(file)).toBe(true)
     await expect(access(job)).rejects.toThrow('ENOENT')
-    expect(await readdir(join(directory, '.bits-sessions'))).toEqual([])
+    expect(await sessionFileNames(join(directory, '.bits-sessions'))).toEqual([])
   },
 )
 

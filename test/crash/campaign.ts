@@ -184,7 +184,9 @@ export class Campaign {
   async end(): Promise<void> {
     await Promise.all(this.#restarts)
     for (const name of this.files.names()) this.#check(name)
-    const sessionFiles = existsSync(this.sessionDirectory) ? readdirSync(this.sessionDirectory) : []
+    const sessionFiles = existsSync(this.sessionDirectory)
+      ? readdirSync(this.sessionDirectory).filter((name) => name !== 'locks')
+      : []
     for (const name of sessionFiles) {
       if (this.ids.has(name.split('.')[0] as string)) this.report(`${name} exists after its session ended`)
       // The Ack of Create-Session was lost, so that the client has no id for it.
@@ -195,6 +197,8 @@ export class Campaign {
     for (const entry of entries) {
       if (entry.isDirectory()) continue
       const name = join(entry.parentPath, entry.name).slice(this.directory.length + 1)
+      // The sockets of the servers stay, the lock files of sessions do not.
+      if (/^\.bits-sessions\/locks\/[\w-]+\.(socket|machine)$/.test(name)) continue
       if (!this.files.mayExist(name)) this.report(`${name} exists after the sweep`)
     }
   }

@@ -6,7 +6,7 @@ import { expect } from 'vitest'
 import { type BitsUploadOptions, type FileSystem, fileStore } from '../../lib/index.ts'
 import { nodeFileSystem } from '../../lib/stores/file/file-system.ts'
 import { type Answer, answerTo, begin, send, TestClient } from '../support/client.ts'
-import { temporaryDirectory } from '../support/directory.ts'
+import { sessionFileNames, temporaryDirectory } from '../support/directory.ts'
 import { uploadServer } from '../support/server.ts'
 
 /** The directory of a file store: its session files and its published files. */
@@ -38,7 +38,7 @@ export class UploadDirectory {
   }
 
   sessionFiles(): Promise<string[]> {
-    return readdir(join(this.path, '.bits-sessions'))
+    return sessionFileNames(join(this.path, '.bits-sessions'))
   }
 }
 

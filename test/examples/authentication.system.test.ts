@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
@@ -8,6 +8,7 @@ import { UploadProtocol } from '../../lib/protocol/headers.ts'
 import { noise } from '../support/bytes.ts'
 import { hresult, received } from '../support/client.ts'
 import { type DigestAccount, DigestSigner } from '../support/digest.ts'
+import { sessionFileNames } from '../support/directory.ts'
 import type { Program } from '../support/program.ts'
 import {
   AccountClient,
@@ -80,7 +81,7 @@ describe.each([basicScheme, digestScheme])('$example example', (scheme) => {
   it('challenges a fragment of 13 MB, and never reads its body as packets', async () => {
     const { directory, client } = await signedIn(scheme)
     await client.create()
-    const before = await readdir(join(directory, 'incoming/.bits-sessions'))
+    const before = await sessionFileNames(join(directory, 'incoming/.bits-sessions'))
     const { credentials } = client
     client.credentials = undefined
     const packet = [
@@ -96,7 +97,7 @@ describe.each([basicScheme, digestScheme])('$example example', (scheme) => {
 
     client.credentials = credentials
     expect((await client.ping()).status).toBe(200)
-    expect(await readdir(join(directory, 'incoming/.bits-sessions'))).toEqual(before)
+    expect(await sessionFileNames(join(directory, 'incoming/.bits-sessions'))).toEqual(before)
     expect(received(await client.fragment(0, body, MaxFragmentBytes))).toBe(MaxFragmentBytes)
     expect(body.equals(await readFile(join(directory, 'incoming/a.bin')))).toBe(true)
     expect(client.agent.connections).toBe(1)

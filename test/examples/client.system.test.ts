@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { uploadFile } from '../../lib/client/index.ts'
 import { noise } from '../support/bytes.ts'
-import { temporaryDirectory } from '../support/directory.ts'
+import { sessionFileNames, temporaryDirectory } from '../support/directory.ts'
 import { uploadServer } from '../support/server.ts'
 import { start, startIn } from './start.ts'
 
@@ -18,7 +18,7 @@ it('reply.ts: replies with name, size and SHA-256, and stores nothing', async ()
   const sha256 = createHash('sha256').update(file).digest('hex')
   expect(JSON.parse(String(reply?.data))).toEqual({ name: 'a.bin', size: 30_000, sha256 })
   expect(await readdir(join(directory, 'incoming'))).toEqual(['.bits-sessions'])
-  expect(await readdir(join(directory, 'incoming/.bits-sessions'))).toEqual([])
+  expect(await sessionFileNames(join(directory, 'incoming/.bits-sessions'))).toEqual([])
 })
 
 it('log-shipper.ts: uploads and removes old logs, and retries failed ones in the next run', async () => {

@@ -1,9 +1,9 @@
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { noise } from '../support/bytes.ts'
 import { answerTo, begin, received, TestClient } from '../support/client.ts'
-import { temporaryDirectory } from '../support/directory.ts'
+import { sessionFileNames, temporaryDirectory } from '../support/directory.ts'
 import { startServer } from '../support/process.ts'
 
 const file = noise(4_000_000)
@@ -40,5 +40,5 @@ it('Upload: completes with the same file after three SIGKILLs during a fragment'
   expect((await client.fragment(acked, file.subarray(acked), file.length)).status).toBe(200)
   expect((await client.close()).status).toBe(200)
   expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
-  expect(await readdir(join(directory, '.bits-sessions'))).toEqual([])
+  expect(await sessionFileNames(join(directory, '.bits-sessions'))).toEqual([])
 })

@@ -6,7 +6,7 @@
 import { lstat, mkdir, readdir, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkName } from '../../lib/protocol/name.ts'
-import { temporaryDirectory } from '../support/directory.ts'
+import { sessionFileNames, temporaryDirectory } from '../support/directory.ts'
 
 export interface GuardedDirectory {
   /** The directory of the store. */
@@ -111,7 +111,7 @@ export async function guardedDirectory(): Promise<GuardedDirectory> {
         }
         if (!(await lstat(join(root, name))).isFile()) violations.push(`not a file: ${JSON.stringify(name)}`)
       }
-      for (const name of await readdir(join(root, '.bits-sessions')).catch(() => [])) {
+      for (const name of await sessionFileNames(join(root, '.bits-sessions')).catch(() => [])) {
         if (!sessionFile.test(name)) violations.push(`in the session directory: ${JSON.stringify(name)}`)
       }
       return violations

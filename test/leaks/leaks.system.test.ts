@@ -6,12 +6,11 @@
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { expect, it, onTestFinished } from 'vitest'
-import { temporaryDirectory } from '../support/directory.ts'
+import { sessionFileNames, temporaryDirectory } from '../support/directory.ts'
 import type { Command, Resources } from './server.ts'
 import { outcomes } from './uploads.ts'
 
@@ -105,7 +104,7 @@ it(`Upload server: leaks no resources after ${Uploads} uploads`, {
   }
   const [, before, , after] = quarters as [Resources, Resources, Resources, Resources]
 
-  expect(await readdir(join(directory, '.bits-sessions'))).toEqual([])
+  expect(await sessionFileNames(join(directory, '.bits-sessions'))).toEqual([])
   // No session is counted, and no lock prevents a sweep.
   expect(await server.sweep()).toEqual({ expired: 0, open: 0 })
   expect(after.remaining).toEqual({})

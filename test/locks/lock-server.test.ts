@@ -1,12 +1,14 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, createServer } from 'node:net'
+import { mkdir, readdir, unlink, utimes, writeFile } from 'node:fs/promises'
+import { connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { LockServer } from '../../lib/locks/lock-server.ts'
 import { type Locker, lockKey } from '../../lib/locks/locker.ts'
 import { processLocker } from '../../lib/locks/process.ts'
-import { addressOf } from '../../lib/locks/socket-lock.ts'
 import { newGuid } from '../../lib/protocol/packet.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { withResolvers } from '../support/promise.ts'
@@ -22,10 +24,12 @@ async function newKey(locker: Locker, path = '/upload/ü.bin'): Promise<string> 
   return lockKey({ id: newGuid(await locker.idPrefix?.()), owner: 'Jörg "J"', path })
 }
 
-/** A process that holds the lock of a new session. */
-async function holder(directory: string) {
+/** A process that holds the lock of a new session, or of a key. */
+async function holder(directory: string, givenKey?: string) {
   const program = fileURLToPath(new URL('holder.ts', import.meta.url))
-  const child = fork(program, [directory], { execArgv: ['--import', 'tsx'] })
+  const child = fork(program, givenKey === undefined ? [directory] : [directory, givenKey], {
+    execArgv: ['--import', 'tsx'],
+  })
   onTestFinished(() => void child.kill('SIGKILL'))
   const [key] = await once(child, 'message')
   return { child, key: key as string }
@@ -119,7 +123,7 @@ describe('processLocker for new sessions', () => {
     expect(await locker.tryAcquire(key)).toBeDefined()
   })
 
-  it('keeps the lock of a stopped process, and other sessions stay available', async () => {
+  it('rejects with session-busy while the holder is stopped, and other sessions stay available', async () => {
     const directory = await temporaryDirectory()
     const { child, key } = await holder(directory)
     const locker = processLocker(directory)
@@ -129,69 +133,134 @@ describe('processLocker for new sessions', () => {
     await (await locker.acquire(await newKey(processLocker(directory)))).release()
     controller.abort(new Error('client closed'))
     await expect(waiting).rejects.toThrow('client closed')
+    await expect(locker.acquire(key, { timeout: 200 })).rejects.toMatchObject({ code: 'session-busy' })
     expect(await locker.tryAcquire(key)).toBeUndefined()
+    child.kill('SIGCONT')
+    const late = locker.acquire(key, { timeout: 60_000 })
+    await once(child, 'message')
+    child.kill('SIGKILL')
+    await (await late).release()
   })
 
-  it('queries the lock server again when the connection breaks before the answer', async () => {
-    const { there } = await setting()
+  it('waits longer than the timeout for a holder that runs, as creator and by a lock file', async () => {
+    const { here, there, key } = await setting()
+    for (const [one, other] of [
+      [here, there],
+      [there, here],
+    ] as const) {
+      const lock = await one.acquire(key)
+      const waiting = other.acquire(key, { timeout: 150 })
+      await delay(500)
+      await lock.release()
+      await (await waiting).release()
+    }
+  })
+
+  it('queries the creator again when the connection breaks before the answer', async () => {
+    const { directory, there } = await setting()
     const prefix = 'ABCDEF'
-    const queryLengths: number[] = []
+    const queries: string[] = []
     const server = createServer((socket) => {
-      socket.on('data', ({ length }) => {
-        queryLengths.push(length)
-        if (queryLengths.length < 3) socket.destroy()
-        else socket.end(queryLengths.length === 3 ? 'h' : 'f')
+      socket.on('data', (query) => {
+        queries.push(String(query))
+        if (queries.length < 3) socket.destroy()
+        else socket.write(queries.length === 3 ? 'held\n' : 'free\n')
       })
-    }).listen(addressOf(`home-${prefix}`))
+    }).listen(join(directory, `${prefix}.socket`))
     onTestFinished(() => void server.close())
     await once(server, 'listening')
     const key = lockKey({ id: newGuid(prefix), path: '/a' })
     expect(await there.tryAcquire(key)).toBeUndefined()
-    expect(queryLengths).toEqual([103, 103, 103])
-    expect(await there.tryAcquire(key)).toBeDefined()
+    expect(new Set(queries)).toEqual(new Set([`try 334 ${JSON.stringify(key)}\n`]))
+    expect(queries).toHaveLength(3)
+    const lock = await there.tryAcquire(key)
+    await lock?.release()
+    expect(lock).toBeDefined()
+  })
+})
+
+describe('Lock files', () => {
+  const lockFolders = async (directory: string) =>
+    (await readdir(directory)).filter((name) => !/\.(socket|machine)$/.test(name))
+
+  it('exist only while a process that did not create the session holds its lock', async () => {
+    const { directory, here, there, key } = await setting()
+    await (await here.acquire(key, { isNew })).release()
+    const own = await here.acquire(key)
+    expect(await lockFolders(directory)).toEqual([])
+    await own.release()
+    const other = await there.acquire(key)
+    expect(await lockFolders(directory)).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/)])
+    await other.release()
+    expect(await lockFolders(directory)).toEqual([])
+  })
+
+  it('of a killed process do not exclude the creator or others, and are removed', async () => {
+    const { directory, here, there, key } = await setting()
+    for (const locker of [here, there, processLocker(directory)]) {
+      const child = await holder(directory, key)
+      expect(await lockFolders(directory)).toHaveLength(1)
+      child.child.kill('SIGKILL')
+      await once(child.child, 'exit')
+      const lock = await locker.acquire(key)
+      await lock.release()
+      expect(await lockFolders(directory)).toEqual([])
+    }
+  })
+
+  it('that a killed process left behind are removed by the next process that starts', async () => {
+    const directory = await temporaryDirectory()
+    const child = await holder(directory, 'a')
+    child.child.kill('SIGKILL')
+    await once(child.child, 'exit')
+    const hash = '0'.repeat(32)
+    await mkdir(join(directory, `${hash}.ABCDEF`))
+    await mkdir(join(directory, hash))
+    await mkdir(join(directory, `1${hash.slice(1)}.ABCDEF`))
+    await writeFile(join(directory, `1${hash.slice(1)}.ABCDEF`, 'ABCDEF'), '')
+    const [socket = ''] = (await readdir(directory)).filter((name) => name.endsWith('.socket'))
+    await processLocker(directory).idPrefix?.()
+    expect(await lockFolders(directory)).toEqual([])
+    // A young socket may be about to listen.
+    expect(await readdir(directory)).toContain(socket)
+    const old = Date.now() / 1000 - 61
+    await utimes(join(directory, socket), old, old)
+    await processLocker(directory).idPrefix?.()
+    expect(await readdir(directory)).not.toContain(socket)
+  })
+
+  it('of a running process stay when another process starts', async () => {
+    const { directory, there, key } = await setting()
+    const lock = await there.acquire(key)
+    const socket = join(directory, `${await there.idPrefix?.()}.socket`)
+    const old = Date.now() / 1000 - 61
+    await utimes(socket, old, old)
+    await processLocker(directory).idPrefix?.()
+    expect(await lockFolders(directory)).toHaveLength(1)
+    expect(await readdir(directory)).toContain(`${await there.idPrefix?.()}.socket`)
+    await lock.release()
+  })
+
+  it('that the holder could not remove exclude others until it acquires the lock again', async () => {
+    const { directory, here, there, key } = await setting()
+    const lock = await there.acquire(key)
+    const [folder = ''] = await lockFolders(directory)
+    const tag = String(await there.idPrefix?.())
+    await lock.release()
+    await mkdir(join(directory, folder))
+    await writeFile(join(directory, folder, tag), '')
+    expect(await here.tryAcquire(key)).toBeUndefined()
+    const controller = new AbortController()
+    const waiting = here.acquire(key, { signal: controller.signal })
+    await delay(120)
+    controller.abort(new Error('client closed'))
+    await expect(waiting).rejects.toThrow('client closed')
+    await (await there.acquire(key)).release()
+    await (await here.acquire(key)).release()
   })
 })
 
 describe('Lock server', () => {
-  it('closes a minute after its last lock was released, and the next one has another prefix', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-    onTestFinished(() => void vi.useRealTimers())
-    const { here, there, key } = await setting()
-    const prefix = await here.idPrefix?.()
-    const lock = await here.acquire(key, { isNew })
-    vi.advanceTimersByTime(600_000)
-    expect(await here.idPrefix?.()).toBe(prefix)
-    await lock.release()
-    vi.advanceTimersByTime(59_999)
-    expect(await here.idPrefix?.()).toBe(prefix)
-    vi.advanceTimersByTime(1)
-    const [error] = await once(connect(addressOf(`home-${prefix}`)), 'error')
-    expect(error).toMatchObject({ code: 'ECONNREFUSED' })
-    expect(await here.idPrefix?.()).not.toBe(prefix)
-    // A new session whose id has the earlier prefix.
-    const late = await here.acquire(key, { isNew })
-    expect(await there.tryAcquire(key)).toBeUndefined()
-    await late.release()
-    await (await there.acquire(key)).release()
-  })
-
-  it('is asked by its own process, too, if another process got the prefix of a closed one', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-    onTestFinished(() => void vi.useRealTimers())
-    const { here, key } = await setting()
-    const prefix = await here.idPrefix?.()
-    vi.advanceTimersByTime(60_000)
-    const held = createServer((socket) => void socket.on('data', () => socket.end('h')))
-    await vi.waitFor(
-      () =>
-        new Promise<void>((resolve, reject) => {
-          held.once('error', reject).listen(addressOf(`home-${prefix}`), resolve)
-        }),
-    )
-    onTestFinished(() => void held.close())
-    expect(await here.tryAcquire(key)).toBeUndefined()
-  })
-
   it('is opened again after it failed to open', async () => {
     const { promise, reject } = withResolvers<LockServer>()
     const open = vi.spyOn(LockServer, 'open').mockReturnValueOnce(promise)
@@ -199,23 +268,97 @@ describe('Lock server', () => {
     const locker = processLocker(await temporaryDirectory())
     const failed = locker.idPrefix?.()
     const next = locker.idPrefix?.()
+    await vi.waitUntil(() => open.mock.calls.length > 0)
     reject(new Error('EMFILE'))
-    expect(await failed).toBeUndefined()
-    expect(await next).toMatch(/^[0-9A-F]{6}$/)
-    expect(await locker.idPrefix?.()).toBe(await next)
+    await expect(failed).rejects.toThrow('EMFILE')
+    await expect(next).rejects.toThrow('EMFILE')
+    const prefix = await locker.idPrefix?.()
+    expect(prefix).toMatch(/^[0-9A-F]{6}$/)
+    expect(await locker.idPrefix?.()).toBe(prefix)
   })
 
   it('continues after empty, oversized and malformed queries', async () => {
-    const { here, there, key } = await setting()
-    const prefix = await here.idPrefix?.()
+    const { directory, here, there, key } = await setting()
+    const socketPath = join(directory, `${await here.idPrefix?.()}.socket`)
     const lock = await here.acquire(key, { isNew })
-    for (const text of ['', 'x', 'x'.repeat(200_000), `w${'{'.repeat(102)}`, `w${key}`]) {
-      const socket = connect(addressOf(`home-${prefix}`)).on('error', () => {})
+    const query = `borrow 0 ${JSON.stringify(key)}\n`
+    const malformed = [
+      '',
+      'x',
+      '\n',
+      'x'.repeat(400_000),
+      `${query}x`,
+      'try 0 "\\u"\n',
+      'try 0 {}\n',
+      query.slice(1),
+    ]
+    for (const text of malformed) {
+      const socket = connect(socketPath).on('error', () => {})
       socket.end(text).resume()
-      await once(socket, 'close')
+      // `once` would reject with the error that the server destroyed the connection.
+      await new Promise((resolve) => socket.on('close', resolve))
     }
     expect(await there.tryAcquire(key)).toBeUndefined()
     await lock.release()
     expect(await there.tryAcquire(key)).toBeDefined()
+  })
+
+  it('closes connections that send no query', async () => {
+    const { directory, here } = await setting()
+    const socket = connect(join(directory, `${await here.idPrefix?.()}.socket`))
+    await once(socket.resume(), 'close')
+  })
+
+  it('ends the loan of a lock with the connection', async () => {
+    const { directory, here, key } = await setting()
+    const path = join(directory, `${await here.idPrefix?.()}.socket`)
+    const borrow = async (): Promise<Socket> => {
+      const socket = connect(path)
+      socket.write(`borrow 0 ${JSON.stringify(key)}\n`)
+      expect(String(await once(socket, 'data'))).toBe('free\n')
+      return socket
+    }
+    const borrower = await borrow()
+    expect(await here.tryAcquire(key)).toBeUndefined()
+    const waiting = here.acquire(key)
+    borrower.destroy()
+    await (await waiting).release()
+    // A client that gives up while it waits.
+    const lock = await here.acquire(key)
+    const impatient = connect(path)
+    impatient.write(`borrow 0 ${JSON.stringify(key)}\n`)
+    await once(impatient, 'connect')
+    impatient.destroy()
+    await lock.release()
+    await (await here.acquire(key)).release()
+  })
+
+  it('is opened again, with another tag, within five seconds after its socket was removed', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { directory, here, there, key } = await setting()
+    const prefix = await here.idPrefix?.()
+    await unlink(join(directory, `${prefix}.socket`))
+    await vi.waitUntil(async () => {
+      vi.advanceTimersByTime(5000)
+      return (await here.idPrefix?.()) !== prefix
+    })
+    const lock = await here.acquire(key)
+    expect(await there.tryAcquire(key)).toBeUndefined()
+    await lock.release()
+  })
+
+  it('removes its directory when it is closed as the last one', async () => {
+    const directory = join(await temporaryDirectory(), 'locks')
+    const [one, other] = [processLocker(directory), processLocker(directory)]
+    const lock = await one.acquire('a')
+    await (await other.acquire('b')).release()
+    await other.close()
+    expect(await other.tryAcquire('a')).toBeUndefined()
+    await other.close()
+    await lock.release()
+    await one.close()
+    await expect(readdir(directory)).rejects.toMatchObject({ code: 'ENOENT' })
+    await one.close()
   })
 })

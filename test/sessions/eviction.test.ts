@@ -18,7 +18,7 @@ function setting(locker: Locker = memoryLocker()) {
   const store = { ...memoryStore(), release: ({ id }: Session) => void released.push(id) }
   const load = vi.spyOn(store, 'load')
   const onError = vi.fn()
-  const cache = new SessionCache(store, locker, onError)
+  const cache = new SessionCache(store, locker, 30_000, onError)
   const create = async (): Promise<Session> =>
     cache.create(newSession({ id: newGuid(), path: request.path }), request)
   const isFree = async (session: Session): Promise<boolean> => {

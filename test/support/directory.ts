@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -9,3 +9,7 @@ export async function temporaryDirectory(parent = tmpdir()): Promise<string> {
   onTestFinished(() => rm(path, { recursive: true, force: true }))
   return path
 }
+
+/** Names of the files of sessions in a session directory, without the folder of the locks. */
+export const sessionFileNames = async (sessionDirectory: string): Promise<string[]> =>
+  (await readdir(sessionDirectory)).filter((name) => name !== 'locks')

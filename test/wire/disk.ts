@@ -3,6 +3,7 @@
 import { readdir, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type FileSystem, nodeFileSystem } from '../../lib/stores/file/file-system.ts'
+import { sessionFileNames } from '../support/directory.ts'
 
 const sessionsIn = (directory: string): string => join(directory, '.bits-sessions')
 
@@ -11,7 +12,7 @@ export const partOf = (directory: string, id: string): string => join(sessionsIn
 
 /** Names of the files that sessions have on disk. */
 export async function sessionFiles(directory: string): Promise<string[]> {
-  return (await readdir(sessionsIn(directory)).catch(() => [])).sort()
+  return (await sessionFileNames(sessionsIn(directory)).catch(() => [])).sort()
 }
 
 /** Names of the files of one session. */

@@ -18,7 +18,7 @@ import { DirectorySyncer } from './directory-sync.ts'
 import {
   errno,
   type FileSystem,
-  makeDirectory,
+  makeDirectories,
   orAbsent,
   sameBoot,
   syncDirectory,
@@ -64,10 +64,7 @@ export class FileStore implements Store<FileSession> {
     try {
       const journal = await createJournal().catch(async (error) => {
         if (errno(error) !== 'ENOENT') throw error
-        const durable = this.#isDurable
-        await makeDirectory(this.#fs, this.#directories.root, { durable })
-        // Other users must not read unfinished uploads.
-        await makeDirectory(this.#fs, this.#sessions.path, { durable, mode: 0o700 })
+        await makeDirectories(this.#fs, this.#directories, this.#isDurable)
         return createJournal()
       })
       const progress: SessionProgress = {

@@ -186,6 +186,17 @@ export async function makeDirectory(
   } while (first !== undefined && parent.length >= first.length)
 }
 
+/** Creates the directory of the uploads and that of the sessions. */
+export async function makeDirectories(
+  fs: FileSystem,
+  { root, sessions }: { readonly root: string; readonly sessions: string },
+  durable: boolean,
+): Promise<void> {
+  await makeDirectory(fs, root, { durable })
+  // Other users must not read unfinished uploads.
+  await makeDirectory(fs, sessions, { durable, mode: 0o700 })
+}
+
 /** Writes a whole batch at `position`. Resolves to the position after it. */
 export async function writeAll(
   fs: FileSystem,

@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path'
+import type { Locker } from '../../locks/locker.ts'
 import { memoryLocker } from '../../locks/memory.ts'
 import { processLocker } from '../../locks/process.ts'
 import { assertKnownKeys, checkBoolean, checkOneOf, optionError } from '../../validate.ts'
@@ -6,7 +7,7 @@ import type { Store } from '../store.ts'
 import type { Durability } from './append.ts'
 import { type Directories, isWithin } from './destination.ts'
 import { FileStore } from './file-store.ts'
-import { type FileSystem, nodeFileSystem } from './file-system.ts'
+import { type FileSystem, makeDirectories, makeDirectory, nodeFileSystem } from './file-system.ts'
 
 export type { Durability }
 
@@ -79,6 +80,14 @@ export function fileStore(directory: string, options: FileStoreOptions = {}): St
     createFolders,
   }
   // No other process can see a custom file system.
-  const locker = options.fileSystem ? memoryLocker() : processLocker(directories.sessions)
+  const locker = options.fileSystem ? memoryLocker() : lockerFor(directories, durability !== 'none')
   return new FileStore(directories, fileSystem, durability, locker)
+}
+
+function lockerFor(directories: Directories, durable: boolean): Locker {
+  const directory = join(directories.sessions, 'locks')
+  return processLocker(directory, async () => {
+    await makeDirectories(nodeFileSystem, directories, durable)
+    await makeDirectory(nodeFileSystem, directory, { durable: false, mode: 0o700 })
+  })
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { fileStore } from '../../../lib/index.ts'
 import { type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
-import { temporaryDirectory } from '../../support/directory.ts'
+import { sessionFileNames, temporaryDirectory } from '../../support/directory.ts'
 import { failing, withCalls } from '../../support/file-system.ts'
 import { body, complete, loaded, newSession, refusal } from '../../support/store.ts'
 
@@ -43,7 +43,7 @@ describe('fileStore with file system errors', () => {
       full ? failing('ENOSPC') : nodeFileSystem.write(fd, text)
     const store = fileStore(root, { fileSystem: withCalls({ write }) })
     await expect(store.create(newSession())).rejects.toEqual(refusal('disk-full'))
-    expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
+    expect(await sessionFileNames(join(root, '.bits-sessions'))).toEqual([])
     full = false
     await store.create(newSession())
   })
@@ -63,7 +63,7 @@ describe('fileStore with file system errors', () => {
     const root = await temporaryDirectory()
     const store = fileStore(root, { fileSystem: withCalls({ link: async () => failing('EPERM') }) })
     await expect(store.create(newSession())).rejects.toThrow(/hard links.*allow `overwrite`/)
-    expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
+    expect(await sessionFileNames(join(root, '.bits-sessions'))).toEqual([])
     await store.publish(await complete(store, 'abc', { overwrite: true }))
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
   })
@@ -80,7 +80,7 @@ describe('fileStore with file system errors', () => {
     await store.create(newSession())
     await store.create(newSession())
     expect(links).toHaveLength(2)
-    expect((await readdir(join(root, '.bits-sessions'))).map((name) => name.split('.')[1])).toEqual([
+    expect((await sessionFileNames(join(root, '.bits-sessions'))).map((name) => name.split('.')[1])).toEqual([
       'json',
       'json',
     ])

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { fileStore, type Session } from '../../../lib/index.ts'
 import { type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
-import { temporaryDirectory } from '../../support/directory.ts'
+import { sessionFileNames, temporaryDirectory } from '../../support/directory.ts'
 import { failing, withCalls } from '../../support/file-system.ts'
 import { readJournal, reboot } from '../../support/journal.ts'
 import { body, complete, loaded } from '../../support/store.ts'
@@ -102,7 +102,7 @@ describe.each(Object.keys(fileSystems))('fileStore.publish with %s', (name) => {
       if (consumer === 'moves') expect(await readFile(join(root, 'moved'), 'utf8')).toBe('abc')
       await fileStore(root).remove(await loaded(fileStore(root), session.id))
       expect(await readdir(root)).toEqual(expected)
-      expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
+      expect(await sessionFileNames(join(root, '.bits-sessions'))).toEqual([])
     })
 
     it.each([

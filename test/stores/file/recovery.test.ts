@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { fileStore } from '../../../lib/index.ts'
 import { type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
-import { temporaryDirectory } from '../../support/directory.ts'
+import { sessionFileNames, temporaryDirectory } from '../../support/directory.ts'
 import { failing, withCalls } from '../../support/file-system.ts'
 import { reboot } from '../../support/journal.ts'
 import { body, complete, listed, loaded, newSession } from '../../support/store.ts'
@@ -36,7 +36,7 @@ describe('fileStore after a crash', () => {
     expect(published).toMatchObject({ state: 'published', received: 3, total: 3 })
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
     await store.remove(published)
-    expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
+    expect(await sessionFileNames(join(root, '.bits-sessions'))).toEqual([])
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
   })
 
@@ -67,7 +67,7 @@ describe('fileStore after a crash', () => {
     await store.remove(await loaded(store, session.id))
     await store.remove(other)
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
-    expect(await readdir(join(root, '.bits-sessions'))).toEqual([])
+    expect(await sessionFileNames(join(root, '.bits-sessions'))).toEqual([])
   })
 
   it('removes old incomplete journals and orphans on list, and keeps new and unrelated files', async () => {
@@ -104,7 +104,7 @@ describe('fileStore after a crash', () => {
     const old = new Date(Date.now() - 3_600_000)
     await utimes(part, old, old)
     expect(await listed(store)).toEqual([session.id])
-    expect(await readdir(join(root, '.bits-sessions'))).toEqual([`${session.id}.json`])
+    expect(await sessionFileNames(join(root, '.bits-sessions'))).toEqual([`${session.id}.json`])
     expect(await loaded(store, session.id)).toMatchObject({ state: 'published', received: 3 })
     expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
   })

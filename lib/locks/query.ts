@@ -1,0 +1,145 @@
+import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { BitsError } from '../protocol/errors.ts'
+import type { LockRequest } from './locker.ts'
+
+/**
+ * What a process asks another one about a lock.
+ * - `borrow`: sent to the process that created the session. It answers when the lock is free there, and keeps it for the
+ *   connection until that ends.
+ * - `try`: as `borrow`, but answers `held` at once if the lock is not free
+ * - `wait`: sent to the holder of a lock file. It answers when it has released the lock.
+ */
+export type QueryType = 'borrow' | 'try' | 'wait'
+
+export interface Query {
+  readonly type: QueryType
+  readonly key: string
+  /** Milliseconds between two signs of life that the client wants until the answer; 0: none. */
+  readonly signEvery: number
+}
+
+export const FREE = 'free\n'
+export const HELD = 'held\n'
+/** Sent again and again until the answer. */
+export const SIGN_OF_LIFE = '.'
+
+export const formatQuery = ({ type, key, signEvery }: Query): string =>
+  `${type} ${signEvery} ${JSON.stringify(key)}\n`
+
+/** Undefined if the text is not a query. */
+export function parseQuery(text: string): Query | undefined {
+  const [, type, signEvery, key] = /^(borrow|try|wait) (\d{1,10}) (".*")\n$/.exec(text) ?? []
+  if (key === undefined) return undefined
+  try {
+    return { type: type as QueryType, signEvery: Number(signEvery), key: JSON.parse(key) }
+  } catch {
+    return undefined
+  }
+}
+
+/** Milliseconds before a query is repeated because the connection broke; the process may have no free descriptor. */
+export const RetryDelayMs = 50
+/**
+ * Refused connections after which a process counts as exited. macOS also refuses when many clients connect at once.
+ */
+const MaxRefusals = process.platform === 'darwin' ? 10 : 1
+
+/** Error codes of a connection that broke, or was not established because too many wait. */
+const brokenConnectionCodes = new Set<string | undefined>([
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'EAGAIN',
+  'EBUSY',
+])
+
+export interface Answer {
+  readonly isFree: boolean
+  /** Ends the connection, and with it the loan of a lock. */
+  end(): void
+}
+
+/**
+ * Asks the process that listens at an address. Resolves to undefined if it has exited.
+ * @throws {BitsError} `session-busy` if it gives no sign of life for the `timeout` of the request
+ * @throws the signal's reason, or the system's error if nothing can be sent
+ */
+export async function ask(
+  address: string,
+  type: QueryType,
+  key: string,
+  { signal, timeout = 0 }: Pick<LockRequest, 'signal' | 'timeout'> = {},
+): Promise<Answer | undefined> {
+  const text = formatQuery({ type, key, signEvery: Math.ceil(timeout / 3) })
+  const startedAt = performance.now()
+  for (let refusals = 0; ; ) {
+    const answer = await sendQuery(address, text, signal, timeout)
+    if (typeof answer === 'object') return answer
+    if (answer === 'absent') return undefined
+    if (answer === 'refused' && ++refusals >= MaxRefusals) return undefined
+    if (timeout > 0 && performance.now() - startedAt > timeout) throw new BitsError('session-busy')
+    await delay(RetryDelayMs, undefined, { ref: false, ...(signal && { signal }) }).catch((error) => {
+      throw signal?.aborted ? signal.reason : error
+    })
+  }
+}
+
+function sendQuery(
+  address: string,
+  text: string,
+  signal: AbortSignal | undefined,
+  timeout: number,
+): Promise<Answer | 'absent' | 'refused' | 'broken'> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(address)
+    let failure: NodeJS.ErrnoException | undefined
+    const fail = (reason: unknown): void => {
+      reject(reason)
+      socket.destroy()
+    }
+    const abort = (): void => fail(signal?.reason)
+    const onData = (chunk: string): void => {
+      const isFree = chunk.endsWith(FREE)
+      if (!isFree && !chunk.endsWith(HELD)) return
+      signal?.removeEventListener('abort', abort)
+      socket.off('data', onData).resume().setTimeout(0).unref()
+      resolve({ isFree, end: () => socket.destroy() })
+    }
+    // Any byte starts the timeout again.
+    socket.setTimeout(timeout, () => fail(new BitsError('session-busy')))
+    socket.setEncoding('ascii').on('data', onData)
+    socket.on('error', (error) => {
+      failure = error
+    })
+    // After an answer this has no effect.
+    socket.on('close', () => {
+      signal?.removeEventListener('abort', abort)
+      const code = failure?.code
+      if (code === 'ENOENT') resolve('absent')
+      else if (code === 'ECONNREFUSED') resolve('refused')
+      else if (failure === undefined || brokenConnectionCodes.has(code)) resolve('broken')
+      else reject(failure)
+    })
+    socket.write(text)
+    if (signal?.aborted) abort()
+    else signal?.addEventListener('abort', abort, { once: true })
+  })
+}
+
+/** Whether a process listens at an address. It need not answer: it may be stopped. */
+export function isListening(address: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(address)
+    socket.on('connect', () => {
+      resolve(true)
+      socket.destroy()
+    })
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(false)
+      // Too many wait to be accepted.
+      else if (brokenConnectionCodes.has(error.code)) resolve(true)
+      else reject(error)
+    })
+  })
+}
