@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import envPaths from 'env-paths'
 import { createDirectories } from '../stores/file/file-system.ts'
+import { directoryError } from './directory-error.ts'
 
 /**
  * Directory of the job files of this user: BITS_UPLOAD_JOBS, or the application data directory of the system.
@@ -10,9 +11,13 @@ import { createDirectories } from '../stores/file/file-system.ts'
 const directory = (): string =>
   process.env.BITS_UPLOAD_JOBS || join(envPaths('express-bits-upload', { suffix: '' }).data, 'jobs')
 
+function throwUnusable(cause: unknown): never {
+  throw directoryError(`cannot use the directory of the job files, ${directory()}`, cause)
+}
+
 /** The job file of an upload. The same file and the same URL give the same job file. */
 export async function jobPath(path: string, url: URL): Promise<string> {
-  await createDirectories(directory(), { mode: 0o700 })
+  await createDirectories(directory(), { mode: 0o700 }).catch(throwUnusable)
   const hash = createHash('sha256')
     .update(JSON.stringify([path, url.href]))
     .digest('hex')
@@ -28,8 +33,7 @@ export interface JobFile {
 /** All job files, sorted by ID. */
 export async function jobFiles(): Promise<JobFile[]> {
   const names = await readdir(directory()).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return []
-    throw error
+    return error.code === 'ENOENT' ? [] : throwUnusable(error)
   })
   return names
     .filter((name) => /^[0-9a-f]{12}\.json$/.test(name))

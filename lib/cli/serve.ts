@@ -8,6 +8,7 @@ import { type BitsUploadOptions, bitsUpload, type Durability, fileStore } from '
 import { createDirectories } from '../stores/file/file-system.ts'
 import { basicAuthentication } from './basic.ts'
 import { type Command, ExitCode, UsageError, type Values } from './command.ts'
+import { directoryError } from './directory-error.ts'
 import { openDisplay } from './display.ts'
 import { listenOn, mount, serverOf, stopSignal } from './server.ts'
 import { printUploads } from './uploads.ts'
@@ -106,18 +107,8 @@ async function prepareDirectory(directory: string): Promise<void> {
     await createDirectories(directory)
     await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException
-    const why = directoryErrors[code ?? ''] ?? message
-    throw new Error(`cannot write to the directory ${directory}: ${why}`, { cause })
+    throw directoryError(`cannot write to the directory ${directory}`, cause)
   }
-}
-
-const directoryErrors: Readonly<Record<string, string>> = {
-  EEXIST: 'it is a file, not a directory (EEXIST)',
-  ENOTDIR: 'a part of its path is a file, not a directory (ENOTDIR)',
-  ENOENT: 'no directory can be created there (ENOENT)',
-  EACCES: 'this user has no permission (EACCES)',
-  EROFS: 'the file system is read-only (EROFS)',
 }
 
 function serveOptionsOf(values: Values, directory: string): BitsUploadOptions {

@@ -3,6 +3,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
 import { environment, Program } from '../support/program.ts'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -27,8 +28,11 @@ export interface Outcome {
 /** Runs a command to its end. */
 export function command(cwd: string, ...args: string[]): Promise<Outcome> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { cwd, env: environmentIn(cwd) }, (error, stdout, stderr) =>
+    const options = { cwd, env: environmentIn(cwd) }
+    const program = execFile(process.execPath, [main, ...args], options, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
     )
+    // A command that never ends must not outlive a test that timed out.
+    onTestFinished(() => void program.kill('SIGKILL'))
   })
 }

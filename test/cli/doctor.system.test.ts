@@ -10,6 +10,7 @@ import { listenRaw } from '../client/fake-server.ts'
 import { configFor, serverBlock } from '../farm/nginx-config.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { describeNginx, startNginx } from '../support/nginx.ts'
+import { withResolvers } from '../support/promise.ts'
 import { listen, serve, uploadServer } from '../support/server.ts'
 import { command, start } from './cli.ts'
 import { type Meddling, meddler, plainAnswer } from './meddler.ts'
@@ -145,6 +146,27 @@ describe('doctor command line', () => {
     const { code, stdout, stderr } = await command(await temporaryDirectory(), 'doctor', ...args)
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toMatch(message)
+  })
+
+  it('says in its help that a session may stay', async () => {
+    const { stdout } = await command(await temporaryDirectory(), 'doctor', '--help')
+    expect(stdout).not.toMatch(/\bnothing\b/)
+    expect(stdout).toContain('a session that may stay on the server is reported')
+  })
+
+  it('reports the session that may stay if SIGINT interrupts Create-Session', async () => {
+    const sent = withResolvers<void>()
+    const { url } = await through({
+      request(head) {
+        if (!head.includes('Packet-Type: Create-Session')) return undefined
+        sent.resolve()
+        return ''
+      },
+    })
+    const program = start(await temporaryDirectory(), 'doctor', url.href)
+    await sent.promise
+    expect(await program.end('SIGINT')).toBe(3)
+    expect(program.output).toContain('1 session without a known id may be open on the server')
   })
 
   it('cancels its session and exits with code 3 on SIGINT', async () => {
@@ -472,6 +494,28 @@ describe('doctor Create-Session check', () => {
     ])
   })
 
+  it.each(['504 Gateway Timeout', '200 OK'])(
+    'reports the session that may stay if a proxy answers Create-Session with %s',
+    async (status) => {
+      const { url } = await through({
+        request: (head) => (head.includes('Packet-Type: Create-Session') ? plainAnswer(status) : undefined),
+      })
+      const { wrong } = await doctor(url)
+      expect(wrong.map(({ text }) => text)).toEqual([
+        expect.stringMatching(/^Create-Session is answered (?:504|200): /),
+        '1 session without a known id may be open on the server',
+      ])
+    },
+  )
+
+  it('cancels the session of a Create-Session that is not answered with an Ack', async () => {
+    const { url, directory } = await through({
+      answer: (text) => (/^BITS-Protocol/im.test(text) ? without('BITS-Packet-Type')(text) : text),
+    })
+    expectWrong(await doctor(url), 'FAULT', /^Create-Session is answered 200/, /Check the path/)
+    expect(await filesIn(directory)).toEqual([])
+  })
+
   it('warns of an Ack without Accept-Encoding', async () => {
     const { url } = await through({ answer: (text) => text.replace(/^Accept-Encoding: .*\r\n/im, '') })
     expectWrong(await doctor(url), 'warn', /without Accept-Encoding: identity/, /2\.2\.3\.2/)
@@ -585,6 +629,23 @@ describe('doctor Fragment check', () => {
     expect(await filesIn(directory)).toEqual([])
   })
 
+  it('names the offset that is missing in a 416 for a Fragment that was sent before', async () => {
+    let times = 0
+    const { url } = await through({
+      request: (head) => {
+        if (!head.includes('Content-Range: bytes 0-999/1048576')) return undefined
+        times += 1
+        return times === 2 ? plainAnswer('416 Range', 'BITS-Packet-Type: Ack') : undefined
+      },
+    })
+    expectWrong(
+      await doctor(url),
+      'FAULT',
+      /^A Fragment that was sent before is answered 416 without BITS-Received-Content-Range, where 1000/,
+      /Clients continue from that number/,
+    )
+  })
+
   it('names a Fragment that hangs', async () => {
     const { url, directory } = await through({
       request: (head) => (head.includes('bytes 2000-') ? '' : undefined),
@@ -695,6 +756,24 @@ describe('doctor buffering check', () => {
     )
     expect(await filesIn(directory)).toEqual([])
   })
+
+  it('reports the status of the question for the offset, not a proxy that buffers', async () => {
+    let isInterrupted = false
+    const { url } = await through({
+      request: (head) => {
+        if (head.includes('Content-Length: 524288')) isInterrupted = true
+        return isInterrupted && head.includes('Content-Range: bytes 1048575-')
+          ? plainAnswer('429 Too Many Requests')
+          : undefined
+      },
+    })
+    expectWrong(
+      await doctor(url),
+      'FAULT',
+      /^A Fragment after an interrupted one is answered 429: .* limits the number of requests$/,
+      /answer 503/,
+    )
+  })
 })
 
 describe('doctor Close-Session and Cancel-Session check', () => {
@@ -723,6 +802,23 @@ describe('doctor Close-Session and Cancel-Session check', () => {
         text: expect.stringMatching(/^2 sessions could not be cancelled: \{.*\} \{.*\}$/),
         remedy: expect.stringMatching(/expireAfter/),
       },
+    ])
+  })
+
+  it.each<[string, string[]]>([
+    ['Close-Session', []],
+    [
+      'Cancel-Session',
+      [expect.stringMatching(/^2 sessions could not be cancelled: \{.*\} \{.*\}$/) as unknown as string],
+    ],
+  ])('names a %s that hangs', async (type, more) => {
+    const { url } = await through({
+      request: (head) => (head.includes(`Packet-Type: ${type}`) ? '' : undefined),
+    })
+    const { wrong } = await doctor(url, '--timeout', '1')
+    expect(wrong.map(({ text }) => text)).toEqual([
+      `The check ended early (Close-Session and Cancel-Session): ${type} is not answered: There was no answer for 1000 ms`,
+      ...more,
     ])
   })
 
@@ -818,6 +914,32 @@ describe('doctor --complete', () => {
     const { wrong } = await doctor(url, '--complete')
     expect(wrong[0]?.text).toMatch(/^GET of the reply at .* is refused: it is answered 403, and HEAD 200$/)
     expect(wrong[0]?.remedy).toMatch(/^Allow GET/)
+  })
+
+  it('reports a reply of which only GET without a range is refused', async () => {
+    const { url } = await through(
+      {
+        request: (head) =>
+          head.startsWith('GET ') && !/^Range:/im.test(head) ? plainAnswer('403 Forbidden') : undefined,
+      },
+      { onUpload },
+    )
+    const { wrong } = await doctor(url, '--complete')
+    expect(wrong[0]?.text).toBe('GET of the reply is answered 403')
+    expect(wrong.map(({ text }) => text)).not.toContain('The reply comes without Last-Modified')
+  })
+
+  it('reports that the file may stay if the Ack of the last Fragment is wrong', async () => {
+    const { url, directory } = await through({
+      answer: (text) => text.replace(/(Content-Range): 1024/i, '$1: 1000'),
+    })
+    expectWrong(
+      await doctor(url, '--complete'),
+      'FAULT',
+      /^The last Fragment of a complete upload is answered 200 with .*: 1000, where 1024 .* The file may be on the server: http.*\.tmp$/,
+      /Clients continue/,
+    )
+    expect(await filesIn(directory)).toHaveLength(1)
   })
 
   it('reports that the file may stay if the last Fragment is not answered', async () => {

@@ -287,9 +287,9 @@ describe('jobs of interrupted uploads', () => {
     await writeFile(job, JSON.stringify({ ...record, url: 'http://127.0.0.1:1/a.bin' }))
     const cancelled = await command(here, 'jobs', 'cancel', 'all')
     expect([cancelled.code, cancelled.stdout]).toEqual([3, ''])
-    expect(cancelled.stderr).toMatch(/ECONNREFUSED.* The job file is kept: .*\.json$/m)
     const id = name.replace('.json', '')
     expect(cancelled.stderr).toContain(`express-bits-upload jobs forget ${id}\n`)
+    expect(cancelled.stderr).toMatch(/ECONNREFUSED.* The job file is kept: .*\.json$/m)
     expect(await namesIn(join(here, 'jobs'))).toEqual([name])
 
     const forgotten = await command(here, 'jobs', 'forget', id)
@@ -331,6 +331,18 @@ describe('jobs of interrupted uploads', () => {
       expect((await command(here, 'jobs', 'resume', name.slice(0, 4))).code).toBe(0)
     },
   )
+
+  it('cause an error that names their directory if it is a file', async () => {
+    const { here, url } = await scene()
+    await writeFile(join(here, 'jobs'), '')
+    for (const args of [['send', 'logs/a.bin', url.href], ['jobs']]) {
+      const { code, stderr } = await command(here, ...args)
+      expect([code, stderr]).toEqual([
+        1,
+        expect.stringMatching(/: cannot use the directory of the job files, \S+jobs: it.* is a file, not a/),
+      ])
+    }
+  })
 
   it('cause an error message for wrong arguments or a missing source file', async () => {
     const { here, url } = await paused()

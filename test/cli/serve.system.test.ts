@@ -176,7 +176,6 @@ describe('serve command', () => {
   it('prints the error in the first line, and exits with code 2 (usage) or 1', async () => {
     const directory = await temporaryDirectory()
     const taken = await serve(() => {})
-    await writeFile(join(directory, 'a-file'), '')
     const cases: [args: string[], code: number, message: RegExp][] = [
       [['--prot', '1'], 2, /there is no option 'prot'; did you mean 'port'\?/],
       [['--port'], 2, /--port needs a value/],
@@ -194,16 +193,6 @@ describe('serve command', () => {
       ],
       [['a', 'b'], 2, /serve takes only one directory/],
       [['--port', taken.port, '--host', '127.0.0.1'], 1, /port \d+ is in use: .*another port with --port/],
-      [
-        ['--cert', 'x.pem', '--key', 'y.pem'],
-        1,
-        /serve: --cert: cannot read x\.pem: the file does not exist \(ENOENT\)$/,
-      ],
-      [['--cert', 'a-file', '--key', 'a-file'], 1, /--cert: a-file is not a certificate in PEM form/],
-      [['a-file'], 1, /cannot write to the directory \S+a-file: it is a file, not a directory/],
-      [['a-file/x'], 1, /cannot write to the directory \S+a-file\/x: a part of its path is a file/],
-      // Where the parent exists, but nothing can be created in it.
-      [['/proc/foo'], 1, /cannot write to the directory \/proc\/foo: no directory can be created there/],
     ]
     await Promise.all(
       cases.map(async ([args, code, message]) => {
@@ -214,6 +203,23 @@ describe('serve command', () => {
         expect(more).toEqual(code === 2 ? ['See: express-bits-upload serve --help'] : [])
       }),
     )
+  })
+
+  it.each<[args: string[], message: RegExp]>([
+    [
+      ['--cert', 'x.pem', '--key', 'y.pem'],
+      /^express-bits-upload serve: --cert: cannot read x\.pem: the file does not exist \(ENOENT\)\n$/,
+    ],
+    [['--cert', 'a-file', '--key', 'a-file'], /--cert: a-file is not a certificate in PEM form/],
+    [['a-file'], /cannot write to the directory \S+a-file: it is a file, not a directory/],
+    [['a-file/x'], /cannot write to the directory \S+a-file\/x: it, or a part of its path, is a file/],
+    // Its parent exists, but nothing can be created there.
+    [['/proc/foo'], /cannot write to the directory \/proc\/foo: no directory can be created there/],
+  ])('exits with code 1 and names the file or directory that cannot be used: %j', async (args, message) => {
+    const directory = await temporaryDirectory()
+    await writeFile(join(directory, 'a-file'), '')
+    const outcome = await command(directory, 'serve', ...args)
+    expect(outcome).toEqual({ code: 1, stdout: '', stderr: expect.stringMatching(message) })
   })
 })
 
@@ -237,7 +243,10 @@ describe('command line', () => {
     const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'))
     for (const option of ['--version', '-v'])
       expect(await command(directory, option)).toMatchObject({ code: 0, stdout: `${version}\n` })
-    for (const name of ['send', 'jobs'])
-      expect((await command(directory, name, '--help')).stdout).toContain('BITS_UPLOAD_JOBS')
+  })
+
+  it.each(['send', 'jobs'])('describes BITS_UPLOAD_JOBS in the help of %s', async (name) => {
+    const { stdout } = await command(await temporaryDirectory(), name, '--help')
+    expect(stdout).toMatch(/^ {2}BITS_UPLOAD_JOBS +Directory of the job files/m)
   })
 })

@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { SmallestFragment } from '../../client/fragment.ts'
 import { formatSize } from '../format.ts'
-import { type Check, type CheckContext, fragmentRange, ok, warning } from './context.ts'
+import { type Check, type CheckContext, fault, fragmentRange, ok, warning } from './context.ts'
+import { explain, formatResponse } from './explain.ts'
 import { heldBy, ProbeFileSize } from './fragments.ts'
-import { NoResponse } from './prober.ts'
+import { NoResponse, type RawResponse } from './prober.ts'
 
 /** Bytes of the fragment, or as many as pass. Half of it is sent. */
 const ProbeLength = 512 * 1024
@@ -20,17 +21,24 @@ class Interrupted extends Error {}
 export const buffering: Check = {
   name: 'request buffering',
   async *run(context) {
-    const before = await heldBytes(context)
+    const before = heldBy(await askOffset(context))
     const length = Math.min(ProbeLength, context.maxFragment)
     // A fragment that is too small, or reaches the end of the file, shows nothing.
     if (before === undefined || length < SmallestFragment || before + length >= ProbeFileSize) return true
     await sendHalf(context, before, length)
-    let after: number | undefined = before
-    for (let i = 0; i < MaxPolls && after === before; i += 1) {
-      if (i > 0) await delay(PollIntervalMs)
-      after = await heldBytes(context)
+    let answer = await askOffset(context)
+    for (let i = 1; i < MaxPolls && (heldBy(answer) ?? before) === before; i += 1) {
+      await delay(PollIntervalMs)
+      answer = await askOffset(context)
     }
-    if (after !== undefined && after > before) {
+    const after = heldBy(answer)
+    if (after === undefined) {
+      const { reason, remedy } = explain(answer)
+      yield fault(
+        `A Fragment after an interrupted one is answered ${formatResponse(answer)}: ${reason}`,
+        remedy,
+      )
+    } else if (after > before) {
       const size = formatSize(after - before)
       yield ok(`Bytes are passed on as they arrive: of an interrupted Fragment ${size} are held`)
     } else {
@@ -48,9 +56,8 @@ export const buffering: Check = {
  * Asks for the offset with the last byte of the file: it comes after a gap, so that the server does not take
  * it.
  */
-async function heldBytes(context: CheckContext): Promise<number | undefined> {
-  return heldBy(await context.fragment(ProbeFileSize - 1, 1, ProbeFileSize))
-}
+const askOffset = (context: CheckContext): Promise<RawResponse> =>
+  context.fragment(ProbeFileSize - 1, 1, ProbeFileSize)
 
 async function sendHalf(context: CheckContext, start: number, length: number): Promise<void> {
   const range = {

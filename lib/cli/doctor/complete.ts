@@ -4,8 +4,8 @@ import { field, type HeaderFields, ReplyUrlHeader } from '../../protocol/headers
 import { printable } from '../format.ts'
 import { type Check, type CheckContext, type Finding, fault, ok, warning } from './context.ts'
 import { explain, formatResponse } from './explain.ts'
-import { heldBy } from './fragments.ts'
-import { isSuccessAck, NoResponse, orNoResponse } from './prober.ts'
+import { checkHeld } from './fragments.ts'
+import { isSuccessAck, NoResponse, orNoResponse, type RawResponse } from './prober.ts'
 
 const CompleteFileSize = 1024
 /** Milliseconds after which a Last-Modified that follows the clock has changed. */
@@ -32,13 +32,11 @@ export const completeUploadCheck: Check = {
         )
         return true
       }
-      if (!isSuccessAck(answer) || heldBy(answer) !== held) {
-        const { reason, remedy } = explain(answer)
-        const which = isLast ? 'last' : held === FragmentLengths[0] ? 'first' : 'second'
-        yield fault(
-          `The ${which} Fragment of a complete upload is answered ${formatResponse(answer)}: ${reason}${isAck(answer.headers) ? '' : mayStay}`,
-          remedy,
-        )
+      const which = isLast ? 'last' : held === FragmentLengths[0] ? 'first' : 'second'
+      const wrong = checkFragment(`The ${which} Fragment of a complete upload`, answer, held)
+      if (wrong) {
+        const isRefused = isAck(answer.headers) && answer.status >= 400
+        yield { ...wrong, text: `${wrong.text}${isRefused ? '' : mayStay}` }
         return true
       }
       replyUrl = field(answer.headers, ReplyUrlHeader)?.trim()
@@ -56,6 +54,12 @@ export const completeUploadCheck: Check = {
     if (reply && belongsToSession(reply)) yield* afterClose(context, reply)
     return true
   },
+}
+
+function checkFragment(what: string, answer: RawResponse, held: number): Finding | undefined {
+  if (isSuccessAck(answer)) return checkHeld(what, answer, held)
+  const { reason, remedy } = explain(answer)
+  return fault(`${what} is answered ${formatResponse(answer)}: ${reason}`, remedy)
 }
 
 /** Resolves the URL of a reply relative to the destination. IIS writes backslashes and unescaped braces. */
@@ -113,6 +117,10 @@ async function* beforeClose(context: CheckContext, url: URL): AsyncGenerator<Fin
     yield unanswered(url, whole)
     return
   }
+  if (whole.status !== 200) {
+    yield fault(`GET of the reply is answered ${formatResponse(whole)}`, explain(whole).remedy)
+    return
+  }
   const times = [head, part, whole].flatMap(
     (answer) => (answer && field(answer.headers, 'last-modified')) ?? [],
   )
@@ -125,8 +133,7 @@ async function* beforeClose(context: CheckContext, url: URL): AsyncGenerator<Fin
     return
   }
   yield* context.unreported(replyFormat(whole.headers))
-  if (whole.status === 200) yield ok(`Its reply can be fetched, whole and in ranges: ${printable(url.href)}`)
-  else yield fault(`GET of the reply is answered ${formatResponse(whole)}`, explain(whole).remedy)
+  yield ok(`Its reply can be fetched, whole and in ranges: ${printable(url.href)}`)
 }
 
 /** A request for the reply without a response. The reply may be on another server than the upload. */

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
+import { isAck } from '../../client/ack.ts'
 import { LargestFragment } from '../../client/fragment.ts'
 import type { CommonSettings } from '../../client/options.ts'
 import type { FragmentRange, OutgoingPacket } from '../../client/packet.ts'
 import { Hresult } from '../../client/response-policy.ts'
 import { field, SessionIdHeader } from '../../protocol/headers.ts'
 import { type Explanation, explain, formatResponse } from './explain.ts'
-import { isSuccessAck, NoResponse, Prober, type RawResponse } from './prober.ts'
+import { isSuccessAck, Prober, type RawResponse } from './prober.ts'
 
 /** The server created one session, and refused another. */
 export class NoSession extends Error {
@@ -57,10 +58,14 @@ export class CheckContext {
 
   /** Sends a packet of the probe upload. */
   async send(packet: OutgoingPacket): Promise<RawResponse> {
+    const isCreateSession = packet.type === 'Create-Session'
     try {
-      return await this.prober.send(packet, this.target)
+      const answer = await this.prober.send(packet, this.target)
+      if (isCreateSession && mayHideAck(answer)) this.created(sessionIdIn(answer))
+      return answer
     } catch (error) {
-      if (packet.type === 'Create-Session' && error instanceof NoResponse) this.#unknownSessions += 1
+      // Also if the command is stopped: the server may create the session nevertheless.
+      if (isCreateSession) this.#unknownSessions += 1
       throw error
     }
   }
@@ -80,7 +85,7 @@ export class CheckContext {
   /** Creates another session. @throws {NoSession} */
   async create(): Promise<string> {
     const answer = await this.send({ type: 'Create-Session' })
-    const sessionId = field(answer.headers, SessionIdHeader)?.trim()
+    const sessionId = sessionIdIn(answer)
     if (isSuccessAck(answer)) this.created(sessionId)
     if (!isSuccessAck(answer) || !sessionId) throw new NoSession(answer)
     return sessionId
@@ -131,6 +136,15 @@ export class CheckContext {
     return { open: [...this.#openSessions.keys()], unknown: this.#unknownSessions }
   }
 }
+
+const sessionIdIn = ({ headers }: RawResponse): string | undefined => field(headers, SessionIdHeader)?.trim()
+
+/** Statuses of a proxy that passed the request on, but did not get the answer of the server. */
+const lostAnswerStatuses: readonly number[] = [500, 502, 504]
+
+/** Whether the server may have answered with a successful Ack, instead of which a proxy sent this answer. */
+const mayHideAck = ({ headers, status }: RawResponse): boolean =>
+  !isAck(headers) && (status < 300 || lostAnswerStatuses.includes(status))
 
 /** A random name in the folder of a URL. */
 function probeUrl(url: URL): URL {

@@ -73,6 +73,11 @@ function checkResponse(what: string, answer: RawResponse, right: RightAnswers): 
     const { reason, remedy } = explain(answer)
     return fault(`${what} is answered ${formatResponse(answer)}, but not with an Ack: ${reason}`, remedy)
   }
+  return checkHeld(what, answer, held)
+}
+
+/** The fault of an Ack with another number of held bytes; undefined if the number is right. */
+export function checkHeld(what: string, answer: RawResponse, held: number): Finding | undefined {
   if (heldBy(answer) === held) return undefined
   const value = field(answer.headers, ReceivedContentRangeHeader)
   const similar = Object.keys(answer.headers).find((name) => /^bits-.*(?:range|receiv|offset)/.test(name))
