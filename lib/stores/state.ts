@@ -32,23 +32,24 @@ export const isFinal = ({ published, rejected, accepted }: StateFields): boolean
 export const isDataObsolete = ({ state }: Session): boolean => state === 'published' || state === 'rejected'
 
 /**
- * Checks the format of saved data, which begins with `{"version":`. Before its checksum, which another format may not have.
+ * Checks the format of the saved data of a session, which begins with `{"version":`. Before its checksum, which another
+ * format may not have.
  * @throws {BitsError} `store-failed` if a newer version of this package has written it
  */
-export function checkFormat(text: string): void {
+export function checkFormat(text: string, id: string): void {
   const version = /^\{"version":(\d+)/.exec(text)?.[1] ?? '1'
   if (version === '1') return
   throw new BitsError(
     'store-failed',
-    `The session has format ${version}, and this version of express-bits-upload reads format 1: use the version that wrote it`,
+    `The session ${id} has format ${version}, and this version of express-bits-upload reads format 1: use the version that wrote it`,
   )
 }
 
 /** The error for a session whose saved data another program, or the disk, has changed. */
-export const corruptError = (): BitsError =>
+export const corruptError = (id: string): BitsError =>
   new BitsError(
     'store-failed',
-    'The saved data of a session is corrupt: restore it from a backup, or remove it',
+    `The saved data of the session ${id} is corrupt: restore it from a backup, or remove it`,
   )
 
 /** A line of saved data: JSON, a tab and its CRC-32 as eight hexadecimal digits. JSON contains no tab. */
@@ -60,10 +61,11 @@ export function toCheckedLine(value: object): string {
 /**
  * Reads such a line. Undefined if it is only the beginning of one, which a crash leaves, or contains zeros, which a loss of
  * power leaves.
+ * @param id of the session, for the error
  * @throws {BitsError} `store-failed` for a line in which a byte has changed
  */
 // biome-ignore lint/suspicious/noExplicitAny: the caller checks the fields that it needs
-export function readCheckedLine(text: string): any {
+export function readCheckedLine(text: string, id: string): any {
   const line = text.replace(/^\0+|\0+$/g, '')
   if (line.includes('\0\0')) return undefined
   const json = line.slice(0, -ChecksumLength)
@@ -71,7 +73,7 @@ export function readCheckedLine(text: string): any {
   if (checksum === `\t${checksumOf(json)}`) return parseJson(json)
   // The beginning of an object begins with a brace, has no complete checksum, and is no object.
   if ((line !== '' && !line.startsWith('{')) || /^\t[0-9a-f]{8}$/.test(checksum) || parseJson(json))
-    throw corruptError()
+    throw corruptError(id)
   return undefined
 }
 

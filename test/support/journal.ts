@@ -10,7 +10,10 @@ const journalPath = (root: string, id: string): string => join(root, '.bits-sess
 /** The lines of a session's journal in a file store: the session, then the entries. */
 export async function readJournal(root: string, id: string): Promise<Line[]> {
   const text = await readFile(journalPath(root, id), 'utf8')
-  return text.split('\n').filter(Boolean).map(readCheckedLine)
+  return text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => readCheckedLine(line, id))
 }
 
 /** Changes lines of a journal, with correct checksums. */

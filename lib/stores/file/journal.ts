@@ -156,12 +156,12 @@ interface JournalContents {
  * @throws {BitsError} `store-failed` for a journal that is corrupt, or of a newer format
  */
 function parseJournal(id: string, text: string): JournalContents | undefined {
-  checkFormat(text)
+  checkFormat(text, id)
   // Empty lines are before the entries.
   const [head, ...entries] = text
     .split('\n')
     .filter((line) => line !== '')
-    .map(readCheckedLine)
+    .map((line) => readCheckedLine(line, id))
   const state = Object.assign(
     {},
     ...entries.filter((entry, i) => !entry?.reverted && !entries[i + 1]?.reverted),
@@ -171,5 +171,5 @@ function parseJournal(id: string, text: string): JournalContents | undefined {
   }
   // It was cut off while it was created, or was not on disk when the power failed.
   if (entries.every((entry) => entry === undefined) || text.includes('\0\0')) return undefined
-  throw corruptError()
+  throw corruptError(id)
 }

@@ -110,12 +110,12 @@ const serializeRecord = (state: RecordState): Uint8Array[] => [
 
 function parseRecord(id: string, bytes: Buffer): RecordState {
   const text = bytes.toString()
-  checkFormat(text)
+  checkFormat(text, id)
   // A service never keeps the beginning of an object.
-  const record: (Partial<RecordState> & Record<string, unknown>) | undefined = readCheckedLine(text)
-  if (!record) throw corruptError()
+  const record: (Partial<RecordState> & Record<string, unknown>) | undefined = readCheckedLine(text, id)
+  if (!record) throw corruptError(id)
   const { version, revision: _, ...state } = record
-  if (version !== 1 || state.session?.id !== id) throw corruptError()
+  if (version !== 1 || state.session?.id !== id) throw corruptError(id)
   return state as RecordState
 }
 

@@ -87,6 +87,20 @@ describe('fileStore with file system errors', () => {
     expect(await readdir(root)).toEqual(['.bits-sessions'])
   })
 
+  it('tries hard links in the upload directory if the sessions are on another file system', async () => {
+    const root = await temporaryDirectory()
+    const sessionDirectory = await temporaryDirectory()
+    const stat: FileSystem['stat'] = async (path) => {
+      const status = await nodeFileSystem.stat(path)
+      return path.startsWith(sessionDirectory) ? Object.assign(status, { dev: status.dev + 1 }) : status
+    }
+    const link: FileSystem['link'] = async (path, newPath) =>
+      newPath.startsWith(root) ? failing('EPERM') : nodeFileSystem.link(path, newPath)
+    const store = fileStore(root, { sessionDirectory, fileSystem: withCalls({ stat, link }) })
+    await expect(store.create(newSession())).rejects.toThrow(/hard links.*allow `overwrite`/)
+    expect([await readdir(root), await readdir(sessionDirectory)]).toEqual([[], []])
+  })
+
   it('rejects with invalid-destination when a folder appeared under the name before publish', async () => {
     const root = await temporaryDirectory()
     const store = fileStore(root)

@@ -29,7 +29,7 @@ it('fileStore: reports a journal with any changed byte as corrupt, or ignores th
       try {
         found = await store.load(created.id)
       } catch (error) {
-        expect(error).toEqual(refusal('store-failed'))
+        expect(error).toMatchObject({ code: 'store-failed', message: expect.stringContaining(created.id) })
         outcomes.corrupt += 1
         continue
       }
@@ -52,14 +52,14 @@ it('readCheckedLine: ignores each beginning of a line, and rejects each changed 
     accepted: { publish: true, reply: { url: 'http://a/ 01234567' } },
     synced: 12,
   })
-  expect(readCheckedLine(line)).toMatchObject({ synced: 12 })
+  expect(readCheckedLine(line, 'an id')).toMatchObject({ synced: 12 })
   for (let length = 1; length < line.length; length += 1) {
     const beginning = line.slice(0, length)
-    expect(readCheckedLine(beginning), beginning).toBeUndefined()
+    expect(readCheckedLine(beginning, 'an id'), beginning).toBeUndefined()
   }
   for (let at = 0; at < line.length; at += 1) {
     const changed = `${line.slice(0, at)}${String.fromCharCode(line.charCodeAt(at) ^ 2)}${line.slice(at + 1)}`
-    expect(() => readCheckedLine(changed), changed).toThrow(/corrupt/)
+    expect(() => readCheckedLine(changed, 'an id'), changed).toThrow('an id is corrupt')
   }
 })
 

@@ -1,7 +1,7 @@
 import { chmod, copyFile, link, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { fileStore, type Session } from '../../../lib/index.ts'
 import { type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { sessionFileNames, temporaryDirectory } from '../../support/directory.ts'
@@ -53,10 +53,25 @@ async function forEachFile(directory: string, change: (path: string) => Promise<
   for (const name of await readdir(directory)) await change(join(directory, name))
 }
 
-/** Gives a file another inode. */
+/** Gives a file another inode, as `cp -p` and `mv` do. */
 async function replaceByCopy(path: string): Promise<void> {
+  const { atime, mtime } = await stat(path)
   await copyFile(path, `${path}.copy`)
+  await utimes(`${path}.copy`, atime, mtime)
   await rename(`${path}.copy`, path)
+}
+
+/** Changes the data file only. */
+const onlyData = (change: (path: string) => Promise<void>) => (directory: string) =>
+  forEachFile(directory, async (path) => {
+    if (path.endsWith('.part')) await change(path)
+  })
+
+/** Whether a call is the step by which publishing makes a.bin visible. */
+function makesVisible(fileSystem: string, root: string, [call, path = '', newPath = '']: string[]): boolean {
+  if ((call !== 'link' && call !== 'rename') || newPath !== join(root, 'a.bin')) return false
+  if (fileSystem === 'no hard links') return call === 'rename'
+  return fileSystem === 'hard links' || !leavesSessions(path, newPath)
 }
 
 const isVisible = (root: string) => stat(join(root, 'a.bin')).then(Boolean, () => false)
@@ -111,14 +126,14 @@ describe.each(Object.keys(fileSystems))('fileStore.publish with %s', (name) => {
       ['a backup by hard links', (path: string) => forEachFile(path, (file) => link(file, `${file}.backup`))],
       ['a copy to another disk', (path: string) => forEachFile(path, replaceByCopy)],
       ['touch', (path: string) => forEachFile(path, (file) => utimes(file, new Date(), new Date()))],
+      ['touch of the data file', onlyData((file) => utimes(file, new Date(), new Date()))],
+      ['cp -p of the data file', onlyData(replaceByCopy)],
     ])('publishes after a kill before the file was visible, and %s', async (_, change) => {
       const root = await temporaryDirectory()
       const session = await complete(fileStore(root), 'abc', { overwrite })
-      const isKilled = (call: string, path = '', newPath = '') => {
-        if (!['link', 'rename'].includes(call) || newPath !== join(root, 'a.bin')) return false
-        if (name === 'no hard links') return call === 'rename'
-        return name === 'hard links' || !leavesSessions(path, newPath)
-      }
+      // Whole milliseconds, so that a copy can have the same.
+      await utimes(join(root, '.bits-sessions', `${session.id}.part`), new Date(), new Date())
+      const isKilled = (...call: string[]) => makesVisible(name, root, call)
       const store = fileStore(root, { fileSystem: killed(calls, isKilled) })
       await expect(store.publish(await loaded(store, session.id))).rejects.toThrow('EKILLED')
       // Longer than a clock tick: before Linux 6.13, times have its resolution.
@@ -126,6 +141,35 @@ describe.each(Object.keys(fileSystems))('fileStore.publish with %s', (name) => {
       await change(join(root, '.bits-sessions'))
       expect(await repeat(root, session.id, calls)).toMatchObject({ state: 'published' })
       expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+    })
+
+    it('publishes after a second kill at any call of the repeated publication', async () => {
+      for (let callsLeft = 0; ; callsLeft += 1) {
+        const root = await temporaryDirectory()
+        const session = await complete(fileStore(root), 'abc', { overwrite })
+        /** Whether the publication succeeds, with a kill at the first call for which `isKilled` is true. */
+        const publish = async (isKilled: (...call: string[]) => boolean) => {
+          let isPublishing = false
+          const fileSystem = killed(calls, (...call) => isPublishing && isKilled(...call))
+          const store = fileStore(root, { fileSystem })
+          const found = await loaded(store, session.id)
+          isPublishing = true
+          return store.publish(found).then(
+            () => true,
+            () => false,
+          )
+        }
+        expect(await publish((...call) => makesVisible(name, root, call))).toBe(false)
+        let remaining = callsLeft
+        const isDone = await publish(() => {
+          remaining -= 1
+          return remaining < 0
+        })
+        const { state } = await loaded(fileStore(root), session.id)
+        if (state !== 'published') await repeat(root, session.id, calls)
+        expect(await readFile(join(root, 'a.bin'), 'utf8'), `killed after ${callsLeft} calls`).toBe('abc')
+        if (isDone) break
+      }
     })
 
     it('does not publish again after a failed directory sync', async () => {
@@ -140,6 +184,55 @@ describe.each(Object.keys(fileSystems))('fileStore.publish with %s', (name) => {
       expect(await repeat(root, session.id, calls)).toMatchObject({ state: 'published' })
       expect((await readdir(root)).filter((entry) => !entry.startsWith('.{'))).toEqual(['.bits-sessions'])
     })
+  })
+})
+
+describe('fileStore.publish with times of a low resolution', () => {
+  const hour = 3_600_000
+  const lstat: FileSystem['lstat'] = async (path) => {
+    const status = await nodeFileSystem.lstat(path)
+    const [mtimeMs, ctimeMs] = [status.mtimeMs, status.ctimeMs].map((time) => time - (time % hour))
+    return Object.assign(status, { mtimeMs, ctimeMs })
+  }
+
+  it('publishes once when a consumer moves the file after a kill', async () => {
+    const root = await temporaryDirectory()
+    const session = await complete(fileStore(root), 'abc')
+    const store = fileStore(root, { fileSystem: killed({ lstat }, () => isVisible(root)) })
+    await expect(store.publish(await loaded(store, session.id))).rejects.toThrow('EKILLED')
+    await consumers.moves(root)
+    await repeat(root, session.id, { lstat })
+    expect(await readdir(root)).toEqual(['.bits-sessions', 'moved'])
+  })
+
+  it('publishes after a kill before the file was visible, and a backup by hard links', async () => {
+    const root = await temporaryDirectory()
+    const session = await complete(fileStore(root), 'abc')
+    const isKilled = (...call: string[]) => makesVisible('hard links', root, call)
+    const store = fileStore(root, { fileSystem: killed({ lstat }, isKilled) })
+    await expect(store.publish(await loaded(store, session.id))).rejects.toThrow('EKILLED')
+    await forEachFile(join(root, '.bits-sessions'), (file) => link(file, `${file}.backup`))
+    await repeat(root, session.id, { lstat })
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
+  })
+})
+
+describe('fileStore.publish to a file system that is not mounted after a kill', () => {
+  it('publishes although the copy is missing', async () => {
+    const root = await temporaryDirectory()
+    const sessionDirectory = join(await temporaryDirectory(), '.bits-sessions')
+    const calls = fileSystems['the sessions on another file system'] ?? {}
+    const session = await complete(fileStore(root, { sessionDirectory }), 'abc', { overwrite: true })
+    const isKilled = (...call: string[]) => makesVisible('the sessions on another file system', root, call)
+    const killedStore = fileStore(root, { sessionDirectory, fileSystem: killed(calls, isKilled) })
+    const published = killedStore.publish(await loaded(killedStore, session.id))
+    await expect(published).rejects.toThrow('EKILLED')
+    await rename(root, `${root}-unmounted`)
+    onTestFinished(() => rm(`${root}-unmounted`, { recursive: true }))
+    await mkdir(root)
+    const store = fileStore(root, { sessionDirectory, fileSystem: withCalls(calls) })
+    await store.publish(await loaded(store, session.id))
+    expect(await readFile(join(root, 'a.bin'), 'utf8')).toBe('abc')
   })
 })
 

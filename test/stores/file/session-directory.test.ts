@@ -5,6 +5,7 @@ import { nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { SessionDirectory } from '../../../lib/stores/file/session-directory.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
 import { failing, watchedFileSystem, withCalls } from '../../support/file-system.ts'
+import { withResolvers } from '../../support/promise.ts'
 import { body, newSession } from '../../support/store.ts'
 
 it('Session directory: builds file paths, also at the root of a drive', () => {
@@ -19,6 +20,19 @@ it.each<[string, FileSystem['close']]>([
   new SessionDirectory(withCalls({ close }), '/').close(1)
   // Vitest would report an unhandled rejection.
   await new Promise(setImmediate)
+})
+
+it('Session directory: tries once for several uses of a refused session, and no more after a success', async () => {
+  const directory = new SessionDirectory(nodeFileSystem, '/')
+  const gate = withResolvers<void>()
+  const action = vi.fn(() => gate.promise)
+  directory.refuseUntil('a', action)
+  const uses = [directory.assertNotRefused('a'), directory.assertNotRefused('a')]
+  await directory.assertNotRefused('b')
+  gate.resolve()
+  await Promise.all(uses)
+  await directory.assertNotRefused('a')
+  expect(action).toHaveBeenCalledTimes(1)
 })
 
 it.each(['file', 'fragment', 'none'] as const)(

@@ -1,7 +1,13 @@
 import { constants, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { type AppendOptions, type FileStoreOptions, fileStore, type Session } from '../../../lib/index.ts'
+import {
+  type AppendOptions,
+  type FileStoreOptions,
+  fileStore,
+  type Session,
+  type Store,
+} from '../../../lib/index.ts'
 import { type FileSystem, nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
 import { failing, withCalls } from '../../support/file-system.ts'
@@ -37,6 +43,30 @@ describe('fileStore durability', () => {
     )
     // The bytes, the link, and the directory of the link.
     expect(calls).toEqual(['fdatasync', 'link', 'fsync'])
+  })
+
+  it('syncs the last journal entry when the file was moved, because no link shows that it was published', async () => {
+    const calls: string[] = []
+    const fileSystem = withCalls({
+      link: async () => failing('EPERM'),
+      rename: async (...args) => {
+        calls.push('rename')
+        await nodeFileSystem.rename(...args)
+      },
+      fsync: async (fd) => {
+        calls.push('fsync')
+        await nodeFileSystem.fsync(fd)
+      },
+      fdatasync: async (fd) => {
+        calls.push('fdatasync')
+        await nodeFileSystem.fdatasync(fd)
+      },
+    })
+    const store = fileStore(await temporaryDirectory(), { fileSystem })
+    const session = await complete(store, 'abc', { overwrite: true })
+    calls.length = 0
+    await store.publish(session)
+    expect(calls).toEqual(['rename', 'fsync', 'fdatasync'])
   })
 
   /** Logs the syncs of files; `dsync` is a write with O_DSYNC. */
@@ -180,12 +210,82 @@ describe('fileStore with a failed sync', () => {
     expect(await loaded(store, session.id)).toMatchObject({ state: 'accepted', received: 3 })
   })
 
+  it.each([
+    [
+      'the decision of accept',
+      'file',
+      (store: Store, session: Session) => store.accept(session, { publish: true }),
+    ],
+    [
+      'a checkpoint',
+      'fragment',
+      (store: Store, session: Session) => store.append(session, body('c'), { total: 4, durable: false }),
+    ],
+  ] as const)(
+    'of the journal: refuses the session until %s can be reverted',
+    async (_, durability, change) => {
+      const root = await temporaryDirectory()
+      const session = await complete(fileStore(root), 'ab')
+      const broken = { sync: true, write: true }
+      const journals = new Set<number>()
+      const fileSystem = withCalls({
+        open: async (path, flags) => {
+          const fd = await nodeFileSystem.open(path, flags)
+          if (path.endsWith('.json')) journals.add(fd)
+          else journals.delete(fd)
+          return fd
+        },
+        fdatasync: async (fd) =>
+          broken.sync && journals.has(fd) ? failing('EIO') : nodeFileSystem.fdatasync(fd),
+        write: async (fd, text) =>
+          broken.write && text.includes('"reverted"') ? failing('ENOSPC') : nodeFileSystem.write(fd, text),
+      })
+      const store = fileStore(root, { fileSystem, durability })
+      const before = await loaded(store, session.id)
+      await expect(change(store, before)).rejects.toMatchObject({ code: 'EIO' })
+      await expect(store.load(session.id)).rejects.toMatchObject({ code: 'ENOSPC' })
+      Object.assign(broken, { sync: false, write: false })
+      for (let loads = 0; loads < 2; loads += 1) {
+        expect((await loaded(store, session.id)).state).toBe('receiving')
+      }
+      // Once: another one would revert a later entry.
+      const reverts = (await readJournal(root, session.id)).map(({ reverted }) => reverted)
+      expect(reverts).toEqual([undefined, undefined, undefined, undefined, true])
+    },
+  )
+
+  it('of the data file after the timeout: marks the bytes, and truncates nothing', async () => {
+    const root = await temporaryDirectory()
+    const timeout = new AbortController()
+    const truncated: number[] = []
+    let fails = true
+    const store = fileStore(root, {
+      fileSystem: withCalls({
+        fdatasync: async (fd) => {
+          if (!fails) return nodeFileSystem.fdatasync(fd)
+          fails = false
+          timeout.abort()
+          return failing('EIO')
+        },
+        ftruncate: (fd, length) => {
+          truncated.push(length)
+          return nodeFileSystem.ftruncate(fd, length)
+        },
+      }),
+    })
+    const created = await store.create(newSession())
+    const options = { total: 2, durable: true, signal: timeout.signal }
+    await expect(store.append(created, body('a', 'b'), options)).rejects.toMatchObject({ code: 'EIO' })
+    expect(truncated).toEqual([])
+    expect(await loaded(store, created.id)).toMatchObject({ state: 'receiving', received: 0 })
+  })
+
   describe.each([
-    ['is truncated', []],
-    ['is marked when it cannot be truncated', ['ftruncate']],
-    ['is removed when the disk is full', ['ftruncate', 'write']],
-    ['is removed when the mark cannot be synced', ['ftruncate', 'fdatasync of the journal']],
-  ] as const)('of the data file', (title, failingCalls) => {
+    ['is truncated', [], 'receiving'],
+    ['is marked when it cannot be truncated', ['ftruncate'], 'receiving'],
+    ['is removed when the disk is full', ['ftruncate', 'write'], 'lost'],
+    ['is removed when the mark cannot be synced', ['ftruncate', 'fdatasync of the journal'], 'lost'],
+  ] as const)('of the data file', (title, failingCalls, state) => {
     it.each([
       ['in one write', 0],
       ['after another fragment', 100],
@@ -229,7 +329,7 @@ describe('fileStore with a failed sync', () => {
       })
       for (const process of [store, working]) {
         const found = await loaded(process, session.id)
-        expect([found.received, found.state]).toEqual([0, expect.stringMatching(/receiving|lost/)])
+        expect(found).toMatchObject({ received: 0, state })
       }
       const whole = body(Buffer.alloc(300, 3))
       const again = await working.append(await loaded(working, session.id), whole, options)
