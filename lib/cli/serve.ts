@@ -4,7 +4,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
-import { type BitsUploadOptions, bitsUpload, type Durability, fileStore } from '../index.ts'
+import { type BitsUploadOptions, bitsUpload, type Durability, fileStore, type Store } from '../index.ts'
 import { createDirectories } from '../stores/file/file-system.ts'
 import { basicAuthentication } from './basic.ts'
 import { type Command, ExitCode, UsageError, type Values } from './command.ts'
@@ -76,7 +76,8 @@ export const serveCommand: Command = {
     const directory = resolve(positionals[0] ?? 'incoming')
     const path = readMountPath(values.path as string | undefined)
     const port = numberOf({ port: process.env.PORT || undefined, ...values }, 'port', 0, 65_535) ?? 8080
-    const upload = bitsUpload(serveOptionsOf(values, directory))
+    const store = storeOf(values, directory)
+    const upload = bitsUpload({ store, ...serveOptionsOf(values) })
     const certificate = {
       cert: values.cert as string | undefined,
       key: values.key as string | undefined,
@@ -85,6 +86,8 @@ export const serveCommand: Command = {
     const { server, scheme } = await serverOf(certificate, mount(path, upload))
     // Report a missing permission now, not with the first upload.
     await prepareDirectory(directory)
+    // Creates the directory of the locks, and rejects if another machine uses it.
+    await store.locker?.idPrefix?.()
     await listenOn(server, port, values.host as string | undefined)
 
     const display = openDisplay(process.stdout)
@@ -111,17 +114,19 @@ async function prepareDirectory(directory: string): Promise<void> {
   }
 }
 
-function serveOptionsOf(values: Values, directory: string): BitsUploadOptions {
+const storeOf = (values: Values, directory: string): Store =>
+  fileStore(directory, {
+    durability: durabilityOf(values),
+    createFolders: values['create-folders'] === true,
+  })
+
+function serveOptionsOf(values: Values): Omit<BitsUploadOptions, 'store'> {
   const users = values.user as string[] | undefined
   const days = numberOf(values, 'expire-days', 1, 100_000)
   const maxSize = sizeValue(values, 'max-size')
   const maxSessions = numberOf(values, 'max-sessions', 1)
   const maxSessionsPerOwner = numberOf(values, 'max-sessions-per-user', 1)
   return {
-    store: fileStore(directory, {
-      durability: durabilityOf(values),
-      createFolders: values['create-folders'] === true,
-    }),
     overwrite: values.overwrite === true,
     ...(users && { authorize: basicAuthentication(users) }),
     ...(maxSize !== undefined && { maxSize }),

@@ -86,7 +86,7 @@ export class MachineFile {
     if (!first) return
     const end = now - first.mtimeMs > OldAfterMs ? 0 : performance.now() + WatchMs
     while (performance.now() < end) {
-      await delay(PollEveryMs, undefined, { ref: false })
+      await delay(PollEveryMs)
       const latest = await stat(path).catch(ignoring('ENOENT'))
       if (!latest) return
       if (latest.mtimeMs !== first.mtimeMs) throw await sharedError(path, this.#directory)

@@ -187,7 +187,7 @@ async function isGone(
 ): Promise<boolean> {
   if (!request) return !(await server.isRunning(holder))
   // It released the lock, and could not remove its file.
-  if (holder === previous) await delay(RetryDelayMs, undefined, { ref: false })
+  if (holder === previous) await delay(RetryDelayMs)
   const answer = await server.ask(holder, 'wait', key, request)
   answer?.end()
   return answer === undefined

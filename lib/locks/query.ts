@@ -79,7 +79,7 @@ export async function ask(
     if (answer === 'absent') return undefined
     if (answer === 'refused' && ++refusals >= MaxRefusals) return undefined
     if (timeout > 0 && performance.now() - startedAt > timeout) throw new BitsError('session-busy')
-    await delay(RetryDelayMs, undefined, { ref: false, ...(signal && { signal }) }).catch((error) => {
+    await delay(RetryDelayMs, undefined, signal && { signal }).catch((error) => {
       throw signal?.aborted ? signal.reason : error
     })
   }

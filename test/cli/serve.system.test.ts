@@ -1,8 +1,8 @@
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { generate } from 'selfsigned'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { TlsClient, uploadFile } from '../examples/upload.ts'
 import { noise } from '../support/bytes.ts'
 import { begin, hresult, TestClient } from '../support/client.ts'
@@ -220,6 +220,23 @@ describe('serve command', () => {
     await writeFile(join(directory, 'a-file'), '')
     const outcome = await command(directory, 'serve', ...args)
     expect(outcome).toEqual({ code: 1, stdout: '', stderr: expect.stringMatching(message) })
+  })
+
+  it('exits with code 1 while another machine uses the directory, and names it', async () => {
+    const directory = await temporaryDirectory()
+    const locks = join(directory, 'incoming/.bits-sessions/locks')
+    await mkdir(locks, { recursive: true })
+    const write = () => writeFile(join(locks, 'other.machine'), 'nas 4711\n')
+    await write()
+    const timer = setInterval(write, 200)
+    onTestFinished(() => clearInterval(timer))
+    expect(await command(directory, 'serve')).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(
+        /^express-bits-upload serve: \S+ is in use by another process .*\(host nas, process 4711\).*: use a directory on a local file system/,
+      ),
+    })
   })
 })
 

@@ -20,6 +20,7 @@ describe('bitsUpload options', () => {
       expireAfter: 14 * 24 * 60 * 60 * 1000,
       sweepEvery: 12 * 60 * 60 * 1000,
       idleTimeout: 120_000,
+      lockTimeout: 30_000,
       commitOn: 'last-fragment',
       createStatus: 200,
       hostId: undefined,
@@ -77,6 +78,7 @@ describe('bitsUpload options', () => {
     ['expireAfter 0', { store, expireAfter: 0 }, /'expireAfter'/],
     ['a string for expireAfter', { store, expireAfter: '14d' }, /'expireAfter'/],
     ['a sweepEvery above the timer limit', { store, sweepEvery: 2 ** 31 }, /'sweepEvery' .*24\.8 days/],
+    ['0 for lockTimeout', { store, lockTimeout: 0 }, /'lockTimeout'/],
     ['NaN for idleTimeout', { store, idleTimeout: Number.NaN }, /'idleTimeout'/],
     [
       'an unknown commitOn',

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type Locker, lockKey } from '../../lib/locks/locker.ts'
 import { memoryLocker } from '../../lib/locks/memory.ts'
+import { BitsError } from '../../lib/protocol/errors.ts'
 import { newGuid } from '../../lib/protocol/packet.ts'
 import { SessionCache } from '../../lib/sessions/session-cache.ts'
 import { memoryStore } from '../../lib/stores/memory.ts'
@@ -133,6 +134,16 @@ describe('SessionCache', () => {
     expect(await isFree(session)).toBe(false)
     await cache.release(cached, session)
     expect(await isFree(session)).toBe(true)
+  })
+
+  it('passes lockTimeout to the locker, and rejects with its error', async () => {
+    const acquire = vi.fn().mockRejectedValue(new BitsError('session-busy'))
+    const { cache } = setting({ acquire, tryAcquire: memoryLocker().tryAcquire })
+    await expect(cache.acquire(newGuid(), request)).rejects.toMatchObject({
+      code: 'session-busy',
+      status: 503,
+    })
+    expect(acquire).toHaveBeenCalledWith(expect.anything(), expect.objectContaining({ timeout: 30_000 }))
   })
 
   it('reports a lock that cannot be released on eviction', async () => {
