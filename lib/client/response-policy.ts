@@ -129,8 +129,18 @@ const errorCodeRules: readonly { readonly when: ActionRule['when']; readonly cod
 /** The error of the caller for a response whose action is `fatal`. */
 export function responseError(response: ResponseSummary): UploadError {
   const code = errorCodeRules.find(({ when }) => when(response))?.code ?? 'refused'
-  return new UploadError(code, `${describeResponse(response)}.`, response)
+  const hint = mayLackContentLength(response) ? ` ${removedContentLength}` : ''
+  return new UploadError(code, `${describeResponse(response)}.${hint}`, response)
 }
+
+/** A frequent cause of a refusal of the first packet, which the server alone sees. */
+export const removedContentLength =
+  'Proxies written in Go (Caddy, Traefik, cloudflared) remove Content-Length: 0, which some servers require, such as IIS: ' +
+  'use another proxy, or a server that accepts packets without the field, as express-bits-upload does.'
+
+/** Whether the cause may be a control packet whose Content-Length a proxy removed: [MC-BUP] 3.2.5.2.3 answers 411, Windows 400. */
+const mayLackContentLength = ({ requestKind, status }: ResponseSummary): boolean =>
+  status === 411 || (status === 400 && requestKind !== 'Fragment' && requestKind !== 'Reply')
 
 /** Describes a response in a few words: `Fragment was answered 500, 0x80200020`. */
 export function describeResponse({ requestKind, status, hresult }: ResponseSummary): string {

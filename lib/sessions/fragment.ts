@@ -1,6 +1,6 @@
 import type { Ack } from '../protocol/ack.ts'
 import { type ContentRange, lengthOf } from '../protocol/content-range.ts'
-import { asBitsError, BitsError } from '../protocol/errors.ts'
+import { asBitsError, BitsError, isFault } from '../protocol/errors.ts'
 import type { FragmentPacket } from '../protocol/packet.ts'
 import { type Body, byteLength, dropBytes, type Session } from '../stores/store.ts'
 import { completeUpload } from './complete.ts'
@@ -127,11 +127,12 @@ async function* skipBytes(body: Body, count: number): AsyncGenerator<readonly Ui
 
 /** The error with the number of bytes held now, which the store is asked for because some may have been appended. */
 async function withCurrentOffset<Caller>(
-  { settings, events, quota }: SessionDependencies<Caller>,
+  deps: SessionDependencies<Caller>,
   session: Session,
-  { total }: ContentRange,
+  range: ContentRange,
   thrown: unknown,
 ): Promise<BitsError> {
+  const { settings, events, quota } = deps
   const current = await settings.store.load(session.id).catch(() => null)
   // A fragment that failed may have stored the first bytes.
   if (current && !isEmptySession(current)) quota.markNonEmpty(current)
@@ -139,13 +140,38 @@ async function withCurrentOffset<Caller>(
   const error = current === undefined ? new BitsError('session-not-found') : asBitsError(thrown)
   // If another server has completed the file (see `completeIfAllBytesHeld`), or the store does not know how many bytes
   // are held, which a 416 must say, the client gets a 500 and tries again.
-  const isMisleading = error.code === 'out-of-sync' && (!current || current.received === total)
+  const isMisleading = error.code === 'out-of-sync' && (!current || current.received === range.total)
   const reason = isMisleading ? new BitsError('store-failed', error.message, { cause: error }) : error
   const answered = reason.with({ received: current?.received })
+  if (current && isEmptySession(current) && wasStarted(range, error)) {
+    await recordTotal(deps, current, range.total)
+  }
   if (current && isInterruption(answered)) {
     events.emitEvent('interrupted', { ...uploadReport(current), reason: answered })
   }
   return answered
+}
+
+/** Whether the first fragment of a file began, and ended before its first byte; not if its range was refused, or the store failed. */
+const wasStarted = ({ first, total }: ContentRange, error: BitsError): boolean =>
+  first === 0 &&
+  total > 0 &&
+  !isFault(error) &&
+  error.code !== 'too-large' &&
+  error.code !== 'fragment-too-large'
+
+/** Records the size of a file that holds no byte. Otherwise Close-Session would take it for an empty file. */
+async function recordTotal<Caller>(
+  { settings: { store }, quota }: SessionDependencies<Caller>,
+  session: Session,
+  total: number,
+): Promise<void> {
+  try {
+    store.release?.(await store.append(session, emptyBody(), { total, durable: false }))
+    quota.markNonEmpty(session)
+  } catch {
+    // The client gets the error of its fragment.
+  }
 }
 
 const isInterruption = ({ code }: BitsError): boolean => code === 'disconnected' || code === 'timeout'

@@ -419,6 +419,30 @@ describe('doctor Ping check', () => {
     expectWrong(await doctor(url), 'FAULT', text, remedy)
   })
 
+  it('reports a missing Content-Length of BITS_POST, although a Ping as POST is answered', async () => {
+    const { url } = await through({
+      request: (head) => (head.startsWith('BITS_POST ') ? plainAnswer('411 Length Required') : undefined),
+    })
+    expectWrong(
+      await doctor(url),
+      'FAULT',
+      /411: the server requires Content-Length/,
+      /Caddy, Traefik, cloudflared/,
+    )
+  })
+
+  it('reports an Ack with 400 to Ping, and proxies that remove Content-Length as a cause', async () => {
+    const url = await serve((_, response) =>
+      response.writeHead(400, { 'BITS-Packet-Type': 'Ack', 'Content-Length': 0 }).end(),
+    )
+    expectWrong(
+      await doctor(url),
+      'FAULT',
+      /^Ping is answered 400: the server finds the packet or its URL invalid/,
+      /Caddy, Traefik, cloudflared/,
+    )
+  })
+
   it('reports disabled uploads (501)', async () => {
     const { url } = await uploadServer({ enabled: false })
     expectWrong(await doctor(url), 'FAULT', /501, 0x80070005.*uploads are disabled/, /`enabled`/)

@@ -108,4 +108,17 @@ describe('UploadError of a refusal', () => {
     const hex = hresult === undefined ? '' : `, 0x${hresult.toString(16).toUpperCase()}`
     expect(error.message.endsWith(`. Fragment was answered ${status}${hex}.`)).toBe(true)
   })
+
+  it('names proxies that remove Content-Length for a 400 to a control packet, and for any 411', () => {
+    const namesProxies = (kind: RequestKind, status: number): boolean =>
+      responseError({ requestKind: kind, status, hresult: undefined, context: undefined }).message.includes(
+        '(Caddy, Traefik, cloudflared)',
+      )
+    for (const kind of allKinds) {
+      expect([kind, namesProxies(kind, 411)]).toEqual([kind, true])
+      expect([kind, namesProxies(kind, 403)]).toEqual([kind, false])
+      const isControl = kind !== 'Fragment' && kind !== 'Reply'
+      expect([kind, namesProxies(kind, 400)]).toEqual([kind, isControl])
+    }
+  })
 })

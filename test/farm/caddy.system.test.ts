@@ -15,7 +15,7 @@ import { type ServerSetup, sessionOn, start } from '../wire/setting.ts'
 import { expectPartialFragmentStored, type Framing, file, half } from './fixture.ts'
 
 /** Starts a server behind Caddy. The URL is that of the mount path at Caddy. */
-async function startBehindCaddy(setup: ServerSetup = {}) {
+async function startBehindCaddy({ before = [], ...setup }: ServerSetup = {}) {
   /** The packets that reach the server, with the fields that announce a body. */
   const seen: [type: string | undefined, length: string | undefined, encoding: string | undefined][] = []
   const record: RequestHandler = (request, _, next) => {
@@ -26,7 +26,7 @@ async function startBehindCaddy(setup: ServerSetup = {}) {
     ])
     next()
   }
-  const server = await start({ ...setup, before: [record] })
+  const server = await start({ ...setup, before: [record, ...before] })
   return { ...server, url: new URL('upload/', await startCaddy(server.url)), seen }
 }
 
@@ -78,6 +78,29 @@ describeCaddy('Caddy with a plain reverse_proxy', () => {
     expect([checked.code, checked.stdout]).toEqual([0, expect.stringMatching(/^No faults$/m)])
   })
 
+  it.each([
+    ['400, as Windows does', 400, { 'BITS-Packet-Type': 'Ack', 'BITS-Error': '0x80070057' }],
+    ['411, as the specification says', 411, { 'BITS-Packet-Type': 'Ack', 'BITS-Error': '0x80070057' }],
+    ['411, without an Ack', 411, {}],
+  ])(
+    'is named by doctor and send before a server that requires Content-Length: %s',
+    async (_, status, fields) => {
+      const requireLength: RequestHandler = (request, response, next) => {
+        if (request.get('content-length') === undefined) response.set(fields).status(status).end()
+        else next()
+      }
+      const { url } = await startBehindCaddy({ before: [requireLength] })
+      const here = await temporaryDirectory()
+      await writeFile(join(here, 'a.bin'), file)
+      const cause = /Proxies written in Go \(Caddy, Traefik, cloudflared\) remove Content-Length: 0/
+      const checked = await command(here, 'doctor', url.href)
+      expect([checked.code, checked.stdout]).toEqual([1, expect.stringMatching(cause)])
+      expect(checked.stdout).toMatch(/^1 fault$/m)
+      const sent = await command(here, 'send', 'a.bin', url.href)
+      expect([sent.code, sent.stderr]).toEqual([1, expect.stringMatching(cause)])
+    },
+  )
+
   it('forwards an upload that SIGINT interrupts, and that jobs resume continues', async () => {
     const { url, directory, upload } = await startBehindCaddy({ maxFragmentSize: 10_000 })
     const here = await temporaryDirectory()
@@ -88,7 +111,7 @@ describeCaddy('Caddy with a plain reverse_proxy', () => {
       })
     })
     const sending = startCommand(here, 'send', '--max-fragment', '5120', 'a.bin', url.href)
-    await isHalf
+    expect(await Promise.race([isHalf, sending.ended()]), sending.output).toBeUndefined()
     expect(await sending.end('SIGINT')).toBe(3)
     let created = 0
     upload.events.on('created', () => {

@@ -3,8 +3,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage } from 'node:http'
 import { connect as netConnect } from 'node:net'
 import { join } from 'node:path'
+import { format } from 'node:util'
 import connect from 'connect'
-import express from 'express'
+import express, { type RequestHandler } from 'express'
 import express4 from 'express4'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { drainBody } from '../../lib/http/send-ack.ts'
@@ -532,6 +533,10 @@ describe('close()', () => {
   })
 })
 
+const thrown = (): never => {
+  throw new Error('thrown by the test')
+}
+
 const report = { id: '{}', name: 'a', path: '/a', received: 0, total: 0 }
 
 it('Upload events: prints the error of a listener, and calls the other listeners', async () => {
@@ -553,6 +558,27 @@ it('Upload events: prints the error of a listener, and calls the other listeners
   expect(print.mock.calls.map(([, error]) => error)).toEqual(errors)
   expect(String(print.mock.calls[0]?.[0])).toContain("a listener of the event 'closed' threw an error")
   expect(calls).toEqual(['a'])
+})
+
+it('Upload events: listeners that throw change no answer, and their errors are printed', async () => {
+  const print = vi.spyOn(console, 'error').mockImplementation(() => {})
+  onTestFinished(() => print.mockRestore())
+  const { upload, url } = await uploadServer()
+  const events = ['created', 'received', 'uploaded', 'closed', 'refused'] as const
+  for (const event of events) upload.events.on(event, thrown)
+  const client = new TestClient(new URL('a.bin', url))
+  const answers = [
+    await client.create(),
+    await client.fragment(0, Buffer.from('hello'), 5),
+    await client.close(),
+    await client.create(),
+  ]
+  expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 403])
+  // All are thrown at one place, so that they have one cause.
+  expect(print).toHaveBeenCalledTimes(1)
+  expect(format(...(print.mock.calls[0] ?? []))).toMatch(
+    /a listener of the event 'created' threw an error: Error: thrown by the test\n +at .*no-hang\.test\.ts/,
+  )
 })
 
 describe('Event failed without a listener', () => {
@@ -593,6 +619,33 @@ describe('Event failed without a listener', () => {
     fail()
     expect(listener).toHaveBeenCalledTimes(1)
     expect(print).not.toHaveBeenCalled()
+  })
+
+  it.each<[fault: string, type: string, options: Partial<BitsUploadOptions>, app?: RequestHandler]>([
+    ['authorize', 'Ping', { authorize: thrown }],
+    ['onCreate', 'Create-Session', { onCreate: thrown }],
+    ['onUpload', 'Fragment', { onUpload: thrown }],
+    ['enabled', 'Ping', { enabled: thrown }],
+    ['a store', 'Create-Session', { store: { ...memoryStore(), create: thrown } }],
+    ['a body parser in front', 'Fragment', {}, express.raw({ type: () => true })],
+  ])('is printed for %s at fault, with its cause and stack', async (_, type, options, parser) => {
+    const { print } = setup()
+    const upload = bitsUpload({ store: memoryStore(), ...options })
+    const app = express()
+    if (parser) app.use(parser)
+    const client = new TestClient(new URL('upload/a.bin', await serve(app.use('/upload', upload))))
+    if (type === 'Ping') expect((await client.ping()).status).toBe(500)
+    else if (type === 'Create-Session') expect((await client.create()).status).toBe(500)
+    else {
+      await client.create()
+      expect((await client.fragment(0, Buffer.from('hello'), 5)).status).toBe(500)
+    }
+    expect(print).toHaveBeenCalledTimes(1)
+    // As the console shows it.
+    const printed = format(...(print.mock.calls[0] ?? []))
+    expect(printed).toContain(`${type} of /upload/a.bin failed`)
+    if (parser) expect(printed).toMatch(/body parser.*mount bitsUpload\(\) before it[\s\S]*^ +at .*lib/m)
+    else expect(printed).toMatch(/\[cause\]: Error: thrown by the test\n +at .*no-hang\.test\.ts/)
   })
 
   it('is printed for a directory that cannot be created', async () => {

@@ -57,6 +57,20 @@ describe("README's quick start", () => {
       'Hello, world!',
     ])
     expect(await readFile(join(directory, 'incoming/hello.txt'), 'utf8')).toBe('Hello, world!')
+    expect((await new TestClient(new URL('/upload/x/y.txt', `http://${host}`)).create()).status).toBe(404)
+    await program.end('SIGTERM')
+    expect(program.output).toMatch(/^hello\.txt: 13 bytes$/m)
+    expect(program.output).toMatch(/^\/upload\/x\/y\.txt refused: The folder 'x' does not exist/m)
+  })
+
+  it('prints the cause of a failure', async () => {
+    const directory = await project.folder({ 'server.mjs': serverProgram, incoming: 'a file' })
+    const program = new Program(['sh', '-c', `exec ${startServer}`], { cwd: directory })
+    const { host } = await program.url()
+    expect((await new TestClient(new URL('/upload/a.txt', `http://${host}`)).create()).status).toBe(500)
+    await program.end('SIGTERM')
+    expect(program.output).toMatch(/Create-Session of \/upload\/a\.txt failed/)
+    expect(program.output).toMatch(/\[cause\]: \[?Error: ENOTDIR: /)
   })
 
   it('names npm scripts of a clone that exist', async () => {

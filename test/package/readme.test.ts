@@ -1,13 +1,24 @@
 import { readFileSync } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
 import { join } from 'node:path'
+import express from 'express'
 import { describe, expect, it } from 'vitest'
 import { uploadErrorCodes } from '../../lib/client/errors.ts'
 import { readCancelOptions, readUploadOptions } from '../../lib/client/options.ts'
-import { BitsError, type BitsErrorCode, bitsUpload, fileStore, notifyApplication } from '../../lib/index.ts'
+import {
+  BitsError,
+  type BitsErrorCode,
+  bitsUpload,
+  fileStore,
+  memoryStore,
+  notifyApplication,
+} from '../../lib/index.ts'
 import { readBitsUploadOptions } from '../../lib/middleware/options.ts'
 import { azureStore } from '../../lib/stores/object/azure.ts'
 import { s3Store } from '../../lib/stores/object/s3.ts'
+import { send } from '../support/client.ts'
+import { listen } from '../support/server.ts'
 import { root } from './package.ts'
 import { blocks, code, readme, rows, section } from './readme.ts'
 
@@ -188,6 +199,27 @@ describe('the tables of README.md', () => {
       const path = name.startsWith('`') ? `examples/${name.replaceAll('`', '')}` : name
       await expect(readFile(join(root, path))).resolves.toBeDefined()
     }
+  })
+})
+
+describe('the section Timeouts of README.md', () => {
+  const advice = section('Timeouts and body parsers').replace(/\s+/g, ' ')
+
+  it('says why idle connections are kept for 125 seconds', () => {
+    expect(advice).toMatch(/`server\.keepAliveTimeout`, 5 seconds by default.*load balancer.*125 seconds/)
+    expect(advice).toContain('`server.headersTimeout` above that')
+  })
+
+  it('says how an app accepts header fields of 48 KB, which is so', async () => {
+    expect(advice).toContain('`createServer({ maxHeaderSize: 65_536 }, app)`')
+    const app = express().use('/upload', bitsUpload({ store: memoryStore() }))
+    const headers = { Authorization: `Negotiate ${'x'.repeat(48 * 1024)}` }
+    const statusOf = async (server: Server) => {
+      const url = await listen(server)
+      return (await send(new URL('upload/a.bin', url), 'Ping', { headers })).status
+    }
+    expect(await statusOf(createServer(app))).toBe(431)
+    expect(await statusOf(createServer({ maxHeaderSize: 65_536 }, app))).toBe(200)
   })
 })
 

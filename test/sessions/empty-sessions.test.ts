@@ -1,9 +1,11 @@
 /** Sessions without a byte, near the limit `maxSessions`. */
+import { once } from 'node:events'
 import { createServer } from 'node:http'
 import express from 'express'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type BitsUploadOptions, bitsUpload, memoryStore } from '../../lib/index.ts'
 import { begin, TestClient } from '../support/client.ts'
+import { temporaryDirectory } from '../support/directory.ts'
 import { withResolvers } from '../support/promise.ts'
 import { listen } from '../support/server.ts'
 import { body, listed, loaded, newSession } from '../support/store.ts'
@@ -135,6 +137,22 @@ describe('Empty sessions of one client', () => {
     const outgoing = begin(broken.url, 'Fragment', { headers: broken.range(0, 5, 9) }).on('error', () => {})
     outgoing.write('abc', () => setTimeout(() => outgoing.destroy(), 50))
     expect(await interrupted).toMatchObject({ received: 3 })
+    expect(await create()).toBe(200)
+  })
+
+  it('no longer count after a fragment that ended before its first byte', async () => {
+    const { client, create, fill, upload } = await start({ store: await temporaryDirectory() })
+    const broken = client()
+    expect((await broken.create()).status).toBe(200)
+    await fill(9)
+    await fill(8, '10.0.0.2')
+    expect(await create()).toBe(503)
+    const interrupted = new Promise((resolve) => upload.events.once('interrupted', resolve))
+    const outgoing = begin(broken.url, 'Fragment', { headers: broken.range(0, 5, 9) }).on('error', () => {})
+    outgoing.flushHeaders()
+    await once(outgoing, 'socket')
+    outgoing.socket?.end()
+    expect(await interrupted).toMatchObject({ received: 0 })
     expect(await create()).toBe(200)
   })
 

@@ -1,5 +1,5 @@
 import { isAck } from '../../client/ack.ts'
-import { Hresult } from '../../client/response-policy.ts'
+import { Hresult, removedContentLength } from '../../client/response-policy.ts'
 import { field } from '../../protocol/headers.ts'
 import { printable } from '../format.ts'
 import type { RawResponse } from './prober.ts'
@@ -69,7 +69,7 @@ const explanationRules: readonly ExplanationRule[] = [
   {
     when: (answer) => isAck(answer.headers) && answer.status === 400,
     reason: 'the server finds the packet or its URL invalid',
-    remedy: 'Check the path: some names are refused. If it is correct, a proxy may change the packets.',
+    remedy: `Check the path: some names are refused. If it is correct, a proxy may change the packets. ${removedContentLength}`,
   },
   {
     when: (answer) => isAck(answer.headers) && answer.status === 503,
@@ -90,9 +90,7 @@ const explanationRules: readonly ExplanationRule[] = [
   {
     when: statusBetween(411),
     reason: 'the server requires Content-Length',
-    remedy:
-      'Proxies written in Go (Caddy, Traefik, cloudflared) remove Content-Length: 0 from BITS_POST. Use another proxy, or a ' +
-      'server that accepts packets without the field, as express-bits-upload does.',
+    remedy: removedContentLength,
   },
   {
     when: statusBetween(407),

@@ -98,9 +98,12 @@ async function findFolder(
 const ping = (context: CheckContext): Promise<RawResponse | NoResponse> =>
   orNoResponse(context.send({ type: 'Ping' }))
 
-/** Whether the status is reason enough, from any server: redirections and requests for credentials. */
+/**
+ * Whether the status is reason enough, from any server: redirections, requests for credentials, and a missing
+ * Content-Length. A Ping as POST would have one, because proxies that remove it from BITS_POST keep it there.
+ */
 const isSelfExplaining = ({ status }: RawResponse): boolean =>
-  (status >= 300 && status <= 399) || status === 401 || status === 407
+  (status >= 300 && status <= 399) || [401, 407, 411].includes(status)
 
 async function* keptConnection(context: CheckContext, first: RawResponse) {
   // HTTP/1.0 closes connections by default.

@@ -1,15 +1,18 @@
+import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { appendFile, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import express, { type RequestHandler } from 'express'
 import { describe, expect, it } from 'vitest'
+import { BitsError, type MemoryStore, memoryStore } from '../../../lib/index.ts'
 import { noise } from '../../support/bytes.ts'
 import { type Answer, answerTo, begin, send, TestClient } from '../../support/client.ts'
 import { temporaryDirectory } from '../../support/directory.ts'
 import { later } from '../../support/later.ts'
+import { withResolvers } from '../../support/promise.ts'
 import { BG_E_SESSION_NOT_FOUND, E_ACCESSDENIED, E_INVALIDARG, expectAck } from '../acks.ts'
 import { MeteredDisk, partOf, published, sessionFiles } from '../disk.ts'
-import { all, oddFragment, session, sessionOn, start, type Upload } from '../setting.ts'
+import { all, next, oddFragment, session, sessionOn, start, type Upload } from '../setting.ts'
 
 const file = noise(300)
 const Unknown = '{11111111-2222-3333-4444-555555555555}'
@@ -346,6 +349,96 @@ describe('Upload completion', () => {
   it('88: publishes no empty file when onUpload returns publish: false', async () => {
     const upload = await session({ onUpload: () => ({ publish: false }) })
     expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+    expect(await published(upload.directory)).toEqual([])
+    await expectRemoved(upload)
+  })
+
+  it('88: replaces a file by an empty one with overwrite, under the name that onCreate returns', async () => {
+    const upload = await session({ overwrite: true, onCreate: () => ({ name: 'b.bin' }) })
+    await writeFile(join(upload.directory, 'b.bin'), 'older')
+    expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+    expect(await published(upload.directory)).toEqual(['b.bin'])
+    expect((await readFile(join(upload.directory, 'b.bin'))).length).toBe(0)
+  })
+
+  it('88: saves the reply of onUpload to an empty file, and removes it with the session', async () => {
+    const upload = await session({ onUpload: () => 'reply' })
+    expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+    expect((await fileIn(upload.directory)).length).toBe(0)
+    await expectRemoved(upload)
+  })
+
+  it('88: returns 403 when onUpload rejects the empty file, publishes nothing and does not call it again', async () => {
+    let calls = 0
+    const onUpload = (): never => {
+      calls += 1
+      throw new BitsError('application-refused')
+    }
+    const upload = await session({ onUpload })
+    const refused = { sessionId: upload.id, context: '0x7', error: E_ACCESSDENIED } as const
+    expectAck(await upload.client.close(), 403, refused)
+    expect([calls, await published(upload.directory)]).toEqual([1, []])
+    expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+    expect([calls, await published(upload.directory)]).toEqual([1, []])
+    await expectRemoved(upload)
+  })
+
+  describe('88: fragment that ended before its first byte', () => {
+    /** Sends the head of a fragment of 300 bytes. */
+    async function begun(upload: Upload) {
+      const { client } = upload
+      const outgoing = begin(client.url, 'Fragment', { headers: client.range(0, 300, 300) })
+      outgoing.on('error', () => {}).flushHeaders()
+      await once(outgoing, 'socket')
+      return outgoing
+    }
+
+    const stores: [string, () => MemoryStore | undefined][] = [
+      ['file store', () => undefined],
+      ['memory store', memoryStore],
+    ]
+
+    it.each(stores)('88: publishes no empty file at Close-Session: %s', async (_, create) => {
+      const store = create()
+      const upload = await session(store && { store })
+      const interrupted = next(upload.upload, 'interrupted')
+      const outgoing = await begun(upload)
+      outgoing.socket?.end()
+      await interrupted
+      expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+      expect([await published(upload.directory), store?.files.size ?? 0]).toEqual([[], 0])
+    })
+
+    it.each(stores)('88: publishes no empty file if Close-Session interrupts it: %s', async (_, create) => {
+      const store = create()
+      const isRunning = withResolvers<void>()
+      const authorize = (_: unknown, { type }: { readonly type: string }): undefined => {
+        if (type === 'Fragment') setImmediate(isRunning.resolve)
+      }
+      const upload = await session({ authorize, ...(store && { store }) })
+      const outgoing = await begun(upload)
+      const answer = answerTo(outgoing)
+      await isRunning.promise
+      expectAck(await upload.client.close(), 200, { sessionId: upload.id, received: null })
+      outgoing.end(file)
+      expect((await answer).status).toBe(416)
+      expect([await published(upload.directory), store?.files.size ?? 0]).toEqual([[], 0])
+    })
+
+    it('88: can be sent again', async () => {
+      const upload = await session()
+      const interrupted = next(upload.upload, 'interrupted')
+      const outgoing = await begun(upload)
+      outgoing.socket?.end()
+      await interrupted
+      expectAck(await upload.client.fragment(0, file, 300), 200, { received: 300 })
+      expect(await fileIn(upload.directory)).toEqual(file)
+    })
+  })
+
+  it('88: publishes no empty file at Cancel-Session', async () => {
+    const upload = await session()
+    expectAck(await upload.client.cancel(), 200, { sessionId: upload.id, received: null })
     expect(await published(upload.directory)).toEqual([])
     await expectRemoved(upload)
   })
