@@ -70,7 +70,7 @@ describe("README's quick start", () => {
     expect((await new TestClient(new URL('/upload/a.txt', `http://${host}`)).create()).status).toBe(500)
     await program.end('SIGTERM')
     expect(program.output).toMatch(/Create-Session of \/upload\/a\.txt failed/)
-    expect(program.output).toMatch(/\[cause\]: \[?Error: ENOTDIR: /)
+    expect(program.output).toMatch(/\[cause\]: \[?Error: EEXIST: /)
   })
 
   it('names npm scripts of a clone that exist', async () => {
