@@ -12,7 +12,9 @@ export const ignoring =
   }
 
 /** `rename` to a directory that is not empty; on Windows to any directory. */
-const occupied = ['ENOTEMPTY', 'EEXIST', 'EPERM', 'EACCES']
+const occupied = ['ENOTEMPTY', 'EEXIST', ...(process.platform === 'win32' ? ['EPERM', 'EACCES'] : [])]
+
+const isTag = (name: string): boolean => /^[0-9A-F]{6}$/.test(name)
 
 /**
  * The lock files of a directory: `<hash of the lock key>/<tag of the holder>`, an empty file. A lock has one if its holder
@@ -29,10 +31,18 @@ export class LockFiles {
     this.#tag = tag
   }
 
-  /** The tag of the holder; undefined if there is no lock file. */
+  /**
+   * The tag of the holder; undefined if there is no lock file.
+   * @throws an `Error` if the folder contains something else
+   */
   async holder(key: string): Promise<string | undefined> {
-    const names = await readdir(this.#folder(key)).catch(ignoring('ENOENT'))
-    return names?.[0]
+    const folder = this.#folder(key)
+    const names = (await readdir(folder).catch(ignoring('ENOENT'))) ?? []
+    const holder = names.find(isTag)
+    if (holder === undefined && names.length > 0) {
+      throw new Error(`${folder} contains ${names[0]}, which is no lock file: remove it`)
+    }
+    return holder
   }
 
   /** Creates the lock file of this process. Returns false if there is a lock file. */
@@ -42,12 +52,12 @@ export class LockFiles {
     const prepared = `${folder}.${this.#tag}`
     // It exists if it could not be removed below.
     await mkdir(prepared, { mode: 0o700 }).catch(ignoring('EEXIST'))
-    await writeFile(`${prepared}/${this.#tag}`, '', { mode: 0o600 })
     try {
+      await writeFile(`${prepared}/${this.#tag}`, '', { mode: 0o600 })
       await rename(prepared, folder)
       return true
     } catch (error) {
-      await removeFolder(prepared, this.#tag)
+      await removeFolder(prepared, this.#tag).catch(() => {})
       ignoring(...occupied)(error)
       // Removes the folder only if it is empty, which is in the way on Windows.
       await rmdir(folder).catch(() => {})
@@ -75,7 +85,8 @@ export class LockFiles {
       const [match, preparedBy] = /^[0-9a-f]{32}(?:\.([0-9A-F]{6}))?$/.exec(name) ?? []
       if (match === undefined) continue
       const folder = `${this.#directory}/${name}`
-      const [tag = preparedBy] = (await readdir(folder).catch(ignoring('ENOENT'))) ?? []
+      const names = (await readdir(folder).catch(ignoring('ENOENT', 'ENOTDIR'))) ?? []
+      const tag = names.find(isTag) ?? preparedBy
       if (tag === undefined) await rmdir(folder).catch(() => {})
       else if (!(await isRunning(tag))) await removeFolder(folder, tag)
     }

@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { createServer, type Server, type Socket } from 'node:net'
+import type { LocalLocks } from './local-locks.ts'
+import { LockFiles } from './lock-files.ts'
 import type { Lock, LockRequest } from './locker.ts'
-import type { MemoryLocker } from './memory.ts'
 import {
   type Answer,
   ask,
   FREE,
   HELD,
   isListening,
+  type Limits,
   parseQuery,
   type Query,
   type QueryType,
@@ -50,14 +52,16 @@ export class LockServer {
   /** Six hexadecimal digits that no other process of the directory has. */
   readonly tag: string
   readonly #server: Server
-  readonly #local: MemoryLocker
+  readonly files: LockFiles
+  readonly #local: LocalLocks
   readonly #addresses: SocketAddresses
   readonly #connections = new Set<Socket>()
   /** The locks that this process holds by a lock file, by key. */
   readonly #fileLocks = new Map<string, FileLock>()
 
-  private constructor(tag: string, local: MemoryLocker, addresses: SocketAddresses) {
+  private constructor(tag: string, directory: string, local: LocalLocks, addresses: SocketAddresses) {
     this.tag = tag
+    this.files = new LockFiles(directory, tag)
     this.#local = local
     this.#addresses = addresses
     this.#server = createServer((socket) => {
@@ -72,9 +76,10 @@ export class LockServer {
    * @param local the locks within this process
    * @throws the system's error if the directory cannot have sockets, or the socket cannot be reached in it
    */
-  static async open(addresses: SocketAddresses, local: MemoryLocker): Promise<LockServer> {
+  static async open(directory: string, local: LocalLocks, addresses: SocketAddresses): Promise<LockServer> {
     for (;;) {
-      const server = new LockServer(randomBytes(3).toString('hex').toUpperCase(), local, addresses)
+      const tag = randomBytes(3).toString('hex').toUpperCase()
+      const server = new LockServer(tag, directory, local, addresses)
       if (!(await server.#listen())) continue
       // Some file systems can create the file of a socket, but do not connect to it.
       if (await isListening(server.#address)) return server
@@ -98,13 +103,8 @@ export class LockServer {
   }
 
   /** Asks the process with this tag, see {@link ask}. */
-  ask(
-    tag: string,
-    type: QueryType,
-    key: string,
-    request: Pick<LockRequest, 'signal' | 'timeout'>,
-  ): Promise<Answer | undefined> {
-    return ask(this.#addresses.of(tag), type, key, request)
+  ask(tag: string, type: QueryType, key: string, limits: Limits): Promise<Answer | undefined> {
+    return ask(this.#addresses.of(tag), type, key, limits, () => this.#local.onSignOfLife(key))
   }
 
   /** Whether the process with this tag runs. It may be stopped. */
@@ -150,16 +150,26 @@ export class LockServer {
   #onQuery(socket: Socket, { type, key, signEvery }: Query): void {
     if (type === 'wait') {
       const fileLock = this.#fileLocks.get(key)
-      if (!fileLock) return void socket.end(FREE)
+      if (!fileLock) return void this.#removeUnusedFile(key).then(() => socket.end(FREE))
       sendSigns(socket, signEvery)
       fileLock.addWaiter(socket)
     } else if (type === 'borrow') {
-      void this.#lend(socket, key, sendSigns(socket, signEvery))
+      // No sign if the lock depends on a third process that gives none.
+      const stopSigns = sendSigns(socket, signEvery, () => this.#local.isActive(key, 2 * signEvery))
+      void this.#lend(socket, key, stopSigns)
     } else {
-      const lock = this.#local.tryAcquireSync(key)
-      if (lock) lendUntilClosed(socket, lock)
+      const lock = this.#local.tryAcquire(key)
+      if (lock) this.#lendUntilClosed(socket, key, lock)
       else socket.end(HELD)
     }
+  }
+
+  /** Removes a lock file that could not be removed when its lock was released. */
+  async #removeUnusedFile(key: string): Promise<void> {
+    const lock = this.#local.tryAcquire(key)
+    if (!lock) return
+    await this.files.remove(key).catch(() => {})
+    await lock.release()
   }
 
   /** Waits for the lock within this process, as long as the connection lasts. */
@@ -168,24 +178,28 @@ export class LockServer {
     socket.on('close', () => controller.abort())
     const lock = await this.#local.acquire(key, { signal: controller.signal }).catch(() => undefined)
     stopSigns()
-    if (lock) lendUntilClosed(socket, lock)
+    if (lock) this.#lendUntilClosed(socket, key, lock)
+  }
+
+  #lendUntilClosed(socket: Socket, key: string, lock: Lock): void {
+    if (socket.destroyed) return void lock.release()
+    this.#local.onSignOfLife(key)
+    socket.on('close', () => {
+      this.#local.endDependency(key)
+      void lock.release()
+    })
+    socket.write(FREE)
   }
 }
 
 /** Shows a client that waits that this process runs. Returns a function that ends this. */
-function sendSigns(socket: Socket, every: number): () => void {
+function sendSigns(socket: Socket, every: number, isActive = () => true): () => void {
   if (every === 0) return () => {}
   const send = (): void => {
-    if (!socket.writableEnded) socket.write(SIGN_OF_LIFE)
+    if (!socket.writableEnded && isActive()) socket.write(SIGN_OF_LIFE)
   }
   const timer = setInterval(send, every).unref()
   const stop = (): void => clearInterval(timer)
   socket.on('close', stop)
   return stop
-}
-
-function lendUntilClosed(socket: Socket, lock: Lock): void {
-  if (socket.destroyed) return void lock.release()
-  socket.on('close', () => void lock.release())
-  socket.write(FREE)
 }

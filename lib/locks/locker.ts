@@ -70,7 +70,8 @@ export function parseLockKey(key: string): { readonly id: string; readonly prefi
 export function callOnce(call: (() => void) | undefined): () => void {
   let called = false
   return () => {
-    if (!called) call?.()
+    if (called) return
     called = true
+    call?.()
   }
 }

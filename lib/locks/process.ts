@@ -1,10 +1,11 @@
 import { mkdir, rmdir } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { BitsError } from '../protocol/errors.ts'
-import { LockDirectory, type SharedDirectory } from './lock-directory.ts'
+import { LocalLocks } from './local-locks.ts'
+import { LockDirectory } from './lock-directory.ts'
 import { ignoring, systemCode } from './lock-files.ts'
+import type { LockServer } from './lock-server.ts'
 import { callOnce, type Lock, type Locker, type LockRequest, parseLockKey } from './locker.ts'
-import { memoryLocker } from './memory.ts'
 import { RetryDelayMs } from './query.ts'
 
 /** Milliseconds without an answer after which a lock counts as held, for a request that does not wait. */
@@ -13,9 +14,15 @@ const AnswerTimeoutMs = 1000
 const MaxOpenAttempts = 5
 
 export interface ProcessLocker extends Locker {
-  /** Stops taking part in the locks of the directory, and removes the directory if it is empty. No lock may be held. */
+  /**
+   * Stops taking part in the locks of the directory, and removes the directory if it is empty. No lock may be held, and
+   * no request may wait.
+   */
   close(): Promise<void>
 }
+
+/** Releases a lock among processes. */
+type Release = () => Promise<void>
 
 /**
  * A locker for the processes of one machine that share a directory: in any containers, as long as they reach the same
@@ -30,29 +37,26 @@ export function processLocker(
   directory: string,
   createDirectory: () => Promise<unknown> = () => mkdir(directory, { mode: 0o700 }).catch(ignoring('EEXIST')),
 ): ProcessLocker {
-  const local = memoryLocker()
+  const local = new LocalLocks()
   let opening: Promise<LockDirectory> | undefined
 
-  const openDirectory = async (): Promise<LockDirectory> => {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await createDirectory()
-        // When the socket is lost, the next request opens the directory again.
-        return await LockDirectory.open(directory, local, () => void close())
-      } catch (error) {
-        // libuv reports EACCES if the directory of a new socket does not exist.
-        const isMissing = ['ENOENT', 'EACCES'].includes(String(systemCode(error)))
-        if (!isMissing || attempt >= MaxOpenAttempts) throw error
-      }
-    }
-  }
-
   const open = (): Promise<LockDirectory> => {
-    opening ??= openDirectory().catch((error) => {
-      opening = undefined
-      throw error
-    })
-    return opening
+    if (opening) return opening
+    const current: Promise<LockDirectory> = openDirectory(directory, createDirectory, local).then(
+      (opened) => {
+        // The next request opens the directory again.
+        opened.watch(() => {
+          if (opening === current) void close()
+        })
+        return opened
+      },
+      (error) => {
+        if (opening === current) opening = undefined
+        throw error
+      },
+    )
+    opening = current
+    return current
   }
 
   const close = async (): Promise<void> => {
@@ -62,26 +66,35 @@ export function processLocker(
   }
 
   /**
-   * Adds to the lock within this process the lock among processes. Resolves to a function that releases it; to undefined
-   * if it is held, and the request does not wait.
+   * Adds to the lock within this process the lock among processes. Resolves to undefined if it is held, and the request
+   * does not wait.
    * @param request of an `acquire`, which waits; undefined: does not wait
    */
   const acquireShared = async (
     key: string,
     request: LockRequest | undefined,
-  ): Promise<(() => Promise<void>) | undefined> => {
-    const { shared } = await open()
+  ): Promise<Release | undefined> => {
+    const { server } = await open()
+    if (!server) return releaseNothing
     const creator = parseLockKey(key)?.prefix
-    if (!shared || (request?.isNew && creator === shared.server.tag)) return releaseNothing
-    if (creator === shared.server.tag) return acquireAsCreator(shared, key, request)
-    const limits = request ?? { timeout: AnswerTimeoutMs }
-    const loan = creator && (await shared.server.ask(creator, request ? 'borrow' : 'try', key, limits))
+    const isCreator = creator === server.tag
+    if (isCreator && request?.isNew) return releaseNothing
+    local.onSignOfLife(key)
     try {
-      if (loan && !loan.isFree) return undefined
-      return await acquireFile(shared, key, request)
+      const wait = new HolderWait(server, key, request)
+      for (;;) {
+        const result = isCreator
+          ? await tryAsCreator(server, key)
+          : await tryWithLoan(server, creator, key, request)
+        if (typeof result === 'function') return result
+        if (!request || result === 'held') return undefined
+        await wait.untilReleased(result.holder)
+      }
+    } catch (error) {
+      if (request && isBusy(error)) local.onSilence(key)
+      throw error
     } finally {
-      // Now the lock file shows other processes who holds the lock.
-      if (loan) loan.end()
+      local.endDependency(key)
     }
   }
 
@@ -89,14 +102,14 @@ export function processLocker(
     isRetainable: true,
 
     async idPrefix() {
-      return (await open()).shared?.server.tag
+      return (await open()).server?.tag
     },
 
     async acquire(key, lockRequest = {}) {
       const request = new OnceRequest(lockRequest)
       const lock = await local.acquire(key, request)
       try {
-        const release = (await acquireShared(key, request)) as () => Promise<void>
+        const release = (await acquireShared(key, request)) as Release
         return new ProcessLock(lock, release)
       } catch (error) {
         await lock.release()
@@ -105,9 +118,9 @@ export function processLocker(
     },
 
     async tryAcquire(key) {
-      const lock = local.tryAcquireSync(key)
+      const lock = local.tryAcquire(key)
       if (!lock) return undefined
-      let release: (() => Promise<void>) | undefined
+      let release: Release | undefined
       try {
         release = await acquireShared(key, undefined).catch(ignoreBusy)
       } finally {
@@ -123,74 +136,121 @@ export function processLocker(
   }
 }
 
-const releaseNothing = async (): Promise<void> => {}
+async function openDirectory(
+  directory: string,
+  createDirectory: () => Promise<unknown>,
+  local: LocalLocks,
+): Promise<LockDirectory> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await createDirectory()
+      return await LockDirectory.open(directory, local)
+    } catch (error) {
+      const code = systemCode(error)
+      // libuv reports EACCES if the directory of a new socket does not exist.
+      const isMissing = code === 'ENOENT' || code === 'EACCES'
+      if (isMissing && attempt < MaxOpenAttempts) continue
+      if (code !== 'EACCES') throw error
+      const text = `${directory} cannot be used by this user: all processes that share it must run as the same user`
+      throw Object.assign(new Error(text, { cause: error }), { code })
+    }
+  }
+}
+
+const releaseNothing: Release = async () => {}
+
+const isBusy = (error: unknown): boolean => error instanceof BitsError && error.code === 'session-busy'
 
 function ignoreBusy(error: unknown): undefined {
-  if (!(error instanceof BitsError)) throw error
+  if (!isBusy(error)) throw error
 }
+
+/** The result of an attempt: acquired, held by the process with this tag, or held by the creator. */
+type Attempt = Release | { readonly holder: string } | 'held'
 
 /** As the process that created the session: it needs no lock file, but no other process may have one. */
-async function acquireAsCreator(
-  { server, files }: SharedDirectory,
-  key: string,
-  request: LockRequest | undefined,
-): Promise<(() => Promise<void>) | undefined> {
-  for (let previous: string | undefined; ; ) {
+async function tryAsCreator(server: LockServer, key: string): Promise<Attempt> {
+  const { files, tag } = server
+  for (;;) {
     const holder = await files.holder(key)
     if (holder === undefined) return releaseNothing
-    if (holder === server.tag || (await isGone(server, holder, previous, key, request)))
-      await files.remove(key, holder)
-    else if (!request) return undefined
-    previous = holder
+    if (holder !== tag && (await server.isRunning(holder))) return { holder }
+    await files.remove(key, holder)
   }
 }
 
-/** As another process: by a lock file. */
-async function acquireFile(
-  { server, files }: SharedDirectory,
+/** As another process: by a lock file, which is created while the lock is on loan from the creator. */
+async function tryWithLoan(
+  server: LockServer,
+  creator: string | undefined,
   key: string,
   request: LockRequest | undefined,
-): Promise<(() => Promise<void>) | undefined> {
-  for (let previous: string | undefined; ; ) {
+): Promise<Attempt> {
+  const [type, limits] = request
+    ? (['borrow', request] as const)
+    : (['try', { timeout: AnswerTimeoutMs }] as const)
+  const loan = creator === undefined ? undefined : await server.ask(creator, type, key, limits)
+  try {
+    if (loan && !loan.isFree) return 'held'
+    return await tryLockFile(server, key, request ?? {})
+  } finally {
+    // If a lock file was created, it shows other processes who holds the lock.
+    loan?.end()
+  }
+}
+
+async function tryLockFile(server: LockServer, key: string, request: LockRequest): Promise<Attempt> {
+  const { files, tag } = server
+  for (;;) {
     const holder = await files.holder(key)
+    if (holder !== undefined && holder !== tag && (await server.isRunning(holder))) return { holder }
+    // Its own file is one that it could not remove.
     const isAcquired =
-      holder === undefined
-        ? await files.create(key)
-        : // Its own file, which it could not remove, or of a holder that has exited.
-          holder === server.tag ||
-          ((await isGone(server, holder, previous, key, request)) && (await files.replace(key, holder)))
-    if (isAcquired) {
-      const released = server.addFileLock(key, request ?? {})
-      return async () => {
-        try {
-          await files.remove(key)
-        } finally {
-          released()
-        }
+      holder === tag || (holder === undefined ? await files.create(key) : await files.replace(key, holder))
+    if (!isAcquired) continue
+    const released = server.addFileLock(key, request)
+    return async () => {
+      try {
+        await files.remove(key)
+      } finally {
+        released()
       }
     }
-    if (!request && holder !== undefined) return undefined
-    previous = holder
   }
 }
 
-/**
- * Whether the holder of a lock file has exited. If it runs, a request that waits waits until it has released the lock.
- * @param previous the holder that was seen before
- */
-async function isGone(
-  server: SharedDirectory['server'],
-  holder: string,
-  previous: string | undefined,
-  key: string,
-  request: LockRequest | undefined,
-): Promise<boolean> {
-  if (!request) return !(await server.isRunning(holder))
-  // It released the lock, and could not remove its file.
-  if (holder === previous) await delay(RetryDelayMs)
-  const answer = await server.ask(holder, 'wait', key, request)
-  answer?.end()
-  return answer === undefined
+/** Waits for the holders of a lock file. */
+class HolderWait {
+  readonly #server: LockServer
+  readonly #key: string
+  readonly #request: LockRequest | undefined
+  #holder: string | undefined
+  #since = 0
+
+  constructor(server: LockServer, key: string, request: LockRequest | undefined) {
+    this.#server = server
+    this.#key = key
+    this.#request = request
+  }
+
+  /** Resolves when a holder has released the lock, or has exited. */
+  async untilReleased(holder: string): Promise<void> {
+    const { signal, timeout = 0 } = this.#request ?? {}
+    signal?.throwIfAborted()
+    if (holder === this.#holder) {
+      // It answered that it has released the lock, and could not remove its file.
+      if (timeout > 0 && performance.now() - this.#since > timeout) throw new BitsError('session-busy')
+      await delay(RetryDelayMs)
+    } else {
+      this.#holder = holder
+      this.#since = performance.now()
+    }
+    const startedAt = performance.now()
+    const answer = await this.#server.ask(holder, 'wait', this.#key, { signal, timeout })
+    answer?.end()
+    // It held the lock until now.
+    if (performance.now() - startedAt > RetryDelayMs) this.#since = performance.now()
+  }
 }
 
 /** A request whose `onReleaseRequested` is called once, by this process or another one. */

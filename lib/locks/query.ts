@@ -29,7 +29,7 @@ export const formatQuery = ({ type, key, signEvery }: Query): string =>
 
 /** Undefined if the text is not a query. */
 export function parseQuery(text: string): Query | undefined {
-  const [, type, signEvery, key] = /^(borrow|try|wait) (\d{1,10}) (".*")\n$/.exec(text) ?? []
+  const [, type, signEvery, key] = /^(borrow|try|wait) (\d{1,10}) (".*")\n$/s.exec(text) ?? []
   if (key === undefined) return undefined
   try {
     return { type: type as QueryType, signEvery: Number(signEvery), key: JSON.parse(key) }
@@ -41,12 +41,13 @@ export function parseQuery(text: string): Query | undefined {
 /** Milliseconds before a query is repeated because the connection broke; the process may have no free descriptor. */
 export const RetryDelayMs = 50
 /**
- * Refused connections after which a process counts as exited. macOS also refuses when many clients connect at once.
+ * Refused connections after which a process counts as exited. macOS and BSD also refuse when many clients connect at once.
  */
-const MaxRefusals = process.platform === 'darwin' ? 10 : 1
+const MaxRefusals = ['linux', 'win32'].includes(process.platform) ? 1 : 10
 
 /** Error codes of a connection that broke, or was not established because too many wait. */
 const brokenConnectionCodes = new Set<string | undefined>([
+  'ETIMEDOUT',
   'ECONNRESET',
   'ECONNABORTED',
   'EPIPE',
@@ -60,8 +61,11 @@ export interface Answer {
   end(): void
 }
 
+export type Limits = Pick<LockRequest, 'signal' | 'timeout'>
+
 /**
  * Asks the process that listens at an address. Resolves to undefined if it has exited.
+ * @param onSign called at each sign of life
  * @throws {BitsError} `session-busy` if it gives no sign of life for the `timeout` of the request
  * @throws the signal's reason, or the system's error if nothing can be sent
  */
@@ -69,16 +73,21 @@ export async function ask(
   address: string,
   type: QueryType,
   key: string,
-  { signal, timeout = 0 }: Pick<LockRequest, 'signal' | 'timeout'> = {},
+  { signal, timeout = 0 }: Limits = {},
+  onSign: () => void = () => {},
 ): Promise<Answer | undefined> {
   const text = formatQuery({ type, key, signEvery: Math.ceil(timeout / 3) })
-  const startedAt = performance.now()
+  let lastSign = performance.now()
+  const setLastSign = (): void => {
+    lastSign = performance.now()
+    onSign()
+  }
   for (let refusals = 0; ; ) {
-    const answer = await sendQuery(address, text, signal, timeout)
+    const answer = await sendQuery(address, text, { signal, timeout }, setLastSign)
     if (typeof answer === 'object') return answer
     if (answer === 'absent') return undefined
     if (answer === 'refused' && ++refusals >= MaxRefusals) return undefined
-    if (timeout > 0 && performance.now() - startedAt > timeout) throw new BitsError('session-busy')
+    if (timeout > 0 && performance.now() - lastSign > timeout) throw new BitsError('session-busy')
     await delay(RetryDelayMs, undefined, signal && { signal }).catch((error) => {
       throw signal?.aborted ? signal.reason : error
     })
@@ -88,8 +97,8 @@ export async function ask(
 function sendQuery(
   address: string,
   text: string,
-  signal: AbortSignal | undefined,
-  timeout: number,
+  { signal, timeout = 0 }: Limits,
+  onSign: () => void,
 ): Promise<Answer | 'absent' | 'refused' | 'broken'> {
   return new Promise((resolve, reject) => {
     const socket = connect(address)
@@ -100,6 +109,7 @@ function sendQuery(
     }
     const abort = (): void => fail(signal?.reason)
     const onData = (chunk: string): void => {
+      onSign()
       const isFree = chunk.endsWith(FREE)
       if (!isFree && !chunk.endsWith(HELD)) return
       signal?.removeEventListener('abort', abort)
@@ -128,17 +138,27 @@ function sendQuery(
 }
 
 /** Whether a process listens at an address. It need not answer: it may be stopped. */
-export function isListening(address: string): Promise<boolean> {
+export async function isListening(address: string): Promise<boolean> {
+  for (let refusals = 0; ; ) {
+    const answer = await tryConnect(address)
+    if (answer !== 'refused') return answer === 'connected'
+    if (++refusals >= MaxRefusals) return false
+    await delay(RetryDelayMs)
+  }
+}
+
+function tryConnect(address: string): Promise<'connected' | 'absent' | 'refused'> {
   return new Promise((resolve, reject) => {
     const socket = connect(address)
     socket.on('connect', () => {
-      resolve(true)
+      resolve('connected')
       socket.destroy()
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(false)
+      if (error.code === 'ENOENT') resolve('absent')
+      else if (error.code === 'ECONNREFUSED') resolve('refused')
       // Too many wait to be accepted.
-      else if (brokenConnectionCodes.has(error.code)) resolve(true)
+      else if (brokenConnectionCodes.has(error.code)) resolve('connected')
       else reject(error)
     })
   })

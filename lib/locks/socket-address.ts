@@ -32,8 +32,8 @@ export async function socketAddresses(directory: string): Promise<SocketAddresse
     return { of: pathOf, areFiles: true, close: () => {} }
   if (process.platform !== 'linux') {
     throw new Error(
-      `The path of a socket may have ${MaxPathBytes} bytes, and ${pathOf('000000')} has more: set a session directory ` +
-        `with a shorter path`,
+      `The path of a socket may have ${MaxPathBytes} bytes, and ${pathOf('000000')} has more: use a directory with a ` +
+        `shorter path`,
     )
   }
   const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY)

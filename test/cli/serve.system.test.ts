@@ -234,7 +234,7 @@ describe('serve command', () => {
       code: 1,
       stdout: '',
       stderr: expect.stringMatching(
-        /^express-bits-upload serve: \S+ is in use by another process .*\(host nas, process 4711\).*: use a directory on a local file system/,
+        /^express-bits-upload serve: \S+ is in use by another process \(process 4711 on nas\) .*: run one process, or use a directory on a local file system/,
       ),
     })
   })

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, readdir, unlink, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -92,6 +92,58 @@ describe('processLocker for new sessions', () => {
     await expect(there.acquire(key, { signal: controller.signal })).rejects.toThrow('client closed')
     await lock.release()
     await (await there.acquire(key)).release()
+  })
+
+  it('waits for a holder that runs, longer than the timeout, until it is killed', async () => {
+    const directory = await temporaryDirectory()
+    const { child, key } = await holder(directory)
+    const waiting = processLocker(directory).acquire(key, { timeout: 200 })
+    await delay(600)
+    child.kill('SIGKILL')
+    await (await waiting).release()
+  })
+
+  it('rejects each of several requests one timeout after they began', async () => {
+    const directory = await temporaryDirectory()
+    const { child, key } = await holder(directory)
+    const [locker, other] = [processLocker(directory), processLocker(directory)]
+    child.kill('SIGSTOP')
+    const startedAt = performance.now()
+    const requests = Array.from({ length: 20 }, (_, i) =>
+      (i % 2 ? other : locker).acquire(key, { timeout: 500 }),
+    )
+    for (const { status, reason } of (await Promise.allSettled(requests)) as PromiseRejectedResult[]) {
+      expect([status, reason.code]).toEqual(['rejected', 'session-busy'])
+    }
+    // One after the other they would take 5 seconds.
+    expect(performance.now() - startedAt).toBeLessThan(2500)
+  })
+
+  it('rejects with session-busy while another process borrows the lock and is silent', async () => {
+    const { directory, here, there, key } = await setting()
+    const borrower = connect(join(directory, `${await here.idPrefix?.()}.socket`))
+    borrower.write(`borrow 0 ${JSON.stringify(key)}\n`)
+    await once(borrower, 'data')
+    const busy = { code: 'session-busy' }
+    await Promise.all([
+      expect(here.acquire(key, { timeout: 200 })).rejects.toMatchObject(busy),
+      expect(there.acquire(key, { timeout: 200 })).rejects.toMatchObject(busy),
+    ])
+    expect(await there.tryAcquire(key)).toBeUndefined()
+    borrower.destroy()
+    await (await there.acquire(key)).release()
+  })
+
+  it('accepts every character in a path and an owner', async () => {
+    const { here, there } = await setting()
+    const id = newGuid(await here.idPrefix?.())
+    for (const text of ['\u2028', '\u2029', '\n', '"', '\\', '\ud83d', '\u{1f600}', '\0', 'ü'.repeat(5000)]) {
+      const key = lockKey({ id, owner: text, path: `/upload/${text}` })
+      const lock = await here.acquire(key)
+      expect(await there.tryAcquire(key)).toBeUndefined()
+      await lock.release()
+      await (await there.acquire(key)).release()
+    }
   })
 
   it('does not call onReleaseRequested for the same id with another path or owner', async () => {
@@ -241,22 +293,53 @@ describe('Lock files', () => {
     await lock.release()
   })
 
-  it('that the holder could not remove exclude others until it acquires the lock again', async () => {
-    const { directory, here, there, key } = await setting()
-    const lock = await there.acquire(key)
-    const [folder = ''] = await lockFolders(directory)
-    const tag = String(await there.idPrefix?.())
+  /** A lock file of a process that runs and does not hold the lock. */
+  async function unusedFile() {
+    const scene = await setting()
+    const lock = await scene.there.acquire(scene.key)
+    const [folder = ''] = await lockFolders(scene.directory)
+    const tag = String(await scene.there.idPrefix?.())
     await lock.release()
-    await mkdir(join(directory, folder))
-    await writeFile(join(directory, folder, tag), '')
+    await mkdir(join(scene.directory, folder))
+    await writeFile(join(scene.directory, folder, tag), '')
+    return { ...scene, folder: join(scene.directory, folder) }
+  }
+
+  it('that the holder could not remove are removed when another process waits', async () => {
+    const { directory, here, key } = await unusedFile()
     expect(await here.tryAcquire(key)).toBeUndefined()
-    const controller = new AbortController()
-    const waiting = here.acquire(key, { signal: controller.signal })
-    await delay(120)
-    controller.abort(new Error('client closed'))
-    await expect(waiting).rejects.toThrow('client closed')
-    await (await there.acquire(key)).release()
     await (await here.acquire(key)).release()
+    expect(await lockFolders(directory)).toEqual([])
+  })
+
+  it('that the holder could not remove do not exclude the holder', async () => {
+    const { directory, there, key } = await unusedFile()
+    await (await there.acquire(key)).release()
+    expect(await lockFolders(directory)).toEqual([])
+  })
+
+  it('that are none cause an error that says what to remove', async () => {
+    const { here, there, key, folder } = await unusedFile()
+    await rm(folder, { recursive: true })
+    await mkdir(folder)
+    await writeFile(join(folder, '.DS_Store'), '')
+    for (const locker of [here, there]) {
+      const text = `${folder} contains .DS_Store, which is no lock file: remove it`
+      await expect(locker.acquire(key)).rejects.toThrow(text)
+      await expect(locker.tryAcquire(key)).rejects.toThrow(text)
+    }
+    await rm(folder, { recursive: true })
+    await (await here.acquire(key)).release()
+  })
+
+  it('that cannot be created cause the error of the system', async () => {
+    const { directory, there, key, folder } = await unusedFile()
+    await rm(folder, { recursive: true })
+    await writeFile(`${folder}.${await there.idPrefix?.()}`, '')
+    await expect(there.acquire(key)).rejects.toMatchObject({ code: 'ENOTDIR' })
+    await rm(`${folder}.${await there.idPrefix?.()}`)
+    await (await there.acquire(key)).release()
+    expect(await lockFolders(directory)).toEqual([])
   })
 })
 
@@ -343,9 +426,33 @@ describe('Lock server', () => {
       vi.advanceTimersByTime(5000)
       return (await here.idPrefix?.()) !== prefix
     })
+    const again = await here.idPrefix?.()
+    vi.advanceTimersByTime(20_000)
     const lock = await here.acquire(key)
     expect(await there.tryAcquire(key)).toBeUndefined()
     await lock.release()
+    expect(await here.idPrefix?.()).toBe(again)
+  })
+
+  it('stays open while the directory cannot be read for a moment', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const parent = await temporaryDirectory()
+    const [path, target] = [join(parent, 'link'), join(parent, 'target')]
+    await mkdir(target)
+    await symlink(target, path)
+    const locker = processLocker(path)
+    const prefix = await locker.idPrefix?.()
+    await unlink(path)
+    // ELOOP
+    await symlink(path, path)
+    vi.advanceTimersByTime(20_000)
+    await delay(100)
+    await unlink(path)
+    await symlink(target, path)
+    vi.advanceTimersByTime(5000)
+    await delay(100)
+    expect(await locker.idPrefix?.()).toBe(prefix)
   })
 
   it('removes its directory when it is closed as the last one', async () => {

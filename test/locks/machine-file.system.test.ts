@@ -1,7 +1,8 @@
 /** Machines that share a directory without reaching each other's sockets. */
 
-import { readdir, utimes, writeFile } from 'node:fs/promises'
+import { readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { LockServer } from '../../lib/locks/lock-server.ts'
 import { processLocker } from '../../lib/locks/process.ts'
@@ -27,7 +28,7 @@ describe('processLocker of a directory', () => {
     const refused = locker.idPrefix?.()
     await expect(refused).rejects.toMatchObject({ code: 'DIRECTORY_IN_USE' })
     await expect(refused).rejects.toThrow(
-      `${directory} is in use by another process that cannot be reached through a socket there (host nas, process 4711)`,
+      `${directory} is in use by another process (process 4711 on nas) that cannot be reached through a socket there`,
     )
     end()
     // The refused process leaves no file, because others would take it for running.
@@ -54,6 +55,47 @@ describe('processLocker of a directory', () => {
     vi.advanceTimersByTime(1000)
     expect(await prefix).toMatch(/^[0-9A-F]{6}$/)
     expect(await machineFiles(directory)).toHaveLength(1)
+  })
+
+  it('that a container with another boot id uses starts if a socket of that container can be reached', async () => {
+    const directory = await temporaryDirectory()
+    const tag = await processLocker(directory).idPrefix?.()
+    const file = join(directory, 'container.machine')
+    await writeFile(file, `nas 1 ${tag}\n`)
+    expect(await processLocker(directory).idPrefix?.()).toMatch(/^[0-9A-F]{6}$/)
+    expect(await readdir(directory)).toContain('container.machine')
+  })
+
+  it.each([
+    ['and has removed the file of this one', true],
+    ['', false],
+  ])('that another machine begins to use while this process is stopped %s rejects', async (_, isRemoved) => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const directory = await temporaryDirectory()
+    const locker = processLocker(directory)
+    await locker.idPrefix?.()
+    const [own = ''] = await machineFiles(directory)
+    if (isRemoved) await rm(join(directory, own))
+    let written = 0
+    await vi.waitUntil(
+      async () => {
+        await writeFile(join(directory, 'other.machine'), `nas 4711\n${written++}`)
+        vi.advanceTimersByTime(5000)
+        const sockets = (await readdir(directory)).filter((name) => name.endsWith('.socket'))
+        return sockets.length === 0
+      },
+      { timeout: 5000 },
+    )
+    const writer = (async () => {
+      for (let i = 0; i < 50; i++) {
+        await delay(50)
+        await writeFile(join(directory, 'other.machine'), `nas 4711\n${i}`)
+      }
+    })()
+    await expect(locker.acquire('a')).rejects.toMatchObject({ code: 'DIRECTORY_IN_USE' })
+    await writer
+    expect(await readdir(directory)).toEqual(['other.machine'])
   })
 
   it('without sockets serves one process, and a second one rejects', async () => {
