@@ -8,7 +8,7 @@ import { isListening } from './query.ts'
 import { type SocketAddresses, SocketExtension, socketAddresses } from './socket-address.ts'
 
 /** Age in milliseconds from which a socket at which nothing listens is removed. A younger one may be about to listen. */
-const SocketOrphanAgeMs = 60_000
+const SocketOrphanAgeMs = 5_000
 
 /** A directory in which this process takes part in locks. */
 export class LockDirectory {

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { lstat } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import type { LocalLocks } from './local-locks.ts'
-import { LockFiles } from './lock-files.ts'
+import { ignoring, LockFiles } from './lock-files.ts'
 import type { Lock, LockRequest } from './locker.ts'
 import {
   type Answer,
@@ -83,7 +84,10 @@ export class LockServer {
       if (!(await server.#listen())) continue
       // Some file systems can create the file of a socket, but do not connect to it.
       if (await isListening(server.#address)) return server
+      // Another process has removed it before it listened.
+      const isRemoved = (await lstat(server.#address).catch(ignoring('ENOENT'))) === undefined
       await server.close()
+      if (isRemoved && addresses.areFiles) continue
       throw Object.assign(new Error('A socket was created, and cannot be reached'), { code: 'ENOTSUP' })
     }
   }
