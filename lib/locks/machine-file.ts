@@ -17,6 +17,23 @@ const PollEveryMs = 1_000
 
 const Extension = '.machine'
 
+/** `starting`: the process checks for other machines. */
+type State = 'starting' | 'running'
+
+interface Content {
+  readonly state: State
+  readonly host?: string | undefined
+  readonly pid?: string | undefined
+  readonly tag?: string | undefined
+}
+
+/** Files of other machines, by name, with the time when they were written. */
+type Seen = Map<string, { readonly time: number; readonly state: State }>
+
+/** The names of files that were written since, or are new. */
+const changedSince = (previous: Seen, latest: Seen): string[] =>
+  [...latest].filter(([name, { time }]) => previous.get(name)?.time !== time).map(([name]) => name)
+
 /** Identifies the running kernel, whose processes can reach each other by socket files. */
 function kernelId(): string {
   try {
@@ -34,10 +51,10 @@ function kernelId(): string {
 export class MachineFile {
   readonly #directory: string
   readonly #name: string
-  readonly #content: string
+  readonly #owner: string
   readonly #isReachable: (tag: string) => Promise<boolean>
-  /** The times of the files of other machines at the last check. */
-  #others = new Map<string, number>()
+  /** The files of other machines at the last check. */
+  #others: Seen = new Map()
   #timer: NodeJS.Timeout | undefined
   #writing: Promise<void> = Promise.resolve()
 
@@ -50,7 +67,7 @@ export class MachineFile {
     this.#directory = directory
     const single = tag === undefined ? `-${randomBytes(6).toString('hex')}` : ''
     this.#name = `${kernelId()}${single}${Extension}`
-    this.#content = `${hostname()} ${process.pid} ${tag ?? ''}\n`
+    this.#owner = `${hostname()} ${process.pid} ${tag ?? ''}`
     this.#isReachable = isReachable
   }
 
@@ -59,14 +76,18 @@ export class MachineFile {
    * @throws an `Error` if another machine, or a process without sockets, uses the directory
    */
   async open(): Promise<void> {
-    await this.#write()
-    try {
-      const { mtimeMs: now } = await stat(this.#path(this.#name))
-      await Promise.all((await this.#otherNames()).map((name) => this.#assertOld(name, now)))
-    } catch (error) {
-      await this.close()
-      throw error
+    const own = await this.#read(this.#name)
+    // Another process of this machine has done the check.
+    const isChecked = own.state === 'running' && (await this.#isOnThisMachine(own))
+    if (!isChecked) {
+      try {
+        await this.#check()
+      } catch (error) {
+        await this.close()
+        throw error
+      }
     }
+    await this.#write('running')
   }
 
   /**
@@ -78,7 +99,7 @@ export class MachineFile {
     this.#timer = setInterval(async () => {
       try {
         if (await this.#hasConflict()) return onConflict()
-        this.#writing = this.#write()
+        this.#writing = this.#write('running')
         await this.#writing
       } catch {
         // The next tick tries again.
@@ -87,14 +108,15 @@ export class MachineFile {
     }, WriteEveryMs).unref()
   }
 
-  /** Removes the file, unless other processes of the directory need it. */
+  /** Removes the file, unless another process of this machine needs it. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
     await this.#writing.catch(() => {})
     const names = await readdir(this.#directory).catch((): string[] => [])
-    if (!names.some((name) => name.endsWith(SocketExtension))) {
-      await unlink(this.#path(this.#name)).catch(() => {})
+    for (const name of names.filter((each) => each.endsWith(SocketExtension))) {
+      if (await this.#isReachable(name.slice(0, -SocketExtension.length)).catch(() => true)) return
     }
+    await unlink(this.#path(this.#name)).catch(() => {})
   }
 
   #path(name: string): string {
@@ -102,56 +124,81 @@ export class MachineFile {
   }
 
   /** A write, because `utimes` would set the time of this machine, and not that of the file server. */
-  #write(): Promise<void> {
-    return writeFile(this.#path(this.#name), this.#content, { mode: 0o600 })
+  #write(state: State): Promise<void> {
+    return writeFile(this.#path(this.#name), `${state} ${this.#owner}\n`, { mode: 0o600 })
   }
 
-  async #otherNames(): Promise<string[]> {
-    const names = await readdir(this.#directory)
-    return names.filter((name) => name.endsWith(Extension) && name !== this.#name)
-  }
-
-  async #assertOld(name: string, now: number): Promise<void> {
-    const path = this.#path(name)
-    const first = await stat(path).catch(ignoring('ENOENT'))
-    if (!first || (await this.#isOnThisMachine(name))) return
-    const end = now - first.mtimeMs > OldAfterMs ? 0 : performance.now() + WatchMs
+  /**
+   * Watches the fresh files of other machines. Refuses if one that runs writes its file. Of several that start one
+   * remains: that whose file has the lowest name.
+   */
+  async #check(): Promise<void> {
+    await this.#write('starting')
+    const first = await this.#look()
+    const { mtimeMs: now } = await stat(this.#path(this.#name))
+    const isFresh = [...first.values()].some(({ time }) => now - time <= OldAfterMs)
+    const end = performance.now() + (isFresh ? WatchMs : 0)
+    let previous = first
     while (performance.now() < end) {
       await delay(PollEveryMs)
-      const latest = await stat(path).catch(ignoring('ENOENT'))
-      if (!latest) return
-      if (latest.mtimeMs !== first.mtimeMs) throw await this.#conflict(name)
+      await this.#write('starting')
+      const latest = await this.#look()
+      const other = changedSince(previous, latest).find(
+        (name) => latest.get(name)?.state === 'running' || name < this.#name,
+      )
+      if (other !== undefined) throw await this.#conflict(other)
+      previous = latest
     }
-    await unlink(path).catch(ignoring('ENOENT'))
+    // Nothing has written them meanwhile.
+    for (const [name, { time }] of first) {
+      if (previous.get(name)?.time === time) await unlink(this.#path(name)).catch(ignoring('ENOENT'))
+    }
   }
 
-  /** Whether a file of another machine was written since the last check, or has replaced that of this machine. */
-  async #hasConflict(): Promise<boolean> {
-    const times = new Map<string, number>()
-    for (const name of await this.#otherNames()) {
+  /** The files of other machines. */
+  async #look(): Promise<Seen> {
+    const seen: Seen = new Map()
+    for (const name of await readdir(this.#directory)) {
+      if (!name.endsWith(Extension) || name === this.#name) continue
       const status = await stat(this.#path(name)).catch(ignoring('ENOENT'))
-      if (status && !(await this.#isOnThisMachine(name))) times.set(name, status.mtimeMs)
+      const content = await this.#read(name)
+      if (status && !(await this.#isOnThisMachine(content))) {
+        seen.set(name, { time: status.mtimeMs, state: content.state })
+      }
     }
-    const previous = this.#others
-    this.#others = times
-    if (times.size === 0) return false
-    const isRemoved = (await stat(this.#path(this.#name)).catch(ignoring('ENOENT'))) === undefined
-    return isRemoved || [...times].some(([name, time]) => previous.has(name) && previous.get(name) !== time)
+    return seen
   }
 
-  async #isOnThisMachine(name: string): Promise<boolean> {
-    const { tag } = await this.#read(name)
+  /** Whether another machine that runs has written its file since the last check, or has removed that of this machine. */
+  async #hasConflict(): Promise<boolean> {
+    const previous = this.#others
+    const latest = await this.#look()
+    this.#others = latest
+    const running = [...latest].filter(([, { state }]) => state === 'running')
+    if (running.length === 0) return false
+    const isRemoved = (await stat(this.#path(this.#name)).catch(ignoring('ENOENT'))) === undefined
+    const changed = changedSince(previous, latest)
+    return isRemoved || running.some(([name]) => previous.has(name) && changed.includes(name))
+  }
+
+  async #isOnThisMachine({ tag }: Content): Promise<boolean> {
     return tag !== undefined && this.#isReachable(tag)
   }
 
-  async #read(name: string): Promise<{ host?: string; pid?: string; tag?: string }> {
+  async #read(name: string): Promise<Content> {
     const text = await readFile(this.#path(name), 'utf8').catch(() => '')
-    const [, host, pid, tag] = /^(\S+) (\d+)(?: ([0-9A-F]{6}))?/.exec(text) ?? []
-    return { ...(host && { host }), ...(pid && { pid }), ...(tag && { tag }) }
+    const [, state, host, pid, tag] = /^(starting|running) (\S+) (\d+)(?: ([0-9A-F]{6}))?/.exec(text) ?? []
+    // An empty file is one that is being written.
+    return state === undefined ? { state: 'running' } : { state: state as State, host, pid, tag }
   }
 
   async #conflict(name: string): Promise<Error> {
-    const { host, pid } = await this.#read(name)
+    let { host, pid } = await this.#read(name)
+    if (host === undefined) {
+      // It was being written.
+      await delay(PollEveryMs / 10)
+      ;({ host, pid } = await this.#read(name))
+    }
     const other = host === undefined ? '' : ` (process ${pid} on ${host})`
     const text =
       `${this.#directory} is in use by another process${other} that cannot be reached through a socket there, so files ` +

@@ -226,7 +226,7 @@ describe('serve command', () => {
     const directory = await temporaryDirectory()
     const locks = join(directory, 'incoming/.bits-sessions/locks')
     await mkdir(locks, { recursive: true })
-    const write = () => writeFile(join(locks, 'other.machine'), 'nas 4711\n')
+    const write = () => writeFile(join(locks, 'other.machine'), 'running nas 4711\n')
     await write()
     const timer = setInterval(write, 200)
     onTestFinished(() => clearInterval(timer))

@@ -13,7 +13,7 @@ const machineFiles = async (directory: string): Promise<string[]> =>
 
 /** Writes the file of another machine every second. Returns a function that ends this. */
 function otherMachine(directory: string): () => void {
-  const write = () => writeFile(join(directory, 'other.machine'), 'nas 4711\n')
+  const write = () => writeFile(join(directory, 'other.machine'), 'running nas 4711\n')
   const timer = setInterval(write, 200)
   onTestFinished(() => clearInterval(timer))
   return () => clearInterval(timer)
@@ -24,7 +24,7 @@ describe('processLocker of a directory', () => {
     const directory = await temporaryDirectory()
     const locker = processLocker(directory)
     const end = otherMachine(directory)
-    await writeFile(join(directory, 'other.machine'), 'nas 4711\n')
+    await writeFile(join(directory, 'other.machine'), 'running nas 4711\n')
     const refused = locker.idPrefix?.()
     await expect(refused).rejects.toMatchObject({ code: 'DIRECTORY_IN_USE' })
     await expect(refused).rejects.toThrow(
@@ -43,7 +43,7 @@ describe('processLocker of a directory', () => {
     vi.useFakeTimers({ toFake: ['performance'] })
     onTestFinished(() => void vi.useRealTimers())
     const directory = await temporaryDirectory()
-    await writeFile(join(directory, 'other.machine'), 'nas 4711\n')
+    await writeFile(join(directory, 'other.machine'), 'running nas 4711\n')
     let started = false
     const prefix = processLocker(directory).idPrefix?.()
     void prefix?.then(() => {
@@ -61,7 +61,7 @@ describe('processLocker of a directory', () => {
     const directory = await temporaryDirectory()
     const tag = await processLocker(directory).idPrefix?.()
     const file = join(directory, 'container.machine')
-    await writeFile(file, `nas 1 ${tag}\n`)
+    await writeFile(file, `running nas 1 ${tag}\n`)
     expect(await processLocker(directory).idPrefix?.()).toMatch(/^[0-9A-F]{6}$/)
     expect(await readdir(directory)).toContain('container.machine')
   })
@@ -80,7 +80,7 @@ describe('processLocker of a directory', () => {
     let written = 0
     await vi.waitUntil(
       async () => {
-        await writeFile(join(directory, 'other.machine'), `nas 4711\n${written++}`)
+        await writeFile(join(directory, 'other.machine'), `running nas 4711\n${written++}`)
         vi.advanceTimersByTime(5000)
         const sockets = (await readdir(directory)).filter((name) => name.endsWith('.socket'))
         return sockets.length === 0
@@ -90,7 +90,7 @@ describe('processLocker of a directory', () => {
     const writer = (async () => {
       for (let i = 0; i < 50; i++) {
         await delay(50)
-        await writeFile(join(directory, 'other.machine'), `nas 4711\n${i}`)
+        await writeFile(join(directory, 'other.machine'), `running nas 4711\n${i}`)
       }
     })()
     await expect(locker.acquire('a')).rejects.toMatchObject({ code: 'DIRECTORY_IN_USE' })
