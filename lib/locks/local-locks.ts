@@ -62,10 +62,4 @@ export class LocalLocks {
   onSilence(key: string): void {
     for (const busy of this.#waiting.get(key) ?? []) busy.abort(new BitsError('session-busy'))
   }
-
-  /** Whether the process that a lock depends on has given a sign of life in the last `milliseconds`. */
-  isActive(key: string, milliseconds: number): boolean {
-    const lastSign = this.#lastSigns.get(key)
-    return lastSign === undefined || performance.now() - lastSign < milliseconds
-  }
 }

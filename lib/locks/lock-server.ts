@@ -7,6 +7,7 @@ import type { Lock, LockRequest } from './locker.ts'
 import {
   type Answer,
   ask,
+  BUSY,
   FREE,
   HELD,
   isListening,
@@ -15,6 +16,7 @@ import {
   type Query,
   type QueryType,
   SIGN_OF_LIFE,
+  SignsPerTimeout,
 } from './query.ts'
 import type { SocketAddresses } from './socket-address.ts'
 
@@ -158,9 +160,7 @@ export class LockServer {
       sendSigns(socket, signEvery)
       fileLock.addWaiter(socket)
     } else if (type === 'borrow') {
-      // No sign if the lock depends on a third process that gives none.
-      const stopSigns = sendSigns(socket, signEvery, () => this.#local.isActive(key, 2 * signEvery))
-      void this.#lend(socket, key, stopSigns)
+      void this.#lend(socket, key, signEvery)
     } else {
       const lock = this.#local.tryAcquire(key)
       if (lock) this.#lendUntilClosed(socket, key, lock)
@@ -177,12 +177,24 @@ export class LockServer {
   }
 
   /** Waits for the lock within this process, as long as the connection lasts. */
-  async #lend(socket: Socket, key: string, stopSigns: () => void): Promise<void> {
+  async #lend(socket: Socket, key: string, signEvery: number): Promise<void> {
     const controller = new AbortController()
-    socket.on('close', () => controller.abort())
-    const lock = await this.#local.acquire(key, { signal: controller.signal }).catch(() => undefined)
-    stopSigns()
-    if (lock) this.#lendUntilClosed(socket, key, lock)
+    const abort = (): void => controller.abort()
+    socket.on('close', abort)
+    const stopSigns = sendSigns(socket, signEvery)
+    try {
+      const lock = await this.#local.acquire(key, {
+        signal: controller.signal,
+        timeout: SignsPerTimeout * signEvery,
+      })
+      this.#lendUntilClosed(socket, key, lock)
+    } catch {
+      // If the client has gone, this does nothing.
+      socket.end(BUSY)
+    } finally {
+      stopSigns()
+      socket.off('close', abort)
+    }
   }
 
   #lendUntilClosed(socket: Socket, key: string, lock: Lock): void {
@@ -197,10 +209,10 @@ export class LockServer {
 }
 
 /** Shows a client that waits that this process runs. Returns a function that ends this. */
-function sendSigns(socket: Socket, every: number, isActive = () => true): () => void {
+function sendSigns(socket: Socket, every: number): () => void {
   if (every === 0) return () => {}
   const send = (): void => {
-    if (!socket.writableEnded && isActive()) socket.write(SIGN_OF_LIFE)
+    if (!socket.writableEnded) socket.write(SIGN_OF_LIFE)
   }
   const timer = setInterval(send, every).unref()
   const stop = (): void => clearInterval(timer)

@@ -21,8 +21,11 @@ export interface Query {
 
 export const FREE = 'free\n'
 export const HELD = 'held\n'
+/** The lock depends on a third process, which is silent. */
+export const BUSY = 'busy\n'
 /** Sent again and again until the answer. */
 export const SIGN_OF_LIFE = '.'
+export const SignsPerTimeout = 3
 
 export const formatQuery = ({ type, key, signEvery }: Query): string =>
   `${type} ${signEvery} ${JSON.stringify(key)}\n`
@@ -66,7 +69,8 @@ export type Limits = Pick<LockRequest, 'signal' | 'timeout'>
 /**
  * Asks the process that listens at an address. Resolves to undefined if it has exited.
  * @param onSign called at each sign of life
- * @throws {BitsError} `session-busy` if it gives no sign of life for the `timeout` of the request
+ * @throws {BitsError} `session-busy` if it, or a third process on which the lock depends, gives no sign of life for the
+ * `timeout` of the request
  * @throws the signal's reason, or the system's error if nothing can be sent
  */
 export async function ask(
@@ -76,7 +80,7 @@ export async function ask(
   { signal, timeout = 0 }: Limits = {},
   onSign: () => void = () => {},
 ): Promise<Answer | undefined> {
-  const text = formatQuery({ type, key, signEvery: Math.ceil(timeout / 3) })
+  const text = formatQuery({ type, key, signEvery: Math.ceil(timeout / SignsPerTimeout) })
   let lastSign = performance.now()
   const setLastSign = (): void => {
     lastSign = performance.now()
@@ -110,6 +114,7 @@ function sendQuery(
     const abort = (): void => fail(signal?.reason)
     const onData = (chunk: string): void => {
       onSign()
+      if (chunk.endsWith(BUSY)) fail(new BitsError('session-busy'))
       const isFree = chunk.endsWith(FREE)
       if (!isFree && !chunk.endsWith(HELD)) return
       signal?.removeEventListener('abort', abort)

@@ -119,6 +119,22 @@ describe('processLocker for new sessions', () => {
     expect(performance.now() - startedAt).toBeLessThan(2500)
   })
 
+  it('rejects the requests of all processes together when a holder is stopped', async () => {
+    const directory = await temporaryDirectory()
+    const [creator, other, third] = [1, 2, 3].map(() => processLocker(directory)) as [Locker, Locker, Locker]
+    const key = await newKey(creator)
+    const { child } = await holder(directory, key)
+    child.kill('SIGSTOP')
+    const startedAt = performance.now()
+    const requests = [creator, other, third, creator, other, third].map((locker) =>
+      locker.acquire(key, { timeout: 1000 }),
+    )
+    for (const { status, reason } of (await Promise.allSettled(requests)) as PromiseRejectedResult[]) {
+      expect([status, reason.code]).toEqual(['rejected', 'session-busy'])
+    }
+    expect(performance.now() - startedAt).toBeLessThan(1900)
+  })
+
   it('rejects with session-busy while another process borrows the lock and is silent', async () => {
     const { directory, here, there, key } = await setting()
     const borrower = connect(join(directory, `${await here.idPrefix?.()}.socket`))
