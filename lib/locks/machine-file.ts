@@ -18,20 +18,20 @@ const PollEveryMs = 1_000
 const Extension = '.machine'
 
 /** `starting`: the process checks for other machines. */
-type State = 'starting' | 'running'
+type MachineState = 'starting' | 'running'
 
-interface Content {
-  readonly state: State
+interface MachineContent {
+  readonly state: MachineState
   readonly host?: string | undefined
   readonly pid?: string | undefined
   readonly tag?: string | undefined
 }
 
 /** Files of other machines, by name, with the time when they were written. */
-type Seen = Map<string, { readonly time: number; readonly state: State }>
+type SeenFiles = Map<string, { readonly time: number; readonly state: MachineState }>
 
 /** The names of files that were written since, or are new. */
-const changedSince = (previous: Seen, latest: Seen): string[] =>
+const changedSince = (previous: SeenFiles, latest: SeenFiles): string[] =>
   [...latest].filter(([name, { time }]) => previous.get(name)?.time !== time).map(([name]) => name)
 
 /** Identifies the running kernel, whose processes can reach each other by socket files. */
@@ -54,7 +54,7 @@ export class MachineFile {
   readonly #owner: string
   readonly #isReachable: (tag: string) => Promise<boolean>
   /** The files of other machines at the last check. */
-  #others: Seen = new Map()
+  #others: SeenFiles = new Map()
   #timer: NodeJS.Timeout | undefined
   #writing: Promise<void> = Promise.resolve()
 
@@ -124,7 +124,7 @@ export class MachineFile {
   }
 
   /** A write, because `utimes` would set the time of this machine, and not that of the file server. */
-  #write(state: State): Promise<void> {
+  #write(state: MachineState): Promise<void> {
     return writeFile(this.#path(this.#name), `${state} ${this.#owner}\n`, { mode: 0o600 })
   }
 
@@ -156,8 +156,8 @@ export class MachineFile {
   }
 
   /** The files of other machines. */
-  async #look(): Promise<Seen> {
-    const seen: Seen = new Map()
+  async #look(): Promise<SeenFiles> {
+    const seen: SeenFiles = new Map()
     for (const name of await readdir(this.#directory)) {
       if (!name.endsWith(Extension) || name === this.#name) continue
       const status = await stat(this.#path(name)).catch(ignoring('ENOENT'))
@@ -181,15 +181,15 @@ export class MachineFile {
     return isRemoved || running.some(([name]) => previous.has(name) && changed.includes(name))
   }
 
-  async #isOnThisMachine({ tag }: Content): Promise<boolean> {
+  async #isOnThisMachine({ tag }: MachineContent): Promise<boolean> {
     return tag !== undefined && this.#isReachable(tag)
   }
 
-  async #read(name: string): Promise<Content> {
+  async #read(name: string): Promise<MachineContent> {
     const text = await readFile(this.#path(name), 'utf8').catch(() => '')
     const [, state, host, pid, tag] = /^(starting|running) (\S+) (\d+)(?: ([0-9A-F]{6}))?/.exec(text) ?? []
     // An empty file is one that is being written.
-    return state === undefined ? { state: 'running' } : { state: state as State, host, pid, tag }
+    return state === undefined ? { state: 'running' } : { state: state as MachineState, host, pid, tag }
   }
 
   async #conflict(name: string): Promise<Error> {
