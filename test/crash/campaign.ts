@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, rmSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
+import { Container } from '../support/container.ts'
 import { withResolvers } from '../support/promise.ts'
 import { ExpectedFiles } from './expected-files.ts'
 import { chooseTiming, type FileStates, type KillTiming, type Step, waitForKillTime } from './kill-timing.ts'
@@ -10,6 +11,8 @@ import type { Upload } from './upload.ts'
 /** The server to which a client sends a packet. */
 export interface Target {
   readonly url: URL
+  /** The socket file at which it listens, if it runs in a container. */
+  readonly socketPath: string | undefined
   /** How many times it was killed. A connection that breaks within one epoch was not broken by a kill. */
   readonly epoch: number
 }
@@ -25,6 +28,10 @@ class CampaignServer implements Target {
 
   get url(): URL {
     return this.server.url
+  }
+
+  get socketPath(): string | undefined {
+    return this.server.socketPath
   }
 }
 
@@ -62,9 +69,11 @@ export class Campaign {
     this.#maxKills = kills
   }
 
-  async start(servers: number): Promise<void> {
+  /** @param inContainers whether each server runs in a container of its own */
+  async start(servers: number, inContainers: boolean): Promise<void> {
     for (let i = 0; i < servers; i += 1) {
-      this.#servers.push(new CampaignServer(await RestartingServer.start(this.directory)))
+      const container = inContainers ? await Container.start(this.directory) : undefined
+      this.#servers.push(new CampaignServer(await RestartingServer.start(this.directory, { container })))
     }
     this.#timing = chooseTiming(this.random)
   }
@@ -120,6 +129,9 @@ export class Campaign {
     if (this.#servers.every(({ isUp }) => !isUp)) this.#someServerUp = withResolvers()
     await killed.server.kill()
     this.counts.kills += 1
+    // Sometimes another server is killed before this one has restarted.
+    const overlaps = !this.hasOneServer && this.random.chance(0.2) && !this.isOver
+    if (overlaps) this.#timing = chooseTiming(this.random)
     this.#inspect()
     const expired = this.hasOneServer && this.random.chance(0.1) ? this.#expireOne() : undefined
     await killed.server.restart()
@@ -128,7 +140,7 @@ export class Campaign {
     if (expired?.isOnDisk) this.report(`${expired}: a sweep did not remove the expired session`)
     killed.isUp = true
     this.#someServerUp.resolve()
-    if (!this.isOver) this.#timing = chooseTiming(this.random)
+    if (!overlaps && !this.isOver) this.#timing = chooseTiming(this.random)
   }
 
   #inspect(): void {

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { expect, it, onTestFinished } from 'vitest'
 import { noise } from '../support/bytes.ts'
 import { type Answer, hresult, received, send, TestClient } from '../support/client.ts'
+import { describeContainers } from '../support/container.ts'
 import { withResolvers } from '../support/promise.ts'
 import { sendAlone, sendFragmentAlone, UploadDirectory } from './fixture.ts'
 import { runCampaign } from './run-campaign.ts'
@@ -16,19 +17,31 @@ import { runCampaign } from './run-campaign.ts'
 const kills = Number(process.env.CRASH_KILLS ?? 200)
 const seed = Number(process.env.CRASH_SEED ?? randomInt(2 ** 31))
 
+// Bounds a campaign that hangs: a kill takes 0.7 s on an idle machine, and three times as long beside other work.
+const timeout = 60_000 + kills * 3000
+
+async function expectNoLoss(count: number, servers: number, inContainers = false): Promise<void> {
+  const counts = await runCampaign(seed, count, servers, { inContainers })
+  console.info(`CRASH_SEED=${seed}`, counts)
+  expect(counts.kills).toBeGreaterThanOrEqual(count)
+}
+
 it.each([
   ['One server', kills, 1],
   ['Two servers on one directory', Math.ceil(kills / 2), 2],
 ])(
   `%s: no acknowledged byte is lost over %i kills (CRASH_SEED=${seed})`,
-  async (_, count, servers) => {
-    const counts = await runCampaign(seed, count, servers)
-    console.info(`CRASH_SEED=${seed}`, counts)
-    expect(counts.kills).toBeGreaterThanOrEqual(count)
-  },
-  // Bounds a campaign that hangs: a kill takes 0.7 s on an idle machine, and three times as long beside other work.
-  60_000 + kills * 3000,
+  (_, count, servers) => expectNoLoss(count, servers),
+  timeout,
 )
+
+describeContainers('Two servers in two containers, each with its own mount point of one directory', () => {
+  it(
+    `lose no acknowledged byte over ${kills} kills (CRASH_SEED=${seed})`,
+    () => expectNoLoss(kills, 2, true),
+    timeout,
+  )
+})
 
 it('node:cluster: completes uploads with a connection per packet while workers are killed', async () => {
   const directory = await UploadDirectory.create()

@@ -17,11 +17,16 @@ const folders = ['', '', 'logs/', 'logs/2026/'] as const
  * kills, when every upload has ended.
  * @throws {Error} for the first broken promise
  */
-export async function runCampaign(seed: number, kills: number, servers: number): Promise<Campaign['counts']> {
+export async function runCampaign(
+  seed: number,
+  kills: number,
+  servers: number,
+  { inContainers = false } = {},
+): Promise<Campaign['counts']> {
   const directory = await temporaryDirectory()
   mkdirSync(join(directory, 'logs', '2026'), { recursive: true })
   const campaign = new Campaign(directory, seed, kills)
-  await campaign.start(servers)
+  await campaign.start(servers, inContainers)
   const clients = Array.from({ length: Clients }, (_, client) => runClient(campaign, seed, client))
   await Promise.race([Promise.all(clients), campaign.failed])
   if (campaign.problem === undefined) await campaign.end()

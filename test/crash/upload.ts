@@ -3,6 +3,7 @@ import { Agent, type OutgoingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
 import { UploadProtocol } from '../../lib/protocol/headers.ts'
 import { type Answer, answerTo, begin, hresult, received } from '../support/client.ts'
+import { SocketAgent } from '../support/container.ts'
 import type { Campaign, Target } from './campaign.ts'
 import { readIfExists } from './expected-files.ts'
 import { fileStates, type SessionPaths, type Step } from './kill-timing.ts'
@@ -49,7 +50,7 @@ export class Upload {
   #mayBeInterrupted = false
   /** Bytes that were on disk when the server was down, until a packet is sent after its restart. */
   #onDisk: number | undefined
-  #agent: { readonly url: string; readonly epoch: number; readonly agent: Agent } | undefined
+  #agent: Connection | undefined
 
   constructor(campaign: Campaign, random: Random, plan: Plan) {
     this.#campaign = campaign
@@ -335,18 +336,31 @@ export class Upload {
   }
 
   #connection(target: Target): { agent?: Agent } {
-    if (!this.#campaign.hasOneServer || this.#random.chance(0.1)) return {}
+    const { epoch, socketPath } = target
     const url = String(target.url)
-    if (this.#agent?.url !== url || this.#agent.epoch !== target.epoch) {
-      this.#agent?.agent.destroy()
-      this.#agent = { url, epoch: target.epoch, agent: new Agent({ keepAlive: true, maxSockets: 1 }) }
-    }
-    return { agent: this.#agent.agent }
+    if (socketPath !== undefined) return this.#keep({ url, epoch, agent: new SocketAgent(socketPath) })
+    if (!this.#campaign.hasOneServer || this.#random.chance(0.1)) return {}
+    if (this.#agent?.url === url && this.#agent.epoch === epoch) return this.#agent
+    return this.#keep({ url, epoch, agent: new Agent({ keepAlive: true, maxSockets: 1 }) })
+  }
+
+  /** Ends the connection that was used before. */
+  #keep(connection: Connection): Connection {
+    this.#agent?.agent.destroy()
+    this.#agent = connection
+    return connection
   }
 
   #report(text: string): void {
     this.#campaign.report(`${this}: ${text}\n${this.#log.slice(-20).join('\n')}`)
   }
+}
+
+/** A connection to a server that has not been killed since. */
+interface Connection {
+  readonly url: string
+  readonly epoch: number
+  readonly agent: Agent
 }
 
 interface Sending {

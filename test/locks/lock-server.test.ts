@@ -121,7 +121,11 @@ describe('processLocker for new sessions', () => {
 
   it('rejects the requests of all processes together when a holder is stopped', async () => {
     const directory = await temporaryDirectory()
-    const [creator, other, third] = [1, 2, 3].map(() => processLocker(directory)) as [Locker, Locker, Locker]
+    const [creator, other, third] = [
+      processLocker(directory),
+      processLocker(directory),
+      processLocker(directory),
+    ]
     const key = await newKey(creator)
     const { child } = await holder(directory, key)
     child.kill('SIGSTOP')

@@ -1,8 +1,10 @@
 import { type ChildProcess, type StdioOptions, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { Agent, type AgentOptions } from 'node:http'
 import { describe, it, onTestFinished } from 'vitest'
 import { temporaryDirectory } from './directory.ts'
+import { Output } from './output.ts'
 
 /** New network, PID and mount namespaces, for `sh -c`. The first process ends with its standard input, or with the test. */
 const unshare = ['--net', '--pid', '--mount', '--mount-proc', '--fork', '--kill-child', 'sh', '-ec'] as const
@@ -12,7 +14,9 @@ const script = 'ip link set lo up; mount --bind "$1" "$2"; echo ready; exec cat'
 function missing(): string | undefined {
   if (process.platform !== 'linux') return 'they need Linux'
   if (process.getuid?.() !== 0) return 'they need root'
-  const { status, stderr, error } = spawnSync('unshare', [...unshare, script, '', '/tmp', '/tmp'], { input: '' })
+  const { status, stderr, error } = spawnSync('unshare', [...unshare, script, '', '/tmp', '/tmp'], {
+    input: '',
+  })
   if (error || status !== 0) return `unshare, ip or mount failed: ${error?.message ?? String(stderr).trim()}`
   return spawnSync('nsenter', ['--version']).status === 0 ? undefined : 'nsenter is missing'
 }
@@ -52,16 +56,10 @@ export class Container {
   /** @param directory exists */
   static async start(directory: string): Promise<Container> {
     const mountPoint = await temporaryDirectory()
-    const child = spawn('unshare', [...unshare, script, 'sh', directory, mountPoint], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    })
+    const child = spawn('unshare', [...unshare, script, 'sh', directory, mountPoint])
     const container = new Container(child, mountPoint)
     onTestFinished(() => container.end())
-    const exit = once(child, 'exit').then(([status]) => {
-      throw new Error(`The container ended with ${status}`)
-    })
-    exit.catch(() => {})
-    await Promise.race([once(child.stdout as NonNullable<typeof child.stdout>, 'data'), exit])
+    await new Output(child).says(/^ready$/m)
     return container
   }
 
@@ -77,9 +75,9 @@ export class Container {
   }
 }
 
-/** Sends a signal to a program that was started in a container. It must have started. */
+/** Sends a signal to a program that was started in a container. */
 export function signal(child: ChildProcess, name: NodeJS.Signals): void {
-  const pid = childOf(child)
+  const pid = childOf(child) ?? child.pid
   if (pid !== undefined) process.kill(pid, name)
 }
 
@@ -99,5 +97,20 @@ function childOf({ pid }: ChildProcess): number | undefined {
     return children === '' ? undefined : Number(children)
   } catch {
     return undefined
+  }
+}
+
+/**
+ * Connects to a socket file, by which a server in a container is reached. Keeps its connection: if the server closed it
+ * after an answer, a client that still ends its request would get EPIPE, other than with TCP.
+ */
+export class SocketAgent extends Agent {
+  constructor(socketPath: string) {
+    const options: AgentOptions & { readonly socketPath: string } = {
+      socketPath,
+      keepAlive: true,
+      maxSockets: 1,
+    }
+    super(options)
   }
 }
