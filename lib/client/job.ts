@@ -1,9 +1,9 @@
 import { open, readFile, rename, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Lock } from '../locks/locker.ts'
-import { processLocker } from '../locks/process.ts'
 import { isCount, isPlainObject } from '../validate.ts'
 import { causeText, UploadError } from './errors.ts'
+import { lockJobFile } from './job-lock.ts'
 import type { ClientSession } from './session.ts'
 import { type Identity, isSameIdentity } from './source.ts'
 
@@ -124,16 +124,9 @@ const mismatchError = (detail: string): UploadError => new UploadError('job-mism
 
 async function lockJob(path: string): Promise<Lock> {
   const signal = AbortSignal.timeout(LockTimeoutMs)
-  const locker = processLocker(`${path}.lock`)
   try {
-    const lock = await locker.acquire('job', { signal })
-    const release = async (): Promise<void> => {
-      await lock.release()
-      await locker.close()
-    }
-    return { release }
+    return await lockJobFile(path, signal)
   } catch (cause) {
-    await locker.close()
     if (signal.aborted) throw new UploadError('job-in-use', `It is ${path}.`)
     throw jobFileError(cause)
   }

@@ -2,8 +2,8 @@ import { chown, copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:f
 import { join } from 'node:path'
 import express from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { lockJobFile } from '../../lib/client/job-lock.ts'
 import { type BitsUploadOptions, bitsUpload, fileStore } from '../../lib/index.ts'
-import { processLocker } from '../../lib/locks/process.ts'
 import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { withResolvers } from '../support/promise.ts'
@@ -303,7 +303,7 @@ describe('jobs of interrupted uploads', () => {
     const [name = ''] = await namesIn(join(here, 'jobs'))
     const used = '0123456789ab.json'
     await copyFile(join(here, 'jobs', name), join(here, 'jobs', used))
-    const lock = await processLocker(join(here, 'jobs')).acquire(used)
+    const lock = await lockJobFile(join(here, 'jobs', used), AbortSignal.timeout(5000))
     onTestFinished(() => lock.release())
     const resumed = await command(here, 'jobs', 'resume')
     expect([resumed.code, resumed.stderr]).toEqual([

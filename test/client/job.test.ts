@@ -66,7 +66,7 @@ describe('job file', () => {
     })
     expect(await readFile(job, 'utf8')).not.toMatch(/hush|X-Token/)
     if (process.platform !== 'win32') expect((await stat(job)).mode & 0o777).toBe(0o600)
-    expect((await readdir(directory)).sort()).toEqual(['a.bin', 'a.job'])
+    await vi.waitFor(async () => expect((await readdir(directory)).sort()).toEqual(['a.bin', 'a.job']))
   })
 
   it('resumes the upload, and is removed at its end', async () => {
@@ -75,7 +75,7 @@ describe('job file', () => {
     expect(fragments).toBe(2)
     expect(saidSince()).toEqual(['Ping', ...rest])
     await isGone(job)
-    expect(await readdir(directory)).toEqual(['a.bin'])
+    await vi.waitFor(async () => expect(await readdir(directory)).toEqual(['a.bin']))
   })
 
   it('remains after an error, and the upload can be resumed', async () => {

@@ -454,6 +454,18 @@ describe('Lock server', () => {
     expect(await here.idPrefix?.()).toBe(again)
   })
 
+  it('is opened again by the next request after the directory was removed', async () => {
+    const directory = join(await temporaryDirectory(), 'locks')
+    const locker = processLocker(directory)
+    await (await locker.acquire('a')).release()
+    const prefix = await locker.idPrefix?.()
+    await rm(directory, { recursive: true })
+    const lock = await locker.acquire('a')
+    expect(await locker.idPrefix?.()).not.toBe(prefix)
+    expect(await processLocker(directory).tryAcquire('a')).toBeUndefined()
+    await lock.release()
+  })
+
   it('stays open while the directory cannot be read for a moment', async () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
     onTestFinished(() => void vi.useRealTimers())

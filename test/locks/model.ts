@@ -24,12 +24,12 @@ export const places = [
   // process.ts, acquire
   /** The creator waits for the lock within its process. */
   'local: waits',
-  // process.ts, tryWithLoan
+  // attempt.ts, tryWithLoan
   /** Has sent `borrow` or `try` to the creator. */
   'borrow: sent',
   /** The creator has answered that the lock is held. */
   'borrow: held',
-  // process.ts, tryAsCreator and tryLockFile
+  // attempt.ts, tryAsCreator and tryLockFile
   'holder: readdir',
   /** Connects to the process whose lock file it saw. */
   'holder: isRunning',
@@ -47,7 +47,7 @@ export const places = [
   'remove: rmdir',
   /** The lock file was created or replaced, and the process has not yet learnt it. */
   'acquired',
-  // process.ts, HolderWait
+  // attempt.ts, HolderWait
   /** Connects to the holder, to ask it for the lock. */
   'wait: connect',
   /** Has sent `wait`. */
@@ -58,7 +58,7 @@ export const places = [
   'wait: free',
   /** From the end of `acquire` to the call of `release`. */
   'holds',
-  // process.ts, tryLockFile: release
+  // attempt.ts, tryLockFile: release
   'release: unlink',
   'release: rmdir',
   'release: done',

@@ -258,7 +258,7 @@ describe('test/README.md', () => {
   it('names npm scripts and scripts of .ci that exist', async () => {
     const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
     for (const [, name = ''] of guide.matchAll(/npm run ([\w:]+)/g)) expect(scripts).toHaveProperty([name])
-    const named = new Set([...guide.matchAll(/\.ci\/\w+/g)].map(([path]) => path))
+    const named = new Set([...guide.matchAll(/\.ci\/[\w-]+/g)].map(([path]) => path))
     for (const path of named) await expect(stat(join(root, path)), path).resolves.toBeDefined()
   })
 })
