@@ -5,6 +5,7 @@ import { explore, type Variant } from './model.ts'
 const variants: readonly (readonly [string, Variant, number])[] = [
   ['the creator runs', { creatorRuns: true, requests: [2, 2, 2] }, 842_664],
   ['the creator has exited', { creatorRuns: false, requests: [2, 2, 2] }, 463_181],
+  ['the creator has exited, one request', { creatorRuns: false, requests: [1, 1, 1] }, 67_095],
   ['four processes', { creatorRuns: true, requests: [1, 1, 1, 1] }, 1_049_617],
   ['Windows', { creatorRuns: true, requests: [1, 2, 2], isWindows: true }, 443_669],
   ['Windows, the creator has exited', { creatorRuns: false, requests: [1, 2, 2], isWindows: true }, 242_970],
