@@ -39,7 +39,7 @@ export interface FileStoreOptions {
 /**
  * A store in one directory. `<directory>/<name>` is a published file. `<directory>/.bits-sessions/` contains
  * two files per session: `{GUID}.json`, its journal, and `{GUID}.part`, its bytes. The length of the `.part`
- * file is the progress.
+ * file is the progress. `locks/` there contains the sockets and lock files of the processes.
  *
  * The directory is created with the first session, folders in it only with `createFolders`. Several processes
  * of one machine may share the directory, but not several machines: one machine cannot know which unsynced
