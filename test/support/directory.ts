@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest'
 /** Creates an empty directory, which is removed after the test. */
 export async function temporaryDirectory(parent = tmpdir()): Promise<string> {
   const path = await mkdtemp(join(parent, 'bits-upload-'))
-  onTestFinished(() => rm(path, { recursive: true, force: true }))
+  onTestFinished(() => rm(path, { recursive: true, force: true, maxRetries: 5 }))
   return path
 }
 
