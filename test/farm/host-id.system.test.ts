@@ -6,7 +6,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { uploadFile } from '../../lib/client/index.ts'
-import { blocks, section } from '../package/readme.ts'
+import { blocks, readPage } from '../package/page.ts'
 import { noise } from '../support/bytes.ts'
 import { hresult, received } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
@@ -14,6 +14,8 @@ import { describeNginx, startNginx } from '../support/nginx.ts'
 import { NewConnectionClient, nodeOf, retryOn502 } from './client.ts'
 import { configFor, serverBlock } from './nginx-config.ts'
 import { startNodeWithHostId } from './node.ts'
+
+const { section } = readPage('README.md')
 
 const hosts = ['127.0.0.2', '127.0.0.3'] as const
 const file = noise(300_000)

@@ -1,4 +1,6 @@
-import { blocks, section } from '../package/readme.ts'
+import { blocks, readPage } from '../package/page.ts'
+
+const { section } = readPage('README.md')
 
 const readmeConfig = blocks(section('Behind a proxy'), 'nginx').join('')
 

@@ -4,12 +4,14 @@
  */
 import { describe, expect, it, vi } from 'vitest'
 import { defaultTiming } from '../../lib/stores/object/lock/heartbeat.ts'
-import { rows, section } from '../package/readme.ts'
+import { readPage, rows } from '../package/page.ts'
 import { noise } from '../support/bytes.ts'
 import { begin, TestClient } from '../support/client.ts'
 import { allEngines, type Engine } from '../support/places.ts'
 import { uploadServer } from '../support/server.ts'
 import { type Counts, count, isLockRequest, kinds, requestsTo, type SentRequest } from './requests.ts'
+
+const { section } = readPage('README.md')
 
 /** The first table of the section: its rows by their first cell. */
 const [requests = ''] = /^\|(?:.*\|\n)*/m.exec(section('Sizing')) ?? []

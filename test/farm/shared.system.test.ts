@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { UploadDirectory, writeUntilStored } from '../crash/fixture.ts'
-import { blocks, section } from '../package/readme.ts'
+import { blocks, readPage } from '../package/page.ts'
 import { noise } from '../support/bytes.ts'
 import { answerTo, begin, hresult, received } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
@@ -11,6 +11,8 @@ import { describeNginx, startNginx } from '../support/nginx.ts'
 import { NewConnectionClient, nodeOf, retryOn502 } from './client.ts'
 import { configFor, serverBlock } from './nginx-config.ts'
 import { startSharedNode } from './node.ts'
+
+const { section } = readPage('README.md')
 
 const [upstreams = ''] = blocks(section('Farms'), 'nginx')
 

@@ -12,7 +12,9 @@ import { TestClient } from '../support/client.ts'
 import { environment, Program } from '../support/program.ts'
 import { uploadServer } from '../support/server.ts'
 import { Project, pack, root, sharedDirectory } from './package.ts'
-import { blocks, section } from './readme.ts'
+import { blocks, readPage } from './page.ts'
+
+const { section } = readPage('README.md')
 
 const run = promisify(execFile)
 

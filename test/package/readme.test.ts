@@ -20,7 +20,9 @@ import { s3Store } from '../../lib/stores/object/s3.ts'
 import { send } from '../support/client.ts'
 import { listen } from '../support/server.ts'
 import { root } from './package.ts'
-import { blocks, code, readme, rows, section } from './readme.ts'
+import { blocks, code, readPage, rows } from './page.ts'
+
+const { text: readme, section } = readPage('README.md')
 
 /** The list of names in the text of the error that `call` throws. */
 function namesInError(call: () => unknown, pattern: RegExp): string[] {

@@ -10,7 +10,9 @@ import { TestClient } from '../support/client.ts'
 import { Program } from '../support/program.ts'
 import { uploadServer } from '../support/server.ts'
 import { list, Project, pack, root, sharedDirectory } from './package.ts'
-import { blocks, readme } from './readme.ts'
+import { blocks, readPage } from './page.ts'
+
+const readme = readPage('README.md').text
 
 const run = promisify(execFile)
 

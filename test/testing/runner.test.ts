@@ -3,9 +3,11 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { storeSuite } from '../../lib/testing/index.ts'
 import { root } from '../package/package.ts'
-import { blocks, section } from '../package/readme.ts'
+import { blocks, readPage } from '../package/page.ts'
 import { memoryCapabilities, memoryStoreFixture } from './fixtures.ts'
 import { record } from './recorder.ts'
+
+const { section } = readPage('README.md')
 
 const run = promisify(execFile)
 
