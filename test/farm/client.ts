@@ -9,7 +9,7 @@ export class NewConnectionClient extends TestClient {
   override readonly agent = new Agent({ keepAlive: false })
 }
 
-/** The name of the node that answered; undefined if nginx answered. */
+/** The address of the node that nginx passed the packet to; undefined if the packet did not pass nginx. */
 export const nodeOf = ({ headers }: Answer): string | undefined => headers['x-node']?.toString()
 
 /**

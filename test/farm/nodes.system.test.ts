@@ -3,18 +3,17 @@
  * restarted.
  */
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { uploadFile } from '../../lib/client/index.ts'
 import { bitsUpload } from '../../lib/index.ts'
-import { folder, startWith } from '../examples/start.ts'
+import { startWith } from '../examples/start.ts'
 import { noise } from '../support/bytes.ts'
 import { temporaryDirectory } from '../support/directory.ts'
-import { describeNginx, startNginx } from '../support/nginx.ts'
+import { describeNginx } from '../support/nginx.ts'
 import { allEngines, type Place } from '../support/places.ts'
 import { freePort } from '../support/port.ts'
 import type { Program } from '../support/program.ts'
+import { startExampleNginx } from './node.ts'
 
 /** A node that is ended and started again on the same port. */
 class Node {
@@ -46,7 +45,7 @@ class Node {
   }
 
   #start(): Program {
-    return startWith(this.#env, this.#directory, 'nodes')
+    return startWith(this.#env, this.#directory, 'many-nodes/node')
   }
 }
 
@@ -105,13 +104,7 @@ async function farm(place: Place) {
   const ports = await Promise.all([freePort(), freePort(), freePort()])
   const nodes = ports.map((port) => new Node(directory, port, place.env))
   await Promise.all(nodes.map((node) => node.listening()))
-  const config = await readFile(join(folder, 'nodes.conf'), 'utf8')
-  const { url } = await startNginx((port) =>
-    ports.reduce(
-      (text, nodePort, i) => text.replace(`:808${i + 1};`, `:${nodePort};`),
-      config.replace(':8080;', `:${port};`),
-    ),
-  )
+  const { url } = await startExampleNginx(() => ports.map((port) => `127.0.0.1:${port}`))
   return { nodes, url: new URL('upload/', url) }
 }
 

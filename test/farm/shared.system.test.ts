@@ -3,31 +3,23 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { UploadDirectory, writeUntilStored } from '../crash/fixture.ts'
-import { blocks, readPage } from '../package/page.ts'
 import { noise } from '../support/bytes.ts'
 import { answerTo, begin, hresult, received } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
-import { describeNginx, startNginx } from '../support/nginx.ts'
+import { describeNginx } from '../support/nginx.ts'
 import { NewConnectionClient, nodeOf, retryOn502 } from './client.ts'
-import { configFor, serverBlock } from './nginx-config.ts'
-import { startSharedNode } from './node.ts'
+import { startExampleNginx, startProcess } from './node.ts'
 
-const { section } = readPage('README.md')
-
-const [upstreams = ''] = blocks(section('Farms'), 'nginx')
-
-/** Starts the README's farm with other ports. */
 async function farm() {
   const directory = await temporaryDirectory()
-  const [a, b] = await Promise.all([startSharedNode('a', directory), startSharedNode('b', directory)])
-  const upstream = upstreams.replace(':8081', `:${a.port}`).replace(':8082', `:${b.port}`)
-  const { url } = await startNginx((port) => upstream + serverBlock(port, configFor('http://uploads')))
+  const [a, b] = await Promise.all([startProcess(directory), startProcess(directory)])
+  const { url } = await startExampleNginx(() => [a.address, b.address])
   return { a, b, uploads: new UploadDirectory(join(directory, 'incoming')), url: new URL('upload/', url) }
 }
 
 const fragments = 10
 
-/** Uploads a file in ten fragments. Resolves to the names of the nodes that answered. */
+/** Uploads a file in ten fragments. Resolves to the addresses of the processes that answered. */
 async function upload(client: NewConnectionClient, file: Buffer, onAnswer = (_count: number): void => {}) {
   const answers = [await retryOn502(() => client.create())]
   const size = Math.ceil(file.length / fragments)
@@ -55,22 +47,22 @@ async function expectFiles(uploads: UploadDirectory): Promise<void> {
 
 describeNginx('Server farm of two processes with a shared directory', () => {
   it('completes an upload whose packets alternate between the processes', async () => {
-    const { uploads, url } = await farm()
+    const { a, b, uploads, url } = await farm()
     const file = noise(100_000)
     const nodes = await upload(new NewConnectionClient(new URL('a.bin', url)), file)
     expect(nodes).toEqual(nodes.map((_, i) => nodes[i % 2]))
-    expect(new Set(nodes)).toEqual(new Set(['a', 'b']))
+    expect(new Set(nodes)).toEqual(new Set([a.address, b.address]))
     expect((await uploads.published('a.bin')).equals(file)).toBe(true)
   })
 
   it('completes 20 concurrent uploads, half of the packets at each process, and leaves no session files', async () => {
-    const { uploads, url } = await farm()
+    const { a, b, uploads, url } = await farm()
     const nodes = await Promise.all(
       files.map((file, i) => upload(new NewConnectionClient(new URL(`${i}.bin`, url)), file)),
     )
     const packets = files.length * (fragments + 2)
-    for (const name of ['a', 'b']) {
-      expect(nodes.flat().filter((node) => node === name)).toHaveLength(packets / 2)
+    for (const { address } of [a, b]) {
+      expect(nodes.flat().filter((node) => node === address)).toHaveLength(packets / 2)
     }
     await expectFiles(uploads)
     expect(await uploads.sessionFiles()).toEqual([])
@@ -83,7 +75,7 @@ describeNginx('Server farm of two processes with a shared directory', () => {
     await client.create()
     const first = await client.fragment(0, file.subarray(0, 100_000), file.length)
     // The next packet goes to the other node.
-    const [killed, survivor] = nodeOf(first) === 'a' ? [b, a] : [a, b]
+    const [killed, survivor] = nodeOf(first) === a.address ? [b, a] : [a, b]
     const outgoing = begin(client.url, 'Fragment', { headers: client.range(100_000, 200_000, file.length) })
     const answer = answerTo(outgoing)
     await writeUntilStored(outgoing, file.subarray(100_000, 150_000), uploads.part(client), 150_000)
@@ -93,7 +85,7 @@ describeNginx('Server farm of two processes with a shared directory', () => {
     const again = await retryOn502(() =>
       client.fragment(100_000, file.subarray(100_000, 300_000), file.length),
     )
-    expect([again.status, received(again), nodeOf(again)]).toEqual([200, 300_000, survivor.name])
+    expect([again.status, received(again), nodeOf(again)]).toEqual([200, 300_000, survivor.address])
     expect(
       (await retryOn502(() => client.fragment(300_000, file.subarray(300_000), file.length))).status,
     ).toBe(200)
@@ -103,8 +95,8 @@ describeNginx('Server farm of two processes with a shared directory', () => {
   })
 
   it('completes 20 concurrent uploads at the other process after one is killed', async () => {
-    const { a, uploads, url } = await farm()
-    let kill: Promise<void> | undefined
+    const { a, b, uploads, url } = await farm()
+    let kill: Promise<unknown> | undefined
     const onAnswer = (count: number): void => {
       if (count > fragments / 2) kill ??= a.kill()
     }
@@ -112,8 +104,8 @@ describeNginx('Server farm of two processes with a shared directory', () => {
       files.map((file, i) => upload(new NewConnectionClient(new URL(`${i}.bin`, url)), file, onAnswer)),
     )
     await kill
-    expect(nodes.flat()).toContain('a')
-    expect(nodes.map((of) => of.at(-1))).toEqual(files.map(() => 'b'))
+    expect(nodes.flat()).toContain(a.address)
+    expect(nodes.map((of) => of.at(-1))).toEqual(files.map(() => b.address))
     await expectFiles(uploads)
     // A Create-Session that was not answered leaves a session that no client uses.
     expect((await uploads.sessionFiles()).filter((name) => !name.endsWith('.json'))).toEqual([])
