@@ -1,6 +1,6 @@
 /**
- * The README states how many requests to an object service each packet causes. These tests count the requests
- * where they are sent, and compare the counts with the README.
+ * examples/many-nodes/README.md states how many requests to an object service each packet causes. These tests count the
+ * requests where they are sent, and compare the counts with that page.
  */
 import { describe, expect, it, vi } from 'vitest'
 import { defaultTiming } from '../../lib/stores/object/lock/heartbeat.ts'
@@ -11,22 +11,21 @@ import { allEngines, type Engine } from '../support/places.ts'
 import { uploadServer } from '../support/server.ts'
 import { type Counts, count, isLockRequest, kinds, requestsTo, type SentRequest } from './requests.ts'
 
-const { section } = readPage('README.md')
+const { section } = readPage('examples/many-nodes/README.md')
 
-/** The first table of the section: its rows by their first cell. */
-const [requests = ''] = /^\|(?:.*\|\n)*/m.exec(section('Sizing')) ?? []
-const table = new Map(rows(requests).map(([what = '', ...cells]) => [what, cells]))
+/** The rows of the table by their first cell. */
+const table = new Map(rows(section('Requests for each packet')).map(([what = '', ...cells]) => [what, cells]))
 
-/** The counts in a row of the README table, where a cell can be `2n + 7 (Azure 2n + 6)`, for a given `n`. */
+/** The counts in a row of the table, where a cell can be `2n + 7 (Azure 2n + 6)`, for a given `n`. */
 function documented(row: string, engine: Engine, n = 0): Counts {
   const cells = table.get(row)
-  if (!cells) throw new Error(`The README has no number of requests for: ${row}`)
+  if (!cells) throw new Error(`The page has no number of requests for: ${row}`)
   const figures = kinds.map((kind, i) => {
     const [, s3 = '', azure = s3] = /^([^(]*)(?:\(Azure (.*)\))?$/.exec(cells[i] ?? '') ?? []
     const sum = engine.name === 'S3' ? s3 : azure
     const terms = sum.split('+').map((term) => {
       const [, factor, variable] = /^\s*([\d.]*)(n?)\s*$/.exec(term) ?? []
-      if (!factor && !variable) throw new Error(`The README has an invalid number of requests: ${cells[i]}`)
+      if (!factor && !variable) throw new Error(`The page has an invalid number of requests: ${cells[i]}`)
       return Number(factor || 1) * (variable ? n : 1)
     })
     return [kind, terms.reduce((a, b) => a + b)]
@@ -59,7 +58,7 @@ const MiB = 2 ** 20
 
 describe.each(allEngines)('Object store on $name', (engine) => {
   engine.describe('number of requests', () => {
-    it('equals the README table for each packet of an upload of one part', async () => {
+    it('equals the table for each packet of an upload of one part', async () => {
       const { url, requestsOf } = await startNode(engine)
       const client = new TestClient(new URL('a.txt', url))
       const [file, half] = [noise(2000), 1000]
@@ -75,7 +74,7 @@ describe.each(allEngines)('Object store on $name', (engine) => {
       expect(await requestsOf(() => client.close())).toEqual(documented('Close-Session', engine))
     })
 
-    it('equals the README table for an upload of 1 MiB in one fragment', async () => {
+    it('equals the table for an upload of 1 MiB in one fragment', async () => {
       const { url, requestsOf } = await startNode(engine)
       const client = new TestClient(new URL('a.txt', url))
       const upload = async (): Promise<void> => {
@@ -89,7 +88,7 @@ describe.each(allEngines)('Object store on $name', (engine) => {
       )
     })
 
-    it.each([2, 4])('equals the README table for a single fragment of %d parts', async (parts) => {
+    it.each([2, 4])('equals the table for a single fragment of %d parts', async (parts) => {
       const { url, requestsOf } = await startNode(engine)
       const client = new TestClient(new URL('a.txt', url))
       await client.create()
@@ -100,7 +99,7 @@ describe.each(allEngines)('Object store on $name', (engine) => {
       )
     })
 
-    it('equals the README table for a sweep that finds 21 sessions', async () => {
+    it('equals the table for a sweep that finds 21 sessions', async () => {
       const { url, upload, sent } = await startNode(engine)
       const others = Array.from({ length: 20 }, (_, i) => new TestClient(new URL(`${i}.txt`, url)))
       await Promise.all(others.map((client) => client.create()))
@@ -109,7 +108,7 @@ describe.each(allEngines)('Object store on $name', (engine) => {
       expect(count(sent.slice(before))).toEqual(documented('a sweep that finds n sessions', engine, 21))
     })
 
-    it('equals the README table for an idle node, and does not exceed it for a busy node', async () => {
+    it('equals the table for an idle node, and does not exceed it for a busy node', async () => {
       const idle = await startNode(engine)
       await idle.first.close()
       await vi.waitFor(() => expect(idle.sent.some(isEnd)).toBe(true), 10_000)
