@@ -1,4 +1,4 @@
-/** The store of "A complete store" in lib/stores/README.md: the least code that passes `storeSuite`. */
+/** The store of "A complete store" in lib/stores/README.md: a small store that passes `storeSuite`. */
 import { Readable } from 'node:stream'
 import { BitsError, type NewSession, type Session, type Store } from 'express-bits-upload'
 

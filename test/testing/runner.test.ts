@@ -7,12 +7,12 @@ import { blocks, readPage } from '../package/page.ts'
 import { memoryCapabilities, memoryStoreFixture } from './fixtures.ts'
 import { record } from './recorder.ts'
 
-const { section } = readPage('README.md')
+const { section } = readPage('lib/stores/README.md')
 
 const run = promisify(execFile)
 
-it('storeSuite: runs under node:test as the README shows', async () => {
-  const [source = ''] = blocks(section('Testing a store'), 'ts')
+it('storeSuite: runs under node:test as lib/stores/README.md shows', async () => {
+  const [source = ''] = blocks(section('Test a store'), 'ts')
   // The only type annotation. Node 20 does not strip types.
   const script = source.replace('name: string', 'name')
   const args = ['--test-reporter=tap', '--input-type=module', '--eval', script]
