@@ -1,7 +1,7 @@
-import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { globSync } from 'tinyglobby'
 import { expect, it } from 'vitest'
 import { noise } from '../support/bytes.ts'
 import { TestClient } from '../support/client.ts'
@@ -34,26 +34,31 @@ it('memory.ts: receives a file and returns it to a GET', async () => {
   expect(answer.headers.get('content-type')).toBe('application/octet-stream')
 })
 
+/** The paths of all example programs, below `examples`. Those in `frameworks` have a test of their own. */
+const programs = globSync('**/*.{mjs,ts}', {
+  cwd: folder,
+  ignore: ['**/*.d.ts', '**/node_modules'],
+}).sort()
+
 it('Examples: each server keeps idle connections longer than load balancers do', async () => {
-  const names = readdirSync(folder).filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
-  const sources = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')))
+  const sources = await Promise.all(programs.map((path) => readFile(join(folder, path), 'utf8')))
   const servers = sources.filter((source) => source.includes('.listen('))
   expect(servers.length).toBeGreaterThan(8)
   for (const source of servers) {
-    const [, idle = ''] = /^server\.keepAliveTimeout = (\w+)$/m.exec(source) ?? []
-    const [, head = ''] = /^server\.headersTimeout = (\w+)$/m.exec(source) ?? []
+    const [, idle = ''] = /^ *server\.keepAliveTimeout = (\w+)$/m.exec(source) ?? []
+    const [, head = ''] = /^ *server\.headersTimeout = (\w+)$/m.exec(source) ?? []
     expect(idle).toBe('125_000')
     expect(Number(head.replace('_', ''))).toBeGreaterThan(125_000)
   }
 })
 
-it('Examples: each one is named in a test of test/examples or test/farm', async () => {
-  const names = readdirSync(folder).filter((name) => !name.endsWith('.d.ts'))
-  const sources: string[] = []
-  for (const place of ['.', '../farm']) {
-    const here = fileURLToPath(new URL(place, import.meta.url))
-    const files = readdirSync(here).filter((name) => name.endsWith('.test.ts'))
-    sources.push(...(await Promise.all(files.map((name) => readFile(join(here, name), 'utf8')))))
-  }
-  for (const name of names) expect(sources.join()).toContain(`'${name.replace(/\.ts$/, '')}'`)
+it('Examples: each one is named in a test', async () => {
+  const files = globSync('**/*.test.ts', {
+    cwd: fileURLToPath(new URL('..', import.meta.url)),
+    absolute: true,
+  })
+  const sources = (await Promise.all(files.map((path) => readFile(path, 'utf8')))).join()
+  const named = programs.filter((path) => !path.startsWith('frameworks/'))
+  expect(named.length).toBeGreaterThan(0)
+  for (const path of named) expect(sources).toContain(`'${path.replace(/\.(?:mjs|ts)$/, '')}'`)
 })

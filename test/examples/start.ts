@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -8,7 +9,16 @@ import { environment, Program } from '../support/program.ts'
 export const folder = fileURLToPath(new URL('../../examples', import.meta.url))
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 
-/** Starts an example in a new, empty directory. */
+/** The arguments of Node that run an example. @param name its path below `examples` without `.mjs` or `.ts` */
+function command(name: string): [string, ...string[]] {
+  const script = join(folder, `${name}.mjs`)
+  return existsSync(script) ? [script] : ['--import', tsx, join(folder, `${name}.ts`)]
+}
+
+/**
+ * Starts an example in a new, empty directory.
+ * @param name its path below `examples` without `.mjs` or `.ts`, for example `authentication/basic`
+ */
 export async function start(
   name: string,
   ...args: string[]
@@ -28,7 +38,7 @@ export const startWith = (
   name: string,
   ...args: string[]
 ): Program =>
-  new Program([process.execPath, '--import', tsx, join(folder, `${name}.ts`)], {
+  new Program([process.execPath, ...command(name)], {
     cwd: directory,
     args,
     env: { ...environment(), ...env },
