@@ -3,7 +3,7 @@ import { basename } from 'node:path'
 import { cancelUpload, type JobSummary, readJob, UploadError } from '../client/index.ts'
 import { Job } from '../client/job.ts'
 import { type Command, ExitCode, UsageError, type Values } from './command.ts'
-import { connectionHelp, connectionOptions, environmentHelp, readConnection } from './connection.ts'
+import { clientHelp, connectionOptions, environmentHelp, giveUpHelp, readConnection } from './connection.ts'
 import { countOf, formatSize, printable } from './format.ts'
 import { type JobFile, jobFiles } from './jobs-directory.ts'
 import { transferUntilStopped } from './send.ts'
@@ -16,15 +16,19 @@ Usage: express-bits-upload jobs [list]
        express-bits-upload jobs cancel [OPTION…] ID…
        express-bits-upload jobs forget ID…
 
-resume without an ID resumes all jobs of this user that no other process is sending. cancel and forget take 'all' in place
-of IDs.
-A job does not contain passwords: pass them again. Nor does it contain the file of --reply, and resume fetches no reply: to
-get one, run the same send command again.
-cancel makes one attempt, or more with --give-up. If the server cannot be reached, the job is kept.
-forget removes the job here without asking the server, for example because the server no longer exists. A server removes
-the session by itself when it expires.
+  list     prints the ID, progress, file and URL of each unfinished upload; the default.
+  resume   sends the rest of these uploads, or without an ID all of this user that no other process is sending.
+  cancel   ends these uploads on the server and removes their job files. If the server cannot be reached, the job is kept.
+  forget   removes the job files without a request, for example because the server no longer exists. A server removes an
+           unfinished upload by itself when it expires.
 
-${connectionHelp}  -h, --help
+An ID may be abbreviated. cancel and forget accept 'all' instead of IDs.
+A job file contains no credentials and no header fields: pass --user, --header and the certificates again.
+resume fetches no reply: to get one, run the same send command with --reply again.
+
+${clientHelp}${giveUpHelp}
+                           For cancel the default is 0.
+  -h, --help               Print this text.
 
 ${environmentHelp}
 Exit codes: 0 success, 1 permanent failure, 2 usage error, 3 incomplete (can be resumed).

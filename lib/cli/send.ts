@@ -1,9 +1,10 @@
 import { PassThrough } from 'node:stream'
 import { type Command, UsageError, type Values } from './command.ts'
 import {
-  connectionHelp,
+  clientHelp,
   connectionOptions,
   environmentHelp,
+  giveUpHelp,
   readConnection,
   readTargetUrl,
 } from './connection.ts'
@@ -18,18 +19,20 @@ const sendHelp = `Sends files to a BITS server: express-bits-upload serve, IIS, 
 
 Usage: express-bits-upload send [OPTION…] FILE… URL
 
-A URL that ends with a slash is a folder: each file is sent under its own name, and directories keep their structure (the
-server must have, or create, the folders). Any other URL is the URL of one file.
-FILE may be a pattern, such as 'logs/*.log'.
+A URL that ends with a slash is a folder: each file is sent under its own name. Any other URL is the URL of one file.
+FILE may also be a directory, whose files are sent with their paths (the server must have, or create, the folders), or a
+pattern such as 'logs/*.log'.
 
-An interrupted upload is retried, and continues where it stopped. It is recorded on disk: after Ctrl+C, a crash or a reboot
-the same command resumes it, and so does: express-bits-upload jobs resume
+An upload that is interrupted is retried, and continues at the byte where it stopped. It is recorded in a job file: after
+Ctrl+C, a crash or a reboot the same command resumes it, and so does: express-bits-upload jobs resume
 
-      --reply FILE         Write the server's reply to this file, or to standard output with -. Only for one file.
+      --reply FILE         Write the reply, if the server answers an upload with one, to FILE; -: to standard output. Only for
+                           one file. Default: the reply is not fetched
       --parallel N         Number of files that are sent at the same time. Default: 3
-      --max-fragment SIZE  Size of the largest fragment; smaller ones are sent if a proxy refuses it. Default: 13mb
+      --max-fragment SIZE  Largest part of a file in one request; parts get smaller if a proxy refuses them. Default: 13mb
 
-${connectionHelp}  -h, --help
+${clientHelp}${giveUpHelp}
+  -h, --help               Print this text.
 
 ${environmentHelp}
 Exit codes: 0 all files sent, 1 permanent failure, 2 usage error, 3 incomplete (can be resumed).

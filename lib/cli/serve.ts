@@ -21,29 +21,39 @@ Usage: express-bits-upload serve [OPTION…] [DIRECTORY]
 Address:
   -p, --port NUMBER        Port; 0: any free port. Default: PORT of the environment, or 8080
       --host ADDRESS       Address to listen on; 127.0.0.1: only for this machine. Default: all addresses
-      --path PATH          Path of the URL below which files are received. Default: /upload
+      --path PATH          Path of the URL below which files are received; /: any path. Default: /upload
 
 Users and limits:
   -u, --user NAME:PASSWORD Allow this user (Basic authentication); repeat for more users. Without it, anyone can upload.
                            Windows: Start-BitsTransfer -Authentication Basic -Credential NAME
-      --max-size SIZE      Size of the largest file. Default: 10gb
-      --max-sessions N     Number of open uploads. Default: 10000
+      --max-size SIZE      Largest file that is accepted: bytes, or a size such as 500mb or 1.5tb. Default: 10gb
+      --max-sessions N     Largest number of open uploads; above it clients get 503, and retry. Default: 10000
       --max-sessions-per-user N
-                           Number of open uploads of each user. Default: 50
-      --create-folders     Create the folders in the URL of a file; without it, missing folders are refused.
-      --overwrite          Replace existing files; without it, they are refused.
-      --expire-days N      Remove an upload that received no bytes for this time. Default: 14
+                           The same for each user of --user. Default: 50
+      --create-folders     Create the folders in the URL of a file; without it, a file in a missing folder is refused.
+      --overwrite          Replace existing files; without it, a file that exists is refused.
+      --expire-days N      Remove an unfinished upload that received no bytes for N days. Default: 14
+
+Storage:
+      --durability LEVEL   When bytes are synced to the disk, which decides what a power loss costs. Default: file
+                             file      every 64 MiB, and at the end: finished files are whole
+                             fragment  before each answer: no acknowledged byte is sent again
+                             none      never: finished files may be lost, too
 
 HTTPS:
       --cert FILE --key FILE
                            Certificate and key, PEM. Windows uploads only to servers whose certificate it trusts.
-      --self-signed        Create a certificate, for tests; needs the package selfsigned.
+      --self-signed        Create a certificate, for tests; needs the package selfsigned (npm install selfsigned).
 
-      --durability LEVEL   What a power loss may cost: file, fragment or none (see README). Default: file
-  -h, --help
+  -h, --help               Print this text.
 
-The server stops on Ctrl+C or SIGTERM, after the packets in progress. Unfinished uploads can be resumed when it runs again
-with the same directory. A second Ctrl+C stops it at once.
+Environment:
+  PORT                     Port, if --port is missing.
+
+The server stops on Ctrl+C or SIGTERM: it completes the requests in progress, for up to 10 seconds. Clients can resume
+unfinished uploads when it runs again with the same directory. A second Ctrl+C stops it at once.
+
+Exit codes: 0 stopped by a signal, 1 failure, 2 usage error.
 
 Examples:
   express-bits-upload serve

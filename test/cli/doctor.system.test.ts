@@ -258,7 +258,7 @@ describe('doctor connectivity check', () => {
       expectWrong(
         await doctor(url),
         'FAULT',
-        /signed by an authority that this machine does not trust \(DEPTH_ZERO/,
+        /signed by an authority that Node does not trust \(DEPTH_ZERO/,
         /--cacert FILE.*Windows/,
       )
       const insecure = await doctor(url, '--insecure')

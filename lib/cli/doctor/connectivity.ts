@@ -121,10 +121,10 @@ function tlsAdvice(code: string, host: string): [text: string, remedy: string] {
   }
   if (/SELF_SIGNED|UNABLE_TO|CERT_UNTRUSTED|INVALID_CA/.test(code)) {
     return [
-      `The certificate is signed by an authority that this machine does not trust (${code})`,
-      'Pass --cacert FILE with the certificate of the authority, or with the certificate itself if it is self-signed; the ' +
-        'server must also send the intermediate certificates. Windows must trust it too: add it to the trusted root ' +
-        'authorities of the computer.',
+      `The certificate is signed by an authority that Node does not trust (${code})`,
+      'Node has a list of authorities of its own. Pass --cacert FILE with the certificate of the authority, or with the ' +
+        'certificate itself if it is self-signed; the server must also send the intermediate certificates. Windows must ' +
+        'trust it too: add it to the trusted root authorities of the computer.',
     ]
   }
   return [

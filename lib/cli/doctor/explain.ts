@@ -39,7 +39,7 @@ const explanationRules: readonly ExplanationRule[] = [
     when: (answer) => answer.hresult === Hresult.SessionNotFound,
     reason: 'the server does not know the session',
     remedy:
-      'All packets of an upload must reach the same server: see "Farms" in the README. Does the server share its sessions, ' +
+      'All packets of an upload must reach the same server: see examples/many-nodes/README.md. Does the server share its sessions, ' +
       'or send its own name as BITS-Host-Id?',
   },
   {
@@ -112,7 +112,7 @@ const explanationRules: readonly ExplanationRule[] = [
     when: statusBetween(400),
     reason: 'the web server does not know the method',
     remedy:
-      'A Node server knows it after bitsUpload() was called in the same process; see "Servers that Node does not report". ' +
+      'A Node server knows it after bitsUpload(), or acceptBitsPost(server), was called in the same process. ' +
       'Any other server needs BITS.',
   },
   {
@@ -172,7 +172,7 @@ function unauthorized({ headers }: RawResponse): Explanation {
     reason: `credentials are required${schemes.length ? `, by ${schemes.join(', ')}` : ', but the answer names no scheme'}`,
     remedy: known
       ? 'Pass --user NAME:PASSWORD. If you did, they were refused. On Windows: Start-BitsTransfer -Authentication … -Credential ….'
-      : 'Windows supports Negotiate and NTLM, this command only Basic and Digest: it cannot check further. See "Authentication" in the README, and --header for tokens.',
+      : 'Windows supports Negotiate and NTLM, this command only Basic and Digest: it cannot check further. See examples/authentication/README.md, and --header for tokens.',
   }
 }
 
