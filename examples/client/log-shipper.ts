@@ -1,9 +1,10 @@
 /**
- * Uploads logs: sends each `*.log` file of a folder, unless it was written within the last hour, and removes
- * it when the server has it completely. Run it every night with cron or the Task Scheduler. The next run
- * resumes interrupted uploads at the offset that the server has.
+ * Sends each `*.log` file of a folder, except those written within the last hour, and removes a file when the server holds
+ * all of it. Run it every night with cron or the Task Scheduler: the next run resumes interrupted uploads.
  *
- *     node log-shipper.mjs /var/log/app https://files.example/upload/logs/
+ *     node log-shipper.ts /var/log/app https://files.example/upload/logs/
+ *
+ * Node before 22.18 does not run TypeScript: npx tsx log-shipper.ts …
  */
 import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -11,9 +12,9 @@ import { join } from 'node:path'
 import { uploadFile } from 'express-bits-upload/client'
 
 const [folder = '.', destination = 'http://localhost:8080/upload/'] = process.argv.slice(2)
-/** A log that was written within this time is skipped. Milliseconds. */
+/** Milliseconds. A log that was written within this time is skipped. */
 const QuietTimeMs = 60 * 60 * 1000
-/** Ends the run after 6 hours. The job files let the next run resume. */
+/** Pauses the uploads after 6 hours. */
 const endOfRun = AbortSignal.timeout(6 * 60 * 60 * 1000)
 
 const jobs = join(folder, '.jobs')
@@ -22,7 +23,7 @@ await mkdir(jobs, { recursive: true })
 for (const name of (await readdir(folder)).filter((each) => each.endsWith('.log'))) {
   const path = join(folder, name)
   if (Date.now() - (await stat(path)).mtimeMs < QuietTimeMs) continue
-  // The host name makes the names of several machines different.
+  // The host name keeps the files of several machines apart.
   const url = new URL(encodeURIComponent(`${hostname()}-${name}`), destination)
   try {
     const { size } = await uploadFile(path, url, {
@@ -33,7 +34,7 @@ for (const name of (await readdir(folder)).filter((each) => each.endsWith('.log'
     await rm(path)
     console.log(`${name}: shipped, ${size} bytes`)
   } catch (error) {
-    // Continue with the other files. Cron mails this output to the administrator.
+    // The other files are sent. Cron mails this output to the administrator.
     console.error(`${name}: ${(error as Error).message}`)
     process.exitCode = 1
   }
