@@ -90,5 +90,5 @@ export function causeText(cause: unknown): string | undefined {
   return typeof message === 'string' ? `${message}.` : undefined
 }
 
-/** All codes; a test compares them with the table in README.md. */
+/** All codes; a test compares them with the table in this folder's README.md. */
 export const uploadErrorCodes = Object.keys(uploadErrors) as UploadErrorCode[]
