@@ -1,5 +1,6 @@
 /**
- * Runs the commands of README.md, and the command line, in a project that has the packed tarball installed.
+ * Runs the commands of README.md, the upload by hand of lib/protocol/README.md, and the command line, in a project that has
+ * the packed tarball installed.
  */
 import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -44,7 +45,7 @@ describe("README's quick start", () => {
     // Above the time of common load balancers.
     expect(idle.headers.get('keep-alive')).toBe('timeout=125')
 
-    const [byHand = ''] = blocks(section('An upload by hand'), 'sh')
+    const [byHand = ''] = blocks(readPage('lib/protocol/README.md').section('An upload by hand'), 'sh')
     expect(byHand).toContain('//localhost:8080/')
     const script = byHand.replaceAll('//localhost:8080/', `//${host}/`)
     const { stdout } = await run('sh', ['-euc', script], { cwd: directory, env: environment() })
