@@ -1,26 +1,12 @@
-import { createHash } from 'node:crypto'
 import { readdir, readFile, utimes, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { uploadFile } from '../../lib/client/index.ts'
 import { noise } from '../support/bytes.ts'
-import { sessionFileNames, temporaryDirectory } from '../support/directory.ts'
+import { temporaryDirectory } from '../support/directory.ts'
 import { withResolvers } from '../support/promise.ts'
 import { serve, uploadServer } from '../support/server.ts'
-import { start, startIn } from './start.ts'
-
-const file = noise(30_000)
-
-it('reply.ts: replies with name, size and SHA-256, and stores nothing', async () => {
-  const { example, directory } = await start('reply')
-  const [printed] = await example.says(/http:\S+\/check\//)
-  const { reply } = await uploadFile(file, new URL('a.bin', printed))
-  const sha256 = createHash('sha256').update(file).digest('hex')
-  expect(JSON.parse(String(reply?.data))).toEqual({ name: 'a.bin', size: 30_000, sha256 })
-  expect(await readdir(join(directory, 'incoming'))).toEqual(['.bits-sessions'])
-  expect(await sessionFileNames(join(directory, 'incoming/.bits-sessions'))).toEqual([])
-})
+import { startIn } from './start.ts'
 
 it('client/log-shipper.ts: uploads and removes old logs, and retries failed ones in the next run', async () => {
   const logs = await temporaryDirectory()

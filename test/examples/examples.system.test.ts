@@ -24,16 +24,6 @@ it('https.ts: receives a file over HTTPS', async () => {
   expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
 })
 
-it('memory.ts: receives a file and returns it to a GET', async () => {
-  const { example } = await start('memory')
-  const url = new URL('a.bin', await example.url())
-  expect((await fetch(url)).status).toBe(404)
-  await uploadFile(new TestClient(url), file)
-  const answer = await fetch(url)
-  expect(Buffer.from(await answer.arrayBuffer())).toEqual(file)
-  expect(answer.headers.get('content-type')).toBe('application/octet-stream')
-})
-
 /** The paths of all example programs, below `examples`. Those in `frameworks` have a test of their own. */
 const programs = globSync('**/*.{mjs,ts}', {
   cwd: folder,

@@ -17,11 +17,8 @@ app.get('/upload/:name', (request, response, next) => {
 })
 
 const server = app.listen(Number(process.env.PORT ?? 8080))
-// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
-// bitsUpload() has its own limit, `idleTimeout`.
+// Time limits for slow lines and load balancers: see "Time limits" in examples/frameworks/README.md.
 server.requestTimeout = 0
-// By default Node closes an idle connection after 5 s. Clients pause longer, and load balancers reuse a
-// connection for 60 to 120 s: a fragment sent at that moment gets no answer.
 server.keepAliveTimeout = 125_000
 server.headersTimeout = 130_000
 await once(server, 'listening')
