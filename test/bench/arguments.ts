@@ -24,7 +24,7 @@ export const usage = `npm run bench -- [--quick] [--json FILE] [--markdown FILE]
 
   --quick          the most important cases, about two minutes; all cases take about 50 minutes
   --json FILE      writes all figures
-  --markdown FILE  writes the tables for the README
+  --markdown FILE  writes tables in Markdown
   --node PATH      the Node executable for the servers; default: the one that runs the benchmark
   --rounds N       runs of each server in each case; default 3, quick 2
   --time MS        duration of a measurement, after a warm-up of at least three times that; default 1000, quick 500

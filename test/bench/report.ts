@@ -38,7 +38,7 @@ const groups: readonly Group[] = [
 
 const isMemory = (unit: CaseResult['unit']): boolean => unit === 'bytes/upload'
 
-/** The tables of a report in Markdown, for the README. */
+/** The tables of a report in Markdown. */
 export function markdown(report: Report): string {
   const { machine, rounds, time, growth, comparisons } = report
   const tables = groups.flatMap((group) => {

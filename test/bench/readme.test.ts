@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest'
+import { blocks, readPage, rows } from '../package/page.ts'
+import { cases } from './cases.ts'
+import { columns } from './growth.ts'
+
+const { text, section } = readPage('test/bench/README.md')
+
+/** The cells of a line of a table. */
+const cellsOf = (line: string): string[] =>
+  line
+    .split('|')
+    .slice(1, -1)
+    .map((cell) => cell.trim())
+
+describe('the page on performance', () => {
+  it('describes every receiver of the uploads', () => {
+    const names = new Set(cases(false).flatMap(({ candidates }) => candidates.map(({ name }) => name)))
+    // Described in the section on other traffic, and at the table of the disk.
+    const elsewhere = ['with', 'without', 'empty', 'bare', 'bits none', 'bits fragment']
+    const expected = [...names].filter((name) => !elsewhere.includes(name) && name !== 'nginx')
+    const described = rows(section('Method')).map(([name = '']) => name.replaceAll('_', ''))
+    expect(described.map((name) => (name === 'here' ? 'bits' : name)).sort()).toEqual(
+      [...expected, 'nginx'].sort(), // nginx is a candidate only on machines that have it
+    )
+  })
+
+  it('has the columns of the table of growth, and describes each', () => {
+    const growth = section('Growth')
+    const [header = ''] = /^\| +sessions .*$/m.exec(growth) ?? []
+    expect(cellsOf(header)).toEqual(Object.values(columns))
+    const described = [...growth.matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name)
+    expect(described).toEqual(Object.values(columns).slice(1))
+  })
+
+  it('selects existing cases in its commands', () => {
+    const names = ['growth', ...cases(false).map(({ name }) => name)]
+    const filters = blocks(text, 'sh')
+      .flatMap((commands) => [...commands.matchAll(/npm run bench -- (?!-)([^#\n]*)/g)])
+      .flatMap(([, list = '']) => [...list.matchAll(/"([^"]+)"|(\S+)/g)])
+      .map(([, quoted, word]) => quoted ?? word ?? '')
+    expect(filters).toEqual(expect.arrayContaining(['growth', 'GET', 'POST', '5000 silent', '1 GiB, tmpfs']))
+    for (const filter of filters)
+      expect(
+        names.some((name) => name.includes(filter)),
+        filter,
+      ).toBe(true)
+  })
+})
