@@ -50,7 +50,7 @@ export interface Scheme {
 export const basic = (credentials: string): string => `Basic ${Buffer.from(credentials).toString('base64')}`
 
 export const basicScheme: Scheme = {
-  example: 'authentication',
+  example: 'authentication/basic',
   challenge: /^Basic realm="uploads"$/,
   answer(_challenge, { user, password }) {
     return () => basic(`${user}:${password}`)
@@ -58,7 +58,7 @@ export const basicScheme: Scheme = {
 }
 
 export const digestScheme: Scheme = {
-  example: 'digest',
+  example: 'authentication/digest',
   challenge: /^Digest realm="uploads", qop="auth", nonce="[0-9a-f]{32}", algorithm=MD5, stale=false$/,
   answer(challenge, account, { pathname }) {
     const signer = new DigestSigner(challenge, account)

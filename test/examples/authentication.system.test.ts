@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { UploadProtocol } from '../../lib/protocol/headers.ts'
 import { noise } from '../support/bytes.ts'
-import { hresult, received } from '../support/client.ts'
+import { hresult, received, TestClient } from '../support/client.ts'
 import { type DigestAccount, DigestSigner } from '../support/digest.ts'
 import { sessionFileNames } from '../support/directory.ts'
 import type { Program } from '../support/program.ts'
@@ -104,8 +104,8 @@ describe.each([basicScheme, digestScheme])('$example example', (scheme) => {
   })
 })
 
-it('authentication.ts: challenges Authorization values that are not valid Basic credentials', async () => {
-  const { example } = await start('authentication')
+it('basic.ts: challenges Authorization values that are not valid Basic credentials', async () => {
+  const { example } = await start('authentication/basic')
   for (const authorization of ['Bearer x', 'Basic', 'Basic ', 'Basic !', basic('alice'), basic(':')]) {
     const client = await clientOf(example)
     client.credentials = () => authorization
@@ -117,7 +117,7 @@ describe('digest.ts', () => {
   const stale = /^Digest .*, stale=true$/
 
   it('accepts an upload by curl --digest', async () => {
-    const { example, directory } = await start('digest')
+    const { example, directory } = await start('authentication/digest')
     const url = new URL('a.bin', await example.url()).href
     const curl = async (...args: string[]): Promise<string> => {
       const common = ['-si', '--digest', '-u', 'alice:open sesame', '-X', 'BITS_POST', url]
@@ -154,7 +154,7 @@ describe('digest.ts', () => {
     await client.fragment(0, file.subarray(0, 100), file.length)
     await example.end('SIGKILL')
 
-    const restarted = await clientOf(startIn(directory, 'digest'))
+    const restarted = await clientOf(startIn(directory, 'authentication/digest'))
     restarted.sessionId = client.sessionId
     restarted.credentials = client.credentials
     const challenge = expectChallenge(await restarted.ping(), stale)
@@ -164,7 +164,7 @@ describe('digest.ts', () => {
   })
 
   it('challenges again after a signature for another method', async () => {
-    const { example } = await start('digest')
+    const { example } = await start('authentication/digest')
     for (const method of ['POST', 'GET', 'BIND', 'bits_post']) {
       const client = await clientOf(example)
       const signer = new DigestSigner(expectChallenge(await client.ping(), digestScheme.challenge), alice)
@@ -180,7 +180,7 @@ describe('digest.ts', () => {
   })
 
   it('returns 400 (0x80070057) for a signature of another path', async () => {
-    const { example, directory } = await start('digest')
+    const { example, directory } = await start('authentication/digest')
     for (const path of ['/upload/b.bin', '/a.bin', '/upload/a.bin?', '']) {
       const client = await clientOf(example)
       const signer = new DigestSigner(expectChallenge(await client.ping(), digestScheme.challenge), alice)
@@ -192,7 +192,7 @@ describe('digest.ts', () => {
   })
 
   it('returns 400 if Authorization has two uri values and the signed one is another path', async () => {
-    const { example } = await start('digest')
+    const { example } = await start('authentication/digest')
     const client = await clientOf(example)
     const signer = new DigestSigner(expectChallenge(await client.ping(), digestScheme.challenge), alice)
     const { pathname } = client.url
@@ -202,7 +202,7 @@ describe('digest.ts', () => {
   })
 
   it('challenges again after an unknown user with the secret "undefined"', async () => {
-    const { example } = await start('digest')
+    const { example } = await start('authentication/digest')
     const client = await clientOf(example)
     const challenge = expectChallenge(await client.ping(), digestScheme.challenge)
     const signer = new DigestSigner(challenge, { user: 'carol', password: '' }, 'undefined')
@@ -213,5 +213,47 @@ describe('digest.ts', () => {
   it('challenges again after a signature for another realm', async () => {
     const { client } = await signedIn(digestScheme, { ...alice, realm: 'downloads' })
     expectChallenge(await client.create(), digestScheme.challenge)
+  })
+})
+
+describe('proxy-user.ts', () => {
+  /** Starts the example, and returns a function that creates clients with a name in X-Remote-User. */
+  async function startBehindProxy() {
+    const { example, directory } = await start('authentication/proxy-user')
+    const url = new URL('a.bin', await example.url())
+    const clientOf = (user?: string) =>
+      new TestClient(url, user === undefined ? {} : { 'X-Remote-User': user })
+    return { directory, url, clientOf }
+  }
+
+  it('takes the owner of a session from X-Remote-User', async () => {
+    const { directory, clientOf } = await startBehindProxy()
+    const client = clientOf('alice')
+    await client.create()
+    const other = clientOf('bob')
+    other.sessionId = client.sessionId
+    expect(hresult(await other.fragment(0, file, file.length))).toBe('0x8020001F')
+    expect(hresult(await other.cancel())).toBe('0x8020001F')
+    expect(received(await client.fragment(0, file, file.length))).toBe(file.length)
+    expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
+  })
+
+  it('rejects packets without X-Remote-User, or with an empty one', async () => {
+    const { directory, clientOf } = await startBehindProxy()
+    for (const user of [undefined, '']) {
+      const client = clientOf(user)
+      for (const answer of [await client.ping(), await client.create()]) {
+        expect([answer.status, hresult(answer)]).toEqual([403, '0x80070005'])
+      }
+    }
+    expect(existsSync(join(directory, 'incoming'))).toBe(false)
+  })
+
+  it('accepts connections to 127.0.0.1 only', async () => {
+    const { url, clientOf } = await startBehindProxy()
+    expect((await clientOf('alice').ping()).status).toBe(200)
+    // Another loopback address, which a server on all addresses also accepts.
+    url.hostname = '127.0.0.2'
+    await expect(clientOf('alice').ping()).rejects.toThrow()
   })
 })

@@ -29,7 +29,7 @@ class CertificateClient extends TestClient {
 
 /** Starts the example, and returns functions that create clients for it. */
 async function startWithCertificates() {
-  const { example, directory } = await start('client-certificates')
+  const { example, directory } = await start('authentication/client-certificates')
   const url = new URL('a.bin', await example.url())
   const read = (name: string) => readFile(join(directory, `certificates/${name}.pem`), 'utf8')
   const authority = await read('authority')

@@ -1,11 +1,8 @@
 /**
  * Digest authentication (RFC 7616): the password itself is never sent. The packages http-auth and
- * http-auth-connect run before bitsUpload(). On Windows (from Microsoft's documentation, not tested here):
+ * http-auth-connect run before bitsUpload().
  *
- *     Start-BitsTransfer -TransferType Upload -Authentication Digest -Credential (Get-Credential) -Source … -Destination …
- *
- * Digest signs the method and the path, but neither the packet nor the file. In production use HTTPS
- * (https.ts).
+ * Digest signs the method and the path, but neither the packet nor the file. In production use HTTPS.
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -46,11 +43,8 @@ const app = express()
 app.use('/upload', authConnect(accounts), bitsUpload({ store: './incoming', authorize }))
 
 const server = app.listen(Number(process.env.PORT ?? 8080))
-// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
-// bitsUpload() has its own limit, `idleTimeout`.
+// Time limits for slow lines and load balancers: see "Time limits" in examples/frameworks/README.md.
 server.requestTimeout = 0
-// By default Node closes an idle connection after 5 s. Clients pause longer, and load balancers reuse a
-// connection for 60 to 120 s: a fragment sent at that moment gets no answer.
 server.keepAliveTimeout = 125_000
 server.headersTimeout = 130_000
 await once(server, 'listening')

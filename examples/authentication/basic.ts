@@ -1,11 +1,8 @@
 /**
  * Basic authentication: only users with a password can upload. The packages http-auth and http-auth-connect
- * run before bitsUpload(). Any other middleware that sets `request.user` works as well. On Windows (from
- * Microsoft's documentation, not tested here):
+ * run before bitsUpload(). Any other middleware that sets `request.user` works as well.
  *
- *     Start-BitsTransfer -TransferType Upload -Authentication Basic -Credential (Get-Credential) -Source … -Destination …
- *
- * Basic sends the password itself with every packet. In production use HTTPS (see https.ts).
+ * Basic sends the password itself with every packet. In production use HTTPS.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
@@ -50,11 +47,8 @@ const app = express()
 app.use('/upload', authConnect(accounts), upload)
 
 const server = app.listen(Number(process.env.PORT ?? 8080))
-// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
-// bitsUpload() has its own limit, `idleTimeout`.
+// Time limits for slow lines and load balancers: see "Time limits" in examples/frameworks/README.md.
 server.requestTimeout = 0
-// By default Node closes an idle connection after 5 s. Clients pause longer, and load balancers reuse a
-// connection for 60 to 120 s: a fragment sent at that moment gets no answer.
 server.keepAliveTimeout = 125_000
 server.headersTimeout = 130_000
 await once(server, 'listening')

@@ -1,14 +1,6 @@
 /**
  * Client certificates (mutual TLS): only clients with a certificate of our authority can upload. The subject
- * owns the sessions. On Windows (from Microsoft's documentation, not tested here) the job selects a
- * certificate from a certificate store. Without one it fails with 0x80072F0C:
- *
- *     $certificate = Get-Item Cert:\CurrentUser\My\THUMBPRINT
- *     Start-BitsTransfer -TransferType Upload -CertStoreLocation CURRENT_USER -CertStoreName MY `
- *       -CertHash $certificate.GetCertHash() -Source … -Destination https://…
- *
- * or `bitsadmin /setclientcertificatebyid`, or IBackgroundCopyJobHttpOptions::SetClientCertificateByID.
- * Windows must also trust the certificate of the server.
+ * of the certificate owns the sessions.
  */
 import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -46,11 +38,8 @@ for (const name of ['alice', 'bob']) {
 const { private: key, cert } = await issue('localhost')
 const tls = { key, cert, ca: ca.cert, requestCert: true, rejectUnauthorized: true }
 const server = createServer(tls, app).listen(Number(process.env.PORT ?? 8080))
-// By default Node aborts a request after 5 minutes. A fragment over a slow line can take longer, and
-// bitsUpload() has its own limit, `idleTimeout`.
+// Time limits for slow lines and load balancers: see "Time limits" in examples/frameworks/README.md.
 server.requestTimeout = 0
-// By default Node closes an idle connection after 5 s. Clients pause longer, and load balancers reuse a
-// connection for 60 to 120 s: a fragment sent at that moment gets no answer.
 server.keepAliveTimeout = 125_000
 server.headersTimeout = 130_000
 await once(server, 'listening')
