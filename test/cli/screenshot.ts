@@ -95,7 +95,10 @@ await server.shows(/Send files to/)
 const client = new Shell(directory, 5, env)
 client.type(`express-bits-upload send logs dump.vhdx http://localhost:${port}/upload/`)
 await client.shows(/dump\.vhdx .* [5-8]\d%/)
-const svg = svgOf([server.picture('the server'), client.picture('the client')])
+const svg = svgOf('A server and a client on the command line', [
+  server.picture('the server'),
+  client.picture('the client'),
+])
 await client.shows(/dump\.vhdx: sent/)
 await client.end()
 await server.end()

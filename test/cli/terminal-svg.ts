@@ -48,17 +48,17 @@ function lineOf(line: IBufferLine): string {
 }
 
 /** Draws terminals below each other. */
-export function svgOf(pictures: readonly Picture[]): string {
+export function svgOf(title: string, pictures: readonly Picture[]): string {
   const width =
     Math.ceil(Math.max(...pictures.map(({ terminal }) => terminal.cols)) * Cell.width) + 2 * Margin
   const windows: string[] = []
   let top = 0
-  for (const { title, terminal } of pictures) {
+  for (const { title: name, terminal } of pictures) {
     const height = BarHeight + terminal.rows * Cell.height + Margin
     windows.push(
       `<rect x="0.5" y="${top + 0.5}" width="${width - 1}" height="${height}" rx="8" class="window"/>`,
     )
-    windows.push(`<text x="${Margin}" y="${top + 18}" class="title">${escapeXml(title)}</text>`)
+    windows.push(`<text x="${Margin}" y="${top + 18}" class="name">${escapeXml(name)}</text>`)
     const { active } = terminal.buffer
     for (let row = 0; row < terminal.rows; row++) {
       const line = active.getLine(active.viewportY + row)
@@ -69,9 +69,10 @@ export function svgOf(pictures: readonly Picture[]): string {
     top += height + Margin
   }
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${top}" viewBox="0 0 ${width} ${top}">
+<title>${escapeXml(title)}</title>
 <style>
 text { font: 13px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; fill: #e6edf3 }
-.title { fill: #8b949e; font-weight: bold }
+.name { fill: #8b949e; font-weight: bold }
 .window { fill: #0d1117; stroke: #30363d }
 </style>
 ${windows.join('\n')}
