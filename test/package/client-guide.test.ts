@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { uploadErrorCodes } from '../../lib/client/errors.ts'
 import { readCancelOptions, readUploadOptions } from '../../lib/client/options.ts'
-import { code, readPage, rows } from './page.ts'
+import { code, namesInError, readPage, rows, unknownOption } from './page.ts'
 
 const { section } = readPage('lib/client/README.md')
 
@@ -12,20 +12,10 @@ const firstTable = (heading: string): string[][] => {
   return rows(table)
 }
 
-/** The options that a function knows, from the error that it throws for an unknown one. */
-function optionsOf(read: (options: object) => unknown): string[] {
-  try {
-    read({ 'no such option': 1 })
-  } catch (error) {
-    return (/the options are (.*)/.exec(String(error))?.[1] ?? '').split(', ')
-  }
-  throw new Error('The call did not throw')
-}
-
 describe('lib/client/README.md', () => {
   it('lists every option of uploadFile() with its default, and no others', () => {
     const listed = firstTable('Options').map(([name, , standard]) => [code(name), standard])
-    expect(listed.map(([name]) => name)).toEqual(optionsOf(readUploadOptions))
+    expect(listed.map(([name]) => name)).toEqual(namesInError(() => readUploadOptions(unknownOption)))
     const values = new Map<string | undefined, unknown>([
       ['none', undefined],
       ['memory', undefined],
@@ -49,7 +39,9 @@ describe('lib/client/README.md', () => {
       /from `auth` to `signal` are also those of `cancelUpload/,
     )
     const names = firstTable('Options').map(([name]) => code(name))
-    expect(names.slice(0, names.indexOf('signal') + 1)).toEqual(optionsOf(readCancelOptions))
+    expect(names.slice(0, names.indexOf('signal') + 1)).toEqual(
+      namesInError(() => readCancelOptions(unknownOption)),
+    )
     expect(readCancelOptions({}).noProgressTimeout).toBe(24 * 3_600_000)
   })
 

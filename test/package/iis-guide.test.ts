@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { bitsUpload, fileStore, notifyApplication } from '../../lib/index.ts'
 import { root } from './package.ts'
-import { blocks, code, readPage, rows } from './page.ts'
+import { blocks, code, namesInError, readPage, rows, unknownOption } from './page.ts'
 
 const { section } = readPage('examples/iis/README.md')
 const options = rows(readPage('README.md').section('Options'))
@@ -45,29 +45,17 @@ const properties = rows(section('Properties')).map(([name = '', , here = '', sta
   standard,
 }))
 
-/** The names of options in the text of the error that `call` throws. */
-function optionsOf(call: () => unknown): string[] {
-  try {
-    call()
-  } catch (error) {
-    return (/the (?:\w+ )?options are (.*)/.exec(String(error))?.[1] ?? '').split(', ')
-  }
-  throw new Error('The call did not throw')
-}
-
 describe('the table of IIS properties', () => {
   it('lists every property', () => {
     expect(properties.map(({ name }) => name)).toEqual(propertyNames)
   })
 
   it('names, for each property, an existing option of the named function', () => {
-    /** An option that does not exist, as an argument of any type. */
-    const unknown = { 'no such option': 1 } as never
     const known: Record<string, readonly string[]> = {
-      bitsUpload: optionsOf(() => bitsUpload(unknown)),
-      hostId: optionsOf(() => bitsUpload({ store: 'x', hostId: unknown })),
-      fileStore: optionsOf(() => fileStore('x', unknown)),
-      notifyApplication: optionsOf(() => notifyApplication(unknown)),
+      bitsUpload: namesInError(() => bitsUpload(unknownOption)),
+      hostId: namesInError(() => bitsUpload({ store: 'x', hostId: unknownOption })),
+      fileStore: namesInError(() => fileStore('x', unknownOption)),
+      notifyApplication: namesInError(() => notifyApplication(unknownOption)),
     }
     for (const { name, options } of properties) {
       if (name !== 'BITSUploadMetadataVersion') expect(options, name).not.toEqual([])

@@ -41,3 +41,16 @@ export const rows = (text: string): string[][] =>
 
 /** The code span at the start of a cell. */
 export const code = (cell: string | undefined): string => /^`([^`]*)`/.exec(cell ?? '')?.[1] ?? ''
+
+/** An option that does not exist, as an argument of any type. */
+export const unknownOption = { 'no such option': 1 } as never
+
+/** The list of names in the text of the error that `call` throws, for example `the options are a, b`. */
+export function namesInError(call: () => unknown): string[] {
+  try {
+    call()
+  } catch (error) {
+    return (/the (?:\w+ )?(?:options|codes) are (.*)/.exec(String(error))?.[1] ?? '').split(', ')
+  }
+  throw new Error('The call did not throw')
+}

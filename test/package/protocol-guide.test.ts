@@ -3,19 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { BitsError, type BitsErrorCode } from '../../lib/index.ts'
 import { isFault } from '../../lib/protocol/errors.ts'
 import { packetType } from '../../lib/protocol/packet.ts'
-import { code, readPage, rows } from './page.ts'
+import { code, namesInError, readPage, rows } from './page.ts'
 
 const { section } = readPage('lib/protocol/README.md')
-
-/** The codes, from the error that the constructor throws for an unknown one. */
-function errorCodes(): BitsErrorCode[] {
-  try {
-    new BitsError('' as BitsErrorCode)
-  } catch (error) {
-    return (/the codes are (.*)/.exec(String(error))?.[1] ?? '').split(', ') as BitsErrorCode[]
-  }
-  throw new Error('The constructor did not throw')
-}
+const errorCodes = namesInError(() => new BitsError('' as BitsErrorCode)) as BitsErrorCode[]
 
 describe('lib/protocol/README.md', () => {
   it('lists the five packets', () => {
@@ -26,7 +17,7 @@ describe('lib/protocol/README.md', () => {
 
   it('lists every error code with its status and HRESULT, and what to do', () => {
     const listed = rows(section('Errors'))
-    const expected = errorCodes().map((name) => {
+    const expected = errorCodes.map((name) => {
       const { status, hresult } = new BitsError(name)
       const hex = hresult === undefined ? '' : `0x${hresult.toString(16).toUpperCase().padStart(8, '0')}`
       return [name, String(status), hex]
@@ -39,7 +30,7 @@ describe('lib/protocol/README.md', () => {
 
   it('says for which codes the event is `failed`', () => {
     const [, names = ''] = /The event is `failed` for (.*?), because/s.exec(section('Errors')) ?? []
-    const faults = errorCodes().filter((name) => isFault(new BitsError(name)))
+    const faults = errorCodes.filter((name) => isFault(new BitsError(name)))
     expect([...names.matchAll(/`([\w-]+)`/g)].map(([, name]) => name)).toEqual(faults)
   })
 })

@@ -1,17 +1,15 @@
 /**
- * Runs the commands of README.md, the upload by hand of lib/protocol/README.md, and the command line, in a project that has
- * the packed tarball installed.
+ * Runs the quick start of README.md, and the upload by hand of lib/protocol/README.md, in a project that has the
+ * packed tarball installed.
  */
 import { execFile } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { uploadFile } from '../examples/upload.ts'
-import { noise } from '../support/bytes.ts'
 import { TestClient } from '../support/client.ts'
+import { freePort } from '../support/port.ts'
 import { environment, Program } from '../support/program.ts'
-import { uploadServer } from '../support/server.ts'
 import { Project, pack, root, sharedDirectory } from './package.ts'
 import { blocks, readPage } from './page.ts'
 
@@ -33,12 +31,18 @@ sharedDirectory(async (directory) => {
   await project.install(packages.map((name) => (name === 'express-bits-upload' ? tarball : name)))
 })
 
+/** Starts the program of the quick start, which does not find a free port itself. */
+async function startProgram(cwd: string): Promise<Program> {
+  const env = { ...environment(), PORT: String(await freePort()) }
+  return new Program(['sh', '-c', `exec ${startServer}`], { cwd, env })
+}
+
 describe("README's quick start", () => {
   it('installs with npm install, starts with node, and receives the upload by hand', async () => {
     expect(npmInstall).toMatch(/^npm install [\w -]+$/)
     expect(startServer).toBe('node server.mjs')
     const directory = await project.folder({ 'server.mjs': serverProgram })
-    const program = new Program(['sh', '-c', `exec ${startServer}`], { cwd: directory })
+    const program = await startProgram(directory)
     const { host, origin } = await program.url()
     const idle = await fetch(origin)
     await idle.body?.cancel()
@@ -68,7 +72,7 @@ describe("README's quick start", () => {
 
   it('prints the cause of a failure', async () => {
     const directory = await project.folder({ 'server.mjs': serverProgram, incoming: 'a file' })
-    const program = new Program(['sh', '-c', `exec ${startServer}`], { cwd: directory })
+    const program = await startProgram(directory)
     const { host } = await program.url()
     expect((await new TestClient(new URL('/upload/a.txt', `http://${host}`)).create()).status).toBe(500)
     await program.end('SIGTERM')
@@ -81,71 +85,5 @@ describe("README's quick start", () => {
     const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
     expect(commands).toEqual(['npm ci', 'npm start', 'npm cit'])
     expect(scripts).toMatchObject({ start: expect.any(String), test: expect.any(String) })
-  })
-})
-
-describe('the installed command line', () => {
-  const file = noise(300_000)
-
-  const bin = (): string => join(project.directory, 'node_modules/.bin/express-bits-upload')
-
-  /** The environment of a command that keeps its job files in its working directory. */
-  const jobsIn = (cwd: string): NodeJS.ProcessEnv => ({
-    ...environment(),
-    BITS_UPLOAD_JOBS: join(cwd, 'jobs'),
-  })
-
-  const command = (cwd: string, ...args: string[]) =>
-    run(bin(), args, { cwd, env: jobsIn(cwd) }).catch((error) => error)
-
-  /** Starts `serve` in a directory with the file a.bin. */
-  async function startServe(...args: string[]) {
-    const cwd = await project.folder()
-    await writeFile(join(cwd, 'a.bin'), file)
-    const program = new Program([bin()], { cwd, args: ['serve', ...args] })
-    return { cwd, program, url: await program.url() }
-  }
-
-  it('serve receives a file and exits with 0 on SIGTERM', async () => {
-    const { cwd, program, url } = await startServe()
-    await uploadFile(new TestClient(new URL('b.bin', url)), file)
-    await program.says(/b\.bin: complete/)
-    expect(await readFile(join(cwd, 'incoming/b.bin'))).toEqual(file)
-    expect(await program.end('SIGTERM')).toBe(0)
-  })
-
-  it('send sends a file', async () => {
-    const { cwd, url } = await startServe()
-    expect(await command(cwd, 'send', 'a.bin', url.href)).toMatchObject({
-      stderr: expect.stringMatching(/^a\.bin: sent, 293KB/),
-    })
-    expect((await readFile(join(cwd, 'incoming/a.bin'))).equals(file)).toBe(true)
-  })
-
-  it('jobs lists, resumes and cancels interrupted uploads', async () => {
-    let isAvailable = false
-    const { url, directory } = await uploadServer({
-      onUpload() {
-        if (!isAvailable) throw new Error('the application is not available')
-      },
-    })
-    const cwd = await project.folder({ 'a.txt': 'a', 'b.txt': 'b' })
-    const interrupted = (name: string) => command(cwd, 'send', '--give-up', '0', name, url.href)
-
-    expect(await interrupted('a.txt')).toMatchObject({ code: 3 })
-    expect((await command(cwd, 'jobs')).stdout).toContain(new URL('a.txt', url).href)
-    isAvailable = true
-    expect((await command(cwd, 'jobs', 'resume')).stderr).toMatch(/^a\.txt: sent/)
-    expect(await readFile(join(directory, 'a.txt'), 'utf8')).toBe('a')
-
-    isAvailable = false
-    expect(await interrupted('b.txt')).toMatchObject({ code: 3 })
-    expect((await command(cwd, 'jobs', 'cancel', 'all')).stdout).toContain('cancelled')
-    expect((await command(cwd, 'jobs')).stdout).toBe('There are no unfinished uploads.\n')
-  })
-
-  it('doctor finds no fault with serve', async () => {
-    const { cwd, url } = await startServe()
-    expect((await command(cwd, 'doctor', url.href)).stdout).toMatch(/^No faults$/m)
   })
 })
