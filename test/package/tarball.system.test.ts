@@ -123,20 +123,29 @@ uploadFile('a.bin', process.argv[2], { job: 'a.job' }).then(({ size }) => consol
   })
 })
 
-it('the tarball: contains the library and its documents only', async () => {
+it('the tarball: contains the library, the examples and the pages only', async () => {
   const paths = await list(tarball)
-  expect(paths.filter((path) => !path.startsWith('dist/')).sort()).toEqual([
-    'CHANGELOG.md',
-    'LICENSE',
-    'README.md',
-    'package.json',
-  ])
+  const examples = (await run('git', ['ls-files', 'examples'], { cwd: root })).stdout.trim().split('\n')
+  const others = paths.filter((path) => !path.startsWith('dist/'))
+  expect(others.sort()).toEqual(
+    [
+      ...examples,
+      ...['cli', 'client', 'locks', 'protocol', 'stores'].map((folder) => `lib/${folder}/README.md`),
+      'test/README.md',
+      'test/bench/README.md',
+      'CHANGELOG.md',
+      'LICENSE',
+      'README.md',
+      'SECURITY.md',
+      'package.json',
+    ].sort(),
+  )
   expect(paths).toContain('dist/index.js')
   // Each module has a declaration file. There are no maps, sources or tests.
-  const modules = paths.filter((path) => path.endsWith('.js'))
-  const types = paths.filter((path) => path.endsWith('.d.ts'))
+  const modules = paths.filter((path) => path.startsWith('dist/') && path.endsWith('.js'))
+  const types = paths.filter((path) => path.startsWith('dist/') && path.endsWith('.d.ts'))
   expect(types.map((path) => path.replace(/\.d\.ts$/, '.js')).sort()).toEqual(modules.sort())
-  expect(paths.length).toBe(modules.length + types.length + 4)
+  expect(paths.length).toBe(modules.length + types.length + others.length)
 })
 
 it('package.json: has the fields that npm and bundlers read', async () => {
