@@ -1,11 +1,26 @@
-export { acceptBitsPost } from './http/bits-post/accept.ts'
+/**
+ * The middleware, its hooks and events, the stores for files and memory, and the contract of stores.
+ *
+ * @module express-bits-upload
+ */
+
+export { acceptBitsPost, type Http1Server } from './http/bits-post/accept.ts'
 export type { Lock, Locker, LockRequest } from './locks/locker.ts'
 export { type BitsUpload, bitsUpload } from './middleware/bits-upload.ts'
 export type { BitsUploadOptions } from './middleware/options.ts'
 export { type NotificationOptions, notifyApplication } from './notification/notify.ts'
 export type { ContentRange } from './protocol/content-range.ts'
 export { BitsError, type BitsErrorCode, type BitsErrorDetails } from './protocol/errors.ts'
-export type { Packet, ReplyRequest } from './protocol/packet.ts'
+export type {
+  CancelSessionPacket,
+  CloseSessionPacket,
+  CreateSessionPacket,
+  FragmentPacket,
+  Packet,
+  PacketType,
+  PingPacket,
+  ReplyRequest,
+} from './protocol/packet.ts'
 export type { BitsUploadEvents, InterruptionReport, PacketReport, UploadReport } from './sessions/events.ts'
 export type {
   CompleteUpload,

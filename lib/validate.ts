@@ -4,7 +4,10 @@ import { closestMatch } from 'leven'
 // Checks of options that server, client, stores and command line share. Each check returns the checked value,
 // or throws a TypeError that names the function (`where`), the option and the values that it takes.
 
-/** A number of bytes, or a string such as `'500kb'` or `'1.5tb'`; units are powers of 1024, in any case. */
+/**
+ * A number of bytes, or a string such as `'500kb'`, `'10gb'` or `'1.5tb'`: a number with a unit from `b` to `pb`, in any case.
+ * Units are powers of 1024. From 1 byte to 2^53 - 1.
+ */
 export type Size = number | string
 
 export const DayMs = 24 * 60 * 60 * 1000

@@ -2,8 +2,9 @@ import { createHash, randomBytes } from 'node:crypto'
 
 /** A user of the server, for Basic or Digest authentication. */
 export interface Credentials {
-  /** Must not contain a colon. */
+  /** Name of the user. It must not contain a colon. */
   readonly user: string
+  /** Password of the user. */
   readonly password: string
 }
 

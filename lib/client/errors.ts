@@ -1,3 +1,64 @@
+/** The code of an {@link UploadError}: what happened, with the status or HRESULT of the response if the server refused. */
+export type UploadErrorCode =
+  /** 403, 0x80070005: no permission, or the file exists. */
+  | 'access-denied'
+  /** The same from the application behind the server: context 7. */
+  | 'application-refused'
+  /** The certificate of the server is not trusted. */
+  | 'certificate'
+  /** The server accepts no empty files. */
+  | 'empty-file'
+  /** The file changed while it was sent. */
+  | 'file-changed'
+  /** 413 for the smallest fragment. */
+  | 'fragment-too-large'
+  /** Five responses in a row that are not those of a BITS server, or two 416 without an offset. */
+  | 'invalid-answer'
+  /** 400, 0x80070057: the URL names a folder, or a name that the server does not accept. */
+  | 'invalid-request'
+  /** The job file could not be read or written. */
+  | 'job-failed'
+  /** Another upload is using the job file. */
+  | 'job-in-use'
+  /** The file is not a job file; for `cancelUpload` also: it does not exist. */
+  | 'job-invalid'
+  /** The job file belongs to another source or URL. */
+  | 'job-mismatch'
+  /** There was no progress for `noProgressTimeout`; `cause` is the last failure. */
+  | 'no-progress'
+  /** 404; for a fragment only if the smallest size is answered so, too. */
+  | 'not-found'
+  /** 405, 501, 505: no uploads at this URL. */
+  | 'not-supported'
+  /** The server uses another version of the protocol. */
+  | 'protocol-mismatch'
+  /** 407: a proxy requires credentials. */
+  | 'proxy-unauthorized'
+  /** 3xx. */
+  | 'redirected'
+  /** Another permanent status: 4xx except 408, 409 and 429. */
+  | 'refused'
+  /** The length of the reply changed, or the reply changed repeatedly. */
+  | 'reply-changed'
+  /** The reply could not be written. */
+  | 'reply-failed'
+  /** The reply has no length or invalid ranges, or its URL is one that is not requested. */
+  | 'reply-invalid'
+  /** The reply is larger than `maxReplySize`. */
+  | 'reply-too-large'
+  /** The server lost the session six times without a new byte. */
+  | 'session-lost'
+  /** The file could not be read. */
+  | 'source-failed'
+  /** The server requests the same byte five times in a row, or goes back and forth. */
+  | 'stuck'
+  /** No TLS connection: a client certificate is required, no common version, or http where https is expected. */
+  | 'tls-failed'
+  /** 0x80200020: the file is larger than the server accepts. */
+  | 'too-large'
+  /** 401: no credentials, wrong ones, or a scheme other than Basic and Digest. */
+  | 'unauthorized'
+
 /**
  * The error codes of the client, each with its cause and remedy. `responseError` in response-policy.ts
  * derives the code of an error response from its HTTP status, HRESULT and context.
@@ -36,11 +97,9 @@ const uploadErrors = {
   'tls-failed': 'The client and the server cannot agree on a TLS connection',
   'too-large': 'The file is larger than the server accepts',
   unauthorized: 'The server requires credentials, or other ones; see `auth` and `headers`',
-} as const
+} as const satisfies Record<UploadErrorCode, string>
 
-/** A code of the client's error table. */
-export type UploadErrorCode = keyof typeof uploadErrors
-
+/** Details of an {@link UploadError}. */
 export interface UploadErrorDetails {
   /** HTTP status, if the error is a response of the server. */
   readonly status?: number | undefined
@@ -48,6 +107,7 @@ export interface UploadErrorDetails {
   readonly hresult?: number | undefined
   /** `BITS-Error-Context`: 5, the remote file, or 7, the application behind the server. */
   readonly context?: number | undefined
+  /** The underlying error. */
   readonly cause?: unknown
 }
 
@@ -56,15 +116,26 @@ export interface UploadErrorDetails {
  * is one, is kept: the upload can be resumed, or ended with `cancelUpload`.
  */
 export class UploadError extends Error {
+  /** Always `'UploadError'`. */
   override readonly name = 'UploadError'
+  /** What happened. */
   readonly code: UploadErrorCode
+  /** HTTP status of the response, if the server refused. */
   readonly status: number | undefined
+  /** HRESULT of `BITS-Error` or `BITS-Error-Code`, if the response has one ([MC-BUP] 2.2.1.2). */
   readonly hresult: number | undefined
+  /** `BITS-Error-Context`: 5, the remote file, or 7, the application behind the server. */
   readonly context: number | undefined
   /** Particulars of this error, a part of the message. */
   readonly detail: string | undefined
 
-  /** @param detail particulars of this error, one or more sentences */
+  /**
+   * Creates an error whose message consists of the text of its code and `detail`.
+   *
+   * @param code what happened
+   * @param detail particulars of this error, one or more sentences
+   * @param details of the response, and the cause
+   */
   constructor(code: UploadErrorCode, detail?: string, details: UploadErrorDetails = {}) {
     const text = joinTexts(code, uploadErrors[code], detail)
     super(text, details.cause === undefined ? undefined : { cause: details.cause })

@@ -1,6 +1,12 @@
+/**
+ * A client of the BITS Upload Protocol, for any BITS server.
+ *
+ * @module express-bits-upload/client
+ */
+
 export type { Credentials } from './auth.ts'
 export { cancelUpload } from './cancel.ts'
-export { UploadError, type UploadErrorCode } from './errors.ts'
+export { UploadError, type UploadErrorCode, type UploadErrorDetails } from './errors.ts'
 export { type JobSummary, readJob } from './job.ts'
 export type { CancelOptions, ConnectionSettings, UploadOptions } from './options.ts'
 export type { UploadProgress, UploadReply, UploadResult, UploadState } from './progress.ts'

@@ -20,6 +20,7 @@ interface JobRecord {
 
 /** The upload of a job file. */
 export interface JobSummary {
+  /** The complete URL of the uploaded file. */
   readonly url: string
   /** Path of the file; empty for other sources. */
   readonly source: string
@@ -27,12 +28,14 @@ export interface JobSummary {
   readonly size: number
   /** Bytes that the server held, as of the last save. */
   readonly held: number
-  /** ISO 8601. */
+  /** When the job file was created: ISO 8601. */
   readonly created: string
 }
 
 /**
  * Reads a job file, even while an upload uses it. Resolves to undefined if it does not exist.
+ *
+ * @param path path of the job file
  * @throws {UploadError} `job-invalid`, `job-failed`
  */
 export async function readJob(path: string): Promise<JobSummary | undefined> {

@@ -1,4 +1,7 @@
-/** The step that an upload is in. */
+/**
+ * The step that an upload is in: the packet in flight, `reply` while the reply is downloaded, `waiting` before the next
+ * attempt, or `done`.
+ */
 export type UploadState =
   | 'create-session'
   | 'ping'
@@ -32,6 +35,7 @@ export interface UploadProgress {
 
 /** The server's reply to an upload. */
 export interface UploadReply {
+  /** The URL that the reply was downloaded from. */
   readonly url: string
   /** Bytes of the reply. */
   readonly size: number
@@ -41,9 +45,11 @@ export interface UploadReply {
 
 /** The result of an upload. */
 export interface UploadResult {
+  /** The complete URL of the uploaded file. */
   readonly url: string
   /** Bytes of the file. */
   readonly size: number
+  /** The id that the server gave the session. */
   readonly sessionId: string
   /** Fragments that this call sent and the server acknowledged. */
   readonly fragments: number

@@ -19,8 +19,16 @@ import type { SweepResult } from '../sessions/sweep.ts'
 import { type BitsUploadOptions, readBitsUploadOptions, type Settings } from './options.ts'
 import { RequestContext } from './request-context.ts'
 
-/** The middleware: a handler for `app.use`, with the events and operations of its uploads. */
+/**
+ * The middleware: a handler for `app.use`, with the events and operations of its uploads.
+ *
+ * @typeParam Caller the request that hooks get
+ */
 export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
+  /**
+   * Answers a packet or the download of a reply; calls `next()` for all other requests, without a change to them. It expects
+   * `request.url` without the mount path, as `app.use(path, …)` passes it on.
+   */
   (request: Caller, response: ServerResponse, next: (error?: unknown) => void): void
 
   /** Emits the events of uploads: see {@link BitsUploadEvents}. */
@@ -29,11 +37,11 @@ export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
   /**
    * Removes the sessions without progress for `expireAfter`; the newest sessions of an owner with more than
    * `maxSessionsPerOwner`; old empty sessions near the limit `maxSessions`; and all sessions while uploads are not `enabled`.
-   * Also runs periodically, see the option `sweepEvery`.
+   * Also runs periodically, see the option `sweepEvery`. Sessions in use by a packet stay.
    *
    * If it finds expired sessions it waits for a minute, or a hundredth of `expireAfter` if that is less, and checks them again
    * before it removes them, because the clock may be wrong for a moment. `close()` ends the wait: then they stay. Resolves when
-   * the sessions are removed.
+   * the sessions are removed. Rejects with the first error of the store, after it has processed all other sessions.
    */
   sweep(): Promise<SweepResult>
 
@@ -41,7 +49,8 @@ export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
    * Stops the middleware: later packets are answered 503, so that clients try again later. Packets in progress may
    * complete within `grace` milliseconds (default: 10 s); then the fragments still arriving are aborted, and the bytes
    * received are kept. Resolves when no packet is in progress, or a second after `grace`, and the locks are released. Sessions
-   * stay in the store, and the next process continues them.
+   * stay in the store, and the next process continues them. Several middlewares on one directory are closed separately.
+   * @param options `grace`: milliseconds, default 10000
    * @throws {TypeError} if `grace` is not a number of milliseconds from 0 to a day
    */
   close(options?: { readonly grace?: number }): Promise<void>
@@ -51,8 +60,10 @@ export interface BitsUpload<Caller extends IncomingMessage = IncomingMessage> {
  * A middleware for Express, Connect and other servers that call `(request, response, next)`: it answers the packets of the
  * BITS Upload Protocol below its mount path, and passes all other requests to `next()` unchanged.
  *
- * From the first call on, every `node:http` and `node:https` server of the process accepts the method `BITS_POST`.
+ * From the first call on, every `node:http` and `node:https` server of the process accepts the method `BITS_POST`. Mount the
+ * middleware before any that reads bodies: a fragment whose body was read before is answered with 500.
  *
+ * @typeParam Caller the request that hooks get; with Express, write `bitsUpload<Request>(…)`
  * @example app.use('/upload', bitsUpload({ store: './incoming' }))
  * @throws {TypeError} for an option that is unknown, missing or out of range; the message says what to write
  */

@@ -21,67 +21,80 @@ import {
 } from '../validate.ts'
 
 /**
- * Options of `bitsUpload`. Only `store` is required. In brackets: the corresponding property of IIS.
+ * Options of {@link bitsUpload}. Only `store` is required; no limit is infinite by default. In brackets: the corresponding
+ * property of the BITS extension of IIS (win32: BITS IIS extension properties).
  *
- * `Caller` is the type of the request that hooks get: with Express, its `Request`.
+ * @typeParam Caller the request that hooks get: with Express, its `Request`
  */
 export interface BitsUploadOptions<Caller extends IncomingMessage = IncomingMessage> extends Hooks<Caller> {
-  /** A directory for the file store (created with the first session), or a store. There is no default. */
+  /** A directory for {@link fileStore} (created with the first session), or a store. There is no default. */
   readonly store: string | Store
 
   /**
-   * Maximum size of a file. The first fragment of a larger one is refused with BG_E_TOO_LARGE.
-   * Default: `'10gb'`. [BITSMaximumUploadSize, default 1.6 PiB]
+   * Maximum size of a file. The first fragment of a larger one is refused with `too-large` (BG_E_TOO_LARGE, 0x80200020),
+   * which ends the job of the client ([MC-BUP] 2.2.1.2). Default: `'10gb'`. [BITSMaximumUploadSize, default 1.6 PiB]
    */
   readonly maxSize?: Size
 
   /**
-   * Maximum size of a fragment. A larger one is refused with 413, and the client sends smaller ones.
-   * Fragments are streamed, so memory use does not depend on it. Default: `maxSize`. [maxAllowedContentLength
-   * of IIS's request filter, default 30 MB]
+   * Maximum size of a fragment. A larger one is refused with 413, and the client sends smaller ones, down to 5 KB; Windows
+   * sends up to 13 MB. Fragments are streamed, so memory use does not depend on it. Default: `maxSize`.
+   * [maxAllowedContentLength of IIS's request filter, default 30 MB]
    */
   readonly maxFragmentSize?: Size
 
   /**
-   * Maximum number of open sessions. Above it Create-Session is refused with 503, and clients retry.
+   * Maximum number of open sessions, or `Infinity`. Above it Create-Session is refused with 503, and clients retry.
    * Default: 10000.
    *
-   * While 90 % are open, empty sessions, which never held a byte, are limited, so that one client cannot
-   * block all others: those older than 5 minutes are removed, the oldest first, until less than 90 % are
-   * open; and a client whose empty sessions are 1 % of `maxSessions`, and at least 10, gets 503. A client is
-   * an owner or, without one, an address (of IPv6 the first 64 bits): `req.ip` of Express, else that of the
-   * connection. Behind a proxy set `trust proxy` of Express, otherwise all clients count as one.
+   * While 90 % are open, empty sessions, which never held a byte, are limited, so that one client cannot block all others:
+   * those older than 5 minutes are removed, the oldest first, until less than 90 % are open; and a client whose empty
+   * sessions are 1 % of `maxSessions`, and at least 10, gets 503 for another one. A client is an owner or, without one, an
+   * address (of IPv6 the first 64 bits): `req.ip` of Express, otherwise that of the connection. Behind a proxy set
+   * `trust proxy` of Express to the address of the proxy, otherwise all clients count as one. Each process knows the
+   * addresses only of the sessions that it created.
+   *
+   * Each process counts for itself: it sees sessions that other processes created at its sweeps, and sessions that they ended
+   * also when a limit seems to be reached, at most once a minute.
    */
   readonly maxSessions?: number
 
   /**
-   * Maximum number of open sessions of each owner that `authorize` returns. Above it 503, too.
-   * Default: 50. [BITSNumberOfSessionsLimit; BITSSessionLimitEnable = 0 is `Infinity`]
+   * Maximum number of open sessions of each owner that `authorize` returns, or `Infinity`. Above it Create-Session is refused
+   * with 503, too. Processes that share a store count for themselves, like `maxSessions`; together they may create more, and a
+   * sweep then removes the newest above the limit. For an account that many machines share, use `Infinity`. Default: 50.
+   * [BITSNumberOfSessionsLimit; BITSSessionLimitEnable = 0 is `Infinity`]
    */
   readonly maxSessionsPerOwner?: number
 
-  /** Whether an upload can replace an existing file. Default: false. [BITSAllowOverwrites] */
+  /**
+   * Whether an upload can replace an existing file. If not, it is refused with `destination-exists`. Default: false.
+   * [BITSAllowOverwrites]
+   */
   readonly overwrite?: boolean
 
   /**
-   * Milliseconds without progress after which a session is removed, with the received part of its file.
-   * Default: 14 days, as long as Windows retries. [BITSSessionTimeout, in seconds]
+   * Milliseconds without progress after which a sweep removes a session, with the received part of its file, or
+   * `Infinity`. Default: 14 days, as long as Windows retries. [BITSSessionTimeout, in seconds]
    *
-   * A session is removed only if it is expired at two checks, a minute apart (a hundredth of `expireAfter` if
-   * that is less), because the clock may be wrong for a moment.
+   * A session is removed only if it is expired at two checks, a minute apart (a hundredth of `expireAfter` if that is less),
+   * because the clock may be wrong for a moment.
    */
   readonly expireAfter?: number
 
   /**
-   * Milliseconds between two sweeps, which remove expired sessions. The first sweep runs when the first
-   * session is created. Default: 12 hours; 0: only when `sweep()` is called. [BITSCleanupUseDefault,
-   * BITSCleanupCount, BITSCleanupUnits]
+   * Milliseconds between two sweeps, see {@link BitsUpload.sweep}. The first sweep runs when the process has accepted its
+   * first Create-Session. 0: only when `sweep()` is called. Default: 12 hours. [BITSCleanupUseDefault, BITSCleanupCount,
+   * BITSCleanupUnits]
    */
   readonly sweepEvery?: number
 
   /**
-   * Milliseconds without a byte after which a fragment is aborted; its received bytes are kept. Default:
-   * 2 minutes, as in clients. (`server.requestTimeout` of Node limits a whole fragment, see README.)
+   * Milliseconds without a byte after which a fragment is aborted with 408; its received bytes are kept, and the client
+   * continues after them. Default: 2 minutes, as in clients.
+   *
+   * `server.requestTimeout` of Node, 5 minutes by default, limits a whole fragment instead. Set it to 0, because a fragment of
+   * 13 MB takes longer over a slow line.
    */
   readonly idleTimeout?: number
 
@@ -94,31 +107,43 @@ export interface BitsUploadOptions<Caller extends IncomingMessage = IncomingMess
 
   /**
    * Milliseconds without a sign of life of another process that works on a session (it is stopped, or its event loop is
-   * blocked), after which a packet of that session is answered with 503, and the client retries. Default: 30 seconds.
+   * blocked), after which a packet of that session is answered with 503 `session-busy`, and the client retries. Default: 30
+   * seconds.
    */
   readonly lockTimeout?: number
 
   /**
    * When the file is published: with the last fragment, before its Ack, as IIS does, or with Close-Session,
-   * as the open specification says. Default: `'last-fragment'`.
+   * as the open specification says ([MC-BUP] 3.2.5.2.7). Default: `'last-fragment'`.
    */
   readonly commitOn?: 'last-fragment' | 'close'
 
-  /** HTTP status of the Ack for Create-Session: 200, or 201 for clients that require it. Default: 200. */
+  /**
+   * HTTP status of the Ack for Create-Session: 200, or 201 for clients that require it (win32: Ack for Create-Session). Default: 200.
+   */
   readonly createStatus?: 200 | 201
 
   /**
-   * The host that a session's later packets go to, for servers that share the URL but not the store: a name
-   * or address without port. `fallbackTimeout` is the seconds of failures after which a client returns to the
-   * host of the URL. Default: none; `fallbackTimeout`: 86400. [BITSHostId, BITSHostIdFallbackTimeout]
+   * The host that a session's later packets go to, for servers that share the URL but not the store ([MC-BUP] 2.2.3.2). A
+   * string is the `host` of an object with the defaults. Default: none.
    */
-  readonly hostId?: string | { readonly host: string; readonly fallbackTimeout?: number }
+  readonly hostId?:
+    | string
+    | {
+        /** A name or address without port. Clients use the port and the path of the URL. [BITSHostId] */
+        readonly host: string
+        /**
+         * Seconds of failures after which a client returns to the host of the URL, from 0 to 4294967295, which means never.
+         * Default: 86400, a day. [BITSHostIdFallbackTimeout]
+         */
+        readonly fallbackTimeout?: number
+      }
 
   /**
-   * Whether uploads are accepted; a function is called for every packet. While false, every packet is
-   * answered with 501, which ends the jobs of clients, and a sweep removes all sessions. Sweeps run by
-   * themselves only after the first accepted Create-Session; before, call `sweep()`. Default: true.
-   * [BITSUploadEnabled]
+   * Whether uploads are accepted; a function is called for every packet, and must return a boolean. While false, every packet
+   * is answered with 501, which ends the jobs of clients, and each sweep removes all sessions with their bytes ([MC-BUP]
+   * 3.2.4.2). Sweeps run by themselves only after the first Create-Session that the process accepted; before it, call
+   * `sweep()`. For a pause use `close()`, or let a proxy answer 503: then clients retry. Default: true. [BITSUploadEnabled]
    */
   readonly enabled?: boolean | (() => boolean)
 }

@@ -18,7 +18,7 @@ export interface NotificationOptions {
    */
   readonly url: string
   /**
-   * `'reference'`: the notification names the file of the upload and the file for the reply; the application
+   * Required. `'reference'`: the notification names the file of the upload and the file for the reply; the application
    * must have access to the files of this machine. `'value'`: the notification contains the upload, and the
    * body of its answer is the reply. [BITSServerNotificationType 1 and 2]
    */
@@ -36,10 +36,15 @@ export interface NotificationOptions {
  * does ([MC-BUP] 2.2.12, win32: Notification protocol for server applications). Applications written for IIS
  * need no change.
  *
- * An answer with 200 or another 2xx contains the reply, which may be empty. The upload is published only if
- * the answer has the field `BITS-Copy-File-To-Destination`. With `BITS-Static-Response-URL` the reply is at
- * that URL. After a 403 the application is not notified of that upload again; after any other answer it is,
- * at each retry of the client. So it may be notified of the same upload more than once.
+ * The notification is a POST with `BITS-Original-Request-URL`; by reference it also has `BITS-Request-DataFile-Name` and
+ * `BITS-Response-DataFile-Name`. An answer with 200 or another 2xx contains the reply, which may be empty: the body, or the
+ * file that was written. The upload is published only if the answer has the field `BITS-Copy-File-To-Destination`. With
+ * `BITS-Static-Response-URL` the reply is at that URL.
+ *
+ * After a 403 the application is not notified of that upload again. After any other answer from 400 to 599 the client gets its
+ * status; but 400 instead of a status that has another meaning for clients (401, 407, 413, 416, and redirections up to 307),
+ * and 500 for what is none of these, all with context 7. At each retry of the client the application is notified again, so it
+ * may be notified of the same upload more than once.
  *
  * @example
  * app.use('/upload', bitsUpload({ store: './incoming', onUpload: notifyApplication({ url, mode: 'value' }) }))

@@ -1,7 +1,10 @@
-/** The position of a fragment in its file; `last` is inclusive, for an empty fragment `first` - 1. */
+/** The position of a fragment in its file: the header field Content-Range ([MC-BUP] 2.2.6.1). */
 export interface ContentRange {
+  /** Offset of the first byte. */
   readonly first: number
+  /** Offset of the last byte, inclusive; of an empty fragment `first - 1`. */
   readonly last: number
+  /** Size of the whole file in bytes. */
   readonly total: number
 }
 

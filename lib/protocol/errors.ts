@@ -5,6 +5,61 @@ const RemoteApplication = 0x7
 /** HTTP status n as an HRESULT is this plus n (win32: BITS return values). */
 export const HttpFacility = 0x80190000
 
+/**
+ * The code of an error that the server answers with: its condition, the HTTP status, the HRESULT that is sent with it, and what a
+ * client of Windows does then ([MC-BUP] 2.2.1.2, win32: BITS return values). After a temporary error it retries, by default every
+ * 10 minutes for 14 days; after a permanent one its job ends in error. Without an HRESULT only the status is sent.
+ */
+export type BitsErrorCode =
+  /** The packet violates a rule of the protocol. 400, 0x80070057: ends the job. */
+  | 'invalid-packet'
+  /** The name is a folder, or not valid. 400, 0x80070057: ends the job. */
+  | 'invalid-destination'
+  /** Credentials are required. 401: the client sends them if the job has any, otherwise it ends the job. */
+  | 'unauthorized'
+  /** `authorize` or another hook refused. 403, 0x80070005: ends the job. */
+  | 'access-denied'
+  /** The file exists, and `overwrite` is off. 403, 0x80070005: ends the job. */
+  | 'destination-exists'
+  /** The folder of the file does not exist. 404: ends the job. */
+  | 'destination-not-found'
+  /** The received bytes disappeared before Close-Session. 404: the client does not close the session again. */
+  | 'entity-gone'
+  /** The connection ended within a fragment. 408, which the client never receives: it retries. */
+  | 'disconnected'
+  /** No byte of a fragment arrived for `idleTimeout`. 408: the client retries. */
+  | 'timeout'
+  /** The fragment is larger than `maxFragmentSize`. 413: the client sends smaller fragments, down to 5 KB. */
+  | 'fragment-too-large'
+  /** Bytes before the fragment are missing. 416: the client continues at `BITS-Received-Content-Range`. */
+  | 'out-of-sync'
+  /** The session does not exist, or belongs to another owner or path. 500, 0x8020001F: the client creates a new session. */
+  | 'session-not-found'
+  /** The file is larger than `maxSize`. 500, 0x80200020: ends the job. */
+  | 'too-large'
+  /** The store has no space left. 500, 0x80070070: the client retries. */
+  | 'disk-full'
+  /** The store failed. 500: the client retries. */
+  | 'store-failed'
+  /** `authorize`, `onCreate` or `enabled` failed. 500: the client retries. */
+  | 'hook-failed'
+  /** `onUpload` failed. 500, 0x801901F4, context 7: the client retries. */
+  | 'application-failed'
+  /** The server application did not answer in time. 408, 0x800705B4, context 7: the client retries. */
+  | 'application-timeout'
+  /** For `onUpload`: rejects the upload permanently. 403, 0x80070005, context 7: ends the job. */
+  | 'application-refused'
+  /** The URL of a reply is relative, or longer than 2,200 characters. 400, 0x80070057: ends the job. */
+  | 'invalid-reply'
+  /** The option `enabled` is false. 501, 0x80070005: ends the job. */
+  | 'uploads-disabled'
+  /** `maxSessions` or `maxSessionsPerOwner` is reached. 503: the client retries. */
+  | 'too-many-sessions'
+  /** The process that works on the session does not answer. 503: the client retries. */
+  | 'session-busy'
+  /** After `close()`. 503: the client retries. */
+  | 'stopping'
+
 interface Row {
   /** HTTP status: 4xx (except 408, 409) ends a client's job, 5xx (except 501, 505) is retried for 14 days. */
   readonly status: number
@@ -69,11 +124,9 @@ const table = {
   'too-many-sessions': row(503, undefined, RemoteFile, 'Too many uploads are open'),
   'session-busy': row(503, undefined, RemoteFile, 'The process that works on the session does not answer'),
   stopping: row(503, undefined, RemoteFile, 'The server is stopping'),
-} as const satisfies Record<string, Row>
+} as const satisfies Record<BitsErrorCode, Row>
 
-/** The name of a row of the error table. */
-export type BitsErrorCode = keyof typeof table
-
+/** Details of a {@link BitsError}. */
 export interface BitsErrorDetails {
   /** The underlying error; only for the operator, never sent. */
   readonly cause?: unknown
@@ -91,13 +144,16 @@ export interface BitsErrorDetails {
 
 /**
  * An error that is sent to the client as the Ack of its code: an invalid packet, or a refusal. Hooks and
- * stores may throw it. Any other error that they throw is a fault of the server and becomes a 500.
+ * stores may throw it. Any other error that they throw is a fault of the server and becomes a 500. The message is for the
+ * operator: only status, HRESULT and context are sent.
  *
  * @example throw new BitsError('access-denied', 'Only *.log files are accepted')
  * @throws {TypeError} for a code that is not in the table, or details that are not valid in an Ack
  */
 export class BitsError extends Error {
+  /** Always `'BitsError'`. */
   override readonly name = 'BitsError'
+  /** The code, from which all defaults follow. */
   readonly code: BitsErrorCode
   /** HTTP status of the Ack. */
   readonly status: number
@@ -105,10 +161,19 @@ export class BitsError extends Error {
   readonly hresult: number | undefined
   /** `BITS-Error-Context`: 5, the remote file, or 7, the remote application. */
   readonly context: number
+  /** Bytes held, from the details. */
   readonly received: number | undefined
+  /** Value of `WWW-Authenticate`, from the details. */
   readonly challenge: string | undefined
   readonly #details: BitsErrorDetails
 
+  /**
+   * Creates an error with the status, HRESULT and context of its code.
+   *
+   * @param code one of the codes
+   * @param message for the operator; default: the text of the code
+   * @param details cause, and what replaces or completes the defaults of the code
+   */
   constructor(code: BitsErrorCode, message?: string, details: BitsErrorDetails = {}) {
     if (!Object.hasOwn(table, code)) {
       throw new TypeError(`BitsError: no code '${code}'; the codes are ${Object.keys(table).join(', ')}`)

@@ -14,27 +14,45 @@ import {
   UploadProtocol,
 } from './headers.ts'
 
+/** A client checks the connection, or authenticates before it sends data ([MC-BUP] 2.2.4). */
 export interface PingPacket {
+  /** The value of `BITS-Packet-Type`, in this spelling. */
   readonly type: 'Ping'
 }
+
+/** A client requests a new session for the URL ([MC-BUP] 2.2.2). */
 export interface CreateSessionPacket {
+  /** The value of `BITS-Packet-Type`, in this spelling. */
   readonly type: 'Create-Session'
   /** The protocol that both sides support, as sent in the Ack. */
   readonly protocol: string
 }
+/** A client sends bytes of the file, in the body of the request ([MC-BUP] 2.2.6). */
 export interface FragmentPacket {
+  /** The value of `BITS-Packet-Type`, in this spelling. */
   readonly type: 'Fragment'
+  /** The value of `BITS-Session-Id`. */
   readonly sessionId: string
+  /** The position of the bytes in the file. */
   readonly range: ContentRange
 }
+
+/** A client has received the Ack for the last fragment, and the reply if there is one ([MC-BUP] 2.2.8). */
 export interface CloseSessionPacket {
+  /** The value of `BITS-Packet-Type`, in this spelling. */
   readonly type: 'Close-Session'
+  /** The value of `BITS-Session-Id`. */
   readonly sessionId: string
 }
+
+/** A client gives up the upload ([MC-BUP] 2.2.10). */
 export interface CancelSessionPacket {
+  /** The value of `BITS-Packet-Type`, in this spelling. */
   readonly type: 'Cancel-Session'
+  /** The value of `BITS-Session-Id`. */
   readonly sessionId: string
 }
+
 /** A packet that a client may send ([MC-BUP] 2.2). Session ids that are GUIDs are in upper case. */
 export type Packet =
   | PingPacket
@@ -43,11 +61,14 @@ export type Packet =
   | CloseSessionPacket
   | CancelSessionPacket
 
+/** The type of a packet, as Windows spells it: the value of `BITS-Packet-Type`. */
 export type PacketType = Packet['type']
 
 /** The download of a reply: not a packet, but a GET or HEAD that belongs to a session ([MC-BUP] 3.5). */
 export interface ReplyRequest {
+  /** Not a packet type of the protocol. */
   readonly type: 'Get-Reply'
+  /** The session id in the path of the request. */
   readonly sessionId: string
 }
 

@@ -5,7 +5,10 @@ import type { PacketType, ReplyRequest } from '../protocol/packet.ts'
 import type { Session } from '../stores/store.ts'
 import { FailureLog } from './failure-log.ts'
 
-/** An upload, as events report it. */
+/**
+ * An upload, as events report it. `received` of `total` bytes are held; `total` is undefined before the first fragment. For
+ * the other fields see {@link Session}.
+ */
 export type UploadReport = Readonly<
   Pick<Session, 'id' | 'name' | 'path' | 'owner' | 'received' | 'total' | 'metadata'>
 >
@@ -14,28 +17,34 @@ export type UploadReport = Readonly<
 export interface PacketReport {
   /** The error that the client got; its `cause` is the underlying error. */
   readonly error: BitsError
-  /** Undefined if the packet is invalid, or if there is no packet. */
+  /** The type of the packet. Undefined if the packet is invalid, or if there is no packet. */
   readonly type: PacketType | ReplyRequest['type'] | undefined
-  /** The request target as received. */
+  /** The request target (path and query) as received; empty for a sweep. */
   readonly target: string
+  /** The value of `BITS-Session-Id` as the client sent it. Undefined if there is none, or it is too long. */
   readonly sessionId: string | undefined
 }
 
 /** A fragment whose connection closed, or timed out, before its last byte. */
 export interface InterruptionReport extends UploadReport {
+  /** Why the fragment ended, for example a {@link BitsError} `disconnected` or `timeout`. */
   readonly reason: Error
 }
 
 /**
- * Events report, hooks decide. Each event is also published on the diagnostics channel `express-bits-upload:<event>`, for
- * tracers that have no reference to the middleware.
+ * The events of a middleware, with their arguments. Events report, hooks decide: what the application must not miss belongs
+ * in `onUpload`, which runs again after a crash.
+ *
+ * Each event is also published on the channel `express-bits-upload:<event>` of `node:diagnostics_channel`, for tracers that
+ * have no reference to the middleware. If a listener throws or rejects, its error is printed to the console; the client gets
+ * its Ack, and the other listeners are called.
  */
 export interface BitsUploadEvents {
   /** A session was created. */
   created: [upload: UploadReport]
   /** A fragment was received; `received` of `total` bytes are held. */
   received: [upload: UploadReport]
-  /** A fragment was interrupted; its bytes that arrived are held, and counted in `received`. */
+  /** A fragment was interrupted; its bytes that arrived are held, and counted in `received`. The client continues later. */
   interrupted: [upload: InterruptionReport]
   /**
    * The file was published under its name. The event is missing if the process exited at that moment, or if the store took
@@ -48,11 +57,14 @@ export interface BitsUploadEvents {
   cancelled: [upload: UploadReport]
   /** The session was removed by a sweep, see `sweep()` of the middleware, or as an old empty one, see `maxSessions`. */
   expired: [upload: UploadReport]
-  /** A packet was refused because of an error of the client, or a decision of the application. */
+  /**
+   * A packet was refused because of an error of the client, or a decision of the application. The `code` of the error is one
+   * of {@link BitsErrorCode}.
+   */
   refused: [packet: PacketReport]
   /**
-   * The store, a hook or a sweep failed. A failure without a packet has no `type`, and an empty `target`. Without a listener
-   * failures are printed to the console, each cause once a minute.
+   * The store, a hook or a sweep failed; `error.cause` is the underlying error. A failure without a packet has no `type`, and
+   * an empty `target`. Without a listener failures are printed to the console with their cause, each cause once a minute.
    */
   failed: [packet: PacketReport]
 }

@@ -8,7 +8,7 @@ import type { Size } from '../validate.ts'
 
 /** An upload whose session is about to be created. */
 export interface NewUpload {
-  /** The session's id: random, unique, never used again. */
+  /** The session's id, `{UPPER-CASE-GUID}`: random, unique, never used again. */
   readonly id: string
   /** The name that the client requested: checked segments joined with `/`, below the mount path. */
   readonly name: string
@@ -16,44 +16,58 @@ export interface NewUpload {
   readonly path: string
   /** The whole URL that the client requested, with its query, as the client wrote it. */
   readonly url: string
-  /** The result of `authorize`. */
+  /** The owner that `authorize` returned; undefined if there is none. */
   readonly owner: string | undefined
 }
 
 /** The result of `onCreate`. The options of the middleware apply to members that are left out. */
 export interface CreateDecision {
-  /** Another name to publish under. It is checked like that of the client. */
+  /**
+   * Another name to publish under: segments joined with `/`. It is checked like that of the client, and its folders must
+   * exist, unless the file store has `createFolders: true`.
+   */
   readonly name?: string
-  /** Largest size of this upload; never more than the option `maxSize`. */
+  /** Largest size of this upload. The smaller of this and the option `maxSize` applies. */
   readonly maxSize?: Size
-  /** Whether this upload may replace a file. */
+  /** Whether this upload may replace a file, instead of the option `overwrite`. */
   readonly overwrite?: boolean
-  /** Stored with the session, and passed to `onUpload` and to events. */
+  /** Strings that are stored with the session, and passed to `onUpload` and to events. */
   readonly metadata?: Readonly<Record<string, string>>
 }
 
 /**
- * The application's reply to an upload, for clients that requested an upload-reply; other clients ignore it.
+ * The application's reply to an upload, for clients that requested an upload-reply; other clients ignore it. Without a reply an
+ * upload-reply job may end in error.
  * - a string, as UTF-8; bytes; a stream of either, for example a Readable: copied into the store
  * - `{ file }`: a path; the file is copied into the store
  * - a `URL`, or `{ url }`: a reply on another server, http or https, at most 2,200 characters. The client downloads it from
- *   there; `{ url }` is sent as written
+ *   there; `{ url }` is sent as written. A longer or relative one is answered with `invalid-reply`
  *
- * The middleware serves a copied reply below its mount path, until the session ends.
+ * A copied reply is durable before the last Ack is sent. The middleware serves it at
+ * `BITS-Sessions/Replies/{session}/responsefile.bin` beside the destination, as IIS does: to GET and HEAD, with Content-Length,
+ * one or several ranges, a strong ETag and a constant Last-Modified, without compression ([MC-BUP] 3.5). Only the owner of the
+ * session gets it. The URL in the Ack is relative, with the option `hostId` absolute. The reply is removed with the session: at
+ * Close-Session, Cancel-Session, or after `expireAfter`.
  */
 export type Reply =
   | string
   | Uint8Array
   | AsyncIterable<Uint8Array | string>
-  | { readonly file: string }
+  | {
+      /** Path of the file, relative to the working directory. */
+      readonly file: string
+    }
   | URL
-  | { readonly url: string }
+  | {
+      /** Absolute URL, `http:` or `https:`. */
+      readonly url: string
+    }
 
 /** The result of `onUpload`. The defaults apply to members that are left out. */
 export interface UploadDecision {
-  /** Default: none. */
+  /** The reply to the client. Default: none. */
   readonly reply?: Reply
-  /** Whether to publish the upload under its name. Default: true. */
+  /** Whether to publish the upload under its name. If not, its bytes are removed with the session. Default: true. */
   readonly publish?: boolean
 }
 
@@ -61,8 +75,9 @@ export interface UploadDecision {
 export interface CompleteUpload extends NewUpload {
   /** Bytes of the file. */
   readonly size: number
+  /** The metadata that `onCreate` returned; undefined if there is none. */
   readonly metadata: Readonly<Record<string, string>> | undefined
-  /** The bytes of the file, to check them before it is published. */
+  /** The bytes of the file, to check them before it is published. Each call returns a new stream. */
   read(): Readable
   /**
    * Absolute paths: of the bytes in the store, and of a reply, which the application may write there and return as
@@ -71,18 +86,35 @@ export interface CompleteUpload extends NewUpload {
   readonly paths: SessionPaths | undefined
 }
 
-/** Hooks decide: they are awaited, and may refuse a packet by throwing a `BitsError`. `Caller` is the request. */
+/**
+ * Hooks decide: they are awaited, and may refuse a packet by throwing a {@link BitsError}. Any other error that they throw is a
+ * fault of the server: the event `failed` is emitted, and the client retries.
+ *
+ * Hooks have no time limit. Give calls of your own one, for example `AbortSignal.timeout(ms)`: a hook that never ends holds
+ * its session, or its place in `maxSessions`, until the process exits.
+ *
+ * @typeParam Caller the request that hooks get
+ */
 export interface Hooks<Caller> {
   /**
-   * Called for every packet, and for every download of a reply, before it is processed. Returns the owner, the name of the
-   * client: the session belongs to that owner, and packets of others get `session-not-found`. `undefined` or `true`: allowed,
-   * without an owner. `false`: refused with 403. To request credentials throw `new BitsError('unauthorized', undefined, { challenge: 'Basic realm="uploads"' })`.
+   * Called for every packet, also for Ping, and for every download of a reply, before it is processed. Default: every client
+   * may upload.
+   * - a string that is not empty: the owner, the name of the client. The session belongs to that owner, and packets of other
+   *   owners get `session-not-found`
+   * - `undefined` or `true`: allowed, without an owner
+   * - `false`: refused with 403 `access-denied`
+   * - any other value, such as `null`: refused with 500 `hook-failed`
+   *
+   * To request credentials throw `new BitsError('unauthorized', undefined, { challenge: 'Basic realm="uploads"' })`.
    */
   readonly authorize?: (
     caller: Caller,
     packet: Packet | ReplyRequest,
   ) => string | boolean | undefined | Promise<string | boolean | undefined>
-  /** Called before a session is created: may rename, tag, limit or refuse the upload. */
+  /**
+   * Called before a session is created: may rename, tag, limit or refuse the upload. Any error that is no `BitsError` becomes
+   * 500 `hook-failed`.
+   */
   readonly onCreate?: (
     upload: NewUpload,
     caller: Caller,
@@ -91,9 +123,10 @@ export interface Hooks<Caller> {
   /**
    * Called when the last byte is durable, before the file is published and the Ack is sent. It may take as long as the
    * client waits (Windows: 5 minutes). It may return a reply, or a decision. If it throws, the client gets an error of the
-   * application, and sends the last fragment again later. Then, as after a crash, the hook runs again, with the same `id`.
-   * An error of status 403, such as `application-refused`, rejects the upload permanently: the hook does not run again, and
-   * the bytes are removed.
+   * application (context 7; 500 `application-failed` for an error that is no `BitsError`), and sends the last fragment again
+   * later. Then, as after a crash, the hook runs again, with the same `id`. An error of status 403, such as
+   * `application-refused`, rejects the upload permanently: this is saved, the hook does not run again, and the bytes are
+   * removed.
    */
   readonly onUpload?: (
     upload: CompleteUpload,

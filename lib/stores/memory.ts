@@ -16,8 +16,8 @@ import {
 /** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * Most bytes of all sessions and files together; above it an upload fails with `disk-full`. Default: 64
-   * MiB.
+   * Maximum number of bytes of all sessions and published files together; above it an upload fails with `disk-full`.
+   * Default: 64 MiB.
    */
   readonly capacity?: number
 }
@@ -40,8 +40,9 @@ interface Entry {
 }
 
 /**
- * A store in memory.
+ * A store in memory, for tests and examples. Sessions and files are lost when the process ends.
  *
+ * @throws {TypeError} if an option is unknown or out of range
  * @example app.use('/upload', bitsUpload({ store: memoryStore() }))
  */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {

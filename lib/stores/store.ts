@@ -25,11 +25,12 @@ export interface NewSession {
   readonly overwrite: boolean
   /** The metadata that `onCreate` returned. */
   readonly metadata?: Readonly<Record<string, string>>
-  /** Milliseconds since 1970. */
+  /** When the session was created. Milliseconds since 1970. */
   readonly created: number
 }
 
 /**
+ * The progress of a session, as the store has saved it:
  * - `receiving`: bytes are missing, or all bytes are held and nothing is decided yet
  * - `accepted`: all bytes are held and `onUpload` accepted them; not published yet, or never to be published
  * - `published`: the file exists under its name
@@ -43,7 +44,12 @@ export interface Decision {
   /** Whether the upload is published under its name. */
   readonly publish: boolean
   /** The reply: `'stored'` in the store, or at another URL. Undefined: there is no reply. */
-  readonly reply?: 'stored' | { readonly url: string }
+  readonly reply?:
+    | 'stored'
+    | {
+        /** Absolute URL, as it is sent to the client. */
+        readonly url: string
+      }
 }
 
 /** A reply that a store holds. It does not change after its upload was accepted. */
@@ -66,6 +72,7 @@ export interface SessionPaths {
 
 /** A session as the store holds it now. */
 export interface Session extends NewSession {
+  /** How far the upload is. */
   readonly state: SessionState
   /**
    * Bytes held from offset 0 without holes: the only truth about progress. Once published or rejected, the
@@ -89,6 +96,7 @@ export interface Session extends NewSession {
  */
 export type Body = AsyncIterable<readonly Uint8Array[]>
 
+/** Options of every asynchronous method of a {@link Store}. */
 export interface StoreOptions {
   /**
    * Aborted when the caller no longer waits for the result. The store may then stop or finish, but must not
@@ -97,6 +105,7 @@ export interface StoreOptions {
   readonly signal?: AbortSignal
 }
 
+/** Options of {@link Store.append}. */
 export interface AppendOptions extends StoreOptions {
   /** Size of the whole file in bytes. The store saves it with the first `append`. */
   readonly total: number
@@ -107,6 +116,7 @@ export interface AppendOptions extends StoreOptions {
   readonly durable: boolean
 }
 
+/** Options of {@link Store.list}. */
 export interface ListOptions extends StoreOptions {
   /**
    * Called with the error of each session that exists but cannot be read, for example of a newer format. Without it `list`

@@ -1,15 +1,18 @@
 import type { Session, Store } from '../stores/store.ts'
 
-/** The function of a test, as a runner calls it. */
-type TestFunction = () => Promise<void>
+/** The function of a test, as a runner calls it. The test fails if the promise rejects. */
+export type TestFunction = () => Promise<void>
 
 /**
  * The functions of a test runner that the suite calls: `describe` and `it` of node:test, mocha, vitest, jest
  * and others.
  */
 export interface Runner {
+  /** Defines a group of tests. */
   describe(name: string, define: () => void): unknown
+  /** Defines a test. */
   readonly it: {
+    /** Defines a test that runs. */
     (name: string, test: TestFunction): unknown
     /** Receives the tests of missing capabilities. Without it these tests are omitted. */
     readonly skip?: (name: string, test: TestFunction) => unknown
@@ -56,6 +59,7 @@ export interface Capabilities {
 
 /** An empty store, and the functions with which a test reads and changes its storage directly. */
 export interface StoreFixture {
+  /** The store to test. It holds no sessions and no files. */
   readonly store: Store
   /**
    * Reads the published file of a name: its bytes from offset `first` (default 0), undefined if there is no

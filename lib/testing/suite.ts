@@ -34,8 +34,9 @@ const sections = [
 
 /**
  * Defines the tests of the contract of `Store` in a test runner. Call it where the runner accepts `describe`
- * and `it`.
+ * and `it`. Tests of a capability that is `false` are passed to `it.skip`; all other tests run.
  *
+ * @param runner the functions of the test runner
  * @param open returns a new, empty store; called once for each test
  * @param capabilities the capabilities that the store does not have, as `false`; an omitted one is tested
  * @throws {TypeError} if `capabilities` has an unknown name

@@ -39,7 +39,8 @@ import { installHiddenClassFix } from '../node-tuning/hidden-classes.ts'
 import { isParser } from './node-parser.ts'
 import { hookParser } from './parser-hooks.ts'
 
-type Http1Server = HttpServer | HttpsServer | Http2SecureServer
+/** A server of Node that serves HTTP/1; a secure HTTP/2 server does so if it was created with `allowHTTP1: true`. */
+export type Http1Server = HttpServer | HttpsServer | Http2SecureServer
 
 const instrumented = new WeakSet<Http1Server>()
 let isEverywhere = false
@@ -91,7 +92,7 @@ function onServerSocket(message: unknown): void {
  * it changes nothing.
  *
  * @param server an `http.Server`, an `https.Server`, or a secure HTTP/2 server created with `allowHTTP1`
- * @throws TypeError for any other value
+ * @throws {TypeError} for any other value
  */
 export function acceptBitsPost(server: Http1Server): void {
   if (!isHttp1Server(server)) {

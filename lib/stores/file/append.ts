@@ -12,7 +12,7 @@ const SmallFileBytes = 1024 * 1024
 /** Bytes after which an unfinished upload is synced. A loss of power costs the client at most these. */
 const SyncEveryBytes = 64 * 1024 * 1024
 
-/** See {@link FileStoreOptions.durability}. */
+/** What survives a loss of power: see {@link FileStoreOptions.durability}. */
 export type Durability = 'file' | 'fragment' | 'none'
 
 /** The settings of the store that an append needs. */

@@ -7,18 +7,21 @@ import { promisify } from 'node:util'
 import { BitsError } from '../../protocol/errors.ts'
 import { dropBytes } from '../store.ts'
 
-/** The fields of `fs.Stats` that the file store uses. */
+/** The fields of `fs.Stats` of Node that the file store uses. */
 export type FileStatus = Pick<
   fs.Stats,
   'size' | 'mtimeMs' | 'ctimeMs' | 'nlink' | 'ino' | 'dev' | 'isDirectory' | 'isSymbolicLink'
 >
 
 /**
- * The calls that the file store makes. They take plain descriptors, because `FileHandle` costs up to a third
- * of the speed of small fragments. Tests replace them to simulate a disk that is full, fails or loses power.
+ * The calls that the file store makes: those of `node:fs` with the same names, unless said otherwise. They take plain
+ * descriptors, because `FileHandle` costs up to a third of the speed of small fragments. Tests replace them to simulate a disk
+ * that is full, fails or loses power.
  */
 export interface FileSystem {
+  /** Resolves to a descriptor. */
   open(path: string, flags: string | number): Promise<number>
+  /** Closes a descriptor. */
   close(fd: number): Promise<void>
   /**
    * Writes the buffers at `position`, or only the first bytes of them. Resolves to the number of bytes
@@ -27,23 +30,42 @@ export interface FileSystem {
   writev(fd: number, buffers: readonly Uint8Array[], position: number): Promise<number>
   /** Writes the whole text at the current position of the descriptor. */
   write(fd: number, text: string): Promise<void>
+  /** Resolves when the bytes of the file are durable, and its size. */
   fdatasync(fd: number): Promise<void>
+  /** Resolves when a file, or the entries of a directory, are durable with all metadata. */
   fsync(fd: number): Promise<void>
+  /** Sets the times of access and modification. */
   futimes(fd: number, atime: Date, mtime: Date): Promise<void>
+  /** Sets the length of the file in bytes. */
   ftruncate(fd: number, length: number): Promise<void>
+  /** The status of a file; follows symbolic links. */
   stat(path: string): Promise<FileStatus>
+  /** The status of an open file. */
   fstat(fd: number): Promise<FileStatus>
+  /** The status of a file or of a symbolic link itself. */
   lstat(path: string): Promise<FileStatus>
+  /** The whole text of a file. */
   readFile(path: string, encoding: 'utf8'): Promise<string>
+  /** Creates a hard link. Rejects with EEXIST if `newPath` exists. */
   link(path: string, newPath: string): Promise<void>
+  /** Renames a file, and replaces `newPath` atomically if it exists. */
   rename(path: string, newPath: string): Promise<void>
+  /** Removes the name of a file. */
   unlink(path: string): Promise<void>
+  /** Copies the bytes of a file, and replaces `newPath` if it exists. */
   copyFile(path: string, newPath: string): Promise<void>
-  /** Resolves to the first directory that was created, or undefined. */
+  /** Creates a directory and its missing parents. Resolves to the first directory that was created, or undefined. */
   mkdir(path: string, options: { recursive: true; mode?: number }): Promise<string | undefined>
+  /** The absolute path without symbolic links. */
   realpath(path: string): Promise<string>
-  opendir(path: string): Promise<AsyncIterable<{ readonly name: string }>>
-  /** `start` and `end` are inclusive offsets. */
+  /** The entries of a directory, in any order. */
+  opendir(path: string): Promise<
+    AsyncIterable<{
+      /** Name of the entry, without the path of the directory. */
+      readonly name: string
+    }>
+  >
+  /** The bytes of a file. `start` and `end` are inclusive offsets. */
   createReadStream(path: string, range?: { start?: number; end?: number }): Readable
   /** Id of this boot of the machine. While it lasts, written bytes exist, synced or not. */
   boot(): string

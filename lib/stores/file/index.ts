@@ -25,6 +25,8 @@ export interface FileStoreOptions {
    * - `'fragment'`: after every Ack all acknowledged bytes survive. Two more syncs per fragment.
    * - `'none'`: nothing is synced. A file that was published shortly before may be incomplete or contain
    *   zeros.
+   *
+   * Bytes whose sync failed are never trusted again, and the client sends them again.
    */
   readonly durability?: Durability
   /**
@@ -41,9 +43,12 @@ export interface FileStoreOptions {
  * two files per session: `{GUID}.json`, its journal, and `{GUID}.part`, its bytes. The length of the `.part`
  * file is the progress. `locks/` there contains the sockets and lock files of the processes.
  *
- * The directory is created with the first session, folders in it only with `createFolders`. Several processes
- * of one machine may share the directory, but not several machines: one machine cannot know which unsynced
- * bytes of another exist.
+ * The directory is created with the first session, folders in it only with `createFolders`; links that lead out of it are not
+ * followed. A published file appears at once and whole. Without the option `overwrite` of the middleware the file system must
+ * support hard links.
+ *
+ * Several processes of one machine may share the directory, if they run as the same user, but not several machines: one machine
+ * cannot know which unsynced bytes of another exist. Do not remove `locks/` while a process uses the directory.
  *
  * @param directory path, relative to the working directory
  * @throws {TypeError} if `directory` is not a path, or an option is unknown or invalid

@@ -1,3 +1,9 @@
+/**
+ * A store on Azure Blob Storage. It needs `@azure/storage-blob`.
+ *
+ * @module express-bits-upload/azure
+ */
+
 import type { ContainerClient } from '@azure/storage-blob'
 import { optionError } from '../../validate.ts'
 import type { Store } from '../store.ts'
@@ -7,16 +13,17 @@ import { createAzureService } from './service/azure/index.ts'
 /** Options of {@link azureStore}. */
 export interface AzureStoreOptions extends ObjectStoreOptions {
   /**
-   * An existing container of a storage account with blobs. It may have other blobs, too. The client
-   * determines account and credentials.
+   * Required. An existing container of a storage account with blobs, without a hierarchical namespace (Data Lake). It may
+   * have other blobs, too. The client determines account and credentials, which need the role "Storage Blob Data
+   * Contributor", or a shared access signature with `racwdl`.
    */
   readonly container: ContainerClient
 }
 
 /**
  * Stores uploads in a container of Azure Blob Storage, which any number of processes and machines may share. A
- * published file is the block blob `<prefix><name>`, with its content type and with the metadata `session`,
- * `size` and `owner`. All other blobs of the store are below `<prefix>.bits-sessions/`.
+ * published file is the block blob `<prefix><name>`, with the content type of its file name extension and with the metadata
+ * `session`, `size` and `owner` (up to a kilobyte). All other blobs of the store are below `<prefix>.bits-sessions/`.
  *
  * @example app.use('/upload', bitsUpload({ store: azureStore({ container: service.getContainerClient('incoming') }) }))
  * @throws {TypeError} if an option is missing, unknown or out of range

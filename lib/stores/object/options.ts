@@ -6,10 +6,10 @@ import { objectLocker } from './lock/locker.ts'
 import { ObjectStore } from './object-store.ts'
 import type { ObjectService } from './service/service.ts'
 
-/** Options that the stores on object services have in common. */
+/** Options that `azureStore` and `s3Store` have in common. */
 export interface ObjectStoreOptions {
   /**
-   * Prefix of all names, for example `'incoming/'`. Default: none. Sessions and unfinished uploads are below
+   * Prefix of all names, for example `'incoming/'`: without a leading slash, at most 512 bytes. Default: none. Sessions and unfinished uploads are below
    * `<prefix>.bits-sessions/`. Stores with different prefixes are independent of each other.
    */
   readonly prefix?: string

@@ -1,3 +1,9 @@
+/**
+ * A store on Amazon S3, or on a service with the same API. It needs `@aws-sdk/client-s3`.
+ *
+ * @module express-bits-upload/s3
+ */
+
 import type { S3Client } from '@aws-sdk/client-s3'
 import { checkBoolean, optionError } from '../../validate.ts'
 import type { Store } from '../store.ts'
@@ -6,9 +12,12 @@ import { createS3Service } from './service/s3/index.ts'
 
 /** Options of {@link s3Store}. */
 export interface S3StoreOptions extends ObjectStoreOptions {
-  /** Determines region, endpoint and credentials. */
+  /**
+   * Required. Determines region, endpoint and credentials, which need `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject` and
+   * `s3:AbortMultipartUpload`, and for the bucket `s3:ListBucket` and `s3:ListBucketMultipartUploads`.
+   */
   readonly client: S3Client
-  /** An existing bucket. It may have other objects, too. */
+  /** Required. The name of an existing bucket, not the ARN of an access point. It may have other objects, too. */
   readonly bucket: string
   /**
    * Whether the service supports `If-None-Match` and `If-Match` of a PUT, as Amazon S3, Ceph, MinIO and R2
@@ -21,8 +30,8 @@ export interface S3StoreOptions extends ObjectStoreOptions {
 
 /**
  * Stores uploads in a bucket of Amazon S3, or of a service with the same API, which any number of processes and
- * machines may share. A published file is the object `<prefix><name>`, with its content type and with the
- * metadata `session`, `size` and `owner`. All other objects of the store are below `<prefix>.bits-sessions/`.
+ * machines may share. A published file is the object `<prefix><name>`, with the content type of its file name extension and
+ * with the metadata `session`, `size` and `owner` (up to a kilobyte). All other objects of the store are below `<prefix>.bits-sessions/`.
  *
  * @example app.use('/upload', bitsUpload({ store: s3Store({ client: new S3Client({}), bucket: 'incoming' }) }))
  * @throws {TypeError} if an option is missing, unknown or out of range
