@@ -23,11 +23,6 @@ const extensions: Readonly<Record<string, string>> = {
   cjs: 'cjs',
 }
 
-/** Pages that are not compiled. */
-const excluded: readonly string[] = [
-  'README.md', // Until it is rewritten: tarball.system.test.ts compiles its blocks with a prelude. Remove this line then.
-]
-
 /**
  * Types of packages that blocks import but that are not installed for tests, because they are large and nothing else uses
  * them.
@@ -41,8 +36,7 @@ export declare class DefaultAzureCredential implements TokenCredential {
 `,
 }
 
-const pages = markdownFiles.filter(({ path }) => !excluded.includes(path))
-const modules = pages.flatMap((page) =>
+const modules = markdownFiles.flatMap((page) =>
   page.blocks.flatMap((block) => {
     const extension = extensions[block.language]
     return extension === undefined ? [] : [{ page, block, extension, place: `${page.path}:${block.line}` }]

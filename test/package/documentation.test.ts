@@ -1,8 +1,6 @@
 /** Checks of all markdown files: links, excerpts, format and words. And of the configuration of the reference. */
-import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { BitsError, type BitsErrorCode } from '../../lib/index.ts'
 import { type MarkdownFile, markdownFiles, parseMarkdown, trackedFiles } from './markdown.ts'
@@ -15,8 +13,6 @@ import {
   unusedDefinitions,
   wrongExcerpts,
 } from './page-checks.ts'
-
-const run = promisify(execFile)
 
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')
 
@@ -51,11 +47,7 @@ describe('the markdown files', () => {
   })
 
   it('use plain words', () => {
-    const unchecked = [
-      'README.md', // Until it is rewritten. Remove this line then.
-      'CHANGELOG.md', // The same.
-    ]
-    expect(markdownFiles.filter(({ path }) => !unchecked.includes(path)).flatMap(unclearWords)).toEqual([])
+    expect(markdownFiles.flatMap(unclearWords)).toEqual([])
   })
 })
 
@@ -156,22 +148,6 @@ describe('the checks of markdown files', () => {
     expect(unclearWords(page('# Page\n\n```\ntells\n```\n\nThe process is about to begin again.\n'))).toEqual(
       [],
     )
-  })
-})
-
-describe('the package', () => {
-  // Until README.md is rewritten: `files` of package.json does not have the pages yet. Remove `.skip` then.
-  it.skip('contains the files that its pages link to', async () => {
-    const { stdout } = await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
-      cwd: root,
-      shell: process.platform === 'win32',
-      maxBuffer: 16 * 1024 * 1024,
-    })
-    const [{ files }] = JSON.parse(stdout) as [{ readonly files: readonly { readonly path: string }[] }]
-    const packed = files.map(({ path }) => path)
-    const pages = markdownFiles.filter(({ path }) => packed.includes(path))
-    expect(pages.length).toBeGreaterThan(5)
-    expect(pages.flatMap((file) => brokenLinks(file, pages, packed))).toEqual([])
   })
 })
 

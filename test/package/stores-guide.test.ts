@@ -47,11 +47,4 @@ describe('lib/stores/README.md', () => {
     expect(members.filter((name) => !name.endsWith('?'))).toHaveLength(11)
     expect(membersOf(printed)).toEqual(members)
   })
-
-  it('prints the store that test/testing/map-store.test.ts tests', () => {
-    const [printed = ''] = blocks(section('A complete store'), 'ts')
-    const file = readFileSync(join(root, 'test/testing/map-store.ts'), 'utf8')
-    expect(printed).toContain('export function mapStore')
-    expect(file.endsWith(printed)).toBe(true)
-  })
 })

@@ -9,10 +9,9 @@ import { noise } from '../support/bytes.ts'
 import { TestClient } from '../support/client.ts'
 import { Program } from '../support/program.ts'
 import { uploadServer } from '../support/server.ts'
+import { markdownFiles, trackedFiles } from './markdown.ts'
 import { list, Project, pack, root, sharedDirectory } from './package.ts'
-import { blocks, readPage } from './page.ts'
-
-const readme = readPage('README.md').text
+import { brokenLinks } from './page-checks.ts'
 
 const run = promisify(execFile)
 
@@ -31,7 +30,7 @@ sharedDirectory(async (directory) => {
   await full.install([
     tarball,
     ...['express@5', 'express4@npm:express@4', 'connect@3', '@types/express@5', '@types/node@20'],
-    ...['@azure/identity@4', withVersion('@azure/storage-blob'), withVersion('@aws-sdk/client-s3')],
+    ...[withVersion('@azure/storage-blob'), withVersion('@aws-sdk/client-s3')],
   ])
 })
 
@@ -131,6 +130,7 @@ it('the tarball: contains the library, the examples and the pages only', async (
     [
       ...examples,
       ...['cli', 'client', 'locks', 'protocol', 'stores'].map((folder) => `lib/${folder}/README.md`),
+      'lib/README.md',
       'test/README.md',
       'test/bench/README.md',
       'CHANGELOG.md',
@@ -146,6 +146,17 @@ it('the tarball: contains the library, the examples and the pages only', async (
   const types = paths.filter((path) => path.startsWith('dist/') && path.endsWith('.d.ts'))
   expect(types.map((path) => path.replace(/\.d\.ts$/, '.js')).sort()).toEqual(modules.sort())
   expect(paths.length).toBe(modules.length + types.length + others.length)
+})
+
+it('the tarball: contains the files that its pages link to, except sources of the library and of tests', async () => {
+  const packed = await list(tarball)
+  const pages = markdownFiles.filter(({ path }) => packed.includes(path))
+  expect(pages.length).toBeGreaterThan(15)
+  const sources = trackedFiles.filter((path) => /^(?:lib|test)\/.*\.(?:ts|mjs)$/.test(path))
+  const broken = pages.flatMap((page) =>
+    brokenLinks(page, pages, page.path === 'README.md' ? packed : [...packed, ...sources]),
+  )
+  expect(broken).toEqual([])
 })
 
 it('package.json: has the fields that npm and bundlers read', async () => {
@@ -189,43 +200,6 @@ async function compile(
   const { stdout } = await run(process.execPath, [tsc, '-p', directory]).catch((error) => error)
   return stdout
 }
-
-describe("README's TypeScript examples", () => {
-  it('compile', async () => {
-    const prelude = `
-import { createHash } from 'node:crypto'
-import { createServer } from 'node:http'
-import { hostname } from 'node:os'
-import type { Server } from 'node:net'
-import type { Readable } from 'node:stream'
-import type { Express, Request, RequestHandler } from 'express'
-import type { Decision, AppendOptions, Body, StoredReply, NewSession, Session } from 'express-bits-upload'
-import { acceptBitsPost, BitsError, bitsUpload, fileStore, memoryStore, notifyApplication } from 'express-bits-upload'
-
-declare const app: Express
-declare const authenticate: RequestHandler
-declare const gateway: Server
-declare const blocked: Set<string>
-declare function inspect(bytes: Readable): Promise<object>
-declare function signIn(authorization: string | undefined): Promise<{ name: string } | undefined>
-`
-    // memoryStore() must match the interface in README.md, and the option `store` must accept that interface.
-    const storeCheck = `
-memoryStore() satisfies Store
-declare const store: Store
-bitsUpload({ store })
-`
-    const sources = blocks(readme, 'ts').map((source) => {
-      // A block with imports is a complete program.
-      if (source.startsWith('import ')) return source
-      return prelude + source + (source.startsWith('interface Store') ? storeCheck : '')
-    })
-    expect(sources.length).toBeGreaterThan(5)
-    expect(sources.filter((source) => source.endsWith(storeCheck))).toHaveLength(1)
-    const files = Object.fromEntries(sources.map((source, i) => [`${i}.mts`, source]))
-    expect(await compile(full, files)).toBe('')
-  })
-})
 
 describe('the type declarations', () => {
   /** Compiles a file with the strictest options, and checks the declarations of dependencies. */

@@ -1,7 +1,7 @@
 import { describe, it } from 'vitest'
+import { mapStore } from '../../examples/stores/map-store.ts'
 import { storeSuite } from '../../lib/testing/index.ts'
 import { memoryCapabilities } from './fixtures.ts'
-import { mapStore } from './map-store.ts'
 
 const open = () => {
   const files = new Map<string, Buffer>()
