@@ -2,7 +2,7 @@
  * Inspects each upload before it is published: a file whose SHA-256 is in a blocklist is refused permanently.
  * The blocklist is a text file with one hash per line.
  *
- *     node inspect.mjs blocklist.txt
+ *     npx tsx inspect.ts blocklist.txt
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'

@@ -2,7 +2,7 @@
  * One of several machines, each with a directory of its own, behind a load balancer. A client sends
  * Create-Session through the balancer, and all later packets to HOST_ID. See README.md beside this file.
  *
- *     HOST_ID=node1.example PORT=8080 node host-id.mjs
+ *     HOST_ID=node1.example PORT=8080 npx tsx host-id.ts
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'

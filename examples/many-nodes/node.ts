@@ -2,8 +2,8 @@
  * One of any number of nodes that share a container of Azure Blob Storage or a bucket of S3. They need no
  * disk. See README.md beside this file.
  *
- *     STORE=azure BUCKET=incoming AZURE_STORAGE_CONNECTION_STRING=… PORT=8081 node node.mjs
- *     STORE=s3 BUCKET=incoming AWS_REGION=… AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… PORT=8082 node node.mjs
+ *     STORE=azure BUCKET=incoming AZURE_STORAGE_CONNECTION_STRING=… PORT=8081 npx tsx node.ts
+ *     STORE=s3 BUCKET=incoming AWS_REGION=… AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… PORT=8082 npx tsx node.ts
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'

@@ -1,8 +1,8 @@
 /**
  * One of several processes of one machine that share a directory. See README.md beside this file.
  *
- *     PORT=8081 node process.mjs
- *     PORT=8082 node process.mjs
+ *     PORT=8081 npx tsx process.ts
+ *     PORT=8082 npx tsx process.ts
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
