@@ -7,6 +7,7 @@
 export { acceptBitsPost, type Http1Server } from './http/bits-post/accept.ts'
 export type { Lock, Locker, LockRequest } from './locks/locker.ts'
 export { type BitsUpload, bitsUpload } from './middleware/bits-upload.ts'
+export { mount } from './middleware/mount.ts'
 export type { BitsUploadOptions } from './middleware/options.ts'
 export { type NotificationOptions, notifyApplication } from './notification/notify.ts'
 export type { ContentRange } from './protocol/content-range.ts'

@@ -126,4 +126,5 @@ export const isPlainObject = (value: unknown): value is Record<string, unknown> 
   return prototype === Object.prototype || prototype === null
 }
 
-const quoteText = (value: unknown): string => (typeof value === 'string' ? `'${value}'` : String(value))
+export const quoteText = (value: unknown): string =>
+  typeof value === 'string' ? `'${value}'` : String(value)

@@ -10,7 +10,7 @@ import { basicAuthentication } from './basic.ts'
 import { type Command, ExitCode, UsageError, type Values } from './command.ts'
 import { directoryError } from './directory-error.ts'
 import { openDisplay } from './display.ts'
-import { listenOn, mount, serverOf, stopSignal } from './server.ts'
+import { listenerOf, listenOn, serverOf, stopSignal } from './server.ts'
 import { printUploads } from './uploads.ts'
 import { numberOf, sizeValue } from './values.ts'
 
@@ -93,7 +93,7 @@ export const serveCommand: Command = {
       key: values.key as string | undefined,
       selfSigned: values['self-signed'] === true,
     }
-    const { server, scheme } = await serverOf(certificate, mount(path, upload))
+    const { server, scheme } = await serverOf(certificate, listenerOf(path, upload))
     // Report a missing permission now, not with the first upload.
     await prepareDirectory(directory)
     // Creates the directory of the locks, and rejects if another machine uses it.

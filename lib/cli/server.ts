@@ -1,13 +1,7 @@
-import {
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-  type ServerResponse,
-} from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { hostname } from 'node:os'
-import type { MountedRequest } from '../http/request.ts'
+import { type BitsUpload, mount } from '../index.ts'
 import { UsageError } from './command.ts'
 import { readCertificate } from './pem.ts'
 
@@ -74,27 +68,15 @@ async function makeCertificate(): Promise<{ readonly cert: string; readonly key:
   return { cert, key }
 }
 
-type Handler = (request: IncomingMessage, response: ServerResponse, next: () => void) => void
-
-/**
- * Mounts one handler, as `app.use(path, handler)` does. Other requests are answered 404. A request target may be
- * a whole URL, the absolute form that some proxies send (RFC 9112 3.2.2).
- */
-export function mount(path: string, handler: Handler): RequestListener {
-  const prefix = path === '/' ? '' : path
-  return (request: MountedRequest, response) => {
-    const notFound = (): void => {
+/** The listener of `serve`: uploads below a mount path. Other requests are answered 404. */
+export function listenerOf(path: string, upload: BitsUpload): RequestListener {
+  const mounted = mount(path, upload)
+  return (request, response) =>
+    mounted(request, response, () => {
       response
         .writeHead(404, { 'Content-Type': 'text/plain' })
         .end('This server only accepts BITS uploads.\n')
-    }
-    const { url = '/' } = request
-    const path = url.replace(/^https?:\/\/[^/?#]*/i, '')
-    const rest = path.slice(prefix.length)
-    if (!path.startsWith(prefix) || !/^[/?]/.test(rest)) return notFound()
-    Object.assign(request, { originalUrl: url, url: rest.startsWith('/') ? rest : `/${rest}` })
-    handler(request, response, notFound)
-  }
+    })
 }
 
 /** @throws {Error} whose message says what to do if the port is in use */

@@ -6,7 +6,7 @@ import { generate } from 'selfsigned'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { basicAuthentication } from '../../lib/cli/basic.ts'
 import { readConnection } from '../../lib/cli/connection.ts'
-import { mount, serverOf } from '../../lib/cli/server.ts'
+import { listenerOf, serverOf } from '../../lib/cli/server.ts'
 import { bitsUpload, memoryStore } from '../../lib/index.ts'
 import { TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
@@ -16,7 +16,7 @@ import { listen } from '../support/server.ts'
 async function startServe(path = '/upload') {
   const store = memoryStore()
   const upload = bitsUpload({ store })
-  const { server } = await serverOf({ selfSigned: false }, mount(path, upload))
+  const { server } = await serverOf({ selfSigned: false }, listenerOf(path, upload))
   return { url: await listen(server), store }
 }
 

@@ -69,7 +69,7 @@ function missingFolderError({ name, path }: NewSession): BitsError {
   const [first = ''] = folder.split('/')
   const hint =
     path === `/${name}`
-      ? `; or, if the middleware is mounted at /${first}, remove /${first} from req.url, as app.use('/${first}', …) does`
+      ? `; or, if the middleware is mounted at /${first}, remove /${first} from req.url, as app.use('/${first}', …) and mount('/${first}', …) do`
       : ''
   return new BitsError(
     'destination-not-found',
