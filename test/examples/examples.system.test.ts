@@ -3,26 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { globSync } from 'tinyglobby'
 import { expect, it } from 'vitest'
-import { noise } from '../support/bytes.ts'
-import { TestClient } from '../support/client.ts'
-import { folder, start } from './start.ts'
-import { TlsClient, uploadFile } from './upload.ts'
-
-const file = noise(30_000)
-
-it.each(['express5', 'express4', 'connect'])('%s.ts: receives a file', async (name) => {
-  const { example, directory } = await start(name)
-  await uploadFile(new TestClient(new URL('a.bin', await example.url())), file)
-  expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
-})
-
-it('https.ts: receives a file over HTTPS', async () => {
-  const { example, directory } = await start('https')
-  const url = await example.url()
-  expect(url.protocol).toBe('https:')
-  await uploadFile(new TlsClient(new URL('a.bin', url)), file)
-  expect(await readFile(join(directory, 'incoming/a.bin'))).toEqual(file)
-})
+import { folder } from './start.ts'
 
 /** The paths of all example programs, below `examples`. Those in `frameworks` have a test of their own. */
 const programs = globSync('**/*.{mjs,ts}', {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -61,6 +61,27 @@ export class Project {
     await mkdir(this.directory, { recursive: true })
     await writeFile(join(this.directory, 'package.json'), '{ "private": true }\n', { flag: 'wx' })
     await npm(this.directory, 'install', '--prefer-offline', '--no-audit', '--no-fund', ...packages)
+  }
+
+  /**
+   * Copies a folder of the repository that has a package.json, and installs its dependencies, with the tarball in place of
+   * the package from the registry.
+   * @param folder its path below the repository
+   */
+  async copy(folder: string, tarball: string): Promise<void> {
+    const source = join(root, folder)
+    await cp(source, this.directory, {
+      recursive: true,
+      filter: (path) =>
+        !/(?:^|[/\\])(?:\.next|incoming|node_modules|package-lock\.json)(?:$|[/\\])/.test(
+          relative(source, path),
+        ),
+    })
+    const path = join(this.directory, 'package.json')
+    const manifest = JSON.parse(await readFile(path, 'utf8'))
+    manifest.dependencies['express-bits-upload'] = `file:${tarball}`
+    await writeFile(path, JSON.stringify(manifest))
+    await npm(this.directory, 'install', '--prefer-offline', '--no-audit', '--no-fund')
   }
 
   /** Creates a folder with these files. They can import the packages of the project. */
