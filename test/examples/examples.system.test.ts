@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, parse } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { globSync } from 'tinyglobby'
 import { expect, it } from 'vitest'
@@ -23,14 +23,15 @@ it('Examples: each server keeps idle connections longer than load balancers do',
   }
 })
 
-it('Examples: each one is named in a test', async () => {
-  const files = globSync('**/*.test.ts', {
-    cwd: fileURLToPath(new URL('..', import.meta.url)),
-    absolute: true,
-  })
-  const sources = (await Promise.all(files.map((path) => readFile(path, 'utf8')))).join()
+it('Examples: each one is named, together with its folder, in a file of test/', async () => {
+  const files = globSync('**/*.ts', { cwd: fileURLToPath(new URL('..', import.meta.url)), absolute: true })
+  const sources = await Promise.all(files.map((path) => readFile(path, 'utf8')))
   const named = programs.filter((path) => !path.startsWith('frameworks/'))
   expect(named.length).toBeGreaterThan(0)
-  const missing = named.filter((path) => !sources.includes(`'${path.replace(/\.(?:mjs|ts)$/, '')}'`))
+  const missing = named.filter((path) => {
+    const { dir, name } = parse(path)
+    const pattern = new RegExp(`['/]${name}['.]`)
+    return !sources.some((source) => source.includes(`${dir}/`) && pattern.test(source))
+  })
   expect(missing).toEqual([])
 })

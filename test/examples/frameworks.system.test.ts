@@ -115,6 +115,13 @@ async function passesOtherRequests(project: Project, name: string, notFound: Reg
   expect(elsewhere.status).toBe(404)
 }
 
+/** Runs the compiler of TypeScript; returns its output. */
+async function compile(...args: string[]): Promise<string> {
+  const tsc = join(root, 'node_modules/typescript/bin/tsc')
+  const { stdout } = await run(process.execPath, [tsc, ...args]).catch((error) => error)
+  return stdout
+}
+
 describe('examples/frameworks', () => {
   let project: Project
   sharedDirectory(async (directory) => {
@@ -136,9 +143,7 @@ describe('examples/frameworks', () => {
   )
 
   it('compiles with the types of the package and of the frameworks', async () => {
-    const tsc = join(root, 'node_modules/typescript/bin/tsc')
-    const { stdout } = await run(process.execPath, [tsc, '-p', project.directory]).catch((error) => error)
-    expect(stdout).toBe('')
+    expect(await compile('-p', project.directory)).toBe('')
   })
 })
 
@@ -160,6 +165,14 @@ describe.runIf(process.env.BITS_TEST_NEXT === 'required')('examples/frameworks/n
 
   it('passes other requests on to Next.js', () =>
     passesOtherRequests(project, 'server.mjs', /This page could not be found/))
+
+  it('compiles with the types of the package and of Next.js', async () => {
+    const options = ['--ignoreConfig', '--noEmit', '--checkJs', '--skipLibCheck', '--strict']
+    const target = ['--target', 'es2023', '--module', 'esnext', '--moduleResolution', 'bundler']
+    const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules/@types')]
+    const file = join(project.directory, 'server.mjs')
+    expect(await compile(...options, ...target, ...types, file)).toBe('')
+  })
 })
 if (process.env.BITS_TEST_NEXT !== 'required')
   console.warn('NOT RUN without BITS_TEST_NEXT=required: examples/frameworks/next')
