@@ -69,10 +69,10 @@ it('Pages: name only test files and folders that exist', async () => {
 })
 
 describe('test/README.md', () => {
-  const guide = readFileSync(join(root, 'test/README.md'), 'utf8')
+  const { text: guide, section } = readPage('test/README.md')
 
   it('names tests for each promise', () => {
-    const promises = rows(readPage('test/README.md').section('Promises'))
+    const promises = rows(section('Promises'))
     expect(promises.length).toBeGreaterThan(10)
     for (const [promise, tests = ''] of promises) expect(tests, promise).toMatch(/`test\/.+`/)
   })
@@ -83,8 +83,7 @@ describe('test/README.md', () => {
       return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name)
     }
     const lib = await foldersOf('lib')
-    const [, , table = ''] = guide.split(/^\| -.*\|$/m).slice(1)
-    const listed = [...(table.split('\n\n')[0]?.matchAll(/^\| `(\w+)`/gm) ?? [])].map(([, name]) => name)
+    const listed = rows(section('Folders')).map(([name]) => code(name))
     const own = (await foldersOf('test')).filter((name) => !lib.includes(name) || name === 'testing')
     expect(listed.sort()).toEqual(own.sort())
   })

@@ -100,7 +100,9 @@ describe('the installed package', () => {
   it('runs with its own dependencies only', async () => {
     const script = `import('express-bits-upload').then((all) => console.log(Object.keys(all).sort().join()))`
     const { stdout, stderr } = await run(process.execPath, ['-e', script], { cwd: bare.directory })
-    expect(stdout.trim()).toBe('BitsError,acceptBitsPost,bitsUpload,fileStore,memoryStore,notifyApplication')
+    expect(stdout.trim()).toBe(
+      'BitsError,acceptBitsPost,bitsUpload,fileStore,memoryStore,mount,notifyApplication',
+    )
     expect(stderr).toBe('')
   })
 
