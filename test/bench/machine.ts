@@ -49,7 +49,9 @@ export const warnings = ({ load, pinned }: Machine): string[] => [
   ...(load > MaxIdleLoad
     ? [`NOT ALONE: load ${load.toFixed(1)} before the first run; other processes affect all figures`]
     : []),
-  ...(nginx ? [] : ['NOT RUN because nginx is missing (.ci/nginx downloads it): the comparison with nginx']),
+  ...(nginx
+    ? []
+    : ['NOT RUN because nginx is missing (.ci/proxies downloads it): the comparison with nginx']),
 ]
 
 export const machineLine = ({ cpu, cores, kernel, versions }: Machine): string =>

@@ -8,7 +8,7 @@ import { freePort } from '../support/port.ts'
 import { end, start } from './process.ts'
 import type { Server } from './server.ts'
 
-/** The path to which `.ci/nginx` unpacks nginx. */
+/** The path to which `.ci/proxies` unpacks nginx. */
 const unpacked = fileURLToPath(new URL('../../.cache/nginx/usr/sbin/nginx', import.meta.url))
 
 /** The command of an nginx that accepts PUT; undefined if there is none. */
@@ -19,7 +19,7 @@ export const nginx = ['nginx', unpacked].find((command) => {
 
 /** Starts nginx as one process that accepts PUT below /files/ and stores the files in a directory. */
 export async function startNginx(directory: string): Promise<Server> {
-  if (!nginx) throw new Error('No nginx with the dav module was found. Run .ci/nginx to download one.')
+  if (!nginx) throw new Error('No nginx with the dav module was found. Run .ci/proxies to download one.')
   const prefix = join(directory, '.nginx')
   await mkdir(prefix)
   const port = await freePort()

@@ -8,60 +8,17 @@ import { join } from 'node:path'
 import type { RequestHandler } from 'express'
 import { expect, it } from 'vitest'
 import { command, start as startCommand } from '../cli/cli.ts'
-import { describeCaddy, startCaddy } from '../support/caddy.ts'
-import { TestClient } from '../support/client.ts'
+import { describeCaddy } from '../support/caddy.ts'
 import { temporaryDirectory } from '../support/directory.ts'
-import { type ServerSetup, sessionOn, start } from '../wire/setting.ts'
-import { expectPartialFragmentStored, type Framing, file, half } from './fixture.ts'
+import { caddyExample as example } from './caddy-config.ts'
+import { file, half, startBehind, statusWithoutDecision, without } from './fixture.ts'
+import { describeExample } from './proxy-suite.ts'
 
-/** Starts a server behind Caddy. The URL is that of the mount path at Caddy. */
-async function startBehindCaddy({ before = [], ...setup }: ServerSetup = {}) {
-  /** The packets that reach the server, with the fields that announce a body. */
-  const seen: [type: string | undefined, length: string | undefined, encoding: string | undefined][] = []
-  const record: RequestHandler = (request, _, next) => {
-    seen.push([
-      request.get('bits-packet-type'),
-      request.get('content-length'),
-      request.get('transfer-encoding'),
-    ])
-    next()
-  }
-  const server = await start({ ...setup, before: [record, ...before] })
-  return { ...server, url: new URL('upload/', await startCaddy(server.url)), seen }
-}
+describeExample(example)
 
-describeCaddy('Caddy with a plain reverse_proxy', () => {
-  it('forwards an upload, whose control packets lose their Content-Length', async () => {
-    const { url, directory, seen } = await startBehindCaddy()
-    const client = new TestClient(new URL('a.bin', url))
-    const answers = [
-      await client.ping(),
-      await client.create(),
-      await client.fragment(0, file, file.length),
-      await client.close(),
-    ]
-    expect(answers.map(({ status, headers }) => [status, headers['bits-packet-type']])).toEqual(
-      answers.map(() => [200, 'Ack']),
-    )
-    expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
-    expect(seen).toEqual([
-      ['Ping', undefined, undefined],
-      ['Create-Session', undefined, undefined],
-      ['Fragment', String(file.length), undefined],
-      ['Close-Session', undefined, undefined],
-    ])
-  })
-
-  it('forwards Cancel-Session', async () => {
-    const { url, upload } = await startBehindCaddy()
-    const client = await sessionOn({ url })
-    await client.fragment(0, file.subarray(0, half), file.length)
-    expect((await client.cancel()).status).toBe(200)
-    expect((await upload.sweep()).open).toBe(0)
-  })
-
+describeCaddy('Caddy', () => {
   it('forwards the uploads of send: a file, and an empty file', async () => {
-    const { url, directory } = await startBehindCaddy()
+    const { url, directory } = await startBehind(example)
     const here = await temporaryDirectory()
     await writeFile(join(here, 'a.bin'), file)
     await writeFile(join(here, 'empty.bin'), '')
@@ -69,13 +26,6 @@ describeCaddy('Caddy with a plain reverse_proxy', () => {
     expect([sent.code, sent.stderr]).toEqual([0, expect.stringMatching(/^2 files, /m)])
     expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
     expect(await readFile(join(directory, 'empty.bin'))).toHaveLength(0)
-  })
-
-  it('causes no fault in doctor', async () => {
-    const { url } = await startBehindCaddy()
-    const here = await temporaryDirectory()
-    const checked = await command(here, 'doctor', '--complete', new URL('doctor.bin', url).href)
-    expect([checked.code, checked.stdout]).toEqual([0, expect.stringMatching(/^No faults$/m)])
   })
 
   it.each([
@@ -89,7 +39,7 @@ describeCaddy('Caddy with a plain reverse_proxy', () => {
         if (request.get('content-length') === undefined) response.set(fields).status(status).end()
         else next()
       }
-      const { url } = await startBehindCaddy({ before: [requireLength] })
+      const { url } = await startBehind(example, { before: [requireLength] })
       const here = await temporaryDirectory()
       await writeFile(join(here, 'a.bin'), file)
       const cause = /Proxies written in Go \(Caddy, Traefik, cloudflared\) remove Content-Length: 0/
@@ -102,7 +52,7 @@ describeCaddy('Caddy with a plain reverse_proxy', () => {
   )
 
   it('forwards an upload that SIGINT interrupts, and that jobs resume continues', async () => {
-    const { url, directory, upload } = await startBehindCaddy({ maxFragmentSize: 10_000 })
+    const { url, directory, upload } = await startBehind(example, { options: { maxFragmentSize: 10_000 } })
     const here = await temporaryDirectory()
     await writeFile(join(here, 'a.bin'), file)
     const isHalf = new Promise<void>((resolve) => {
@@ -123,7 +73,11 @@ describeCaddy('Caddy with a plain reverse_proxy', () => {
     expect((await readFile(join(directory, 'a.bin'))).equals(file)).toBe(true)
   })
 
-  it.each<Framing>(['length', 'chunks'])('forwards a partial fragment (framing: %s)', async (framing) => {
-    await expectPartialFragmentStored(await startBehindCaddy(), framing)
+  it('answers 504 if it has a response_header_timeout that onUpload exceeds', async () => {
+    const short = without(
+      '127.0.0.1:8080\n}',
+      '127.0.0.1:8080 {\n transport http {\n response_header_timeout 2s\n }\n }\n}',
+    )
+    expect(await statusWithoutDecision(example, short)).toBe(504)
   })
 })

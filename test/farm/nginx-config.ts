@@ -1,33 +1,54 @@
-import { blocks, readPage } from '../package/page.ts'
+import { describeNginx, startNginx } from '../support/nginx.ts'
+import { exampleConfig, type ProxyExample, replace, unchanged } from './proxy-example.ts'
 
-const { section } = readPage('README.md')
+const config = exampleConfig('nginx.conf')
 
-const readmeConfig = blocks(section('Behind a proxy'), 'nginx').join('')
+/** The directives of the example, except those that name addresses and files. */
+export const directives: readonly string[] = [
+  ...config.matchAll(/^ +(?!listen |server_name |proxy_pass )([a-z][^;{]+);/gm),
+].map(([, directive = '']) => directive)
 
-/** The directives of the README's nginx configuration, except `proxy_pass`. */
-export const directives: readonly string[] = [...readmeConfig.matchAll(/^ {2}(?!proxy_pass )([^;]+);/gm)].map(
-  ([, directive = '']) => directive,
-)
-
-/** The README's nginx configuration for a server with this URL. */
-export function configFor(upstream: string): string {
-  const [before, after, ...more] = readmeConfig.split('http://127.0.0.1:8080')
-  if (after === undefined || more.length > 0)
-    throw new Error("The README's nginx configuration must name http://127.0.0.1:8080 exactly once")
-  return `${before}${upstream}${after}`
-}
-
-/** Removes a directive from a configuration, or replaces it. */
-export function replaceDirective(config: string, directive: string, replacement = ''): string {
-  const [before, after] = config.split(`  ${directive};`)
-  if (after === undefined) throw new Error(`The nginx configuration has no directive '${directive}'`)
-  return `${before}${replacement}${after}`
+/** The contents of the example's server block, without its port, for a server with this URL. */
+export function configFor(upstream: string, text = config): string {
+  const [, contents = ''] = /^server \{$(.*)^\}$/ms.exec(text) ?? []
+  return replace(contents, {
+    'listen 80;': '',
+    'server_name files.example;': '',
+    'http://127.0.0.1:8080': upstream,
+  })
 }
 
 /** A server block for a port of 127.0.0.1. */
-export const serverBlock = (port: number, locations: string): string => `
+export const serverBlock = (port: number, contents: string): string => `
 server {
   listen 127.0.0.1:${port};
-  ${locations}
+  ${contents}
 }
 `
+
+export const nginxExample: ProxyExample = {
+  name: 'nginx',
+  describe: describeNginx,
+  contentLength: '0',
+  fieldName: 'BITS-Packet-Type',
+  start: (server, { change = unchanged, tls } = {}) =>
+    startNginx((port) =>
+      replace(change(config), {
+        '127.0.0.1:8080;': `${server};`,
+        ...(tls
+          ? {
+              'listen 80;': '',
+              '# listen 443 ssl;': `listen 127.0.0.1:${port} ssl;`,
+              '# ssl_certificate /etc/ssl/files.example.pem;': `ssl_certificate ${tls.certificate};`,
+              '# ssl_certificate_key /etc/ssl/files.example.key;': `ssl_certificate_key ${tls.key};`,
+            }
+          : { 'listen 80;': `listen 127.0.0.1:${port};` }),
+      }),
+    ),
+  addServer: (text, server) => `
+    upstream uploads {
+      server 127.0.0.1:8080;
+      server ${server};
+    }
+    ${replace(text, { 'proxy_pass http://127.0.0.1:8080;': 'proxy_pass http://uploads;' })}`,
+}
