@@ -34,7 +34,8 @@ sharedDirectory(async (directory) => {
 /** Starts the program of the quick start, which does not find a free port itself. */
 async function startProgram(cwd: string): Promise<Program> {
   const env = { ...environment(), PORT: String(await freePort()) }
-  return new Program(['sh', '-c', `exec ${startServer}`], { cwd, env })
+  const [command = '', ...args] = startServer.split(' ')
+  return new Program([command], { cwd, args, env })
 }
 
 describe("README's quick start", () => {
