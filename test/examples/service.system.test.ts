@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { generate } from 'selfsigned'
 import { describe, expect, it } from 'vitest'
 import { noise } from '../support/bytes.ts'
+import { describeCaddy, startCaddy } from '../support/caddy.ts'
 import { TestClient } from '../support/client.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { freePort } from '../support/port.ts'
@@ -163,5 +164,34 @@ describe('the commands of the Dockerfile', () => {
     expect(program.output).toBe(before)
     expect(await program.end('SIGTERM')).toBe(0)
     expect(await health()).toBe(1)
+  })
+})
+
+describeCaddy('the Caddyfile', () => {
+  it('passes uploads on from the user only', async () => {
+    const directory = await temporaryDirectory()
+    const program = startUnit(unit, { directory })
+    const { host } = await program.url()
+    const variables = new Map([
+      ['USER_NAME', 'backup'],
+      // s3cret
+      ['PASSWORD_HASH', '$2b$04$vmiHL.VYVjXzNlE3lUTvjOpT1X8DLl9zDr7e3Lfs4YcWyMl4iQsGe'],
+    ])
+    const { url } = await startCaddy((port) =>
+      serviceFile('Caddyfile')
+        .replace(/\{\$(\w+)\}/g, (_, name) => variables.get(name) ?? `http://127.0.0.1:${port}`)
+        .replace('upload:8080', host),
+    )
+    const target = new URL('upload/a.bin', url)
+    const client = (password: string) =>
+      new TestClient(target, {
+        Authorization: `Basic ${Buffer.from(`backup:${password}`).toString('base64')}`,
+      })
+    for (const stranger of [new TestClient(target), client('wrong')]) {
+      const { status, headers } = await stranger.create()
+      expect([status, headers['www-authenticate']]).toEqual([401, 'Basic realm="restricted"'])
+    }
+    await uploadFile(client('s3cret'), file)
+    expect(await readFile(join(directory, 'a.bin'))).toEqual(file)
   })
 })
