@@ -140,7 +140,7 @@ describeSystemd('systemd-analyze', () => {
     // Other versions of systemd weigh the options differently.
     for (const [i, value] of measured.entries()) {
       expect(value).toBeLessThanOrEqual(2)
-      expect(Math.abs(value - Number(stated?.[i + 1]))).toBeLessThan(0.5)
+      expect(Math.abs(value - Number(stated?.[i + 1]))).toBeLessThan(0.25)
     }
     expect(exposure(await install(unit.replace('PrivateDevices=yes', '')))).toBeGreaterThan(measured[0] ?? 10)
   })
