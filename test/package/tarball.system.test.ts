@@ -126,7 +126,8 @@ uploadFile('a.bin', process.argv[2], { job: 'a.job' }).then(({ size }) => consol
 
 it('the tarball: contains the library, the examples and the pages only', async () => {
   const paths = await list(tarball)
-  const examples = (await run('git', ['ls-files', 'examples'], { cwd: root })).stdout.trim().split('\n')
+  // npm leaves out files with the name .gitignore.
+  const examples = trackedFiles.filter((path) => path.startsWith('examples/') && !path.endsWith('.gitignore'))
   const others = paths.filter((path) => !path.startsWith('dist/'))
   expect(others.sort()).toEqual(
     [
