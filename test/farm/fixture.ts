@@ -196,7 +196,7 @@ export type Kind = 'BITS_POST' | 'POST' | 'BITS_POST with a body'
  * servers could handle it at the same time. If the next server has a store of its own, it would report an unknown
  * session after a short failure, and the client would start again.
  *
- * @returns the status of the answer, and the servers that received the packet
+ * @returns the status of the answer, or the code of the error without one, and the servers that received the packet
  */
 export async function sendToFailingServer(
   example: ProxyExample,
@@ -214,7 +214,7 @@ export async function sendToFailingServer(
   })
   const { url } = await example.start(failing, { change: (text) => example.addServer(change(text), other) })
   const body = kind === 'BITS_POST with a body' ? file : undefined
-  const { status } = await send(new URL('upload/a.bin', url), body ? 'Fragment' : 'Ping', {
+  const answer = send(new URL('upload/a.bin', url), body ? 'Fragment' : 'Ping', {
     method: kind === 'POST' ? 'POST' : 'BITS_POST',
     headers: {
       'X-HTTP-Method-Override': 'BITS_POST',
@@ -222,6 +222,11 @@ export async function sendToFailingServer(
     },
     ...(body && { body }),
   })
+  // With a body, the proxy may close the connection before the client has read the 502.
+  const status = await answer.then(
+    (ack) => ack.status,
+    (error: NodeJS.ErrnoException) => error.code,
+  )
   return { status, servers }
 }
 
