@@ -72,7 +72,7 @@ describe('the guide to hooks', () => {
 
   it('names error codes that exist', () => {
     const codesOf = (text: string) => [...text.matchAll(/`([a-z]+(?:-[a-z]+)+)`/g)].map(([, name]) => name)
-    const named = codesOf(section('Decide, inspect, reply, observe'))
+    const named = codesOf(section('Hooks, replies and events'))
     expect(named).toEqual(expect.arrayContaining(['access-denied', 'hook-failed', 'application-refused']))
     const known = errorOf(() => new BitsError('' as 'timeout'))
     for (const name of named) expect(known).toContain(`${name},`)
