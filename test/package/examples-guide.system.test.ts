@@ -30,7 +30,10 @@ it('The commands of examples/README.md install and start an example, and send it
 
   expect(send).toContain('//localhost:8080/')
   const command = send.replace('//localhost:8080/', `//${host}/`)
-  await run('sh', ['-euc', command], { cwd: folder, env: environment() })
+  await run('sh', ['-euc', command], {
+    cwd: folder,
+    env: { ...environment(), BITS_UPLOAD_JOBS: join(folder, 'jobs') },
+  })
   const [name = ''] = (await readdir(join(folder, 'incoming'))).filter((entry) => entry.endsWith('.log'))
   expect(await readFile(join(folder, 'incoming', name), 'utf8')).toBe('Hello\n')
 }, 180_000)

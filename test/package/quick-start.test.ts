@@ -17,9 +17,10 @@ const { section } = readPage('README.md')
 
 const run = promisify(execFile)
 
-const [npmInstall = '', startServer = '', ...commandsOfClone] = blocks(section('Quick start'), 'sh').map(
-  (text) => text.trim(),
-)
+const [npmInstall = '', startServer = '', sendFile = '', ...commandsOfClone] = blocks(
+  section('Quick start'),
+  'sh',
+).map((text) => text.trim())
 const [serverProgram = ''] = blocks(section('Quick start'), 'js')
 
 let project: Project
@@ -39,7 +40,7 @@ async function startProgram(cwd: string): Promise<Program> {
 }
 
 describe("README's quick start", () => {
-  it('installs with npm install, starts with node, and receives the upload by hand', async () => {
+  it('installs with npm install, starts with node, and receives uploads by the command line and by hand', async () => {
     expect(npmInstall).toMatch(/^npm install [\w -]+$/)
     expect(startServer).toBe('node server.mjs')
     const directory = await project.folder({ 'server.mjs': serverProgram })
@@ -65,6 +66,13 @@ describe("README's quick start", () => {
       'Hello, world!',
     ])
     expect(await readFile(join(directory, 'incoming/hello.txt'), 'utf8')).toBe('Hello, world!')
+
+    expect(sendFile).toMatch(/^npx express-bits-upload send server\.mjs http:\/\/localhost:8080\/upload\/$/)
+    await run('sh', ['-euc', sendFile.replace('//localhost:8080/', `//${host}/`)], {
+      cwd: directory,
+      env: { ...environment(), BITS_UPLOAD_JOBS: join(directory, 'jobs') },
+    })
+    expect(await readFile(join(directory, 'incoming/server.mjs'), 'utf8')).toBe(serverProgram)
     expect((await new TestClient(new URL('/upload/x/y.txt', `http://${host}`)).create()).status).toBe(404)
     await program.end('SIGTERM')
     expect(program.output).toMatch(/^hello\.txt: 13 bytes$/m)
