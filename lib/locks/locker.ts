@@ -40,7 +40,7 @@ export interface Locker {
    */
   readonly isRetainable?: boolean
   /**
-   * Six hexadecimal digits that ids of sessions created in this process begin with, so that other processes can ask this
+   * Six upper-case hexadecimal digits that ids of sessions created in this process begin with, so that others can ask this
    * one for their locks; undefined: any id will do.
    */
   idPrefix?(): Promise<string | undefined>
