@@ -65,8 +65,8 @@ beforeAll(async () => {
     const own = names.filter((name) => !installed.includes(name) && name !== 'express-bits-upload')
     ownPackages.set(dirname(path), own)
   }
-  await mkdir(join(root, '.cache'), { recursive: true })
-  directory = await mkdtemp(join(root, '.cache/code-blocks-'))
+  await mkdir(join(root, 'node_modules/.cache'), { recursive: true })
+  directory = await mkdtemp(join(root, 'node_modules/.cache/code-blocks-'))
 })
 afterAll(() => rm(directory, { recursive: true, force: true }))
 
