@@ -29,7 +29,7 @@ export const usage = `npm run bench -- [--quick] [--json FILE] [--markdown FILE]
   --rounds N       runs of each server in each case; default 3, quick 2
   --time MS        duration of a measurement, after a warm-up of at least three times that; default 1000, quick 500
   --profile DIR    writes processor profiles of the servers, which makes them slower
-  FILTER           only cases with one of these words in their names, such as "64 KiB", disk or growth
+  FILTER           only cases with one of these words in their names, such as "64 KiB", disk, growth or start
 `
 
 /**

@@ -101,6 +101,31 @@ describe.skipIf((await unavailableReason('tmpfs')) !== undefined)('Benchmark', {
     expect(await readFile(markdown, 'utf8')).toMatch(/^\| 1000 +\|/m)
   })
 
+  test('reports the start of each command and import as text, JSON and Markdown', async () => {
+    const directory = await temporaryDirectory()
+    const [json, markdown] = [join(directory, 'report.json'), join(directory, 'report.md')]
+    const { code, text } = await bench(...shortRun, '--json', json, '--markdown', markdown, 'start')
+    expect(text).not.toContain('Error')
+    expect(code).toBe(0)
+
+    const { start }: Report = JSON.parse(await readFile(json, 'utf8'))
+    expect(start.map(({ name, target }) => [name, target])).toEqual([
+      ['Node alone', undefined],
+      ...['', 'serve ', 'send ', 'jobs ', 'doctor '].map((command) => [`${command}--help`, 60]),
+      ["import 'express-bits-upload'", 60],
+      ["import 'express-bits-upload/client'", 60],
+      ['serve, until it listens', 110],
+    ])
+    for (const { median, min } of start) {
+      expect(min).toBeGreaterThan(0)
+      expect(median).toBeGreaterThanOrEqual(min)
+    }
+    expect(text).toMatch(
+      /^start +median +min +above Node +target\nNode alone .*\n--help .*<= 60 {2}(?:met|MISSED)$/m,
+    )
+    expect(await readFile(markdown, 'utf8')).toMatch(/^\| start +\| +median \|.*\n.*\n\| Node alone +\|/m)
+  })
+
   test('exits with 1 and the error of the case when the server process ends early', async () => {
     const { code, text } = await bench(...shortRun, '--node', '/bin/true', 'GET /')
     expect(text).toContain('GET / beside uploads: Error: The server app ended')

@@ -8,6 +8,7 @@ import { machine as describeMachine, machineLine, warnings } from './machine.ts'
 import { markdown, type Report } from './report.ts'
 import { type CaseResult, measure } from './rounds.ts'
 import { fillPool, unavailableReason } from './run-directories.ts'
+import { estimateStart, measureStart, startTable } from './start.ts'
 import { table } from './table.ts'
 import { compare, comparisonLines } from './targets.ts'
 
@@ -17,12 +18,15 @@ const isSelected = (name: string): boolean =>
   filters.length === 0 || filters.some((word) => name.includes(word))
 const selected = cases(isQuick).filter(({ name }) => isSelected(name))
 const isGrowthSelected = isSelected('growth')
-if (selected.length === 0 && !isGrowthSelected) throw new Error(`No case has a name with: ${filters}`)
+const isStartSelected = isSelected('start')
+if (selected.length === 0 && !isGrowthSelected && !isStartSelected)
+  throw new Error(`No case has a name with: ${filters}`)
 
 const machine = describeMachine(options.version)
 const expected =
   selected.reduce((sum, one) => sum + estimate(one, options), 0) +
-  (isGrowthSelected ? estimateGrowth(isQuick) : 0)
+  (isGrowthSelected ? estimateGrowth(isQuick) : 0) +
+  (isStartSelected ? estimateStart(isQuick, rounds) : 0)
 const heading = [machineLine(machine), `${rounds} rounds, about ${duration(expected)}`, ...warnings(machine)]
 console.log(`${heading.join('\n')}\n`)
 
@@ -55,10 +59,14 @@ const growth = isGrowthSelected && reason === undefined ? await measureGrowth(is
 if (growth.length > 0)
   console.log(`${growthTable(growth)}  took ${duration(secondsSince(growthStartedAt))}\n`)
 
+const startStartedAt = performance.now()
+const start = isStartSelected ? await measureStart(isQuick, rounds, node) : []
+if (start.length > 0) console.log(`${startTable(start)}  took ${duration(secondsSince(startStartedAt))}\n`)
+
 const comparisons = compare(results)
 const seconds = secondsSince(startedAt)
 console.log(`${comparisonLines(comparisons)}\nThe benchmark took ${duration(seconds)}`)
-const report: Report = { machine, isQuick, rounds, time, seconds, results, growth, comparisons }
+const report: Report = { machine, isQuick, rounds, time, seconds, results, growth, start, comparisons }
 if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(report, null, 2)}\n`)
 if (options.markdown !== undefined) await writeFile(options.markdown, markdown(report))
 if (results.some(({ failure }) => failure !== undefined)) process.exitCode = 1

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { blocks, readPage, rows } from '../package/page.ts'
 import { cases } from './cases.ts'
 import { columns } from './growth.ts'
+import { startColumns } from './start.ts'
 
 const { text, section } = readPage('test/bench/README.md')
 
@@ -32,8 +33,13 @@ describe('the page on performance', () => {
     expect(described).toEqual(Object.values(columns).slice(1))
   })
 
+  it('has the columns of the table of starts', () => {
+    const [, header = ''] = /(\| start .*)/.exec(section('Start-up')) ?? []
+    expect(cellsOf(header)).toEqual(Object.values(startColumns))
+  })
+
   it('selects existing cases in its commands', () => {
-    const names = ['growth', ...cases(false).map(({ name }) => name)]
+    const names = ['growth', 'start', ...cases(false).map(({ name }) => name)]
     const filters = blocks(text, 'sh')
       .flatMap((commands) => [...commands.matchAll(/npm run bench -- (?!-)([^#\n]*)/g)])
       .flatMap(([, list = '']) => [...list.matchAll(/"([^"]+)"|(\S+)/g)])

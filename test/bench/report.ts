@@ -1,6 +1,7 @@
 import { columns, type Growth } from './growth.ts'
 import { type Machine, machineLine, warnings } from './machine.ts'
 import type { CandidateResult, CaseResult } from './rounds.ts'
+import { type Start, startRows } from './start.ts'
 import { number } from './table.ts'
 import type { Comparison } from './targets.ts'
 
@@ -15,6 +16,7 @@ export interface Report {
   readonly seconds: number
   readonly results: readonly CaseResult[]
   readonly growth: readonly Growth[]
+  readonly start: readonly Start[]
   readonly comparisons: readonly Comparison[]
 }
 
@@ -40,7 +42,7 @@ const isMemory = (unit: CaseResult['unit']): boolean => unit === 'bytes/upload'
 
 /** The tables of a report in Markdown. */
 export function markdown(report: Report): string {
-  const { machine, rounds, time, growth, comparisons } = report
+  const { machine, rounds, time, growth, start, comparisons } = report
   const tables = groups.flatMap((group) => {
     const rows = report.results.flatMap((result): [CaseResult, CandidateResult][] => {
       const [first] = result.rows
@@ -50,6 +52,7 @@ export function markdown(report: Report): string {
   })
   const heading = `${machineLine(machine)}; medians of ${rounds} runs of ${number(time / 1000)} s`
   if (growth.length > 0) tables.push(growthTable(growth))
+  if (start.length > 0) tables.push(grid(startRows(start)))
   if (comparisons.length > 0) tables.push(comparisonTable(comparisons))
   return [heading, ...warnings(machine), ...tables].join('\n\n').concat('\n')
 }
