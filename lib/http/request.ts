@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http'
-import getRawBody from 'raw-body'
 import { BitsError } from '../protocol/errors.ts'
 import { BitsPost } from '../protocol/headers.ts'
+import { readReplyTarget } from '../protocol/reply-url.ts'
 
 /** A request of Express or Connect: `url` is relative to the mount path, `originalUrl` is complete. */
 export type MountedRequest = IncomingMessage & {
@@ -43,6 +43,11 @@ function isHost(host: string | undefined): boolean {
 export const isBitsPost = ({ method, headers }: IncomingMessage): boolean =>
   method === BitsPost || (method === 'POST' && headers['x-http-method-override'] === BitsPost)
 
+/** Whether a request is the download of a reply, below any mount path. */
+export const isReplyRequest = (request: IncomingMessage): boolean =>
+  (request.method === 'GET' || request.method === 'HEAD') &&
+  readReplyTarget(requestTarget(request)) !== undefined
+
 /** Limit for reading the body of a control packet, in bytes; up to it the connection stays usable. */
 const MaxControlBodyBytes = 64 * 1024
 
@@ -53,6 +58,8 @@ const MaxControlBodyBytes = 64 * 1024
  */
 export async function drainControlBody(request: IncomingMessage, idleTimeout: number): Promise<boolean> {
   const timer = setTimeout(() => request.destroy(), idleTimeout).unref()
+  // Loaded here, because few clients send such a body, and it takes 15 ms.
+  const { default: getRawBody } = await import('raw-body')
   // Too long, broken, or read by other middleware: the rest is drained when the Ack is sent.
   const body = await getRawBody(request, { limit: MaxControlBodyBytes }).catch(() => undefined)
   clearTimeout(timer)

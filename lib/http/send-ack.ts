@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Ack, ackFields } from '../protocol/ack.ts'
+import type { BitsError } from '../protocol/errors.ts'
 import { normalizeResponse } from './node-tuning/hidden-classes.ts'
 
 /**
@@ -38,6 +39,16 @@ export function sendAck(
   // never read the answer.
   response.flushHeaders()
   drainBody(request, idleTimeout, () => response.end())
+}
+
+/** Answers with a plain HTTP error, because a download has no Ack. */
+export function refuseReply(response: ServerResponse, { code, status, challenge }: BitsError): void {
+  if (response.headersSent) return
+  // In an Ack, 500 restarts the upload; to a download it would only mean: retry.
+  response.statusCode = code === 'session-not-found' ? 404 : status
+  if (challenge !== undefined) response.setHeader('WWW-Authenticate', challenge)
+  response.setHeader('Content-Length', 0)
+  response.end()
 }
 
 /**

@@ -3,15 +3,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { acceptBitsPostEverywhere } from '../http/bits-post/accept.ts'
 import { normalizeRequest } from '../http/node-tuning/hidden-classes.ts'
-import { drainControlBody, isBitsPost, type MountedRequest, requestTarget } from '../http/request.ts'
-import { sendAck } from '../http/send-ack.ts'
+import {
+  drainControlBody,
+  isBitsPost,
+  isReplyRequest,
+  type MountedRequest,
+  requestTarget,
+} from '../http/request.ts'
+import { refuseReply, sendAck } from '../http/send-ack.ts'
 import type { Ack } from '../protocol/ack.ts'
 import { asBitsError, BitsError, isFault } from '../protocol/errors.ts'
 import { field, MaxSessionId, SessionIdHeader } from '../protocol/headers.ts'
 import { decodePath } from '../protocol/name.ts'
 import { announcesBody, isChunked, packetType, readPacket } from '../protocol/packet.ts'
 import { readReplyTarget } from '../protocol/reply-url.ts'
-import { isReplyRequest, refuseReply, sendReply } from '../reply/download.ts'
 import type { BitsUploadEvents, PacketReport } from '../sessions/events.ts'
 import { authorizeRequest, isEnabled } from '../sessions/hooks.ts'
 import { SessionService } from '../sessions/sessions.ts'
@@ -143,6 +148,8 @@ class UploadHandler<Caller extends MountedRequest> {
     const owner =
       authorize && (await authorizeRequest(authorize, request, { type: 'Get-Reply', sessionId: id }))
     const reply = await this.sessions.reply(id, owner, decodePath(folder))
+    // Loaded here, because the package `send` takes 40 ms, and many servers have no replies.
+    const { sendReply } = await import('../reply/download.ts')
     sendReply(request, response, reply, id)
   }
 

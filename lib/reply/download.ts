@@ -4,9 +4,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline, Readable } from 'node:stream'
 import parseRange, { type Range } from 'range-parser'
 import send from 'send'
-import { requestTarget } from '../http/request.ts'
-import type { BitsError } from '../protocol/errors.ts'
-import { readReplyTarget } from '../protocol/reply-url.ts'
 import type { StoredReply } from '../stores/store.ts'
 
 const ContentType = 'application/octet-stream'
@@ -79,21 +76,6 @@ function serveRanges(
 /** Sends the body. The length was already sent, so after a read error `pipeline` closes the connection. */
 function deliver(bytes: Readable, response: ServerResponse): void {
   pipeline(bytes, response, () => {})
-}
-
-/** Whether a request is the download of a reply, below any mount path. */
-export const isReplyRequest = (request: IncomingMessage): boolean =>
-  (request.method === 'GET' || request.method === 'HEAD') &&
-  readReplyTarget(requestTarget(request)) !== undefined
-
-/** Answers with a plain HTTP error, because a download has no Ack. */
-export function refuseReply(response: ServerResponse, { code, status, challenge }: BitsError): void {
-  if (response.headersSent) return
-  // In an Ack, 500 restarts the upload; to a download it would only mean: retry.
-  response.statusCode = code === 'session-not-found' ? 404 : status
-  if (challenge !== undefined) response.setHeader('WWW-Authenticate', challenge)
-  response.setHeader('Content-Length', 0)
-  response.end()
 }
 
 /**
