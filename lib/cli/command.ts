@@ -14,14 +14,20 @@ export const ExitCode = {
 
 export type Values = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>
 
-/** A subcommand such as `express-bits-upload send`. */
+/**
+ * A subcommand such as `express-bits-upload send`: what `--help` needs. All commands are loaded at the start of the program,
+ * so they import their code only when they run.
+ */
 export interface Command {
   /** One line of the list of commands. */
   readonly summary: string
   /** What `--help` prints. */
   readonly help: string
   readonly options: NonNullable<ParseArgsConfig['options']>
-  /** @returns an exit code */
+  /**
+   * Imports the code of the command and runs it.
+   * @returns an exit code
+   */
   run(values: Values, positionals: readonly string[]): Promise<number>
 }
 
@@ -60,4 +66,16 @@ export function readArguments(
       ? error
       : new UsageError((error as Error).message.replace(`${name}: `, ''))
   }
+}
+
+/** Resolves at the first SIGINT or SIGTERM. A second signal, of either kind, ends the process at once. */
+export function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    const signals = ['SIGINT', 'SIGTERM'] as const
+    const stop = (): void => {
+      for (const signal of signals) process.off(signal, stop)
+      resolve()
+    }
+    for (const signal of signals) process.on(signal, stop)
+  })
 }

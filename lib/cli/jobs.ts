@@ -2,61 +2,31 @@ import { stat, unlink } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { cancelUpload, type JobSummary, readJob, UploadError } from '../client/index.ts'
 import { Job } from '../client/job.ts'
-import { type Command, ExitCode, UsageError, type Values } from './command.ts'
-import { clientHelp, connectionOptions, environmentHelp, giveUpHelp, readConnection } from './connection.ts'
+import { ExitCode, UsageError, type Values } from './command.ts'
+import { readConnection } from './connection.ts'
 import { countOf, formatSize, printable } from './format.ts'
 import { type JobFile, jobFiles } from './jobs-directory.ts'
 import { transferUntilStopped } from './send.ts'
 import { exitCodeOf, messageOf } from './transfer.ts'
-
-const jobsHelp = `Lists, resumes, cancels and forgets the unfinished uploads of this user.
-
-Usage: express-bits-upload jobs [list]
-       express-bits-upload jobs resume [OPTION…] [ID…]
-       express-bits-upload jobs cancel [OPTION…] ID…
-       express-bits-upload jobs forget ID…
-
-  list     prints the ID, progress, file and URL of each unfinished upload; the default.
-  resume   sends the rest of these uploads, or without an ID all of this user that no other process is sending.
-  cancel   ends these uploads on the server and removes their job files. If the server cannot be reached, the job is kept.
-  forget   removes the job files without a request, for example because the server no longer exists. A server removes an
-           unfinished upload by itself when it expires.
-
-An ID may be abbreviated. cancel and forget accept 'all' instead of IDs.
-A job file contains no credentials and no header fields: pass --user, --header and the certificates again.
-resume fetches no reply: to get one, run the same send command with --reply again.
-
-${clientHelp}${giveUpHelp}
-                           For cancel the default is 0.
-  -h, --help               Print this text.
-
-${environmentHelp}
-Exit codes: 0 success, 1 permanent failure, 2 usage error, 3 incomplete (can be resumed).
-`
 
 interface ListedJob extends JobFile {
   /** Contents of the job file, or why it cannot be read. */
   readonly summary: JobSummary | UploadError
 }
 
-export const jobs: Command = {
-  summary: 'lists, resumes, cancels and forgets unfinished uploads',
-  help: jobsHelp,
-  options: connectionOptions,
-
-  async run(values, [verb = 'list', ...ids]) {
-    if (verb === 'list' && ids.length === 0) return listJobs(await allJobs())
-    if (verb === 'resume') {
-      const all = await allJobs()
-      return resume(ids.length > 0 ? choose(all, ids) : await resumable(all), values)
-    }
-    if (verb !== 'cancel' && verb !== 'forget')
-      throw new UsageError(`jobs takes list, resume, cancel or forget, not '${verb}'`)
-    if (ids.length === 0) throw new UsageError(`${verb} takes the IDs of jobs, or 'all'`)
+/** Runs {@link jobsCommand}. */
+export async function runJobs(values: Values, [verb = 'list', ...ids]: readonly string[]): Promise<number> {
+  if (verb === 'list' && ids.length === 0) return listJobs(await allJobs())
+  if (verb === 'resume') {
     const all = await allJobs()
-    const chosen = ids[0] === 'all' ? all : choose(all, ids)
-    return verb === 'cancel' ? cancel(chosen, values) : forget(chosen)
-  },
+    return resume(ids.length > 0 ? choose(all, ids) : await resumable(all), values)
+  }
+  if (verb !== 'cancel' && verb !== 'forget')
+    throw new UsageError(`jobs takes list, resume, cancel or forget, not '${verb}'`)
+  if (ids.length === 0) throw new UsageError(`${verb} takes the IDs of jobs, or 'all'`)
+  const all = await allJobs()
+  const chosen = ids[0] === 'all' ? all : choose(all, ids)
+  return verb === 'cancel' ? cancel(chosen, values) : forget(chosen)
 }
 
 /** The jobs of this user that no other process is sending. Prints how many others there are. */

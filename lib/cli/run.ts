@@ -1,11 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { type Command, ExitCode, readArguments, UsageError } from './command.ts'
-import { doctor } from './doctor.ts'
-import { jobs } from './jobs.ts'
-import { sendCommand } from './send.ts'
-import { serveCommand } from './serve.ts'
+import { doctorCommand } from './commands/doctor.ts'
+import { jobsCommand } from './commands/jobs.ts'
+import { sendCommand } from './commands/send.ts'
+import { serveCommand } from './commands/serve.ts'
 
-const commands: Readonly<Record<string, Command>> = { serve: serveCommand, send: sendCommand, jobs, doctor }
+const commands: Readonly<Record<string, Command>> = {
+  serve: serveCommand,
+  send: sendCommand,
+  jobs: jobsCommand,
+  doctor: doctorCommand,
+}
 
 const mainHelp = `Sends and receives files with the BITS Upload Protocol, which every Windows machine supports.
 

@@ -89,15 +89,3 @@ export function listenOn(server: Server, port: number, host: string | undefined)
     server.listen({ port, ...(host !== undefined && { host }) }, resolve)
   })
 }
-
-/** Resolves at the first SIGINT or SIGTERM. A second signal, of either kind, ends the process at once. */
-export function stopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    const signals = ['SIGINT', 'SIGTERM'] as const
-    const stop = (): void => {
-      for (const signal of signals) process.off(signal, stop)
-      resolve()
-    }
-    for (const signal of signals) process.on(signal, stop)
-  })
-}
