@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createSecureContext, type SecureContextOptions } from 'node:tls'
+import type { SecureContextOptions } from 'node:tls'
+import { tls } from '../builtins.ts'
 
 /**
  * Reads a file that an option names.
@@ -57,7 +58,7 @@ export function readAuthority(file: string): Buffer {
 
 function assertUsable(options: SecureContextOptions, message: () => string): void {
   try {
-    createSecureContext(options)
+    tls().createSecureContext(options)
   } catch (cause) {
     throw new Error(`${message()} (${(cause as Error).message})`, { cause })
   }

@@ -1,6 +1,6 @@
-import { createServer, type RequestListener, type Server } from 'node:http'
-import { createServer as createTlsServer } from 'node:https'
+import type { RequestListener, Server } from 'node:http'
 import { hostname } from 'node:os'
+import { http, https } from '../builtins.ts'
 import { type BitsUpload, mount } from '../index.ts'
 import { UsageError } from './command.ts'
 import { readCertificate } from './pem.ts'
@@ -39,16 +39,16 @@ export async function serverOf(
     if (cert !== undefined || key !== undefined)
       throw new UsageError('--self-signed cannot be used with --cert and --key')
     return {
-      server: createTlsServer({ ...serverSettings, ...(await makeCertificate()) }, listener),
+      server: https().createServer({ ...serverSettings, ...(await makeCertificate()) }, listener),
       scheme: 'https',
     }
   }
   if ((cert === undefined) !== (key === undefined))
     throw new UsageError('--cert and --key must be used together')
   if (cert === undefined || key === undefined)
-    return { server: createServer(serverSettings, listener), scheme: 'http' }
+    return { server: http.createServer(serverSettings, listener), scheme: 'http' }
   const pems = readCertificate(cert, key)
-  return { server: createTlsServer({ ...serverSettings, ...pems }, listener), scheme: 'https' }
+  return { server: https().createServer({ ...serverSettings, ...pems }, listener), scheme: 'https' }
 }
 
 async function makeCertificate(): Promise<{ readonly cert: string; readonly key: string }> {

@@ -1,6 +1,6 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { http } from '../builtins.ts'
 import {
   assertKnownKeys,
   checkFunction,
@@ -241,8 +241,8 @@ function readHeaders(where: Where, headers: unknown): [string, string][] {
     if (reservedFields.test(name))
       throw new TypeError(`${where}: the header field ${name} is reserved for the client`)
     try {
-      validateHeaderName(name)
-      validateHeaderValue(name, value)
+      http.validateHeaderName(name)
+      http.validateHeaderValue(name, value)
     } catch (cause) {
       throw new TypeError(`${where}: option 'headers' has a field that HTTP cannot send: ${name}`, { cause })
     }

@@ -1,4 +1,5 @@
-import { type TLSSocket, connect as tlsConnect } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
+import { tls } from '../builtins.ts'
 
 /** What is known about the TLS connection that failed. */
 export interface TlsState {
@@ -87,7 +88,7 @@ const ProbeTimeoutMs = 2_000
 export function speaksTls(host: string, port: number, signal: AbortSignal | undefined): Promise<boolean> {
   return new Promise((resolve) => {
     // No certificate is checked, because nothing is sent.
-    const socket = tlsConnect({ host, port, rejectUnauthorized: false })
+    const socket = tls().connect({ host, port, rejectUnauthorized: false })
     const finish = (result: boolean): void => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', abort)

@@ -1,12 +1,6 @@
-import {
-  type Agent,
-  type ClientRequest,
-  Agent as HttpAgent,
-  request as httpRequest,
-  type IncomingMessage,
-} from 'node:http'
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
+import { http, https } from '../builtins.ts'
 import type { HeaderFields } from '../protocol/headers.ts'
 import { connectionError, TransportHistory } from './connection-failure.ts'
 import { RetryableError } from './response-policy.ts'
@@ -55,20 +49,21 @@ const certificateOptions = ['cert', 'key', 'passphrase', 'pfx'] as const
 export class HttpTransport {
   readonly #settings: TransportSettings
   readonly #signal: AbortSignal | undefined
-  readonly #plain = new HttpAgent({ keepAlive: true })
-  readonly #secure: HttpsAgent
-  readonly #crossOrigin: HttpsAgent
+  readonly #plain = new http.Agent({ keepAlive: true })
+  readonly #secure: Agent
+  readonly #crossOrigin: Agent
   readonly #history = new TransportHistory()
 
   constructor(settings: TransportSettings, signal: AbortSignal | undefined) {
     this.#settings = settings
     this.#signal = signal
     const { tls } = settings
-    this.#secure = new HttpsAgent({ ...tls, keepAlive: true })
+    const { Agent } = https()
+    this.#secure = new Agent({ ...tls, keepAlive: true })
     const others = Object.entries(tls).filter(
       ([name]) => !(certificateOptions as readonly string[]).includes(name),
     )
-    this.#crossOrigin = new HttpsAgent({ ...Object.fromEntries(others), keepAlive: true })
+    this.#crossOrigin = new Agent({ ...Object.fromEntries(others), keepAlive: true })
   }
 
   /**
@@ -90,7 +85,7 @@ export class HttpTransport {
   #open({ method, url, fields, crossOrigin }: TransportRequest): ClientRequest {
     const secure = url.protocol === 'https:'
     const agent: Agent = secure ? (crossOrigin ? this.#crossOrigin : this.#secure) : this.#plain
-    const open = secure ? httpsRequest : httpRequest
+    const open = secure ? https().request : http.request
     return open({
       agent,
       method,

@@ -1,7 +1,7 @@
-import { type IncomingMessage, type RequestOptions, request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
+import type { IncomingMessage, RequestOptions } from 'node:http'
 import { pipeline } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
+import { http, https } from '../builtins.ts'
 import { BitsError, HttpFacility } from '../protocol/errors.ts'
 import {
   ErrorHeaders,
@@ -51,7 +51,7 @@ export function sendNotification({
     ...target.headers,
   }
   return new Promise((resolve, reject) => {
-    const request = target.protocol === 'https:' ? requestHttps : requestHttp
+    const request = target.protocol === 'https:' ? https().request : http.request
     // A new connection: a keep-alive connection may close at this moment, and the client would retry only
     // minutes later.
     const outgoing = request({ ...target, method: 'POST', headers, timeout, agent: false })

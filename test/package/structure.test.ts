@@ -15,16 +15,17 @@ const sources = new Map(
 
 /** The folders and root files that each folder may import, besides itself: those below it. */
 const layers: Readonly<Record<string, readonly string[]>> = {
+  'builtins.ts': [],
   'validate.ts': [],
   protocol: ['validate.ts'],
   locks: ['protocol'],
   stores: ['locks', 'protocol', 'validate.ts'],
   sessions: ['locks', 'protocol', 'stores', 'validate.ts'],
-  http: ['protocol'],
-  reply: ['http', 'protocol', 'stores'],
-  notification: ['protocol', 'sessions', 'stores', 'validate.ts'],
+  http: ['builtins.ts', 'protocol'],
+  reply: ['stores'],
+  notification: ['builtins.ts', 'protocol', 'sessions', 'stores', 'validate.ts'],
   middleware: ['http', 'protocol', 'reply', 'sessions', 'stores', 'validate.ts'],
-  client: ['locks', 'protocol', 'validate.ts'],
+  client: ['builtins.ts', 'locks', 'protocol', 'validate.ts'],
   testing: ['locks', 'protocol', 'stores', 'validate.ts'],
   'index.ts': [
     'http',
@@ -36,7 +37,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
     'stores',
     'validate.ts',
   ],
-  cli: ['client', 'http', 'index.ts', 'protocol', 'stores', 'validate.ts'],
+  cli: ['builtins.ts', 'client', 'http', 'index.ts', 'protocol', 'stores', 'validate.ts'],
 }
 
 /** The same, within the folders that have layers of their own. */
@@ -86,6 +87,12 @@ describe('lib', () => {
       }
     }
     expect(upward).toEqual([])
+  })
+
+  it('loads node:http, node:https and node:tls only by builtins.ts, which says why', () => {
+    const imports = /^import (?!type )[^']*from 'node:(?:https?|tls)'/m
+    const files = [...sources].filter(([, text]) => imports.test(text)).map(([path]) => path)
+    expect(files).toEqual([])
   })
 
   it('has no import cycles', () => {

@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises'
 import { connect, type Socket } from 'node:net'
-import { type TLSSocket, connect as tlsConnect } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
+import { tls } from '../../builtins.ts'
 import { NoTls, tlsFault } from '../../client/tls-fault.ts'
 import { type Check, fault, ok, warning } from './context.ts'
 
@@ -36,7 +37,7 @@ export const connectivity: Check = {
       // A server name must not be an IP address (RFC 6066 3).
       const servername = /^[\d.]+$|:/.test(host) ? '' : host
       socket = await connected(
-        tlsConnect({ ...settings.tls, host, port, servername }),
+        tls().connect({ ...settings.tls, host, port, servername }),
         'secureConnect',
         settings.sendTimeout,
       )

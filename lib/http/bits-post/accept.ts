@@ -30,11 +30,12 @@
  */
 
 import { subscribe } from 'node:diagnostics_channel'
-import { Server as HttpServer } from 'node:http'
+import type { Server as HttpServer } from 'node:http'
 import type { Http2SecureServer } from 'node:http2'
-import { Server as HttpsServer } from 'node:https'
+import type { Server as HttpsServer } from 'node:https'
 import type { Duplex } from 'node:stream'
-import { Server as TlsServer } from 'node:tls'
+import type { Server as TlsServer } from 'node:tls'
+import { http, https, tls } from '../../builtins.ts'
 import { installHiddenClassFix } from '../node-tuning/hidden-classes.ts'
 import { isParser } from './node-parser.ts'
 import { hookParser } from './parser-hooks.ts'
@@ -47,11 +48,16 @@ let isEverywhere = false
 let hasWarned = false
 
 function isHttp1Server(server: unknown): server is Http1Server {
-  if (server instanceof HttpServer || server instanceof HttpsServer) return true
+  if (server instanceof http.Server) return true
   // Secure HTTP/2 servers may support HTTP/1 as well. Their class is not exported; only they have this
   // method.
-  return server instanceof TlsServer && 'updateSettings' in server
+  return isSecureServer(server) && (server instanceof https().Server || 'updateSettings' in server)
 }
+
+/** Only servers of `node:tls` have this method. Another server must not load `node:tls`. */
+const isSecureServer = (server: unknown): server is TlsServer =>
+  typeof (server as Partial<TlsServer> | undefined)?.setSecureContext === 'function' &&
+  server instanceof tls().Server
 
 /** Hooks the parser that an HTTP/1 server has just attached to a connection. */
 function onConnection(socket: Duplex & { readonly parser?: unknown }): void {
@@ -75,14 +81,14 @@ function instrumentServer(server: Http1Server): void {
   instrumented.add(server)
   // The server's own listener for this event, which attaches the parser, was added when the server was
   // created.
-  server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', onConnection)
+  server.on(isSecureServer(server) ? 'secureConnection' : 'connection', onConnection)
 }
 
 /** Node publishes this for every accepted connection, directly after the server's 'connection' event. */
 function onServerSocket(message: unknown): void {
   const { socket } = message as { socket: Duplex & { server?: unknown } }
   if (!isHttp1Server(socket.server)) return
-  if (socket.server instanceof TlsServer) instrumentServer(socket.server)
+  if (isSecureServer(socket.server)) instrumentServer(socket.server)
   else onConnection(socket)
 }
 

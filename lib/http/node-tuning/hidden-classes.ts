@@ -22,7 +22,8 @@
  */
 
 import { subscribe } from 'node:diagnostics_channel'
-import { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { http } from '../../builtins.ts'
 import { isBitsPost } from '../request.ts'
 
 /** V8 of Node 24 and later shares these classes itself. */
@@ -141,11 +142,11 @@ function predefineResponseProperties(response: ServerResponse & PredefinedProper
 }
 
 const requests = new HiddenClassFix(
-  IncomingMessage,
+  http.IncomingMessage,
   predefineRequestProperties,
   'router.tracing.matchedRoute',
 )
-const responses = new HiddenClassFix(ServerResponse, predefineResponseProperties)
+const responses = new HiddenClassFix(http.ServerResponse, predefineResponseProperties)
 
 /** Node publishes this for every request before any listener runs. */
 function onRequestStart(message: unknown): void {
