@@ -1,7 +1,7 @@
 import { mkdir, rmdir } from 'node:fs/promises'
 import { HolderWait, isBusy, type Release, releaseNothing, tryAsCreator, tryWithLoan } from './attempt.ts'
 import { LocalLocks } from './local-locks.ts'
-import { LockDirectory } from './lock-directory.ts'
+import type { LockDirectory } from './lock-directory.ts'
 import { ignoring, systemCode } from './lock-files.ts'
 import { callOnce, type Lock, type Locker, type LockRequest, parseLockKey } from './locker.ts'
 
@@ -148,10 +148,12 @@ async function openDirectory(
   createDirectory: () => Promise<unknown>,
   local: LocalLocks,
 ): Promise<LockDirectory> {
+  // Not loaded at the start of the process, like other code that only the first lock needs.
+  const lockDirectory = await import('./lock-directory.ts')
   for (let attempt = 1; ; attempt++) {
     try {
       await createDirectory()
-      return await LockDirectory.open(directory, local)
+      return await lockDirectory.LockDirectory.open(directory, local)
     } catch (error) {
       const code = systemCode(error)
       // libuv reports EACCES if the directory of a new socket does not exist.

@@ -7,7 +7,6 @@ import { CopyFileToDestinationHeader, field, MaxUrl, StaticResponseUrlHeader } f
 import type { CompleteUpload, UploadDecision } from '../sessions/hooks.ts'
 import type { SessionPaths } from '../stores/store.ts'
 import { assertKnownKeys, checkOneOf, checkTimer, optionError } from '../validate.ts'
-import { isSuccessStatus, sendNotification, toBitsError } from './request.ts'
 
 /** Options of {@link notifyApplication}. In brackets: the corresponding property of IIS. */
 export interface NotificationOptions {
@@ -62,6 +61,8 @@ export function notifyApplication(
   checkOneOf('notifyApplication', 'mode', mode, ['reference', 'value'])
   checkTimer('notifyApplication', 'timeout', timeout, 1)
   return async (upload, caller) => {
+    // Not loaded at the start of the process, because most applications receive no notifications.
+    const { isSuccessStatus, sendNotification, toBitsError } = await import('./request.ts')
     const paths = mode === 'reference' ? await preparePaths(upload) : undefined
     const answer = await sendNotification({ url, timeout, upload, caller, paths })
     if (isSuccessStatus(answer)) return readDecision(answer, paths)
