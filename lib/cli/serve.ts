@@ -36,8 +36,10 @@ export async function runServe(values: Values, positionals: readonly string[]): 
 
   const display = openDisplay(process.stdout)
   const summarize = printUploads(upload.events, display, directory)
+  // Before the greeting, because a program that reads it may send the signal at once.
+  const stopped = stopSignal()
   display.line(greeting(server, scheme, path, directory, values))
-  await stopSignal()
+  await stopped
   display.line('Stopping after the packets in progress. Unfinished uploads can be resumed after a restart.')
   server.close()
   await upload.close()
