@@ -106,6 +106,14 @@ describe('the installed package', () => {
     expect(stderr).toBe('')
   })
 
+  it('installs at most 30 packages, with itself, for an application that needs no optional peer', async () => {
+    const lock = await readFile(join(bare.directory, 'node_modules/.package-lock.json'), 'utf8')
+    const typesOfNode = ['node_modules/@types/node', 'node_modules/undici-types']
+    const paths = Object.keys(JSON.parse(lock).packages).filter((path) => !typesOfNode.includes(path))
+    expect(paths).toContain('node_modules/express-bits-upload')
+    expect(paths.length, paths.join(' ')).toBeLessThanOrEqual(30)
+  })
+
   it.each([
     ['import', 'client.mjs', "import { uploadFile } from 'express-bits-upload/client'"],
     ['require()', 'client.cjs', "const { uploadFile } = require('express-bits-upload/client')"],
