@@ -363,10 +363,14 @@ class Packet {
   /** Whether it sends, or has sent, the request that has published the file. */
   publishes = false
 
-  constructor(variant: Variant, task: Task) {
+  readonly #send: (request: Request, content: Content) => unknown
+
+  /** @param send sends a request of which the task does not have the answer, or throws */
+  constructor(variant: Variant, task: Task, send: (request: Request, content: Content) => unknown) {
     this.#variant = variant
     this.#units = variant.units ?? 2
     this.#task = task
+    this.#send = send
   }
 
   run(): Ack {
@@ -387,8 +391,9 @@ class Packet {
   #call<Answer>(request: Request, content: Content = ''): Answer {
     const publishes = publishing.has(request.op)
     if (publishes) this.publishes = true
-    if (this.#next === this.#task.answers.length) throw new Pending(request, content)
-    const answer = this.#task.answers[this.#next++]
+    const { answers } = this.#task
+    const answer = this.#next < answers.length ? answers[this.#next] : this.#send(request, content)
+    this.#next += 1
     if (publishes) this.publishes = answer === 'ok'
     return answer as Answer
   }
@@ -798,8 +803,6 @@ interface Step {
   readonly next: World
 }
 
-const NobodysTask = { isCurrent: false, cached: undefined, answers: [] } as const
-
 class Model {
   readonly #variant: Variant
   readonly #units: number
@@ -1020,7 +1023,9 @@ class Model {
   #outcomeOf(task: Task): Outcome {
     const known = this.#outcomes.get(task)
     if (known) return known
-    const packet = new Packet(this.#variant, task)
+    const packet = new Packet(this.#variant, task, (request, content) => {
+      throw new Pending(request, content)
+    })
     let outcome: Outcome
     try {
       const ack = packet.run()
@@ -1178,9 +1183,11 @@ class Model {
         return [{ ...world, claim: session, uploads }, true]
       }
       case 'list uploads': {
-        const isYoung = ({ creator }: Upload): boolean =>
-          world.nodes.some(({ task }) => task?.token === creator) &&
-          !this.#is('aborts young uploads that no record has')
+        // No request is carried out a day late.
+        const isYoung = ({ id, creator }: Upload): boolean =>
+          !this.#is('aborts young uploads that no record has') &&
+          (world.nodes.some(({ task }) => task?.token === creator) ||
+            world.late.some(({ request: late }) => late.op === 'update' && late.next.upload === id))
         return [world, world.uploads.filter((each) => !isYoung(each)).map(({ id }) => id)]
       }
       case 'get others':
@@ -1219,10 +1226,34 @@ class Model {
     return [violation ? { ...next, violation } : next, 'ok']
   }
 
-  /** The violation of a state. */
-  violationOf(world: World): Violation | undefined {
-    const found = world.violation ?? this.#lostBytes(world) ?? this.#hookTwice(world) ?? this.#finish(world)
+  /** The violation of a state that a step leads to. */
+  violationOf(world: World, before: World): Violation | undefined {
+    const found =
+      world.violation ??
+      this.#lostBytes(world) ??
+      this.#hookTwice(world) ??
+      (this.#hasSameEnd(world, before) ? undefined : this.#finish(world))
     return found && this.#variant.allows?.includes(found) ? undefined : found
+  }
+
+  /** Whether only nodes have changed, so that it was checked before that the clients can finish. */
+  #hasSameEnd(world: World, before: World): boolean {
+    const publishers = ({ nodes }: World): boolean[] =>
+      nodes.map(({ task }) => task !== undefined && this.#outcomeOf(task).publishes)
+    return (
+      world.records === before.records &&
+      world.uploads === before.uploads &&
+      world.tails === before.tails &&
+      world.blocks === before.blocks &&
+      world.file === before.file &&
+      world.claim === before.claim &&
+      world.history === before.history &&
+      world.clients.every((client, i) => {
+        const { state, offset, acknowledged } = before.clients[i] as Client
+        return client.state === state && client.offset === offset && client.acknowledged === acknowledged
+      }) &&
+      String(publishers(world)) === String(publishers(before))
+    )
   }
 
   #lostBytes(world: World): Violation | undefined {
@@ -1311,21 +1342,31 @@ class Model {
   #runAlone(start: World, session: number, kind: Kind): World | Violation {
     const first = start.clients[session]?.offset ?? 0
     const isCurrent = kind !== 'expire' && kind !== 'strays'
-    let task: Task = { ...NobodysTask, session, kind, first, token: 99, isCurrent }
+    const task: Task = { session, kind, first, token: 99, isCurrent, cached: undefined, answers: [] }
     let world = start
-    for (;;) {
-      const { request, content, ack } = this.#outcomeOf(task)
-      if (ack) {
-        const nodes = [{ isAlive: true, task, cache: [] }]
-        const next = this.#deliver({ ...world, nodes }, 0, task, ack, undefined)
-        return next.violation ?? next
-      }
-      if (!request || !this.#isPossible({ ...world, nodes: [] }, session, request)) return 'stuck'
-      const [next, answer] = this.#execute(world, session, 99, request, content)
-      if (next.violation) return next.violation
+    const packet = new Packet(this.#variant, task, (request, content) => {
+      if (!this.#isPossible(world, session, request)) throw new Failed('stuck')
+      const [next, answer] = this.#execute(world, session, task.token, request, content)
+      if (next.violation) throw new Failed(next.violation)
       world = next
-      task = { ...task, answers: [...task.answers, request.op === 'choose' ? 0 : answer] }
+      return request.op === 'choose' ? 0 : answer
+    })
+    try {
+      const ack = packet.run()
+      const next = this.#deliver(world, 0, task, ack, undefined)
+      return next.violation ?? next
+    } catch (failed) {
+      if (failed instanceof Failed) return failed.violation
+      throw failed
     }
+  }
+}
+
+/** Thrown when the last node cannot continue. */
+class Failed {
+  readonly violation: Violation
+  constructor(violation: Violation) {
+    this.violation = violation
   }
 }
 
@@ -1386,15 +1427,18 @@ function withoutLostCauses(world: World): World {
   return late.length === world.late.length ? world : { ...world, late }
 }
 
-/** A text that is the same for equal states: of a version, it says only whether it is the current one. */
+/** A text that is the same for equal states: of versions, it says only which are current, and which are equal. */
 function encode(world: World): string {
   const { nodes, clients, records, uploads, tails, blocks, file, claim, late, history, left } = world
   const versions = new Set(records.map((record) => record?.version))
-  const codeOf = (value: unknown): string =>
-    JSON.stringify(value).replace(/"(version|condition)":(\d+)/g, (_, key, version) => {
-      const isCurrent = versions.has(Number(version)) || Number(version) === file?.version
-      return `"${key}":${isCurrent ? 1 : 0}`
+  const codeOf = (value: unknown): string => {
+    const old: string[] = []
+    return JSON.stringify(value).replace(/"(version|condition)":(\d+)/g, (_, key, version) => {
+      if (versions.has(Number(version)) || Number(version) === file?.version) return `"${key}":0`
+      if (!old.includes(version)) old.push(version)
+      return `"${key}":${1 + old.indexOf(version)}`
     })
+  }
   const nodeCodes = nodes.map(({ isAlive, task, cache }) => {
     const { session, kind, first, token, isCurrent, cached, answers } = task ?? {}
     return codeOf([isAlive, cache, session, kind, first, token, isCurrent, cached, answers])
@@ -1433,7 +1477,7 @@ export function explore(variant: Variant, limit = Number.POSITIVE_INFINITY): Exp
         ids.add(code)
         found.push({ name, from: id })
         requests.add(name.replace(/^[A-D]: |,.*| \(.*/g, ''))
-        const violation = model.violationOf(next)
+        const violation = model.violationOf(next, world)
         if (violation) return { states: ids.size, requests, violation, trace: traceOf(found.length - 1) }
         if (ids.size > limit) return { states: ids.size, requests }
         nextQueue.push({ world: next, id: found.length - 1 })
