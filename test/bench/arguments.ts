@@ -22,14 +22,15 @@ export interface Arguments {
 export const usage = `npm run bench -- [--quick] [--json FILE] [--markdown FILE] [--node PATH] [--rounds N] [--time MS]
                  [--profile DIR] [FILTER...]
 
-  --quick          the most important cases, about two minutes; all cases take about 50 minutes
+  --quick          the most important cases, about two minutes; all cases take about 80 minutes
   --json FILE      writes all figures
   --markdown FILE  writes tables in Markdown
   --node PATH      the Node executable for the servers; default: the one that runs the benchmark
   --rounds N       runs of each server in each case; default 3, quick 2
   --time MS        duration of a measurement, after a warm-up of at least three times that; default 1000, quick 500
   --profile DIR    writes processor profiles of the servers, which makes them slower
-  FILTER           only cases with one of these words in their names, such as "64 KiB", disk, growth or start
+  FILTER           only cases with one of these words in their names, such as "64 KiB", disk, growth, start or objects;
+                   with --quick the cases of objects are shorter, and are run only if a FILTER selects them
 `
 
 /**

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { hasCeph } from '../services/ceph-programs.ts'
 import { temporaryDirectory } from '../support/directory.ts'
 import { Output } from '../support/output.ts'
 import type { Report } from './report.ts'
@@ -124,6 +125,46 @@ describe.skipIf((await unavailableReason('tmpfs')) !== undefined)('Benchmark', {
       /^start +median +min +above Node +target\nNode alone .*\n--help .*<= 60 {2}(?:met|MISSED)$/m,
     )
     expect(await readFile(markdown, 'utf8')).toMatch(/^\| start +\| +median \|.*\n.*\n\| Node alone +\|/m)
+  })
+
+  test('reports cases over object services with requests and remaining objects, and with a delay', async () => {
+    const directory = await temporaryDirectory()
+    const [json, markdown] = [join(directory, 'report.json'), join(directory, 'report.md')]
+    const services = hasCeph() ? ['Azurite', 'Ceph'] : ['Azurite']
+    const filters = ['objects 8 x 64 KiB, Azurite, direct', 'objects 2 x 6 MiB, Ceph, 20 ms']
+    const { code, text } = await bench(...shortRun, '--json', json, '--markdown', markdown, ...filters)
+    expect(text).not.toContain('Error')
+    expect(code).toBe(0)
+
+    const report: Report = JSON.parse(await readFile(json, 'utf8'))
+    const resultOf = (service: string) => report.results.find(({ name }) => name.includes(service))
+    expect(report.results).toHaveLength(services.length)
+    const [here, tus] = resultOf('Azurite')?.rows ?? []
+    expect([here?.candidate, tus?.candidate]).toEqual(['bits', '@tus/azure-store'])
+    for (const { value, requests, requestKinds } of [here, tus].flatMap((row) => row ?? [])) {
+      expect(value.median).toBeGreaterThan(0)
+      // At least the bytes of each file are sent.
+      expect(requests).toBeGreaterThanOrEqual(1)
+      expect(Object.values(requestKinds ?? {}).reduce((sum, count) => sum + count, 0)).toBe(requests)
+    }
+    // Two requests create the blob, two append the bytes. Nothing else remains.
+    expect(tus).toMatchObject({ requests: 4, left: 0 })
+    expect(text).toMatch(
+      /^ {2}@tus\/azure-store: 4\.00 requests for each upload \(PUT \?comp=metadata 2\.00, /m,
+    )
+    const tables = await readFile(markdown, 'utf8')
+    expect(tables).toMatch(/^\| 8 x 64 KiB, Azurite, direct \|.* 4\.00 \|.*, 0 \|$/m)
+
+    if (services.includes('Ceph')) {
+      const rows = resultOf('Ceph')?.rows ?? []
+      expect(rows.map(({ candidate }) => candidate)).toEqual(['bits', '@tus/s3-store'])
+      for (const { value, requests } of rows) {
+        expect(value.median).toBeGreaterThan(0)
+        expect(requests).toBeUndefined()
+      }
+    } else {
+      expect(text).toContain('NOT RUN because Ceph is missing')
+    }
   })
 
   test('exits with 1 and the error of the case when the server process ends early', async () => {

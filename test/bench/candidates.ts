@@ -28,6 +28,12 @@ export const floor = server('floor', 'floor', 'override', true)
 /** The floor with blocking calls, with which a slow disk stops the whole process. */
 export const blocking = server('blocking', 'floor', 'override', true, 'blocking')
 
+/** Over an object service, whose access data is added to their arguments. */
+export const bitsS3 = server('bits', 'bits-s3', 'bits', true)
+export const tusS3 = server('@tus/s3-store', 'tus-s3', 'tus', true)
+export const bitsAzure = server('bits', 'bits-azure', 'bits', true)
+export const tusAzure = server('@tus/azure-store', 'tus-azure', 'tus', true)
+
 /** An application without uploads: with the middleware, without it, and with an empty middleware. */
 export const beside = (protocol: 'get' | 'post'): Candidate[] => [
   server('with', 'app', protocol, false, 'with'),

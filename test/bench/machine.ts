@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, loadavg, release } from 'node:os'
+import { cephEnvironment } from '../services/ceph-programs.ts'
 import { nginx } from './nginx.ts'
 import { canPin } from './process.ts'
 
@@ -17,7 +18,10 @@ export interface Machine {
   readonly versions: Readonly<Record<string, string>>
 }
 
-const packages = ['express', '@tus/server', '@tus/file-store', 'multer']
+const packages = [
+  ...['express', '@tus/server', '@tus/file-store', '@tus/s3-store', '@tus/azure-store', 'multer'],
+  ...['@aws-sdk/client-s3', '@azure/storage-blob', 'azurite'],
+]
 
 /** @param node the version of Node that runs the servers */
 export const machine = (node: string): Machine => ({
@@ -30,6 +34,7 @@ export const machine = (node: string): Machine => ({
     node: node.replace('v', ''),
     ...Object.fromEntries(packages.map((name) => [name, packageVersion(name)])),
     ...(nginx && { nginx: nginxVersion(nginx) }),
+    ...cephVersion(),
   },
 })
 
@@ -39,6 +44,13 @@ const packageVersion = (name: string): string =>
 
 const nginxVersion = (command: string): string =>
   /[\d.]+/.exec(spawnSync(command, ['-v'], { encoding: 'utf8' }).stderr)?.[0] ?? 'unknown'
+
+function cephVersion(): { readonly ceph?: string } {
+  const program: string = 'radosgw'
+  const { stdout } = spawnSync(program, ['--version'], { env: cephEnvironment, encoding: 'utf8' })
+  const [ceph] = /\d[\d.]+/.exec(stdout ?? '') ?? []
+  return ceph === undefined ? {} : { ceph }
+}
 
 /** Above this load other processes affect the results. */
 const MaxIdleLoad = 0.5

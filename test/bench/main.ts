@@ -5,6 +5,8 @@ import { cases } from './cases.ts'
 import { duration, estimate } from './estimate.ts'
 import { estimateGrowth, growthTable, measureGrowth } from './growth.ts'
 import { machine as describeMachine, machineLine, warnings } from './machine.ts'
+import { objectCases } from './object-services/cases.ts'
+import { estimateObjects, measureObjectCase, missingService } from './object-services/rounds.ts'
 import { markdown, type Report } from './report.ts'
 import { type CaseResult, measure } from './rounds.ts'
 import { fillPool, unavailableReason } from './run-directories.ts'
@@ -19,12 +21,17 @@ const isSelected = (name: string): boolean =>
 const selected = cases(isQuick).filter(({ name }) => isSelected(name))
 const isGrowthSelected = isSelected('growth')
 const isStartSelected = isSelected('start')
-if (selected.length === 0 && !isGrowthSelected && !isStartSelected)
+// The quick run contains them only if they are named.
+const selectedObjects = objectCases(isQuick).filter(
+  ({ name }) => isSelected(name) && (!isQuick || filters.length > 0),
+)
+if (selected.length + selectedObjects.length === 0 && !isGrowthSelected && !isStartSelected)
   throw new Error(`No case has a name with: ${filters}`)
 
 const machine = describeMachine(options.version)
 const expected =
   selected.reduce((sum, one) => sum + estimate(one, options), 0) +
+  selectedObjects.reduce((sum, one) => sum + estimateObjects(one, rounds, isQuick), 0) +
   (isGrowthSelected ? estimateGrowth(isQuick) : 0) +
   (isStartSelected ? estimateStart(isQuick, rounds) : 0)
 const heading = [machineLine(machine), `${rounds} rounds, about ${duration(expected)}`, ...warnings(machine)]
@@ -51,6 +58,17 @@ for (const one of selected) {
 }
 
 await pool?.remove()
+
+for (const one of selectedObjects) {
+  const reason = missingService(one.service)
+  if (reason !== undefined) {
+    console.log(`NOT RUN because ${reason}: ${one.name}\n`)
+    continue
+  }
+  const result = await measureObjectCase(one, options)
+  results.push(result)
+  console.log(table(result))
+}
 
 const reason = isGrowthSelected ? await unavailableReason('tmpfs') : undefined
 if (reason !== undefined) console.log(`NOT RUN because ${reason}: growth\n`)

@@ -31,7 +31,8 @@ interface Group {
 const groups: readonly Group[] = [
   {
     title: 'Uploads',
-    contains: ({ unit }, { candidate }) => candidate === 'bits' && !isMemory(unit),
+    contains: ({ name, unit }, { candidate }) =>
+      candidate === 'bits' && !isMemory(unit) && !isObjectCase(name),
     cpuTo: 'tus',
   },
   { title: 'Memory of an upload at rest', contains: ({ unit }) => isMemory(unit) },
@@ -39,6 +40,8 @@ const groups: readonly Group[] = [
 ]
 
 const isMemory = (unit: CaseResult['unit']): boolean => unit === 'bytes/upload'
+
+const isObjectCase = (name: string): boolean => name.startsWith('objects ')
 
 /** The tables of a report in Markdown. */
 export function markdown(report: Report): string {
@@ -51,6 +54,8 @@ export function markdown(report: Report): string {
     return rows.length > 0 ? [ratioTable(group, rows)] : []
   })
   const heading = `${machineLine(machine)}; medians of ${rounds} runs of ${number(time / 1000)} s`
+  const overServices = report.results.filter(({ name, rows }) => isObjectCase(name) && rows.length > 0)
+  if (overServices.length > 0) tables.push(objectTable(overServices))
   if (growth.length > 0) tables.push(growthTable(growth))
   if (start.length > 0) tables.push(grid(startRows(start)))
   if (comparisons.length > 0) tables.push(comparisonTable(comparisons))
@@ -84,6 +89,28 @@ function ratioTable(
       ...others.map((other) => ratio(other, ({ value }) => value.median)),
       ...(hasCpu ? [number(first.cpu), number(first.peak / 1024 / 1024)] : []),
       ...(cpuTo === undefined ? [] : [ratio(cpuTo, ({ cpu }) => cpu)]),
+    ]
+  })
+  return grid([head, ...lines])
+}
+
+/** One row for each case over an object service: the result here, and the comparison with that of tus. */
+function objectTable(results: readonly CaseResult[]): string {
+  const head = ['Object services', 'here', 'tus', 'to tus', 'CPU to tus', 'peak MiB', 'requests', 'left']
+  const lines = results.map(({ name, unit, rows: [here, tus] }) => {
+    const pair = (figure: (row: CandidateResult) => string): string =>
+      here && tus ? [here, tus].map(figure).filter(Boolean).join(', ') : ''
+    const ratio = (figure: (row: CandidateResult) => number): string =>
+      here && tus ? number(figure(here) / figure(tus)) : ''
+    return [
+      name.replace('objects ', ''),
+      `${number(here?.value.median ?? Number.NaN)} ${unit}`,
+      number(tus?.value.median ?? Number.NaN),
+      ratio(({ value }) => value.median),
+      ratio(({ cpu }) => cpu),
+      pair(({ peak }) => number(peak / 1024 / 1024)),
+      pair(({ requests = Number.NaN }) => number(requests)),
+      pair(({ left = '' }) => String(left)),
     ]
   })
   return grid([head, ...lines])

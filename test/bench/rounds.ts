@@ -20,6 +20,12 @@ export interface CandidateResult {
   readonly cpu: number
   readonly peak: number
   readonly client: number
+  /** Only over object services: requests to the service for each upload, and these by kind. */
+  readonly requests?: number
+  readonly requestKinds?: Readonly<Record<string, number>>
+  /** Only over object services: the number of objects that are left and are no files, and some names. */
+  readonly left?: number
+  readonly leftNames?: readonly string[]
 }
 
 export interface CaseResult {
@@ -72,7 +78,8 @@ export async function measure(
   return { name, unit, seconds: seconds(), rows }
 }
 
-const summarize = (candidate: string, results: readonly RunResult[]): CandidateResult => ({
+/** The medians of all runs of a candidate. */
+export const summarize = (candidate: string, results: readonly RunResult[]): CandidateResult => ({
   candidate,
   value: spreadOf(results.map(({ value }) => value)),
   cpu: spreadOf(results.map(({ cpu = Number.NaN }) => cpu)).median,

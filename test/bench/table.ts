@@ -22,7 +22,21 @@ export function table({ name, unit, seconds, rows, failure }: CaseResult): strin
   return lines
     .map((line) => `${line.map((cell, column) => align(cell, column, widths[column] ?? 0)).join('  ')}\n`)
     .join('')
-    .concat(`  took ${duration(seconds)}\n`)
+    .concat(...rows.map(serviceLine), `  took ${duration(seconds)}\n`)
+}
+
+/** What a candidate did over an object service; empty for other cases. */
+function serviceLine({
+  candidate,
+  requests,
+  requestKinds = {},
+  left,
+  leftNames = [],
+}: CandidateResult): string {
+  if (requests === undefined || left === undefined) return ''
+  const kinds = Object.entries(requestKinds).map(([kind, count]) => `${kind} ${number(count)}`)
+  const names = left > 0 ? ` (${leftNames.join(', ')}${left > leftNames.length ? ', ...' : ''})` : ''
+  return `  ${candidate}: ${number(requests)} requests for each upload (${kinds.join(', ')}); ${left} objects left${names}\n`
 }
 
 const cells = (

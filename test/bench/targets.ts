@@ -1,22 +1,27 @@
 import type { CandidateResult, CaseResult } from './rounds.ts'
 import { number } from './table.ts'
 
-/** A ratio between two candidates in one case: a target if it has a bound, otherwise information. */
+/**
+ * A ratio between two candidates in one case, or a figure of one candidate: a target if it has a bound,
+ * otherwise information.
+ */
 interface Ratio {
   /** The beginning of the names of the cases to which it applies. */
   readonly cases: string
   readonly of: string
-  readonly to: string
-  readonly figure: 'value' | 'cpu' | 'peak'
+  /** Undefined: not a ratio, but the figure itself. */
+  readonly to: string | undefined
+  readonly figure: Figure
   readonly bound?: Bound
   /** Candidates that show what is possible. Their ratios are printed beside it. */
   readonly limits: readonly string[]
 }
 
+type Figure = 'value' | 'cpu' | 'peak' | 'requests' | 'left'
 type Bound = { readonly min: number } | { readonly max: number }
 type Details = Partial<Pick<Ratio, 'of' | 'figure' | 'limits'>>
 
-const ratio = (cases: string, to: string, more: Details & { bound?: Bound }): Ratio => ({
+const ratio = (cases: string, to: string | undefined, more: Details & { bound?: Bound }): Ratio => ({
   cases,
   of: 'bits',
   to,
@@ -24,13 +29,31 @@ const ratio = (cases: string, to: string, more: Details & { bound?: Bound }): Ra
   limits: [],
   ...more,
 })
-const target = (cases: string, to: string, bound: Bound, more: Details = {}): Ratio =>
+const target = (cases: string, to: string | undefined, bound: Bound, more: Details = {}): Ratio =>
   ratio(cases, to, { ...more, bound })
 
 const ceiling = { limits: ['ceiling'] }
 const smallFiles = { limits: ['floor', 'blocking', 'packets'] }
 const cpu = { figure: 'cpu', ...ceiling } as const
 const middleware = { of: 'with', limits: ['empty'] }
+
+/** Targets over an object service, for all its cases, also those with a delay. */
+const objects = (service: string, tus: string, minValue: number): Ratio[] =>
+  [
+    // Requests for each upload: 2.5 for each fragment of 5 MiB, Create-Session and Close-Session included.
+    { row: '8 x 32 MiB', maxRequests: 7 * 2.5 },
+    { row: '200 x 64 KiB', maxRequests: 8 },
+    { row: '1 x 256 MiB', maxRequests: 52 * 2.5 },
+  ].flatMap(({ row, maxRequests }) => {
+    const cases = `objects ${row}, ${service}`
+    return [
+      target(cases, tus, { min: minValue }),
+      target(cases, tus, { max: 1 }, { figure: 'cpu' }),
+      target(cases, tus, { max: 1.3 }, { figure: 'peak' }),
+      target(cases, undefined, { max: maxRequests }, { figure: 'requests' }),
+      target(cases, undefined, { max: 0 }, { figure: 'left' }),
+    ]
+  })
 
 const ratios: readonly Ratio[] = [
   target('fragments 1 MiB, 8', 'pipeline', { min: 1.4 }, ceiling),
@@ -55,9 +78,11 @@ const ratios: readonly Ratio[] = [
   target('5000 silent uploads', 'tus', { max: 0.5 }, ceiling),
   target('GET / beside uploads', 'without', { min: 0.95 }, middleware),
   target('POST of 64 KiB beside uploads', 'without', { min: 0.95 }, middleware),
+  ...objects('Ceph', '@tus/s3-store', 1.2),
+  ...objects('Azurite', '@tus/azure-store', 1),
 ]
 
-/** A measured ratio. */
+/** A measured ratio or figure. */
 export interface Comparison {
   readonly name: string
   readonly measured: number
@@ -81,12 +106,12 @@ function comparisons({ of, to, figure, bound, limits }: Ratio, { name, rows }: C
     const row = rows.find((row) => row.candidate === candidate)
     return row && readFigure(row, figure)
   }
-  const [numerator, denominator] = [figureOf(of), figureOf(to)]
+  const [numerator, denominator] = [figureOf(of), to === undefined ? 1 : figureOf(to)]
   if (numerator === undefined || denominator === undefined) return []
   const measured = numerator / denominator
   return [
     {
-      name: `${name}: ${figure === 'value' ? '' : `${figure} of `}${of} to ${to}`,
+      name: `${name}: ${figure === 'value' ? '' : `${figure} of `}${of}${to === undefined ? '' : ` to ${to}`}`,
       measured,
       ...(bound && { target: describe(bound), isMet: isMet(measured, bound) }),
       limits: Object.fromEntries(
@@ -99,7 +124,7 @@ function comparisons({ of, to, figure, bound, limits }: Ratio, { name, rows }: C
   ]
 }
 
-const readFigure = (row: CandidateResult, figure: Ratio['figure']): number =>
+const readFigure = (row: CandidateResult, figure: Figure): number | undefined =>
   figure === 'value' ? row.value.median : row[figure]
 
 const describe = (bound: Bound): string => ('min' in bound ? `>= ${bound.min}` : `<= ${bound.max}`)

@@ -15,13 +15,15 @@ interface JobBase {
 /** Uploads files one after another as fast as the server receives them. */
 export interface ThroughputJob extends JobBase {
   readonly kind: 'throughput'
-  /** Milliseconds until the measurement begins. */
+  /** Milliseconds until the measurement begins. With a number of files: not 0 if one small file is sent before. */
   readonly warmUp: number
   /**
    * Milliseconds of the measurement, after which requests in flight are completed; or files for each
    * connection.
    */
   readonly measure: { readonly time: number } | { readonly files: number }
+  /** The beginning of the names of all files. Default: none. */
+  readonly prefix?: string
   /** The measurement goes on until this counter has changed, even if that takes longer. */
   readonly counter: keyof Counters
 }

@@ -25,9 +25,11 @@ async function measureFiles(
   report: Report,
 ): Promise<SentFile[]> {
   const mayCutFile = (): boolean => false
-  // One small file first, as a warm-up.
-  const small = { ...job, size: Math.min(job.size, job.fragment, 1024 * 1024) }
-  await uploadFiles(small, 0, 'w', counters, { isEnough: () => true, mayCutFile })
+  if (job.warmUp > 0) {
+    // One small file.
+    const small = { ...job, size: Math.min(job.size, job.fragment, 1024 * 1024) }
+    await uploadFiles(small, 0, 'w', counters, { isEnough: () => true, mayCutFile })
+  }
   const finish = beginMeasurement(counters, report)
   const sent = await runConnections(job, counters, () => ({ isEnough: (done) => done === files, mayCutFile }))
   report({ type: 'end', ...finish() })
@@ -72,7 +74,7 @@ async function runConnections(
   conditionOf: (index: number) => EndCondition,
 ): Promise<SentFile[]> {
   const connections = Array.from({ length: job.uploads }, (_, index) =>
-    uploadFiles(job, index, `f${index}`, counters, conditionOf(index)),
+    uploadFiles(job, index, `${job.prefix ?? ''}f${index}`, counters, conditionOf(index)),
   )
   return (await Promise.all(connections)).flat()
 }

@@ -12,8 +12,9 @@ export const [, , directory = '', ...args] = process.argv
  * SIGTERM and the end of the parent process exit normally, so that a profile is written.
  * @param {import('node:http').RequestListener} listener
  * @param {import('node:http').ServerOptions} [options]
+ * @param {() => Promise<void>} [close] awaited after SIGTERM, before the process exits
  */
-export function serve(listener, options) {
+export function serve(listener, options, close) {
   const server = createServer({ requestTimeout: 0, ...options }, listener)
   // Connections stay open while thousands of others are opened, and while another server is measured.
   server.keepAliveTimeout = 0
@@ -25,6 +26,9 @@ export function serve(listener, options) {
     globalThis.gc?.()
     console.log('collected')
   })
-  process.on('SIGTERM', () => process.exit())
+  process.on('SIGTERM', async () => {
+    await close?.()
+    process.exit()
+  })
   process.on('disconnect', () => process.exit())
 }
