@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { blocks, readPage, rows } from '../package/page.ts'
 import { cases } from './cases.ts'
 import { columns } from './growth.ts'
+import { objectCases } from './object-services/cases.ts'
 import { startColumns } from './start.ts'
 
 const { text, section } = readPage('test/bench/README.md')
@@ -38,8 +39,15 @@ describe('the page on performance', () => {
     expect(cellsOf(header)).toEqual(Object.values(startColumns))
   })
 
+  it('describes every case over object services', () => {
+    const described = rows(section('Object services')).map(([name = '']) => name)
+    const names = objectCases(false).map(({ name }) => name.replace('objects ', ''))
+    const works = new Set(names.map((name) => name.split(',')[0]))
+    expect(described).toEqual(expect.arrayContaining([...works, ...names]))
+  })
+
   it('selects existing cases in its commands', () => {
-    const names = ['growth', 'start', ...cases(false).map(({ name }) => name)]
+    const names = ['growth', 'start', ...[...cases(false), ...objectCases(false)].map(({ name }) => name)]
     const filters = blocks(text, 'sh')
       .flatMap((commands) => [...commands.matchAll(/npm run bench -- (?!-)([^#\n]*)/g)])
       .flatMap(([, list = '']) => [...list.matchAll(/"([^"]+)"|(\S+)/g)])
