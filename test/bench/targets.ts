@@ -138,6 +138,6 @@ export const comparisonLines = (comparisons: readonly Comparison[]): string =>
       const verdict = isMet === undefined ? 'info  ' : isMet ? 'met   ' : 'MISSED'
       const values = `target ${(target ?? 'none').padEnd(8)} measured ${number(measured)}`
       const texts = Object.entries(limits).map(([limit, value]) => `${limit} ${number(value)}`)
-      return `${verdict}  ${name.padEnd(64)} ${values}${texts.length > 0 ? `  (${texts.join(', ')})` : ''}\n`
+      return `${verdict}  ${name.padEnd(72)} ${values}${texts.length > 0 ? `  (${texts.join(', ')})` : ''}\n`
     })
     .join('')

@@ -16,6 +16,7 @@ export async function checkObjects(
   const step = Math.max(1, Math.floor(sent.length / ComparedFiles))
   for (const [index, file] of sent.entries()) {
     const size = sizes.get(file.name)
+    if (size === undefined) throw new Error(`${file.name} is missing`)
     if (size !== file.size) throw new Error(`${file.name} has ${size} bytes, not ${file.size}`)
     if (index % step === 0) await checkSamples(bucket, file, fragment)
   }
