@@ -22,7 +22,7 @@ export interface Arguments {
 export const usage = `npm run bench -- [--quick] [--json FILE] [--markdown FILE] [--node PATH] [--rounds N] [--time MS]
                  [--profile DIR] [FILTER...]
 
-  --quick          the most important cases, about two minutes; all cases take about 80 minutes
+  --quick          the most important cases, about three minutes; all cases take about 90 minutes
   --json FILE      writes all figures
   --markdown FILE  writes tables in Markdown
   --node PATH      the Node executable for the servers; default: the one that runs the benchmark

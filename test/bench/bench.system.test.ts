@@ -86,6 +86,28 @@ describe.skipIf((await unavailableReason('tmpfs')) !== undefined)('Benchmark', {
     expect(tables).toMatch(/^\| Ratio +\| +target \| +measured \|/m)
   })
 
+  test('reports the clients with their ratios', async () => {
+    const directory = await temporaryDirectory()
+    const [json, markdown] = [join(directory, 'report.json'), join(directory, 'report.md')]
+    const { code, text } = await bench(...shortRun, '--json', json, '--markdown', markdown, 'client: 2000')
+    expect(text).not.toContain('Error')
+    expect(code).toBe(0)
+    const report: Report = JSON.parse(await readFile(json, 'utf8'))
+    expect(report.results).toMatchObject([
+      { unit: 'files/s', rows: [{ candidate: 'send' }, { candidate: 'tus-js-client' }] },
+    ])
+    for (const { value, cpu, client } of report.results.flatMap(({ rows }) => rows)) {
+      for (const figure of [value.median, cpu, client]) expect(figure).toBeGreaterThan(0)
+    }
+    expect(report.machine.versions['tus-js-client']).toMatch(/^4\./)
+    expect(report.comparisons).toMatchObject([
+      { name: 'client: 2000 files of 4 KiB, tmpfs: send to tus-js-client', target: '>= 1.5' },
+    ])
+    expect(await readFile(markdown, 'utf8')).toMatch(
+      /^\| Clients +\| +here \| to tus-js-client \| CPU s \| peak MiB \| CPU to tus-js-client \|$/m,
+    )
+  })
+
   test('reports the growth case with 0 and 1000 sessions as text, JSON and Markdown', async () => {
     const directory = await temporaryDirectory()
     const [json, markdown] = [join(directory, 'report.json'), join(directory, 'report.md')]

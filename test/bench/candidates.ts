@@ -40,5 +40,14 @@ export const beside = (protocol: 'get' | 'post'): Candidate[] => [
   server('without', 'app', protocol, false, 'without'),
   server('empty', 'app', protocol, false, 'empty'),
 ]
+/** Clients, each with the server of its protocol. */
+export const send: Candidate = {
+  ...server('send', 'command', 'bits', true),
+  client: { program: 'send', path: '/upload/' },
+}
+export const tusClient: Candidate = {
+  ...server('tus-js-client', 'tus', 'tus', true, 'alone'),
+  client: { program: 'tus', path: '/files' },
+}
 /** Neither the middleware nor Express. */
 export const bare = server('bare', 'bare', 'get', false)

@@ -8,6 +8,11 @@ export interface Candidate {
   readonly protocol: ProtocolName
   /** Whether the uploaded files must be in its directory after a run. */
   readonly storesFiles: boolean
+  /**
+   * A program in clients/ that sends files, and the path of the URL that it gets. Its process is measured instead of the
+   * server's.
+   */
+  readonly client?: { readonly program: string; readonly path: string }
 }
 
 /** `tmpfs` is memory, `disk` the file system of the temporary directory. */
@@ -31,6 +36,6 @@ export interface Case {
   readonly roundsFactor?: number
   /** Multiplies the warm-up, where servers run much JavaScript for each request, tus above all. */
   readonly warmUpFactor?: number
-  /** Files that each connection sends, if the amount of work is fixed instead of the time. */
+  /** Files that each connection or client sends, if the amount of work is fixed instead of the time. */
   readonly files?: number
 }

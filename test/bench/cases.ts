@@ -12,7 +12,9 @@ import {
   nginx,
   packets,
   pipeline,
+  send,
   tus,
+  tusClient,
 } from './candidates.ts'
 import type { Candidate, Case, Medium } from './case.ts'
 import { nginx as nginxBinary } from './nginx.ts'
@@ -24,6 +26,9 @@ const MiB = 1024 * KiB
 const noisy = { roundsFactor: 2 }
 /** For small requests: after the usual warm-up tus still becomes faster by a third. */
 const slowToWarmUp = { warmUpFactor: 3 }
+
+/** Bytes of the largest fragment of `send`. */
+const LargestFragment = 13 * MiB
 
 /** Fragments, and files large enough that Create-Session and Close-Session hardly count. */
 const sizes = [
@@ -46,6 +51,7 @@ export function cases(isQuick: boolean): Case[] {
       ...smallFiles(medium, isQuick),
       largeFile(medium, isQuick),
     ]),
+    ...media.flatMap((medium) => clients(medium, isQuick)),
     ...silent(isQuick),
     ...apps(isQuick),
   ]
@@ -106,6 +112,33 @@ function largeFile(medium: Medium, isQuick: boolean): Case {
   const size = 1024 * MiB
   const name = `one file of 1 GiB, ${medium}`
   return { name, medium, candidates, uploads: 1, size, fragment: size, unit: 'MB/s', files: 1 }
+}
+
+/** Whole commands: the processes of two clients, each with its server. */
+function clients(medium: Medium, isQuick: boolean): Case[] {
+  const common = {
+    medium,
+    candidates: [send, tusClient],
+    uploads: 1,
+    fragment: LargestFragment,
+    ...(!isQuick && noisy),
+  }
+  return [
+    {
+      ...common,
+      name: `client: one file of 1 GiB, ${medium}`,
+      size: 1024 * MiB,
+      files: 1,
+      unit: 'MB/s',
+    },
+    {
+      ...common,
+      name: `client: 2000 files of 4 KiB, ${medium}`,
+      size: 4 * KiB,
+      files: 2000,
+      unit: 'files/s',
+    },
+  ]
 }
 
 const silent = (isQuick: boolean): Case[] =>

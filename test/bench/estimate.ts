@@ -4,6 +4,7 @@ import type { Case } from './case.ts'
 const StartSeconds = 0.35
 const CleanUpSeconds = { tmpfs: 0.2, disk: 0.8 }
 const BytesPerSecond = 500e6
+const SecondsPerFile = 0.001
 const SilentUploadsPerSecond = 500
 
 /** @returns the approximate duration of a case, in seconds */
@@ -12,7 +13,9 @@ export function estimate(
   { rounds, time, warmUp }: { readonly rounds: number; readonly time: number; readonly warmUp: number },
 ): number {
   const transfer =
-    files === undefined ? (warmUpFactor * warmUp + time) / 1000 : (uploads * files * size) / BytesPerSecond
+    files === undefined
+      ? (warmUpFactor * warmUp + time) / 1000
+      : uploads * files * (size / BytesPerSecond + SecondsPerFile)
   const work = unit === 'bytes/upload' ? 1 + uploads / SilentUploadsPerSecond : transfer
   return rounds * roundsFactor * candidates.length * (StartSeconds + work + CleanUpSeconds[medium])
 }

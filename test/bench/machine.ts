@@ -19,7 +19,15 @@ export interface Machine {
 }
 
 const packages = [
-  ...['express', '@tus/server', '@tus/file-store', '@tus/s3-store', '@tus/azure-store', 'multer'],
+  ...[
+    'express',
+    '@tus/server',
+    '@tus/file-store',
+    '@tus/s3-store',
+    '@tus/azure-store',
+    'multer',
+    'tus-js-client',
+  ],
   ...['@aws-sdk/client-s3', '@azure/storage-blob', 'azurite'],
 ]
 

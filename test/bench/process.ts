@@ -16,12 +16,23 @@ const environment = {
 /** Whether a process can be bound to one core. */
 export const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-V']).status === 0
 
+interface StartOptions {
+  /** Environment variables besides those of all processes. */
+  readonly env?: NodeJS.ProcessEnv
+  /** File descriptor for the standard error. Default: that of this process. */
+  readonly stderr?: number
+}
+
 /** Starts a program with an IPC channel, on one core if the system supports that. */
-export function start(core: 0 | 1, command: readonly string[]): ChildProcess {
+export function start(
+  core: 0 | 1,
+  command: readonly string[],
+  { env, stderr }: StartOptions = {},
+): ChildProcess {
   const [file = '', ...args] = canPin ? ['taskset', '-c', String(core), ...command] : command
   return spawn(file, args, {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-    env: { ...process.env, ...environment },
+    stdio: ['ignore', 'pipe', stderr ?? 'inherit', 'ipc'],
+    env: { ...process.env, ...environment, ...env },
   })
 }
 

@@ -17,8 +17,17 @@ const cellsOf = (line: string): string[] =>
 describe('the page on performance', () => {
   it('describes every receiver of the uploads', () => {
     const names = new Set(cases(false).flatMap(({ candidates }) => candidates.map(({ name }) => name)))
-    // Described in the section on other traffic, and at the table of the disk.
-    const elsewhere = ['with', 'without', 'empty', 'bare', 'bits none', 'bits fragment']
+    // Described in the sections on other traffic and on clients, and at the table of the disk.
+    const elsewhere = [
+      'with',
+      'without',
+      'empty',
+      'bare',
+      'bits none',
+      'bits fragment',
+      'send',
+      'tus-js-client',
+    ]
     const expected = [...names].filter((name) => !elsewhere.includes(name) && name !== 'nginx')
     const described = rows(section('Method')).map(([name = '']) => name.replaceAll('_', ''))
     expect(described.map((name) => (name === 'here' ? 'bits' : name)).sort()).toEqual(
@@ -52,7 +61,9 @@ describe('the page on performance', () => {
       .flatMap((commands) => [...commands.matchAll(/npm run bench -- (?!-)([^#\n]*)/g)])
       .flatMap(([, list = '']) => [...list.matchAll(/"([^"]+)"|(\S+)/g)])
       .map(([, quoted, word]) => quoted ?? word ?? '')
-    expect(filters).toEqual(expect.arrayContaining(['growth', 'GET', 'POST', '5000 silent', '1 GiB, tmpfs']))
+    expect(filters).toEqual(
+      expect.arrayContaining(['growth', 'GET', 'POST', '5000 silent', '1 GiB, tmpfs', 'client']),
+    )
     for (const filter of filters)
       expect(
         names.some((name) => name.includes(filter)),

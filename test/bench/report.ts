@@ -35,6 +35,11 @@ const groups: readonly Group[] = [
       candidate === 'bits' && !isMemory(unit) && !isObjectCase(name),
     cpuTo: 'tus',
   },
+  {
+    title: 'Clients',
+    contains: (_, { candidate }) => candidate === 'send',
+    cpuTo: 'tus-js-client',
+  },
   { title: 'Memory of an upload at rest', contains: ({ unit }) => isMemory(unit) },
   { title: 'Other traffic, with the middleware', contains: (_, { candidate }) => candidate === 'with' },
 ]

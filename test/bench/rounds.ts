@@ -1,4 +1,5 @@
 import type { Case } from './case.ts'
+import { ClientFiles, runClient } from './client-run.ts'
 import { LoadClient } from './load-client.ts'
 import type { Pool } from './pool.ts'
 import { type RunOptions, type RunResult, run } from './run.ts'
@@ -55,11 +56,16 @@ export async function measure(
   // A client closes its silent uploads only when it ends.
   const needsNewClient = unit === 'bytes/upload'
   let client = new LoadClient()
+  const files = candidates.some((candidate) => candidate.client) ? new ClientFiles(wanted) : undefined
   try {
+    await files?.create()
     for (let round = 0; round < options.rounds * roundsFactor; round += 1) {
       for (const [index, candidate] of candidates.entries()) {
         const directory = await directories.create()
-        const oneRun = () => run(client, wanted, candidate, directory, options)
+        const oneRun = () =>
+          files
+            ? runClient(wanted, candidate, files, directory, options)
+            : run(client, wanted, candidate, directory, options)
         results[index]?.push(await directories.runWithPool(oneRun))
         if (needsNewClient) {
           await client.end()
@@ -72,6 +78,7 @@ export async function measure(
     return { name, unit, seconds: seconds(), rows: [], failure: String(error) }
   } finally {
     await client.end()
+    await files?.remove()
     await directories.removeAll()
   }
   const rows = candidates.map((candidate, index) => summarize(candidate.name, results[index] ?? []))

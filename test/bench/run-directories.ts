@@ -79,7 +79,7 @@ const temporaryDirectories = new Set<string>()
  * Creates a directory that is removed when the process exits, even early, because it may use gigabytes of
  * memory.
  */
-async function temporaryDirectory(medium: Medium): Promise<string> {
+export async function temporaryDirectory(medium: Medium): Promise<string> {
   if (temporaryDirectories.size === 0) process.once('exit', () => temporaryDirectories.forEach(removeSync))
   const directory = await mkdtemp(join(parents[medium], 'bits-upload-bench-'))
   temporaryDirectories.add(directory)

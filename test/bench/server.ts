@@ -41,7 +41,8 @@ export async function startServer(
   const lines = createInterface({ input: child.stdout ?? process.stdin })
   const [line] = await Promise.race([once(lines, 'line'), failOnExit(child, server.program)])
   return {
-    port: Number(/\d+/.exec(line)?.[0]),
+    // `port 8080` of the programs in servers/, or the URL that `serve` prints.
+    port: Number(/(?:port |:)(\d+)/.exec(line)?.[1]),
     pid: child.pid ?? 0,
     async collectGarbage() {
       child.kill('SIGUSR2')

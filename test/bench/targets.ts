@@ -35,6 +35,7 @@ const target = (cases: string, to: string | undefined, bound: Bound, more: Detai
 const ceiling = { limits: ['ceiling'] }
 const smallFiles = { limits: ['floor', 'blocking', 'packets'] }
 const cpu = { figure: 'cpu', ...ceiling } as const
+const client = { of: 'send' }
 const middleware = { of: 'with', limits: ['empty'] }
 
 /** Targets over an object service, for all its cases, also those with a delay. */
@@ -74,6 +75,10 @@ const ratios: readonly Ratio[] = [
   // No target, because `discard`, which stores nothing, reached 0.82: the HTTP parser of Node copies each
   // piece.
   ratio('one file of 1 GiB', 'nginx', { limits: ['ceiling', 'discard'] }),
+  target('client: one file of 1 GiB, tmpfs', 'tus-js-client', { min: 1.3 }, client),
+  target('client: 2000 files of 4 KiB, tmpfs', 'tus-js-client', { min: 1.5 }, client),
+  ratio('client: one file of 1 GiB, disk', 'tus-js-client', client),
+  ratio('client: 2000 files of 4 KiB, disk', 'tus-js-client', client),
   target('5000 silent uploads', 'discard', { max: 1.5 }, ceiling),
   target('5000 silent uploads', 'tus', { max: 0.5 }, ceiling),
   target('GET / beside uploads', 'without', { min: 0.95 }, middleware),

@@ -1,9 +1,9 @@
 import { Server } from '@tus/server'
 import express from 'express'
-import { serve } from './serve.mjs'
+import { args, serve } from './serve.mjs'
 
 /**
- * Serves `@tus/server` with a store in Express 5. The client chooses the name of the file.
+ * Serves `@tus/server` with a store in Express 5, or alone, if the first argument is `alone`. The client chooses the name of the file.
  * @param {import('@tus/server').DataStore} datastore
  */
 export function serveTus(datastore) {
@@ -12,5 +12,7 @@ export function serveTus(datastore) {
     datastore,
     namingFunction: (_request, metadata) => metadata?.filename ?? '',
   })
-  serve(express().all(/^\/files/, (request, response) => server.handle(request, response)))
+  /** @type {import('node:http').RequestListener} */
+  const listener = (request, response) => void server.handle(request, response)
+  serve(args[0] === 'alone' ? listener : express().all(/^\/files/, listener))
 }

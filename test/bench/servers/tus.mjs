@@ -1,4 +1,4 @@
-/** `@tus/server` with `@tus/file-store` in Express 5. */
+/** `@tus/server` with `@tus/file-store` in Express 5, or with the argument `alone` without it. */
 import { mkdirSync } from 'node:fs'
 import { FileStore } from '@tus/file-store'
 import { directory } from './serve.mjs'
