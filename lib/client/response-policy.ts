@@ -177,6 +177,8 @@ export type RetryReason =
 export interface RetryableErrorDetails extends UploadErrorDetails {
   /** Most likely the server had closed a kept connection: a new connection will succeed. */
   readonly stale?: boolean
+  /** The connection took nothing of the request for `sendTimeout`. */
+  readonly isSlow?: boolean
   /** The packet certainly did not reach the server. */
   readonly unsent?: boolean
   /** An Ack of the server says that the packet was not carried out; an error of a proxy leaves that open. */

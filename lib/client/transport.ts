@@ -24,7 +24,10 @@ export interface TransportRequest {
   readonly url: URL
   /** Sent in this order, with the names spelled as here. */
   readonly fields: readonly (readonly [name: string, value: string])[]
-  /** Its length must be that of the field Content-Length. */
+  /**
+   * Its length must be that of the field Content-Length. A chunk is not used any more when the next one is requested, so
+   * the iterable may fill the same memory again; nor when the body has been read to its end.
+   */
   readonly body?: AsyncIterable<Uint8Array>
   /** Called with the length of each chunk of the body, when the system has taken it. */
   readonly onSent?: (bytes: number) => void
@@ -160,7 +163,8 @@ async function sendRequest<T>(
         // After an abort the reader may still be working on a chunk.
         if (settled || connectionFailed) return
         timer = setTimeout(() => {
-          fail(new RetryableError('retry', what, { unsent: !connected, waited }))
+          const isSlow = connected && sentAt === undefined && !answered
+          fail(new RetryableError('retry', what, { unsent: !connected, isSlow, waited }))
         }, milliseconds)
       }
       // Once the response has begun, its reader reports the failure, after the bytes that have arrived.

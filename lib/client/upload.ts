@@ -123,7 +123,6 @@ export class Upload {
     const session = this.#current()
     const start = session.offset
     const end = Math.min(start + this.#size.next, this.#source.size)
-    await this.#source.check()
     this.#inFlight = 0
     const startedAt = this.#clock.now()
     const range = { start, end, sessionId: session.id }
@@ -217,7 +216,7 @@ export class Upload {
     if (error.reason === 'fragment-too-large') return this.#shrink(error)
     if (error.details.malformed) this.#progressGuard.onMalformedAnswer(error)
     const connectionFailed = error.details.status === undefined
-    if (connectionFailed && inFlight > 0) this.#size = shrinkOnBreak(this.#size)
+    if (connectionFailed && (inFlight > 0 || error.details.isSlow)) this.#size = shrinkOnBreak(this.#size)
     onFailure(this.#session, this.#clock.now())
     await this.#jobWriter.trySave(this.#session)
     const delay = this.#retryPolicy.nextDelay(error.details)

@@ -19,7 +19,8 @@ async function onDisk(): Promise<{ path: string; source: OpenSource }> {
 
 async function all(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const list: Uint8Array[] = []
-  for await (const chunk of chunks) list.push(chunk)
+  // A chunk is valid until the next one is requested.
+  for await (const chunk of chunks) list.push(Buffer.from(chunk))
   return Buffer.concat(list)
 }
 
@@ -64,9 +65,54 @@ describe('file source', () => {
 
   it('throws file-changed if only the mtime differs', async () => {
     const { path, source } = await onDisk()
-    await source.check()
+    await all(source.read(0, 200_000))
     await utimes(path, 1, 1)
-    await expect(source.check()).rejects.toMatchObject({ code: 'file-changed' })
+    for (const [start, end] of [
+      [0, 200_000],
+      [0, 1000],
+      [5, 5],
+    ] as const)
+      await expect(source.read(start, end).next()).rejects.toMatchObject({ code: 'file-changed' })
+  })
+
+  it('throws file-changed before the first chunk of a small file that changed', async () => {
+    const { path } = await fileAndJob(Buffer.from('old'))
+    const source = await openSource(path)
+    onTestFinished(() => source.close())
+    expect((await all(source.read(0, 3))).toString()).toBe('old')
+    await utimes(path, 1, 1)
+    await expect(source.read(0, 3).next()).rejects.toMatchObject({ code: 'file-changed' })
+  })
+
+  it('reads a large range in chunks of 256 KiB, all of them in the same memory', async () => {
+    const large = noise(5_000_000)
+    const { path } = await fileAndJob(large)
+    const source = await openSource(path)
+    onTestFinished(() => source.close())
+    const buffers = new Set<ArrayBufferLike>()
+    for (const [start, end] of [
+      [0, 2_500_000],
+      [2_500_000, 5_000_000],
+      [0, 100],
+    ] as const) {
+      const chunks: Uint8Array[] = []
+      for await (const chunk of source.read(start, end)) {
+        buffers.add(chunk.buffer)
+        chunks.push(Buffer.from(chunk))
+      }
+      expect(chunks[0]?.length).toBe(Math.min(262_144, end - start))
+      expect(Buffer.concat(chunks).equals(large.subarray(start, end))).toBe(true)
+    }
+    expect(buffers.size).toBe(1)
+  })
+
+  it('does not use the memory of a read that has not ended for another one', async () => {
+    const { source } = await onDisk()
+    const first = source.read(0, 150_000)
+    const { value = new Uint8Array() } = await first.next()
+    expect((await all(source.read(50_000, 200_000))).equals(file.subarray(50_000, 200_000))).toBe(true)
+    expect(Buffer.from(value).equals(file.subarray(0, 65_536))).toBe(true)
+    await first.return(undefined)
   })
 
   it('is identified by path, size and mtime in nanoseconds, and named after the file', async () => {

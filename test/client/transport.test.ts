@@ -223,7 +223,8 @@ describe('HttpTransport timeouts', () => {
       await tick()
     }
     vi.advanceTimersByTime(120_000)
-    expect((await outcome).message).toBe('Nothing could be sent for 120000 ms')
+    const { message, details } = await outcome
+    expect([message, details.isSlow]).toEqual(['Nothing could be sent for 120000 ms', true])
   })
 
   it('reject as unsent after sendTimeout when TLS is never established', async () => {

@@ -390,6 +390,20 @@ it('uploadFile: halves the fragment size after a broken connection, but not afte
   expect(lengths.slice(0, 3)).toEqual([512 * 1024, 512 * 1024, 256 * 1024])
 })
 
+it('uploadFile: halves the fragment size after sendTimeout without a sent byte', async () => {
+  const server = await fakeServer({ file })
+  const ranges: string[] = []
+  const source = asSource(file, async function* (start, end) {
+    ranges.push(`${start}-${end}`)
+    // The first fragment makes no progress.
+    if (ranges.length === 1) await new Promise(() => {})
+    yield file.subarray(start, end)
+  })
+  const options = { maxFragmentSize: 100_000, sendTimeout: 50, retryDelay: 1 }
+  await server.watch(uploadFile(source, new URL('a.bin', server.url), options))
+  expect(ranges.slice(0, 2)).toEqual(['0-100000', '0-50000'])
+})
+
 it('uploadFile: completes when a proxy answers large fragments with 413 and a reset', async () => {
   const directory = await temporaryDirectory()
   const receiver = bitsUpload({ store: directory })
