@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises'
+import { Connections } from '../client/connections.ts'
 import { joinTexts } from '../client/errors.ts'
 import {
   cancelUpload,
@@ -6,8 +7,8 @@ import {
   type UploadErrorCode,
   type UploadOptions,
   type UploadProgress,
-  uploadFile,
 } from '../client/index.ts'
+import { uploadOver } from '../client/upload-file.ts'
 import { ExitCode } from './command.ts'
 import type { Display } from './display.ts'
 import { countOf, formatRate, formatSize, formatTime, printable } from './format.ts'
@@ -27,7 +28,7 @@ export interface TransferOptions extends Omit<UploadOptions, 'job' | 'onProgress
   readonly parallel: number
 }
 
-/** Sends files and prints the result of each. Resolves to the exit code. */
+/** Sends files, over connections that they share, and prints the result of each. Resolves to the exit code. */
 export async function transferAll(
   transfers: readonly Transfer[],
   { parallel, ...options }: TransferOptions,
@@ -35,6 +36,7 @@ export async function transferAll(
 ): Promise<number> {
   const startTime = Date.now()
   const sum = { done: 0, bytes: 0, failed: 0, unfinished: 0 }
+  const connections = new Connections(options.tls ?? {})
   const queue = transfers.values()
   const work = async (): Promise<void> => {
     for (const transfer of queue) {
@@ -44,7 +46,7 @@ export async function transferAll(
       }
       try {
         // Not `sum.bytes += await …`: other transfers add to the sum in the meantime.
-        const size = await transferOne(transfer, options, display)
+        const size = await transferOne(transfer, connections, options, display)
         sum.bytes += size
         sum.done += 1
       } catch (error) {
@@ -56,7 +58,11 @@ export async function transferAll(
       }
     }
   }
-  await Promise.all(Array.from({ length: Math.min(parallel, transfers.length) }, work))
+  try {
+    await Promise.all(Array.from({ length: Math.min(parallel, transfers.length) }, work))
+  } finally {
+    connections.close()
+  }
   const { done, bytes, failed, unfinished } = sum
   const parts = [
     `${countOf(done, 'file')}, ${formatSize(bytes)}`,
@@ -81,6 +87,7 @@ const restartReasons: Partial<Record<UploadErrorCode, string>> = {
 /** Sends one file. Resolves to its size. */
 async function transferOne(
   transfer: Transfer,
+  connections: Connections,
   options: Omit<TransferOptions, 'parallel'>,
   display: Display,
 ): Promise<number> {
@@ -93,7 +100,7 @@ async function transferOne(
     heldBefore ??= progress.held
     show(progress)
   }
-  const send = () => uploadFile(path, url, { ...options, job, onProgress })
+  const send = () => uploadOver(connections, path, url, { ...options, job, onProgress })
   const result = await send().catch(async (error) => {
     const why = error instanceof UploadError ? restartReasons[error.code] : undefined
     if (why === undefined) throw error
@@ -121,13 +128,13 @@ function trackProgress({ name, job }: Transfer, display: Display): (progress: Up
     if (error && text !== lastError)
       display.line(`${printable(name)}: interrupted, retrying: ${printable(text)}`)
     if (state !== 'create-session' && state !== 'ping') lastError = text
-    const left = Number.isFinite(timeLeft) ? `, ${formatTime(timeLeft * 1000)} left` : ''
-    const notes: Partial<Record<typeof state, string>> = {
-      waiting: `retry in ${formatTime(retryIn)}`,
-      fragment: `${formatRate(rate, 1000)}${left}`,
-      reply: `${formatSize(replyReceived)} of the reply`,
+    const left = (): string => (Number.isFinite(timeLeft) ? `, ${formatTime(timeLeft * 1000)} left` : '')
+    const notes: Partial<Record<typeof state, () => string>> = {
+      waiting: () => `retry in ${formatTime(retryIn)}`,
+      fragment: () => `${formatRate(rate, 1000)}${left()}`,
+      reply: () => `${formatSize(replyReceived)} of the reply`,
     }
-    display.show(job, { name, done: sent, total, note: notes[state] ?? state })
+    display.show(job, { name, done: sent, total, note: notes[state]?.() ?? state })
   }
 }
 

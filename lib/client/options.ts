@@ -12,10 +12,11 @@ import {
   type Size,
 } from '../validate.ts'
 import type { Credentials } from './auth.ts'
+import type { TlsOptions } from './connections.ts'
 import { LargestFragment } from './fragment.ts'
 import type { UploadProgress } from './progress.ts'
 import type { RetrySettings } from './retry-policy.ts'
-import type { TlsOptions, TransportSettings } from './transport.ts'
+import type { TransportSettings } from './transport.ts'
 
 /** Options of both `uploadFile` and `cancelUpload`. */
 export interface ConnectionSettings {

@@ -127,6 +127,7 @@ export class PacketClient {
       const result = await this.#transport.request({ method, url, ...content }, async (response, chunks) => {
         const { statusCode: status = 0, headers } = response
         const isChallenge =
+          status === 401 &&
           classifyResponse(summarize(requestKind, { status, headers })) === 'authenticate' &&
           authenticator?.challenged(field(headers, 'www-authenticate'), authorization !== undefined)
         if (repeated || !isChallenge) return { value: await read(response, chunks) }

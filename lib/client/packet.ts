@@ -76,3 +76,24 @@ const contentRange = ({ start, end, total }: FragmentRange): string =>
  */
 const isContentName = (name: string | undefined): name is string =>
   name !== undefined && /^[ -~]+$/.test(name) && !/[\\/:*?"<>|]/.test(name) && name.length <= MaxContentName
+
+/**
+ * The fields as the object that `http.request` documents: instrumentation (OpenTelemetry, dd-trace) copies it
+ * with `Object.assign`, which would destroy a flat list. Node keeps the order and the spelling. Two spellings
+ * of one name would replace each other, so they become one field with two values.
+ */
+export function headersOf(fields: Fields): Record<string, string | string[]> {
+  const byName = new Map<string, { readonly name: string; readonly values: string[] }>()
+  for (const [name, value] of fields) {
+    const key = name.toLowerCase()
+    const values = byName.get(key)?.values
+    if (values) values.push(value)
+    else byName.set(key, { name, values: [value] })
+  }
+  return Object.fromEntries(
+    [...byName.values()].map(({ name, values }) => [
+      name,
+      values.length === 1 && values[0] !== undefined ? values[0] : values,
+    ]),
+  )
+}

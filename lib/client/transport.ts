@@ -1,13 +1,12 @@
-import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
-import type { ConnectionOptions, TLSSocket } from 'node:tls'
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { TLSSocket } from 'node:tls'
 import { http, https } from '../builtins.ts'
 import type { HeaderFields } from '../protocol/headers.ts'
 import { connectionError, TransportHistory } from './connection-failure.ts'
+import { Connections, type TlsOptions } from './connections.ts'
+import { headersOf } from './packet.ts'
 import { RetryableError } from './response-policy.ts'
 import { hostOf, portOf, requestedCertificate } from './tls-fault.ts'
-
-/** Options of Node's `tls.connect`: `ca`, `cert`, `key`, `pfx`, `rejectUnauthorized` and others. */
-export type TlsOptions = ConnectionOptions
 
 export interface TransportSettings {
   readonly tls: TlsOptions
@@ -46,27 +45,26 @@ export interface TransportRequest {
  */
 export type Reader<T> = (response: IncomingMessage, chunks: AsyncIterable<Buffer>) => Promise<T>
 
-/** Options of the client certificate. */
-const certificateOptions = ['cert', 'key', 'passphrase', 'pfx'] as const
-/** Sends requests over kept connections, one request at a time on each. */
+/** Sends requests, one at a time, over kept connections. */
 export class HttpTransport {
   readonly #settings: TransportSettings
   readonly #signal: AbortSignal | undefined
-  readonly #plain = new http.Agent({ keepAlive: true })
-  readonly #secure: Agent
-  readonly #crossOrigin: Agent
+  readonly #connections: Connections
+  readonly #ownsConnections: boolean
   readonly #history = new TransportHistory()
+  /** Of {@link abort}. */
+  #aborted: { readonly error: unknown } | undefined
+  /** Ends the request in flight with an error. */
+  #fail: ((error: unknown) => void) | undefined
+  /** The last request failed because the server had closed its connection; others may be closed, too. */
+  #wasStale = false
 
-  constructor(settings: TransportSettings, signal: AbortSignal | undefined) {
+  /** @param connections shared with other transports. Default: its own */
+  constructor(settings: TransportSettings, signal: AbortSignal | undefined, connections?: Connections) {
     this.#settings = settings
     this.#signal = signal
-    const { tls } = settings
-    const { Agent } = https()
-    this.#secure = new Agent({ ...tls, keepAlive: true })
-    const others = Object.entries(tls).filter(
-      ([name]) => !(certificateOptions as readonly string[]).includes(name),
-    )
-    this.#crossOrigin = new Agent({ ...Object.fromEntries(others), keepAlive: true })
+    this.#connections = connections ?? new Connections(settings.tls)
+    this.#ownsConnections = connections === undefined
   }
 
   /**
@@ -75,22 +73,39 @@ export class HttpTransport {
    * @throws {UploadError} `certificate`, `tls-failed`
    * @throws errors of the body and of the reader, and the signal's reason
    */
-  request<T>(request: TransportRequest, read: Reader<T>): Promise<T> {
+  async request<T>(request: TransportRequest, read: Reader<T>): Promise<T> {
     this.#signal?.throwIfAborted()
-    return sendRequest(this.#open(request), request, read, this.#settings, this.#history, this.#signal)
+    if (this.#aborted) throw this.#aborted.error
+    // The next request must not fail in the same way on another connection that was idle.
+    if (this.#wasStale) this.#connections.closeIdle()
+    this.#wasStale = false
+    try {
+      const onOpen = (fail: (error: unknown) => void): void => {
+        this.#fail = fail
+      }
+      const outgoing = this.#open(request)
+      return await sendRequest(outgoing, request, read, this.#settings, this.#history, this.#signal, onOpen)
+    } catch (error) {
+      this.#wasStale = error instanceof RetryableError && error.details.stale === true
+      throw error
+    }
   }
 
-  /** Closes all connections. */
+  /** Ends the request in flight, and all later ones, with this error. */
+  abort(error: unknown): void {
+    this.#aborted = { error }
+    this.#fail?.(error)
+  }
+
+  /** Closes all connections, unless they are shared. */
   close(): void {
-    for (const agent of [this.#plain, this.#secure, this.#crossOrigin]) agent.destroy()
+    if (this.#ownsConnections) this.#connections.close()
   }
 
-  #open({ method, url, fields, crossOrigin }: TransportRequest): ClientRequest {
-    const secure = url.protocol === 'https:'
-    const agent: Agent = secure ? (crossOrigin ? this.#crossOrigin : this.#secure) : this.#plain
-    const open = secure ? https().request : http.request
+  #open({ method, url, fields, crossOrigin = false }: TransportRequest): ClientRequest {
+    const open = url.protocol === 'https:' ? https().request : http.request
     return open({
-      agent,
+      agent: this.#connections.agentFor(url, crossOrigin),
       method,
       host: hostOf(url),
       port: portOf(url),
@@ -99,27 +114,6 @@ export class HttpTransport {
       setHost: false,
     })
   }
-}
-
-/**
- * The fields as the object that `http.request` documents: instrumentation (OpenTelemetry, dd-trace) copies it
- * with `Object.assign`, which would destroy a flat list. Node keeps the order and the spelling. Two spellings
- * of one name would replace each other, so they become one field with two values.
- */
-function headersOf(fields: TransportRequest['fields']): Record<string, string | string[]> {
-  const byName = new Map<string, { readonly name: string; readonly values: string[] }>()
-  for (const [name, value] of fields) {
-    const key = name.toLowerCase()
-    const values = byName.get(key)?.values
-    if (values) values.push(value)
-    else byName.set(key, { name, values: [value] })
-  }
-  return Object.fromEntries(
-    [...byName.values()].map(({ name, values }) => [
-      name,
-      values.length === 1 && values[0] !== undefined ? values[0] : values,
-    ]),
-  )
 }
 
 /** Whether a response says where it ends. Otherwise its end is that of the connection. */
@@ -136,6 +130,7 @@ async function sendRequest<T>(
   settings: TransportSettings,
   history: TransportHistory,
   signal: AbortSignal | undefined,
+  onOpen: (fail: (error: unknown) => void) => void,
 ): Promise<T> {
   const limit = settings.attemptLimit?.() ?? Number.POSITIVE_INFINITY
   const sendTimeout = Math.min(settings.sendTimeout, limit)
@@ -186,6 +181,7 @@ async function sendRequest<T>(
       }
       abort = () => fail(signal?.reason)
       signal?.addEventListener('abort', abort, { once: true })
+      onOpen(fail)
 
       const startSendTimer = (): void =>
         startTimer(`Nothing could be sent for ${sendTimeout} ms`, sendTimeout)

@@ -1,4 +1,5 @@
 import { systemClock } from './clock.ts'
+import type { Connections } from './connections.ts'
 import { Job } from './job.ts'
 import type { JobBinding } from './job-writer.ts'
 import { readUploadOptions, readUploadUrl, type UploadOptions } from './options.ts'
@@ -20,10 +21,24 @@ import { Upload } from './upload.ts'
  * @throws {UploadError} with `code`, if the upload failed
  * @throws the signal's reason, if the signal is aborted
  */
-export async function uploadFile(
+export function uploadFile(
   source: string | URL | Uint8Array | UploadSource,
   url: string | URL,
   options: UploadOptions = {},
+): Promise<UploadResult> {
+  return uploadOver(undefined, source, url, options)
+}
+
+/**
+ * {@link uploadFile} over connections that several uploads share.
+ *
+ * @param connections with the `tls` of the options; undefined: its own, which are closed at the end
+ */
+export async function uploadOver(
+  connections: Connections | undefined,
+  source: string | URL | Uint8Array | UploadSource,
+  url: string | URL,
+  options: UploadOptions,
 ): Promise<UploadResult> {
   const settings = readUploadOptions(options)
   const destination = readUploadUrl(url)
@@ -32,7 +47,10 @@ export async function uploadFile(
   try {
     const binding = await openJob(settings.job, destination, openedSource)
     try {
-      return await new Upload(openedSource, destination, settings, systemClock, binding).run()
+      return await new Upload(openedSource, destination, settings, systemClock, {
+        binding,
+        connections,
+      }).run()
     } finally {
       await binding?.job.release()
     }

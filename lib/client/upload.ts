@@ -1,4 +1,5 @@
 import type { Clock } from './clock.ts'
+import type { Connections } from './connections.ts'
 import {
   type FragmentSize,
   grow,
@@ -53,7 +54,10 @@ export class Upload {
     destination: URL,
     settings: UploadSettings,
     clock: Clock,
-    binding?: JobBinding,
+    {
+      binding,
+      connections,
+    }: { readonly binding?: JobBinding | undefined; readonly connections?: Connections | undefined } = {},
   ) {
     this.#source = source
     this.#destination = destination
@@ -64,7 +68,7 @@ export class Upload {
     this.#size = initialSize(settings.maxFragmentSize)
     this.#retryPolicy = new RetryPolicy(settings, clock)
     const attemptLimit = (): number => this.#retryPolicy.attemptLimit()
-    this.#transport = new HttpTransport({ ...settings, attemptLimit }, settings.signal)
+    this.#transport = new HttpTransport({ ...settings, attemptLimit }, settings.signal, connections)
     const extras = { name: source.name, headers: settings.headers }
     this.#packetClient = new PacketClient(this.#transport, { destination, extras, auth: settings.auth })
     this.#rateMeter = new RateMeter(clock.now)

@@ -170,8 +170,7 @@ describe('job file', () => {
     onTestFinished(() => Promise.all([opened.release(), source.close()]).then(() => {}))
     const settings = readUploadOptions(options)
     const upload = new Upload(source, new URL('a.bin', server.url), settings, clock, {
-      job: opened,
-      identity,
+      binding: { job: opened, identity },
     })
     await server.watch(upload.run())
     expect(held).toEqual([0, 0, 10_240, 10_240])

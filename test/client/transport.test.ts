@@ -2,6 +2,7 @@ import { getEventListeners, once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { setTimeout as delay, setImmediate as tick } from 'node:timers/promises'
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { Connections } from '../../lib/client/connections.ts'
 import { RetryableError } from '../../lib/client/response-policy.ts'
 import { HttpTransport, type Reader, type TransportRequest } from '../../lib/client/transport.ts'
 import { withResolvers } from '../support/promise.ts'
@@ -34,11 +35,17 @@ async function scene(
     fields: [['Host', url.host], ...(more.body ? [['Content-Length', String(2 ** 30)] as const] : [])],
     ...more,
   })
+  const shared = new Connections({})
+  onTestFinished(() => shared.close())
   return {
     url,
     controller,
+    wire,
+    shared,
+    over: (used: Connections) => new HttpTransport({ tls: {}, ...limits }, controller.signal, used),
     connections: () => connections,
-    exchange: (more?: Partial<TransportRequest>, read = status) => wire.request(request(more), read),
+    exchange: (more?: Partial<TransportRequest>, read = status, transport = wire) =>
+      transport.request(request(more), read),
   }
 }
 
@@ -130,6 +137,36 @@ describe('HttpTransport connections', () => {
     expect(warnings).toEqual([])
   })
 
+  it('are shared by transports, and closed by their owner', async () => {
+    const { exchange, connections, over, shared } = await scene(answering(Ok))
+    for (let i = 0; i < 3; i += 1) {
+      const transport = over(shared)
+      expect(await exchange({}, status, transport)).toBe(200)
+      transport.close()
+    }
+    expect(connections()).toBe(1)
+    shared.close()
+    expect(await exchange({}, status, over(shared))).toBe(200)
+    expect(connections()).toBe(2)
+  })
+
+  it('are all replaced after one that the server had closed', async () => {
+    // The server closes each connection when it gets its second request.
+    const { exchange, connections, over, shared } = await scene((socket) => {
+      socket.once('data', () => {
+        socket.write(Ok)
+        socket.once('data', () => socket.destroy())
+      })
+    })
+    const transports = [over(shared), over(shared), over(shared)]
+    await Promise.all(transports.map((transport) => exchange({}, status, transport)))
+    expect(connections()).toBe(3)
+    const [transport] = transports
+    expect((await failureOf(exchange({}, status, transport))).details.stale).toBe(true)
+    expect(await exchange({}, status, transport)).toBe(200)
+    expect(connections()).toBe(4)
+  })
+
   it('are closed after an answer that arrives before the end of the request', async () => {
     const closed = withResolvers<void>()
     const { exchange, connections } = await scene((socket) => {
@@ -166,6 +203,15 @@ describe('HttpTransport connections', () => {
     })()
     await failureOf(exchange({ body, url: new URL(url.href.replace('http:', 'https:')) }))
     await vi.waitFor(() => expect(ended).toBe(true))
+  })
+
+  it('are closed by abort(), and the request in flight and later ones reject with its error', async () => {
+    const { exchange, wire } = await scene(() => {})
+    const error = new Error('enough')
+    const work = exchange()
+    setImmediate(() => wire.abort(error))
+    await expect(work).rejects.toBe(error)
+    await expect(exchange()).rejects.toBe(error)
   })
 
   it('are closed by the signal, and requests reject with its reason', async () => {
