@@ -15,9 +15,13 @@ function throwUnusable(cause: unknown): never {
   throw directoryError(`cannot use the directory of the job files, ${directory()}`, cause)
 }
 
-/** The job file of an upload. The same file and the same URL give the same job file. */
-export async function jobPath(path: string, url: URL): Promise<string> {
+/** Creates the directory of the job files, if it does not exist. */
+export async function createJobsDirectory(): Promise<void> {
   await createDirectories(directory(), { mode: 0o700 }).catch(throwUnusable)
+}
+
+/** The job file of an upload. The same file and the same URL give the same job file. */
+export function jobPath(path: string, url: URL): string {
   const hash = createHash('sha256')
     .update(JSON.stringify([path, url.href]))
     .digest('hex')

@@ -3,7 +3,7 @@ import { stopSignal, UsageError, type Values } from './command.ts'
 import { readConnection, readTargetUrl } from './connection.ts'
 import { openDisplay } from './display.ts'
 import { findFiles, urlFor } from './files.ts'
-import { jobPath } from './jobs-directory.ts'
+import { createJobsDirectory, jobPath } from './jobs-directory.ts'
 import { type TransferOptions, transferAll } from './transfer.ts'
 import { numberOf, sizeValue } from './values.ts'
 
@@ -17,12 +17,11 @@ export async function runSend(values: Values, positionals: readonly string[]): P
     throw new UsageError(`several files need the URL of a folder: ${url}/`)
   }
   const options = sendOptionsOf(values, files.length)
-  const transfers = await Promise.all(
-    files.map(async (file) => {
-      const target = urlFor(file, url)
-      return { path: file.path, name: file.name, url: target, job: await jobPath(file.path, target) }
-    }),
-  )
+  await createJobsDirectory()
+  const transfers = files.map((file) => {
+    const target = urlFor(file, url)
+    return { path: file.path, name: file.name, url: target, job: jobPath(file.path, target) }
+  })
   return transferUntilStopped(transfers, options)
 }
 

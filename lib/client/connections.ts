@@ -13,23 +13,28 @@ const certificateOptions = ['cert', 'key', 'passphrase', 'pfx'] as const
  * this protocol belongs to a connection, neither a session nor credentials.
  */
 export class Connections {
+  readonly #tls: TlsOptions
   readonly #plain = new http.Agent({ keepAlive: true })
-  readonly #secure: Agent
-  readonly #crossOrigin: Agent
+  /** Created when they are needed, because `node:https` takes time to load. */
+  #secure: Agent | undefined
+  #crossOrigin: Agent | undefined
 
   constructor(tls: TlsOptions) {
-    const { Agent } = https()
-    this.#secure = new Agent({ ...tls, keepAlive: true })
-    const others = Object.entries(tls).filter(
-      ([name]) => !(certificateOptions as readonly string[]).includes(name),
-    )
-    this.#crossOrigin = new Agent({ ...Object.fromEntries(others), keepAlive: true })
+    this.#tls = tls
   }
 
   /** @param crossOrigin the server gets no client certificate */
   agentFor(url: URL, crossOrigin: boolean): Agent {
     if (url.protocol !== 'https:') return this.#plain
-    return crossOrigin ? this.#crossOrigin : this.#secure
+    if (!crossOrigin) {
+      this.#secure ??= new (https().Agent)({ ...this.#tls, keepAlive: true })
+      return this.#secure
+    }
+    const others = Object.entries(this.#tls).filter(
+      ([name]) => !(certificateOptions as readonly string[]).includes(name),
+    )
+    this.#crossOrigin ??= new (https().Agent)({ ...Object.fromEntries(others), keepAlive: true })
+    return this.#crossOrigin
   }
 
   /** Closes the connections without a request: the next request gets a new one. */
@@ -45,6 +50,6 @@ export class Connections {
   }
 
   #all(): readonly Agent[] {
-    return [this.#plain, this.#secure, this.#crossOrigin]
+    return [this.#plain, this.#secure, this.#crossOrigin].filter((agent) => agent !== undefined)
   }
 }

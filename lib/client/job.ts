@@ -1,3 +1,4 @@
+import { accessSync, constants, existsSync } from 'node:fs'
 import { open, readFile, rename, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Lock } from '../locks/locker.ts'
@@ -54,25 +55,54 @@ const LockTimeoutMs = 1000
  */
 export class Job {
   readonly path: string
-  readonly #lock: Lock
+  #lock: Promise<Lock> | undefined
   #record: JobRecord | undefined
 
-  private constructor(path: string, lock: Lock, record: JobRecord | undefined) {
+  private constructor(path: string) {
     this.path = path
-    this.#lock = lock
-    this.#record = record
   }
 
-  /** @throws {UploadError} `job-in-use`, `job-invalid`, `job-failed` */
+  /**
+   * Opens a job file, and acquires its lock if it exists. A job file that does not exist is locked by {@link lock}, because
+   * most small files are sent without one.
+   * @throws {UploadError} `job-in-use`, `job-invalid`, `job-failed`
+   */
   static async open(file: string): Promise<Job> {
-    const path = resolve(file)
-    const lock = await lockJob(path)
+    const job = new Job(resolve(file))
+    if (!existsInFolder(job.path)) return job
+    await job.lock()
     try {
-      return new Job(path, lock, await readJobFile(path))
+      job.#record = await readJobFile(job.path)
+      return job
     } catch (error) {
-      await lock.release()
+      await job.release()
       throw error
     }
+  }
+
+  /**
+   * Acquires the lock, if this process does not have it.
+   * @throws {UploadError} `job-in-use`, `job-failed`
+   */
+  async lock(): Promise<void> {
+    const locking = this.#lock ?? lockJob(this.path)
+    this.#lock = locking
+    try {
+      await locking
+    } catch (error) {
+      this.#lock = undefined
+      throw error
+    }
+  }
+
+  /** Whether this process has the lock, or is acquiring it. */
+  get isLocked(): boolean {
+    return this.#lock !== undefined
+  }
+
+  /** Whether the job file exists: it was read or written. */
+  get exists(): boolean {
+    return this.#record !== undefined
   }
 
   /** URL of the upload; undefined if there is no job file yet. */
@@ -96,15 +126,22 @@ export class Job {
     }
   }
 
-  /** Writes the file atomically and synced: it survives a loss of power. */
+  /**
+   * Writes the file atomically. After a loss of power it has this state or, unless Close-Session may have been sent, an earlier
+   * one: the server corrects an old offset, but a session that it has ended looks like one that it has lost.
+   * @throws {UploadError} `job-in-use`, `job-failed`
+   */
   async save(url: string, source: Identity, session: ClientSession): Promise<void> {
+    await this.lock()
     const created = this.#record?.created ?? new Date().toISOString()
-    this.#record = { version: 1, url, source, created, session: { ...session } }
+    const record: JobRecord = { version: 1, url, source, created, session: { ...session } }
+    const mustReplace = this.#record === undefined || session.closeSent === true
     try {
-      await writeAtomic(this.path, `${JSON.stringify(this.#record, undefined, 2)}\n`)
+      await writeAtomic(this.path, `${JSON.stringify(record, undefined, 2)}\n`, mustReplace)
     } catch (cause) {
       throw jobFileError(cause)
     }
+    this.#record = record
   }
 
   async remove(): Promise<void> {
@@ -115,8 +152,10 @@ export class Job {
   }
 
   /** Releases the lock, so that another process can use the job file. */
-  release(): Promise<void> {
-    return this.#lock.release()
+  async release(): Promise<void> {
+    const locking = this.#lock
+    this.#lock = undefined
+    await (await locking?.catch(() => undefined))?.release()
   }
 }
 
@@ -131,6 +170,20 @@ async function lockJob(path: string): Promise<Lock> {
     return await lockJobFile(path, signal)
   } catch (cause) {
     if (signal.aborted) throw new UploadError('job-in-use', `It is ${path}.`)
+    throw jobFileError(cause)
+  }
+}
+
+/**
+ * Whether a file exists. Synchronous, because another thread would take ten times as long, for each small file.
+ * @throws {UploadError} `job-failed` if no file can be created in its folder
+ */
+function existsInFolder(path: string): boolean {
+  if (existsSync(path)) return true
+  try {
+    accessSync(dirname(path), constants.W_OK | constants.X_OK)
+    return false
+  } catch (cause) {
     throw jobFileError(cause)
   }
 }
@@ -185,8 +238,11 @@ function isSession(session: unknown): boolean {
   )
 }
 
-/** Only the process that holds the lock writes, so no other process uses the temporary name. */
-async function writeAtomic(path: string, text: string): Promise<void> {
+/**
+ * Only the process that holds the lock writes, so no other process uses the temporary name.
+ * @param mustReplace whether a loss of power must not bring back an earlier version, or no file
+ */
+async function writeAtomic(path: string, text: string, mustReplace: boolean): Promise<void> {
   const temporaryPath = `${path}.new`
   const handle = await open(temporaryPath, 'w', 0o600)
   try {
@@ -197,7 +253,7 @@ async function writeAtomic(path: string, text: string): Promise<void> {
   }
   await rename(temporaryPath, path)
   // Windows cannot sync a directory. It does not need to: NTFS journals directory entries.
-  if (process.platform === 'win32') return
+  if (!mustReplace || process.platform === 'win32') return
   const directory = await open(dirname(path))
   try {
     await directory.sync()

@@ -69,8 +69,9 @@ export interface ConnectionSettings {
 /** Options of `uploadFile`. */
 export interface UploadOptions extends ConnectionSettings {
   /**
-   * Path of a job file, with which another process can resume the upload. It is created with the session and
-   * deleted at the end of the upload. If it exists, it must belong to the same source and URL. Default: none.
+   * Path of a job file, with which another process can resume the upload. It is created when the upload is one
+   * second old, or is interrupted before that, and deleted at the end of the upload. If it exists, it must
+   * belong to the same source and URL. Default: none.
    */
   readonly job?: string
 

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { field, type HeaderFields } from '../protocol/headers.ts'
 import { UploadError } from './errors.ts'
 import type { PacketClient } from './packet-client.ts'
+import type { UploadReply } from './progress.ts'
 import type { ReplySink } from './reply-sink.ts'
 
 /** Bytes of one range request. A failed connection loses less than that, because received bytes are kept. */
@@ -83,6 +84,11 @@ export class ReplyDownload {
     }
     this.data = await this.#sink.finish()
     this.#finished = true
+  }
+
+  /** The complete reply, as the caller gets it. */
+  result(): UploadReply {
+    return { url: this.url.href, size: this.received, ...(this.data && { data: this.data }) }
   }
 
   /** A weak ETag does not guarantee identical bytes (RFC 9110 13.1.5). */

@@ -1,5 +1,4 @@
 import type { Clock } from './clock.ts'
-import type { Connections } from './connections.ts'
 import {
   type FragmentSize,
   grow,
@@ -8,7 +7,7 @@ import {
   shrinkOnBreak,
   shrinkOnRefusal,
 } from './fragment.ts'
-import { type JobBinding, JobWriter } from './job-writer.ts'
+import { JobWriter, type UploadResources } from './job-writer.ts'
 import type { UploadSettings } from './options.ts'
 import { closeRemoteSession, PacketClient } from './packet-client.ts'
 import { ProgressReporter, RateMeter, type UploadResult, type UploadState } from './progress.ts'
@@ -54,10 +53,7 @@ export class Upload {
     destination: URL,
     settings: UploadSettings,
     clock: Clock,
-    {
-      binding,
-      connections,
-    }: { readonly binding?: JobBinding | undefined; readonly connections?: Connections | undefined } = {},
+    { binding, connections }: UploadResources = {},
   ) {
     this.#source = source
     this.#destination = destination
@@ -86,6 +82,7 @@ export class Upload {
 
   async run(): Promise<UploadResult> {
     try {
+      this.#jobWriter.start((error) => this.#transport.abort(error))
       let state: State = this.#resumeState()
       while (state !== 'done') {
         this.#report(state)
@@ -97,10 +94,11 @@ export class Upload {
     } catch (error) {
       await this.#replySink.abandon()
       // The next process resumes here.
-      await this.#jobWriter.trySave(this.#session)
+      await this.#jobWriter.save(this.#session).catch(() => {})
       this.#settings.signal?.throwIfAborted()
       throw error
     } finally {
+      await this.#jobWriter.stop()
       this.#transport.close()
     }
   }
@@ -111,7 +109,7 @@ export class Upload {
     this.#session = { id: sessionId, hostId, offset: 0, stage: 'fragment' }
     // A server that loses each new session makes no progress.
     if (!this.#restarted) this.#retryPolicy.reset()
-    await this.#jobWriter.save(this.#session)
+    await this.#jobWriter.begin(this.#session)
     // "The client SHOULD ping that host first" ([MC-BUP] 3.1.5.2.2).
     return hostId ? 'ping' : 'fragment'
   }
@@ -129,14 +127,12 @@ export class Upload {
     const end = Math.min(start + this.#size.next, this.#source.size)
     this.#inFlight = 0
     const startedAt = this.#clock.now()
-    const range = { start, end, sessionId: session.id }
-    const onSent = (bytes: number): void => this.#onSent(bytes)
     const { received, replyUrl } = await sendFragment(
       this.#packetClient,
       this.#source,
-      range,
+      { start, end, sessionId: session.id },
       this.#url(),
-      onSent,
+      (bytes) => this.#onSent(bytes),
     )
     this.#fragments += 1
     this.#size = grow(this.#size, end - start, this.#clock.now() - startedAt)
@@ -157,7 +153,7 @@ export class Upload {
     }
     if (received === this.#source.size) return this.#complete(end)
     const rewinds = this.#progressGuard.onAck(start, received)
-    await this.#jobWriter.saveThrottled(session)
+    await this.#jobWriter.onFragment(session)
     // The first step back is a correction. A server that needs more of them gets time to recover.
     if (rewinds > 1) await this.#wait(this.#retryPolicy.correctionDelay(rewinds - 1))
     return 'fragment'
@@ -172,8 +168,10 @@ export class Upload {
       session.offset = Math.max(0, this.#source.size - this.#size.smallest)
       return 'fragment'
     }
-    session.stage = session.replyUrl !== undefined && reply !== false ? 'reply' : 'close-session'
-    await this.#jobWriter.trySave(this.#session)
+    const hasReply = session.replyUrl !== undefined && reply !== false
+    session.stage = hasReply ? 'reply' : 'close-session'
+    // Close-Session saves the session itself.
+    if (hasReply) await this.#jobWriter.update(session)
     return session.stage
   }
 
@@ -201,7 +199,7 @@ export class Upload {
   async #close(): Promise<State> {
     const session = this.#current()
     const send = () => this.#packetClient.send({ type: 'Close-Session', sessionId: session.id }, this.#url())
-    await closeRemoteSession(session, send, () => this.#jobWriter.trySave(session))
+    await closeRemoteSession(session, send, () => this.#jobWriter.update(session))
     return 'done'
   }
 
@@ -222,7 +220,7 @@ export class Upload {
     const connectionFailed = error.details.status === undefined
     if (connectionFailed && (inFlight > 0 || error.details.isSlow)) this.#size = shrinkOnBreak(this.#size)
     onFailure(this.#session, this.#clock.now())
-    await this.#jobWriter.trySave(this.#session)
+    await this.#jobWriter.keep(this.#session)
     const delay = this.#retryPolicy.nextDelay(error.details)
     if (delay === undefined) throw error.toUploadError('no-progress')
     if (delay > 0) await this.#wait(delay, error)
@@ -289,14 +287,12 @@ export class Upload {
   }
 
   #result(): UploadResult {
-    const reply = this.#reply
-    const data = reply?.data
     return {
       url: this.#destination.href,
       size: this.#source.size,
       sessionId: this.#current().id,
       fragments: this.#fragments,
-      ...(reply && { reply: { url: reply.url.href, size: reply.received, ...(data && { data }) } }),
+      ...(this.#reply && { reply: this.#reply.result() }),
     }
   }
 }

@@ -78,6 +78,43 @@ describe('send command', () => {
     expect(most).toBeLessThanOrEqual(2)
   })
 
+  /** A server that closes each connection when it gets another request after this number. */
+  async function countingServer(maxRequests: number) {
+    const [directory, here] = [await temporaryDirectory(), await temporaryDirectory()]
+    const upload = bitsUpload({ store: directory })
+    onTestFinished(() => upload.close({ grace: 0 }))
+    const counts = new Map<unknown, number>()
+    const created: string[] = []
+    upload.events.on('created', ({ name }) => void created.push(name))
+    const app = express().use(({ socket }, _response, next) => {
+      const count = (counts.get(socket) ?? 0) + 1
+      counts.set(socket, count)
+      if (count > maxRequests) socket.destroy()
+      else next()
+    }, upload)
+    const url = await serve(app)
+    const names = Array.from({ length: 8 }, (_, i) => `f${i}`)
+    await Promise.all(names.map((name) => writeFile(join(here, name), name)))
+    return { directory, here, url, names, created, connections: () => counts.size }
+  }
+
+  it('uses --parallel connections for all files', async () => {
+    const { here, url, names, connections } = await countingServer(Number.POSITIVE_INFINITY)
+    expect((await command(here, 'send', '--parallel', '2', ...names, url.href)).code).toBe(0)
+    expect(connections()).toBe(2)
+  })
+
+  it.each([3, 4, 5])(
+    'sends all files once, without a message, if the server closes connections after %d requests',
+    async (maxRequests) => {
+      const { directory, here, url, names, created } = await countingServer(maxRequests)
+      const outcome = await command(here, 'send', '--give-up', '0', ...names, url.href)
+      expect([outcome.code, outcome.stderr]).toEqual([0, expect.not.stringContaining('interrupted')])
+      expect(created.sort()).toEqual(names)
+      expect(await namesIn(directory)).toEqual(names)
+    },
+  )
+
   it('writes the reply to a file or to standard output with --reply', async () => {
     const { here, url } = await scene({
       onUpload: ({ name, size }) => `${name}: ${size} bytes`,

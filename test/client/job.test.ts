@@ -4,6 +4,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { cancelRemoteSession } from '../../lib/client/cancel.ts'
 import { cancelUpload, type UploadOptions, uploadFile } from '../../lib/client/index.ts'
 import { Job } from '../../lib/client/job.ts'
+import { lockJobFile } from '../../lib/client/job-lock.ts'
 import { readCancelOptions, readUploadOptions } from '../../lib/client/options.ts'
 import { openSource } from '../../lib/client/source.ts'
 import { Upload } from '../../lib/client/upload.ts'
@@ -158,8 +159,9 @@ describe('job file', () => {
     const server = await fakeServer({
       file,
       async answer({ type }) {
-        if (type === 'Fragment') held.push(JSON.parse(await readFile(job, 'utf8')).session.offset)
-        clock.time += 500
+        const text = await readFile(job, 'utf8').catch(() => undefined)
+        if (type !== 'Create-Session') held.push(text && JSON.parse(text).session.offset)
+        clock.time += 600
         return undefined
       },
     })
@@ -173,7 +175,7 @@ describe('job file', () => {
       binding: { job: opened, identity },
     })
     await server.watch(upload.run())
-    expect(held).toEqual([0, 0, 10_240, 10_240])
+    expect(held).toEqual([undefined, 5120, 5120, 15_360, 20_480])
   })
 
   it('restores the start time of the Host-Id fallback timer', async () => {
@@ -201,21 +203,29 @@ describe('job file', () => {
     await expect(server.watch(upload(server))).rejects.toMatchObject(failure)
     expect(server.requests()).toEqual([])
 
-    /** A server that removes the folder of the job file at the first packet of a type. */
-    const remover = async (removeAt: string) => {
-      await mkdir(join(directory, 'jobs'))
-      return fakeServer({
-        file,
-        async answer({ type }) {
-          if (type === removeAt) await rm(join(directory, 'jobs'), { recursive: true, force: true })
-          return undefined
-        },
-      })
-    }
-    const atFirst = await remover('Create-Session')
+    await mkdir(join(directory, 'jobs'))
+    const atFirst = await fakeServer({
+      file,
+      async answer() {
+        await rm(join(directory, 'jobs'), { recursive: true, force: true })
+        return undefined
+      },
+    })
     await expect(atFirst.watch(upload(atFirst))).rejects.toMatchObject(failure)
-    expect(atFirst.requests()).toEqual(['Create-Session'])
-    const later = await remover('Fragment')
+    expect(atFirst.requests()).toEqual(['Create-Session', 'Fragment 0-5119'])
+    await mkdir(join(directory, 'jobs'))
+    let fragments = 0
+    const later = await fakeServer({
+      file,
+      async answer({ type }) {
+        if (type !== 'Fragment') return undefined
+        fragments += 1
+        // The job file is created before the second attempt.
+        if (fragments === 1) return 'cut'
+        await rm(join(directory, 'jobs'), { recursive: true, force: true })
+        return undefined
+      },
+    })
     await later.watch(upload(later))
   })
 
@@ -234,6 +244,66 @@ describe('job file', () => {
       server.watch(uploadFile(bytes, new URL('a.bin', server.url), { ...options, job }))
     await expect(upload(noise(20 * KiB, 2))).rejects.toMatchObject({ code: 'job-mismatch' })
     expect((await upload(new Uint8Array(file))).fragments).toBe(2)
+  })
+})
+
+describe('job file of a short upload', () => {
+  it('does not exist, nor its lock, while a small file is sent without interruption', async () => {
+    const { directory, path, job } = await fileAndJob(file)
+    const names: string[][] = []
+    const server = await fakeServer({
+      file,
+      async answer() {
+        names.push(await readdir(directory))
+        return undefined
+      },
+    })
+    await server.watch(uploadFile(path, new URL('a.bin', server.url), { job }))
+    expect(server.requests()).toEqual(['Create-Session', `Fragment 0-${file.length - 1}`, 'Close-Session'])
+    expect(names).toEqual([['a.bin'], ['a.bin'], ['a.bin']])
+    expect(await readdir(directory)).toEqual(['a.bin'])
+  })
+
+  it.each(['Fragment', 'Close-Session'])(
+    'is created and locked after a second in which the server has not answered %s',
+    async (waitAt) => {
+      const { path, job } = await fileAndJob(file)
+      let record = ''
+      const server = await fakeServer({
+        file,
+        async answer({ type }) {
+          if (type !== waitAt) return undefined
+          record = await vi.waitFor(() => readFile(job, 'utf8'), 10_000)
+          const other = uploadFile(path, new URL('a.bin', server.url), { job })
+          await expect(other).rejects.toMatchObject({ code: 'job-in-use' })
+          return undefined
+        },
+      })
+      await server.watch(uploadFile(path, new URL('a.bin', server.url), { job }))
+      const isClosing = waitAt === 'Close-Session'
+      expect(JSON.parse(record).session).toMatchObject(
+        isClosing ? { offset: file.length, closeSent: true } : { offset: 0, stage: 'fragment' },
+      )
+      await isGone(job)
+    },
+  )
+
+  it.each([
+    ['while the first packet is not answered', { answer: () => 'hang' as const }, ['Create-Session']],
+    ['before the second fragment', {}, ['Create-Session', 'Fragment 0-5119']],
+    [
+      'before the second attempt',
+      { answer: ({ type }: { type: string }) => (type === 'Create-Session' ? ('cut' as const) : undefined) },
+      ['Create-Session'],
+    ],
+  ])('causes job-in-use %s if another process has the lock', async (_, behaviour, requests) => {
+    const { path, job } = await fileAndJob(file)
+    const server = await fakeServer({ file, ...behaviour })
+    const lock = await lockJobFile(job, AbortSignal.timeout(5000))
+    onTestFinished(() => lock.release())
+    const upload = uploadFile(path, new URL('a.bin', server.url), { ...options, job })
+    await expect(server.watch(upload)).rejects.toMatchObject({ code: 'job-in-use' })
+    expect(server.requests()).toEqual(requests)
   })
 })
 
