@@ -280,6 +280,7 @@ describe('job file of a short upload', () => {
         },
       })
       await server.watch(uploadFile(path, new URL('a.bin', server.url), { job }))
+      expect(server.requests()).toEqual(['Create-Session', `Fragment 0-${file.length - 1}`, 'Close-Session'])
       const isClosing = waitAt === 'Close-Session'
       expect(JSON.parse(record).session).toMatchObject(
         isClosing ? { offset: file.length, closeSent: true } : { offset: 0, stage: 'fragment' },

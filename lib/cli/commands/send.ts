@@ -9,8 +9,8 @@ A URL that ends with a slash is a folder: each file is sent under its own name. 
 FILE may also be a directory, whose files are sent with their paths (the server must have, or create, the folders), or a
 pattern such as 'logs/*.log'.
 
-An upload that is interrupted is retried, and continues at the byte where it stopped. It is recorded in a job file: after
-Ctrl+C, a crash or a reboot the same command resumes it, and so does: express-bits-upload jobs resume
+An upload that is interrupted is retried, and continues at the byte where it stopped. After a second it is recorded in a job
+file: after Ctrl+C, a crash or a reboot the same command resumes it, and so does: express-bits-upload jobs resume
 
       --reply FILE         Write the reply, if the server answers an upload with one, to FILE; -: to standard output. Only for
                            one file. Default: the reply is not fetched
