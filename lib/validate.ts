@@ -1,3 +1,4 @@
+import bytes from 'bytes'
 import { closestMatch } from 'leven'
 
 // Checks of options that server, client, stores and command line share. Each check returns the checked value,
@@ -106,14 +107,11 @@ export function checkFunction<T>(where: string, name: string, value: T): T {
   throw optionError(where, name, 'a function', value)
 }
 
-const sizeText = /^(\d+(?:\.\d+)?) *([kmgtp]?b)$/i
-/** The power of 1024 of each unit is its index. */
-const sizeUnits = ['b', 'kb', 'mb', 'gb', 'tb', 'pb']
-
 /** The bytes of a size; undefined if it is not a size from 1 to 2^53 - 1 bytes. */
 export function readSize(value: unknown): number | undefined {
-  const [, number, unit = ''] = (typeof value === 'string' && sizeText.exec(value)) || []
-  const size = number === undefined ? value : Number(number) * 1024 ** sizeUnits.indexOf(unit.toLowerCase())
+  // The library would read '10 apples' as 10.
+  const isSizeText = typeof value === 'string' && /^\d+(\.\d+)? *([kmgtp]?b)$/i.test(value)
+  const size = isSizeText ? bytes.parse(value) : value
   const isValid = typeof size === 'number' && size >= 1 && size <= Number.MAX_SAFE_INTEGER
   return isValid ? Math.floor(size) : undefined
 }

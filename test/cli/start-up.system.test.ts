@@ -47,17 +47,18 @@ describe('start-up', () => {
         'dist/cli/main.js',
         'dist/cli/run.js',
         'dist/validate.js',
+        'node_modules/bytes/index.js',
         'node_modules/leven/index.js',
       ])
     },
   )
 
   it.each(['express-bits-upload', 'express-bits-upload/client'])(
-    'of an application that imports %s loads one other package',
+    'of an application that imports %s loads two small packages',
     async (name) => {
       const modules = await modulesOfNode('--input-type=module', '--eval', `import '${name}'`)
       expect(modules).toContain('dist/validate.js')
-      expect(packagesOf(modules)).toEqual(['leven'])
+      expect(packagesOf(modules)).toEqual(['bytes', 'leven'])
     },
   )
 

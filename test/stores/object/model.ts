@@ -261,7 +261,7 @@ const reading: ReadonlySet<string> = new Set([
   'get', 'get tail', 'head', 'get others', 'list uploads', 'list parts', 'is day old', 'wait', 'choose', 'hook',
 ]) // biome-ignore format: short
 
-/** What a client is told. */
+/** The answer to a packet. */
 type Ack =
   | { readonly status: 'ok' | 'range'; readonly received: number }
   | { readonly status: 'removed' | 'gone' | 'exists' | 'busy' }
