@@ -1,12 +1,10 @@
 /**
- * Runs the quick start of README.md, the upload by hand of lib/protocol/README.md, and the commands of
- * examples/README.md, in a project that has the packed tarball installed.
+ * Runs the quick start of README.md, and the upload by hand of lib/protocol/README.md, in a project that has the
+ * packed tarball installed.
  */
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { TestClient } from '../support/client.ts'
@@ -96,23 +94,5 @@ describe("README's quick start", () => {
     const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
     expect(commands).toEqual(['npm ci', 'npm start', 'npm cit'])
     expect(scripts).toMatchObject({ start: expect.any(String), test: expect.any(String) })
-  })
-})
-
-describe('the commands of examples/README.md', () => {
-  it('start an example', async () => {
-    const [commands = ''] = blocks(readPage('examples/README.md').section('Run an example'), 'sh')
-    const lines = commands.trim().split('\n')
-    const start = lines.pop() ?? ''
-    expect(start).toMatch(/^npx tsx \w+\.ts$/)
-    // The packages are installed already.
-    const rest = lines.filter((line) => !line.startsWith('npm install '))
-    expect(rest).toHaveLength(lines.length - 1)
-    const cwd = project.directory
-    await run('sh', ['-euc', rest.join('\n')], { cwd, env: environment() })
-    // npx would download tsx, and starts a process that outlives its parent.
-    const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
-    const program = new Program([process.execPath, '--import', tsx, start.replace('npx tsx ', '')], { cwd })
-    expect((await program.url()).pathname).toBe('/upload/')
   })
 })
