@@ -18,7 +18,7 @@ import {
   without,
 } from './fixture.ts'
 import { directives, nginxExample as example } from './nginx-config.ts'
-import type { StartOptions } from './proxy-example.ts'
+import { exampleConfig, type StartOptions } from './proxy-example.ts'
 import { describeDirectives, describeExample } from './proxy-suite.ts'
 
 describeExample(example)
@@ -121,4 +121,10 @@ describeNginx('nginx', () => {
     expect((await send(url, 'Ping')).status).toBe(200)
     expect((await send(url, 'Ping')).status).toBe(503)
   })
+})
+
+it('examples/many-nodes/nginx.conf has every directive of examples/proxies/nginx.conf', () => {
+  const text = exampleConfig('../many-nodes/nginx.conf')
+  expect(directives.length).toBeGreaterThan(8)
+  for (const directive of directives) expect(text).toContain(` ${directive};`)
 })
