@@ -38,7 +38,10 @@ export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores
 export type {
   AppendOptions,
   Body,
+  CreateOptions,
   Decision,
+  DecisionLease,
+  DecisionOptions,
   ListOptions,
   NewSession,
   Session,

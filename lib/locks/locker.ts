@@ -27,7 +27,8 @@ export interface LockRequest {
  * for the same session means that the client gave up the first ([MC-BUP] 1.3): the second request waits, and the holder
  * is asked to release the lock.
  *
- * The middleware may keep a lock for one to two seconds after a packet, see {@link isRetainable}.
+ * The middleware may keep a lock for one to two seconds after a packet, see {@link isRetainable}. A store that is shared
+ * (`Store.isShared`) needs no locker.
  */
 export interface Locker {
   /** Resolves when the caller holds the lock. Requests of one process are served in order. */

@@ -101,14 +101,15 @@ export interface BitsUploadOptions<Caller extends IncomingMessage = IncomingMess
   /**
    * Milliseconds after which a call of the store fails: the packet is answered with 500, and the client
    * retries. While the call still runs, further packets of its session are answered with 500, too, because both could
-   * change its files at the same time. Default: 4 minutes, because Windows waits 5 minutes for an Ack.
+   * change its files at the same time. Not so with an object service: there a late call changes nothing that they have
+   * changed. Default: 4 minutes, because Windows waits 5 minutes for an Ack.
    */
   readonly storeTimeout?: number
 
   /**
    * Milliseconds without a sign of life of another process that works on a session (it is stopped, or its event loop is
-   * blocked), after which a packet of that session is answered with 503 `session-busy`, and the client retries. Default: 30
-   * seconds.
+   * blocked), after which a packet of that session is answered with 503 `session-busy`, and the client retries. With an object
+   * service: milliseconds that a packet waits while another process calls `onUpload` for its session. Default: 30 seconds.
    */
   readonly lockTimeout?: number
 

@@ -13,11 +13,33 @@ const DefaultDecision: Decision = { publish: true }
 /**
  * Completes an upload whose last byte is durable: calls `onUpload`, saves its reply, publishes the file; only then may the
  * Ack be sent. It runs again when the client repeats its last fragment because it got no Ack; steps that are done are
- * skipped.
+ * skipped. With a store that is shared, one process at a time does this if there is a hook: the others wait, and then find
+ * its decision.
  * @returns the session as it is now
- * @throws {BitsError} also the error of the application if it rejected the upload permanently, now or earlier
+ * @throws {BitsError} also the error of the application if it rejected the upload permanently, now or earlier;
+ * `out-of-sync` if bytes were lost
  */
 export async function completeUpload<Caller>(
+  deps: SessionDependencies<Caller>,
+  context: PacketContext<Caller>,
+  session: Session,
+): Promise<DecidedSession> {
+  const { lockTimeout, onUpload, store } = deps.settings
+  if (!onUpload || !store.acquireDecision || session.state !== 'receiving') {
+    return decideAndPublish(deps, context, session)
+  }
+  // A client that disconnects ends the wait for the lease, not the lease: its hook continues.
+  const lease = await store.acquireDecision(session, { timeout: lockTimeout, signal: context.signal })
+  try {
+    const { state, received, total } = lease.session
+    if (state === 'lost' || (state === 'receiving' && received !== total)) throw new BitsError('out-of-sync')
+    return await decideAndPublish(deps, context, lease.session)
+  } finally {
+    await lease.release()
+  }
+}
+
+async function decideAndPublish<Caller>(
   deps: SessionDependencies<Caller>,
   context: PacketContext<Caller>,
   session: Session,
@@ -51,6 +73,12 @@ export async function publishSession<Caller>(
 ): Promise<void> {
   await settings.store.publish(session)
   events.emitUpload('uploaded', session)
+}
+
+/** Emits the events of an `append`, which may have published the upload. */
+export function emitAppended<Caller>({ events }: SessionDependencies<Caller>, session: Session): void {
+  events.emitUpload('received', session)
+  if (session.state === 'published') events.emitUpload('uploaded', session)
 }
 
 async function callOnUpload<Caller>(

@@ -1,8 +1,9 @@
+import { BitsError } from '../protocol/errors.ts'
 import type { Body, Session } from '../stores/store.ts'
 import type { UploadEvents } from './events.ts'
 import type { SessionSettings } from './hooks.ts'
 import type { SessionQuota } from './quota.ts'
-import type { Interruptible, SessionCache, SessionRequest } from './session-cache.ts'
+import type { Interruptible, LockedSession, SessionCache, SessionRequest } from './session-cache.ts'
 
 /** What the packet handlers share. */
 export interface SessionDependencies<Caller> {
@@ -44,6 +45,33 @@ export async function deleteSession<Caller>(
 ): Promise<void> {
   await settings.store.remove(session)
   quota.release(session)
+}
+
+/** How often a change is attempted while other processes, too, change the session. */
+export const MaxAttempts = 3
+
+/** Whether a change was rejected because another process has changed the session, or because bytes were lost. */
+export const isOutOfSync = (error: unknown): error is BitsError =>
+  error instanceof BitsError && error.code === 'out-of-sync'
+
+/**
+ * Changes `locked.session`. If another process has changed it meanwhile, loads it and tries again.
+ * @throws {BitsError} `session-not-found` if the session was removed; `session-busy` after {@link MaxAttempts}
+ */
+export async function retryConflicts<Caller, Result>(
+  { cache }: SessionDependencies<Caller>,
+  locked: LockedSession,
+  change: () => Promise<Result>,
+): Promise<Result> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await change()
+    } catch (error) {
+      if (!isOutOfSync(error)) throw error
+      if (attempt === MaxAttempts) throw new BitsError('session-busy', error.message, { cause: error })
+      if (!(await cache.reload(locked))) throw new BitsError('session-not-found')
+    }
+  }
 }
 
 export async function* emptyBody(): AsyncGenerator<never> {}

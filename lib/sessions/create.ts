@@ -2,7 +2,7 @@ import type { Ack } from '../protocol/ack.ts'
 import { asBitsError, BitsError } from '../protocol/errors.ts'
 import { checkName } from '../protocol/name.ts'
 import { type CreateSessionPacket, newGuid } from '../protocol/packet.ts'
-import type { NewSession } from '../stores/store.ts'
+import type { CreateOptions, NewSession } from '../stores/store.ts'
 import {
   assertKnownKeys,
   checkBoolean,
@@ -50,7 +50,8 @@ export async function handleCreateSession<Caller>(
       upload,
       onCreate ? await callOnCreate(onCreate, upload, context.caller) : {},
     )
-    const created = await cache.create(session, context)
+    const options = new LazyCreateOptions(context, settings.onUpload !== undefined)
+    const created = await cache.create(session, options)
     quota.commit({ id })
     events.emitUpload('created', created)
   } catch (error) {
@@ -58,6 +59,24 @@ export async function handleCreateSession<Caller>(
     throw error
   }
   return { status: settings.createStatus, sessionId: id, protocol, hostId: settings.hostId }
+}
+
+/**
+ * The signal is read only by a store that needs it, because an AbortSignal takes most of a kilobyte. A class, because an object
+ * literal with a getter gets a hidden class of its own, which keeps the request until V8 collects the whole heap.
+ */
+class LazyCreateOptions implements CreateOptions {
+  readonly mayReadBytes: boolean
+  readonly #context: Pick<PacketContext<unknown>, 'signal'>
+
+  constructor(context: Pick<PacketContext<unknown>, 'signal'>, mayReadBytes: boolean) {
+    this.#context = context
+    this.mayReadBytes = mayReadBytes
+  }
+
+  get signal(): AbortSignal {
+    return this.#context.signal
+  }
 }
 
 async function callOnCreate<Caller>(

@@ -1,8 +1,14 @@
 import type { Ack } from '../protocol/ack.ts'
 import { BitsError } from '../protocol/errors.ts'
 import type { Session } from '../stores/store.ts'
-import { completeUpload, publishSession } from './complete.ts'
-import { deleteSession, emptyBody, type PacketContext, type SessionDependencies } from './context.ts'
+import { completeUpload, emitAppended, publishesAtOnce, publishSession } from './complete.ts'
+import {
+  deleteSession,
+  emptyBody,
+  type PacketContext,
+  retryConflicts,
+  type SessionDependencies,
+} from './context.ts'
 import type { LockedSession } from './session-cache.ts'
 
 /**
@@ -19,13 +25,22 @@ export async function handleCloseSession<Caller>(
   // The bytes of an unpublished file may have been lost, and the client must learn that.
   const locked = await cache.acquire(sessionId, context, { acceptCached: isPublished })
   try {
-    const session = isEmptyFile(locked.session)
-      ? await completeEmptyFile(deps, context, locked)
-      : locked.session
-    if (session.state === 'accepted' && session.decision?.publish) await publishSession(deps, session)
-    await deleteSession(deps, session)
+    let wasAccepted = false
+    const session = await retryConflicts(deps, locked, async () => {
+      const current = isEmptyFile(locked.session)
+        ? await completeEmptyFile(deps, context, locked)
+        : locked.session
+      if (current.state === 'accepted' && current.decision?.publish) {
+        wasAccepted = true
+        await publishSession(deps, current)
+      }
+      await deleteSession(deps, current)
+      return current
+    })
     events.emitUpload('closed', session)
-    if (session.state === 'lost') throw new BitsError('entity-gone')
+    // The bytes of an accepted upload were lost: the store found this when it published them.
+    const isIncomplete = wasAccepted && session.state === 'receiving'
+    if (session.state === 'lost' || isIncomplete) throw new BitsError('entity-gone')
     return { status: 200 }
   } finally {
     await cache.release(locked)
@@ -43,9 +58,11 @@ async function completeEmptyFile<Caller>(
   context: PacketContext<Caller>,
   locked: LockedSession,
 ): Promise<Session> {
-  locked.session = await deps.settings.store.append(locked.session, emptyBody(), { total: 0, durable: true })
-  deps.quota.markNonEmpty(locked.session)
-  deps.events.emitUpload('received', locked.session)
+  const { quota, settings } = deps
+  const options = { total: 0, durable: true, publish: publishesAtOnce(settings) }
+  locked.session = await settings.store.append(locked.session, emptyBody(), options)
+  quota.markNonEmpty(locked.session)
+  emitAppended(deps, locked.session)
   return completeUpload(deps, context, locked.session)
 }
 
@@ -55,10 +72,12 @@ export async function handleCancelSession<Caller>(
   context: PacketContext<Caller>,
   sessionId: string,
 ): Promise<Ack> {
-  const { cache, events } = deps
-  const locked = await cache.acquire(sessionId, context)
+  const { cache, events, settings } = deps
+  // Another process may have changed a session of a shared store.
+  const acceptCached = (cached: Session): boolean => !settings.store.isShared || isPublished(cached)
+  const locked = await cache.acquire(sessionId, context, { acceptCached })
   try {
-    await deleteSession(deps, locked.session)
+    await retryConflicts(deps, locked, () => deleteSession(deps, locked.session))
     events.emitUpload('cancelled', locked.session)
     return { status: 200 }
   } finally {

@@ -3,9 +3,17 @@ import { type ContentRange, lengthOf } from '../protocol/content-range.ts'
 import { asBitsError, BitsError, isFault } from '../protocol/errors.ts'
 import type { FragmentPacket } from '../protocol/packet.ts'
 import { type Body, byteLength, dropBytes, type Session } from '../stores/store.ts'
-import { completeUpload } from './complete.ts'
-import { emptyBody, type FragmentSource, type PacketContext, type SessionDependencies } from './context.ts'
+import { completeUpload, emitAppended, publishesAtOnce } from './complete.ts'
+import {
+  emptyBody,
+  type FragmentSource,
+  isOutOfSync,
+  MaxAttempts,
+  type PacketContext,
+  type SessionDependencies,
+} from './context.ts'
 import { uploadReport } from './events.ts'
+import type { SessionSettings } from './hooks.ts'
 import { isEmptySession } from './quota.ts'
 import { replyUrl } from './reply.ts'
 import type { LockedSession } from './session-cache.ts'
@@ -18,21 +26,26 @@ export async function handleFragment<Caller>(
   context: PacketContext<Caller>,
   { sessionId, range }: FragmentPacket,
 ): Promise<Ack> {
-  const { cache, events, quota, settings } = deps
+  const { cache, quota, settings } = deps
   const body = context.body()
-  const locked = await cache.acquire(sessionId, context, { interruptible: body })
+  const locked = await cache.acquire(sessionId, context, {
+    interruptible: body,
+    acceptCached: (cached) => !settings.store.isShared || !refusalOf(settings, cached, range),
+  })
   let sessionToCache: Session | undefined
   // One function, because each async function that waits for the client takes half a kilobyte, for thousands of clients.
   try {
+    const refusal = refusalOf(settings, locked.session, range)
+    if (refusal) throw refusal
     let session: Session
     const isFirst = locked.session.total === undefined
     try {
       const wasDecided = isDecided(locked.session)
       session = await appendFragment(deps, locked.session, range, body)
       locked.session = session
-      if (!wasDecided) events.emitUpload('received', session)
+      if (!wasDecided) emitAppended(deps, session)
     } catch (error) {
-      session = await completeIfAllBytesHeld(deps, locked, range, error)
+      session = await continueAfterConflict(deps, locked, range, body, error)
     }
     if (isFirst) quota.markNonEmpty(session)
     const { received } = session
@@ -40,7 +53,7 @@ export async function handleFragment<Caller>(
       sessionToCache = session
       return { status: 200, received }
     }
-    const decided = await completeUpload(deps, context, session)
+    const decided = await completeOnce(deps, context, locked, session)
     // An accepted upload still needs its bytes, so the store checks them at the next packet.
     if (decided.state === 'published') sessionToCache = decided
     return {
@@ -58,51 +71,95 @@ export async function handleFragment<Caller>(
   }
 }
 
-/** Checks the range against the bytes held, and appends the new bytes of the fragment. */
+/** Why a fragment cannot be appended to a session; undefined if it can, or if it was received already. */
+function refusalOf<Caller>(
+  { maxFragmentSize }: SessionSettings<Caller>,
+  session: Session,
+  range: ContentRange,
+): BitsError | undefined {
+  const { received } = session
+  const { first, total } = range
+  if ((session.total ?? total) !== total || received > total) {
+    const message = `The file's size was ${session.total ?? received}, now it is ${total}`
+    return new BitsError('invalid-packet', message)
+  }
+  if (total > session.maxSize) return new BitsError('too-large')
+  if (lengthOf(range) > maxFragmentSize) return new BitsError('fragment-too-large')
+  return first > received && !isDecided(session) ? new BitsError('out-of-sync') : undefined
+}
+
+/** Appends the new bytes of a fragment. */
 function appendFragment<Caller>(
   { settings }: SessionDependencies<Caller>,
   session: Session,
-  range: ContentRange,
+  { first, last, total }: ContentRange,
   body: FragmentSource,
 ): Promise<Session> {
-  const { received } = session
-  const { first, last, total } = range
-  if ((session.total ?? total) !== total || received > total) {
-    throw new BitsError(
-      'invalid-packet',
-      `The file's size was ${session.total ?? received}, now it is ${total}`,
-    )
-  }
-  if (total > session.maxSize) throw new BitsError('too-large')
-  if (lengthOf(range) > settings.maxFragmentSize) throw new BitsError('fragment-too-large')
   // The last fragment again, because its Ack was lost: it gets the same Ack.
   if (isDecided(session)) return drain(body).then(() => session)
-  if (first > received) throw new BitsError('out-of-sync')
-
+  const { received } = session
   // Held bytes are kept; only the bytes behind them are written (win32: Fragment).
   const heldBytes = received - first
   const newBytes = heldBytes === 0 ? body : skipBytes(body, heldBytes)
-  return settings.store.append(session, newBytes, { total, durable: Math.max(last + 1, received) === total })
+  const isLast = Math.max(last + 1, received) === total
+  const publish = isLast && publishesAtOnce(settings)
+  return settings.store.append(session, newBytes, { total, durable: isLast, publish })
 }
 
 /**
- * Handles a fragment that was interrupted by another packet when all bytes of the file were held, but the end of its body
- * was not read: it counts as received. The client would take a 416 with the size of the file for success, although the
- * file is not published.
+ * Handles a fragment that was not appended because another process has changed the session, or was interrupted by another
+ * packet before the end of its body. If all its bytes are held nevertheless, it counts as received. If these are all bytes of
+ * the file, the upload is completed: the client would take a 416 with the size of the file for success, although the file is
+ * not published.
+ * @throws the error of the fragment if bytes of it are missing
  */
-async function completeIfAllBytesHeld<Caller>(
-  { settings }: SessionDependencies<Caller>,
+async function continueAfterConflict<Caller>(
+  deps: SessionDependencies<Caller>,
   locked: LockedSession,
-  { total }: ContentRange,
-  error: unknown,
+  range: ContentRange,
+  body: FragmentSource,
+  thrown: unknown,
 ): Promise<Session> {
-  const { store } = settings
-  const current = error instanceof BitsError && error.code === 'out-of-sync' && (await store.load(locked.id))
-  if (!current || current.received !== total) throw error
-  store.release?.(locked.session)
-  locked.session = current
-  if (isDecided(current)) return current
-  return store.append(current, emptyBody(), { total, durable: true })
+  const { cache, events, settings } = deps
+  const { last, total } = range
+  let error = thrown
+  for (let attempt = 1; attempt <= MaxAttempts; attempt += 1) {
+    const session = isOutOfSync(error) && (await cache.reload(locked))
+    if (!session) throw error
+    const refusal = refusalOf(settings, session, range)
+    if (refusal || session.received <= last) throw refusal ?? error
+    await drainUnlessInterrupted(body)
+    if (isDecided(session) || session.received !== total) return session
+    try {
+      const publish = publishesAtOnce(settings)
+      const completed = await settings.store.append(session, emptyBody(), { total, durable: true, publish })
+      locked.session = completed
+      if (completed.state === 'published') events.emitUpload('uploaded', completed)
+      return completed
+    } catch (cause) {
+      error = cause
+    }
+  }
+  throw error
+}
+
+/**
+ * Completes an upload. If another process has changed the session meanwhile, and all bytes are held, completes it as it is now:
+ * the other process may have published it.
+ */
+async function completeOnce<Caller>(
+  deps: SessionDependencies<Caller>,
+  context: PacketContext<Caller>,
+  locked: LockedSession,
+  session: Session,
+): ReturnType<typeof completeUpload> {
+  try {
+    return await completeUpload(deps, context, session)
+  } catch (error) {
+    const current = isOutOfSync(error) && (await deps.cache.reload(locked))
+    if (!current || current.state === 'lost' || current.received !== current.total) throw error
+    return completeUpload(deps, context, current)
+  }
 }
 
 /** Whether nothing can be appended any more. */
@@ -113,6 +170,15 @@ const isDecided = ({ state }: Session): boolean =>
 async function drain(body: FragmentSource): Promise<void> {
   for await (const _ of body) {
     // These bytes are held already.
+  }
+}
+
+/** The same, but another packet of the session may end it. */
+async function drainUnlessInterrupted(body: FragmentSource): Promise<void> {
+  try {
+    await drain(body)
+  } catch (error) {
+    if (!isOutOfSync(error)) throw error
   }
 }
 
@@ -138,7 +204,7 @@ async function withCurrentOffset<Caller>(
   if (current && !isEmptySession(current)) quota.markNonEmpty(current)
   // Undefined: the session was removed, but not by this server. Null: the store does not know.
   const error = current === undefined ? new BitsError('session-not-found') : asBitsError(thrown)
-  // If another server has completed the file (see `completeIfAllBytesHeld`), or the store does not know how many bytes
+  // If another server has completed the file (see `continueAfterConflict`), or the store does not know how many bytes
   // are held, which a 416 must say, the client gets a 500 and tries again.
   const isMisleading = error.code === 'out-of-sync' && (!current || current.received === range.total)
   const reason = isMisleading ? new BitsError('store-failed', error.message, { cause: error }) : error
@@ -167,7 +233,9 @@ async function recordTotal<Caller>(
   total: number,
 ): Promise<void> {
   try {
-    store.release?.(await store.append(session, emptyBody(), { total, durable: false }))
+    // Not within the call of `release`: without this method its argument would not be evaluated.
+    const appended = await store.append(session, emptyBody(), { total, durable: false })
+    store.release?.(appended)
     quota.markNonEmpty(session)
   } catch {
     // The client gets the error of its fragment.

@@ -1,7 +1,7 @@
 import { type Lock, type Locker, type LockRequest, lockKey } from '../locks/locker.ts'
 import { BitsError } from '../protocol/errors.ts'
 import { readGuid } from '../protocol/packet.ts'
-import type { NewSession, Session, Store, StoreOptions } from '../stores/store.ts'
+import type { CreateOptions, NewSession, Session, Store, StoreOptions } from '../stores/store.ts'
 import type { TimedStore } from '../stores/timeout.ts'
 
 /** Maximum number of idle sessions in a cache: each may hold open files. */
@@ -10,6 +10,11 @@ const MaxCachedSessions = 256
 const CacheTtlMs = 1000
 /** Milliseconds after which a cached session is loaded again, because an operator may have removed its files. */
 const ReloadAfterMs = 1000
+/**
+ * Both times for a store that is shared: a stale session does no harm there, because the store rejects each change of it, and
+ * a load is a request to a service, which costs money.
+ */
+const SharedCacheTtlMs = 60_000
 
 /** Something that waits for a client's bytes. */
 export interface Interruptible {
@@ -72,12 +77,18 @@ export class LockedSession implements LockRequest {
  * cached session is what the store would return, so the next packet asks neither locker nor store: that costs more than
  * to write a fragment of 64 KiB. A session is evicted when another request waits for its lock, and is not cached again after a
  * packet that failed.
+ *
+ * The sessions of a store that is shared are kept for one to two minutes. Their locks exclude packets of this process only, so
+ * another process may have changed a cached session. It is good enough for a change, which the store rejects if the session is
+ * stale, but not for an error: see {@link AcquireOptions.acceptCached}.
  */
 export class SessionCache {
   readonly #store: Store & Partial<TimedStore>
   readonly #locker: Locker
   readonly #lockTimeout: number
   readonly #isEnabled: boolean
+  readonly #ttlMs: number
+  readonly #reloadAfterMs: number
   readonly #onError: (error: unknown) => void
   /** By session id; those that were used last come last. */
   readonly #idle = new Map<string, LockedSession>()
@@ -93,7 +104,10 @@ export class SessionCache {
     this.#store = store
     this.#locker = locker
     this.#lockTimeout = lockTimeout
-    this.#isEnabled = locker.isRetainable === true && store.release !== undefined
+    const { isShared = false } = store
+    this.#isEnabled = locker.isRetainable === true && (isShared || store.release !== undefined)
+    this.#ttlMs = isShared ? SharedCacheTtlMs : CacheTtlMs
+    this.#reloadAfterMs = isShared ? SharedCacheTtlMs : ReloadAfterMs
     this.#onError = onError
   }
 
@@ -111,7 +125,7 @@ export class SessionCache {
     if (!locked) return this.#acquireAndLoad(id, request, interruptible)
     locked.interruptible = interruptible
     const { session } = locked
-    const isFresh = performance.now() - locked.loadedAt < ReloadAfterMs
+    const isFresh = performance.now() - locked.loadedAt < this.#reloadAfterMs
     if (isFresh && (acceptCached?.(session) ?? true)) return locked
     this.#store.release?.(session)
     return this.#load(locked, request)
@@ -139,14 +153,14 @@ export class SessionCache {
   }
 
   /** Creates a session, and caches it for its first packet. */
-  async create(session: NewSession, request: SessionRequest): Promise<Session> {
+  async create(session: NewSession, options: CreateOptions): Promise<Session> {
     const locked = new LockedSession(session.id, this.#onReleaseRequested, { isNew: true })
     // Without its lock the session is not cached.
     if (this.#isEnabled) {
       locked.lock = await this.#locker.acquire(lockKey(session), locked).catch(() => undefined)
     }
     try {
-      locked.session = await this.#store.create(session, request)
+      locked.session = await this.#store.create(session, options)
       locked.loadedAt = performance.now()
     } catch (error) {
       await locked.lock?.release()
@@ -154,6 +168,19 @@ export class SessionCache {
     }
     await this.release(locked, locked.lock && locked.session)
     return locked.session
+  }
+
+  /**
+   * Loads an acquired session again, after another process has changed it.
+   * @returns the session; undefined if it was removed
+   */
+  async reload(locked: LockedSession): Promise<Session | undefined> {
+    const session = await this.#store.load(locked.id)
+    if (!session) return undefined
+    this.#store.release?.(locked.session)
+    locked.session = session
+    locked.loadedAt = performance.now()
+    return session
   }
 
   /**
@@ -168,7 +195,7 @@ export class SessionCache {
     locked.idleSince = performance.now()
     this.#idle.set(session.id, locked)
     if (this.#idle.size > MaxCachedSessions) this.#evictFirst()
-    this.#timer ??= setTimeout(this.#evictExpired, CacheTtlMs).unref()
+    this.#timer ??= setTimeout(this.#evictExpired, this.#ttlMs).unref()
     return undefined
   }
 
@@ -254,11 +281,11 @@ export class SessionCache {
   }
 
   readonly #evictExpired = (): void => {
-    const before = performance.now() - CacheTtlMs
+    const before = performance.now() - this.#ttlMs
     for (const [id, { idleSince }] of [...this.#idle]) {
       if (idleSince > before) break
       void this.#evict(id)
     }
-    this.#timer = this.#idle.size > 0 ? setTimeout(this.#evictExpired, CacheTtlMs).unref() : undefined
+    this.#timer = this.#idle.size > 0 ? setTimeout(this.#evictExpired, this.#ttlMs).unref() : undefined
   }
 }

@@ -1,5 +1,5 @@
 import type { Session } from '../stores/store.ts'
-import { deleteSession, type SessionDependencies } from './context.ts'
+import { deleteSession, isOutOfSync, type SessionDependencies } from './context.ts'
 import { isEnabled } from './hooks.ts'
 import { type CountedSession, countedSession, isEmptySession } from './quota.ts'
 
@@ -183,7 +183,7 @@ async function enforceOwnerLimit<Caller>(
   return removed
 }
 
-/** Removes a session, unless a packet of its client is being processed. */
+/** Removes a session, unless a packet of its client is being processed, or was processed meanwhile by another process. */
 async function expireSession<Caller>(
   deps: SessionDependencies<Caller>,
   listed: Session,
@@ -198,6 +198,9 @@ async function expireSession<Caller>(
     await deleteSession(deps, session)
     events.emitUpload('expired', session)
     return true
+  } catch (error) {
+    if (isOutOfSync(error)) return false
+    throw error
   } finally {
     await cache.release(locked)
   }

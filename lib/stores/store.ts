@@ -105,15 +105,43 @@ export interface StoreOptions {
   readonly signal?: AbortSignal
 }
 
+/** Options of {@link Store.create}. */
+export interface CreateOptions extends StoreOptions {
+  /**
+   * Whether the caller may call {@link Store.read}, which a hook `onUpload` may do. If not, a store may keep the bytes where
+   * it cannot read them before they are published. Default: false.
+   */
+  readonly mayReadBytes?: boolean
+}
+
 /** Options of {@link Store.append}. */
 export interface AppendOptions extends StoreOptions {
   /** Size of the whole file in bytes. The store saves it with the first `append`. */
   readonly total: number
   /**
-   * Resolve only when all bytes held would survive a loss of power, because the caller is about to
-   * acknowledge them.
+   * Resolve only when all bytes held would survive a loss of power, because the caller is about to acknowledge them.
    */
   readonly durable: boolean
+  /**
+   * Whether the store may publish the upload in the same call, once it holds all bytes. Then it returns a session with the
+   * state `published`, or rejects as {@link Store.publish} does, and need not hold the bytes of the body. A store for which
+   * this saves no work ignores the option, and the caller calls `publish` next. Default: false.
+   */
+  readonly publish?: boolean
+}
+
+/** Options of {@link Store.acquireDecision}. */
+export interface DecisionOptions extends StoreOptions {
+  /** Milliseconds to wait for another process; then the call rejects with `session-busy`. 0: no limit. */
+  readonly timeout: number
+}
+
+/** The right to decide about a complete upload, which one packet of all processes has at a time. */
+export interface DecisionLease<Held extends Session = Session> {
+  /** The session as `load` would return it now: another process may have decided about it, or may have lost bytes. */
+  readonly session: Held
+  /** Called once: after the decision was saved and the upload was published, or after that failed. Does not reject. */
+  release(): Promise<void>
 }
 
 /** Options of {@link Store.list}. */
@@ -129,15 +157,16 @@ export interface ListOptions extends StoreOptions {
  * Holds sessions and their bytes.
  *
  * The caller holds the lock of the session, so only one method runs for one session at a time. Exceptions:
- * `create`, because no other process knows the session yet; `list`; `load` and `loadReply` for the download of a reply. A
- * call that exceeded `storeTimeout` may still run while another process uses the session; in its own process `load` is not
- * called before it has settled.
+ * `create`, because no other process knows the session yet; `list`; `load` and `loadReply` for the download of a reply;
+ * a store that is {@link isShared}, where the lock excludes calls of the same process only. A call that exceeded
+ * `storeTimeout` may still run while another process uses the session; in its own process `load` is not called before it
+ * has settled, unless the store is shared.
  *
- * The `session` argument of a method is an object that `create` or `load` returned under this lock, or that
- * `append` returned for such an object. Copies with changed fields of {@link Session} are allowed, so a store
- * must find its own fields in a copy that `Object.assign` made. A store may add fields that it needs between
- * calls: `Held` is their type. The object need not show what other methods did since: a session that was
- * loaded, accepted and published may still have the state `receiving`.
+ * The `session` argument of a method is an object that `create` or `load` returned under this lock, or that `append` or
+ * `acquireDecision` returned for such an object. Copies with changed fields of {@link Session} are allowed, so a store
+ * must find its own fields in a copy that `Object.assign` made. A store may add fields that it needs between calls: `Held`
+ * is their type. The object need not show what other methods did since: a session that was loaded, accepted and published
+ * may still have the state `receiving`. All methods accept it nevertheless, also those of a shared store, and copies of it.
  *
  * A method may reject with a `BitsError`, which is sent to the client unchanged. Any other error becomes a
  * 5xx, and the client sends its packet again later.
@@ -146,10 +175,17 @@ export interface ListOptions extends StoreOptions {
  */
 export interface Store<Held extends Session = Session> {
   /**
-   * Locks between all processes that share the storage. Without it, sessions are locked within this process
-   * only.
+   * Locks between all processes that share the storage. Without it, sessions are locked within this process only.
    */
   readonly locker?: Locker
+
+  /**
+   * Whether several processes may use one session at the same time without a `locker`, because each change is made on the
+   * condition that no other process has changed the session since it was loaded. `append`, `publish` and `remove` reject with
+   * `out-of-sync` if another process has, and change nothing. The caller may then cache a session for a minute, without
+   * {@link release}, and loads it again before it refuses a packet because of the session's state. Default: false.
+   */
+  readonly isShared?: boolean
 
   /**
    * Creates a session. `load` must find it from every process that shares the storage.
@@ -159,7 +195,7 @@ export interface Store<Held extends Session = Session> {
    * exist (never in a store without folders). A rejected call leaves nothing behind.
    * @returns the session as `load` would return it now
    */
-  create(session: NewSession, options?: StoreOptions): Promise<Held>
+  create(session: NewSession, options?: CreateOptions): Promise<Held>
 
   /**
    * The session as the storage holds it now, never from a cache; undefined if it does not exist. Rejects if it exists but
@@ -180,33 +216,38 @@ export interface Store<Held extends Session = Session> {
   /**
    * Writes a body after the bytes held (at offset `session.received`), in bounded memory. Updates `updatedAt`
    * even if the body is empty. If the body throws, the batches that it yielded before are kept, `load` counts
-   * them, and the call rejects with the error of the body. If writing fails, the bytes that `load` counts are
-   * held.
+   * them, and the call rejects with the error of the body. If writing fails, the bytes that `load` counts are held.
    * @returns the session as `load` would return it now
    */
   append(session: Held, body: Body, options: AppendOptions): Promise<Held>
+
+  /**
+   * Only for stores that are {@link isShared}: acquires the right to call `onUpload` for a complete upload, so that the hook
+   * does not run in two processes at once. `session` may be stale. Waits while another process has the right; `signal` ends
+   * this wait, but not the right. If the process that has it stops, the right is free after about ten seconds; if that
+   * process continues, its `accept`, `reject` and `publish` reject. Rejects with `session-not-found` if the session was removed.
+   */
+  acquireDecision?(session: Held, options: DecisionOptions): Promise<DecisionLease<Held>>
 
   /** Saves durably that `onUpload` accepted the upload, with its decision: the state becomes `accepted`. */
   accept(session: Held, decision: Decision, options?: StoreOptions): Promise<void>
 
   /**
-   * Saves durably that `onUpload` rejected the upload permanently: the state becomes `rejected`. The bytes
-   * are no longer needed.
+   * Saves durably that `onUpload` rejected the upload permanently: the state becomes `rejected`. The bytes are no longer needed.
    * @param reason for the operator
    */
   reject(session: Held, reason: string, options?: StoreOptions): Promise<void>
 
   /**
-   * Publishes the complete upload under its name, atomically and durably: the name never shows a part of the
-   * file, also not after a crash. Without `overwrite`, rejects with `destination-exists` if the name is
-   * taken, also if another process takes it at the same time. Called again after a crash, it publishes only
-   * what is not published yet.
+   * Publishes the complete upload under its name, atomically and durably: the name never shows a part of the file, also not
+   * after a crash. Without `overwrite`, rejects with `destination-exists` if the name is taken, also if another process takes
+   * it at the same time. Called again after a crash, it publishes only what is not published yet. A shared store may resolve
+   * if another process has published the session. It rejects with `out-of-sync` if bytes were lost, and `load` shows which.
    */
   publish(session: Held, options?: StoreOptions): Promise<void>
 
   /**
-   * The bytes held, as a stream for `onUpload`. Not for published uploads: the store no longer owns their
-   * bytes.
+   * The bytes held, as a stream for `onUpload`. Not for published uploads: the store no longer owns their bytes.
    */
   read(session: Held): Readable
 
@@ -214,10 +255,9 @@ export interface Store<Held extends Session = Session> {
   paths?(session: Held): SessionPaths
 
   /**
-   * Saves the reply to an upload, in place of an earlier one. It is durable when the call resolves. If the
-   * body throws, the call rejects with the error of the body.
-   * @param body undefined: the reply is what the file at `paths(session).reply` contains; a missing file is
-   * an empty reply
+   * Saves the reply to an upload, in place of an earlier one. It is durable when the call resolves. If the body throws, the
+   * call rejects with the error of the body.
+   * @param body undefined: the reply is what the file at `paths(session).reply` contains; a missing file is an empty reply
    */
   saveReply(session: Held, body?: Body, options?: StoreOptions): Promise<void>
 

@@ -1,11 +1,11 @@
 import { BitsError } from '../protocol/errors.ts'
-import type { AppendOptions, Body, Session, Store } from './store.ts'
+import type { AppendOptions, Body, DecisionLease, Session, Store } from './store.ts'
 
 /** A store with a timeout. */
 export interface TimedStore<Held extends Session = Session> extends Store<Held> {
   /**
-   * Resolves when no call that exceeded the timeout still changes the session; undefined if none does. Until then its
-   * lock must not be released, because another process would change the same files.
+   * Resolves when no call that exceeded the timeout still changes the session; undefined if none does, or if the store is
+   * shared. Until then its lock must not be released, because another process would change the same files.
    */
   settled(id: string): Promise<void> | undefined
 }
@@ -17,7 +17,8 @@ export interface TimedStore<Held extends Session = Session> extends Store<Held> 
  *
  * A call that settles later is ignored, but `release` is called for the session that a late `create` or
  * `append` returns. Until a late call that changes a session has settled, `load` of that session rejects, because both
- * could change its files at the same time. For `append` and `saveReply` the timeout aborts `signal`, and the body yields no more
+ * could change its files at the same time. Not if the store is shared, because a late change of a session that was changed
+ * meanwhile is rejected there. `acquireDecision` has no other timeout than its own. For `append` and `saveReply` the timeout aborts `signal`, and the body yields no more
  * batches.
  *
  * @param timeout milliseconds. The time that the store waits for a batch of a body does not count
@@ -35,12 +36,32 @@ export function withTimeout<Held extends Session>(store: Store<Held>, timeout: n
     { id }: Session,
     call: (deadline: Deadline) => Promise<Result>,
     onLateResult?: (late: Result) => void,
-  ) => new Deadline(method, timeout, id, lateCalls).run(call, onLateResult)
+  ) => new Deadline(method, timeout, store.isShared ? undefined : id, lateCalls).run(call, onLateResult)
   return {
     settled: (id) => lateCalls.settled(id),
     ...(store.locker && { locker: store.locker }),
+    ...(store.isShared && { isShared: true }),
     ...(store.paths && { paths: store.paths.bind(store) }),
     ...(store.release && { release }),
+    ...(store.acquireDecision && {
+      acquireDecision: async (...args: Parameters<NonNullable<Store<Held>['acquireDecision']>>) => {
+        const [session, options] = args
+        const acquire = (signal: AbortSignal | undefined) =>
+          store.acquireDecision?.(session, { ...options, ...(signal && { signal }) }) as Promise<
+            DecisionLease<Held>
+          >
+        // The caller may wait without a limit.
+        const lease = await (options.timeout === 0
+          ? acquire(options.signal)
+          : new Deadline('acquireDecision', timeout + options.timeout).run(
+              (deadline) => acquire(deadline.signalWith(options.signal)),
+              (late) => void late.release(),
+            ))
+        // The client gets its Ack even if the release hangs: the lease expires.
+        const releaseLease = () => run('acquireDecision().release', () => lease.release()).catch(() => {})
+        return { session: lease.session, release: releaseLease }
+      },
+    }),
     create: (...args) => run('create', () => store.create(...args), release),
     load: (...args) =>
       run('load', () => {
@@ -49,10 +70,16 @@ export function withTimeout<Held extends Session>(store: Store<Held>, timeout: n
       }),
     accept: (...args) => change('accept', args[0], () => store.accept(...args)),
     reject: (...args) => change('reject', args[0], () => store.reject(...args)),
-    publish: (...args) => change('publish', args[0], () => store.publish(...args)),
+    publish: (session, options) =>
+      change('publish', session, (deadline) =>
+        store.publish(session, { signal: deadline.signalWith(options?.signal) }),
+      ),
     read: (session) => store.read(session),
     loadReply: (...args) => run('loadReply', () => store.loadReply(...args)),
-    remove: (...args) => change('remove', args[0], () => store.remove(...args)),
+    remove: (session, options) =>
+      change('remove', session, (deadline) =>
+        store.remove(session, { signal: deadline.signalWith(options?.signal) }),
+      ),
 
     append: (session, body, options) =>
       change(
@@ -133,12 +160,14 @@ class PausingBody implements AsyncIterableIterator<readonly Uint8Array[]> {
 class LimitedOptions implements AppendOptions {
   readonly total: number
   readonly durable: boolean
+  readonly publish: boolean
   readonly #callerSignal: AbortSignal | undefined
   readonly #deadline: Deadline
 
-  constructor({ total, durable, signal }: AppendOptions, deadline: Deadline) {
+  constructor({ total, durable, publish = false, signal }: AppendOptions, deadline: Deadline) {
     this.total = total
     this.durable = durable
+    this.publish = publish
     this.#callerSignal = signal
     this.#deadline = deadline
   }
@@ -192,7 +221,7 @@ class Deadline {
   /** Set at the timeout. */
   error: BitsError | undefined
 
-  /** @param sessionId set for a call that changes a session */
+  /** @param sessionId set for a call whose late changes other calls must not meet */
   constructor(method: string, timeout: number, sessionId?: string, lateCalls?: LateCalls) {
     this.#method = method
     this.#timeout = timeout

@@ -16,10 +16,14 @@ export const newSession = (more: Partial<NewSession> = {}): NewSession => ({
   ...more,
 })
 
-/** Creates a session and loads it. */
-export async function createTestSession(store: Store, more: Partial<NewSession> = {}): Promise<Session> {
+/** Creates a session and loads it. Unless `mayReadBytes` is false, a test may call `read()`. */
+export async function createTestSession(
+  store: Store,
+  more: Partial<NewSession> = {},
+  mayReadBytes = true,
+): Promise<Session> {
   const session = newSession(more)
-  await store.create(session)
+  await store.create(session, { mayReadBytes })
   return loadExisting(store, session)
 }
 
@@ -45,8 +49,9 @@ export async function createCompleteSession(
   store: Store,
   bytes: string | Uint8Array,
   more: Partial<NewSession> = {},
+  mayReadBytes = true,
 ): Promise<Session> {
-  const session = await createTestSession(store, more)
+  const session = await createTestSession(store, more, mayReadBytes)
   return loadAndAppend(store, session, bodyOf(bytes), { total: Buffer.from(bytes).length, durable: true })
 }
 

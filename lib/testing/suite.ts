@@ -1,5 +1,7 @@
 import { assertKnownKeys } from '../validate.ts'
 import { appendSection } from './append.ts'
+import { appendAndPublishSection } from './append-and-publish.ts'
+import { concurrencySection } from './concurrent.ts'
 import { fixtureOf } from './contract-test.ts'
 import { decisionSection } from './decide.ts'
 import type { Capabilities, Runner, StoreFixture } from './fixture.ts'
@@ -24,12 +26,14 @@ const allCapabilities: Capabilities = {
 const sections = [
   sessionSection,
   appendSection,
+  appendAndPublishSection,
   decisionSection,
   publishSection,
   replySection,
   removeSection,
   lockSection,
   sharingSection,
+  concurrencySection,
 ]
 
 /**

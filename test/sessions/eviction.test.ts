@@ -21,7 +21,7 @@ function setting(locker: Locker = memoryLocker()) {
   const onError = vi.fn()
   const cache = new SessionCache(store, locker, 30_000, onError)
   const create = async (): Promise<Session> =>
-    cache.create(newSession({ id: newGuid(), path: request.path }), request)
+    cache.create(newSession({ id: newGuid(), path: request.path }), {})
   const isFree = async (session: Session): Promise<boolean> => {
     const lock = await locker.tryAcquire(lockKey(session))
     await lock?.release()
@@ -110,7 +110,7 @@ describe('SessionCache', () => {
     expect(await isFree(session)).toBe(true)
     const next = newSession({ id: newGuid() })
     vi.spyOn(store, 'create').mockRejectedValueOnce(new Error('ENOSPC'))
-    await expect(cache.create(next, request)).rejects.toThrow('ENOSPC')
+    await expect(cache.create(next, {})).rejects.toThrow('ENOSPC')
     expect(await isFree(next as Session)).toBe(true)
   })
 

@@ -2,7 +2,13 @@ import { describe, expect, it } from 'vitest'
 import { memoryStore } from '../../lib/index.ts'
 import { storeSuite } from '../../lib/testing/index.ts'
 import { body, complete, loaded, newSession } from '../support/store.ts'
-import { fileStoreFixture, memoryCapabilities, memoryStoreFixture } from '../testing/fixtures.ts'
+import {
+  fileStoreFixture,
+  memoryCapabilities,
+  memoryStoreFixture,
+  sharedCapabilities,
+  sharedStoreFixture,
+} from '../testing/fixtures.ts'
 
 const runner = { describe, it }
 
@@ -12,6 +18,10 @@ describe('memoryStore', () => {
 
 describe('fileStore with default options', () => {
   storeSuite(runner, () => fileStoreFixture())
+})
+
+describe.each([true, false])('the shared store of the tests, publishesOnAppend: %s', (publishesOnAppend) => {
+  storeSuite(runner, () => sharedStoreFixture({ publishesOnAppend }), sharedCapabilities)
 })
 
 describe('memoryStore capacity', () => {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type FileSystem, fileStore, memoryStore, type Store } from '../../lib/index.ts'
 import { nodeFileSystem } from '../../lib/stores/file/file-system.ts'
 import { withTimeout } from '../../lib/stores/timeout.ts'
@@ -9,6 +9,7 @@ import { temporaryDirectory } from '../support/directory.ts'
 import { watchedFileSystem } from '../support/file-system.ts'
 import { withResolvers } from '../support/promise.ts'
 import { uploadServer } from '../support/server.ts'
+import { sharedStorage } from '../support/shared-store.ts'
 import { body, complete, listed, loaded, newSession } from '../support/store.ts'
 
 // Fake timers, so that a call does not time out because the machine is slow.
@@ -359,4 +360,89 @@ it('Store timeout: keeps the lock of a session until a late call has settled, so
   published.resolve()
   expect((await answer).status).toBe(200)
   expect(await readFile(join(directory, 'a.bin'), 'utf8')).toBe('hello')
+})
+
+describe('Store timeout of a shared store', () => {
+  it('passes isShared and the options of create and append', async () => {
+    const inner = sharedStorage().open()
+    const [create, append] = [vi.spyOn(inner, 'create'), vi.spyOn(inner, 'append')]
+    const store = withTimeout(inner, Timeout)
+    expect([store.isShared, withTimeout(memoryStore(), Timeout).isShared]).toEqual([true, undefined])
+    expect(withTimeout(memoryStore(), Timeout).acquireDecision).toBeUndefined()
+    const session = await store.create(newSession(), { mayReadBytes: true })
+    expect(create.mock.calls[0]?.[1]).toEqual({ mayReadBytes: true })
+    const half = await store.append(session, body('a'), { total: 2, durable: false })
+    const whole = await store.append(half, body('b'), { total: 2, durable: true, publish: true })
+    expect(append.mock.calls.map(([, , { publish }]) => publish)).toEqual([false, true])
+    expect(whole.state).toBe('published')
+  })
+
+  it('does not end the wait for a decision, which has its own timeout', async () => {
+    const storage = sharedStorage()
+    const [one, another] = [withTimeout(storage.open(), Timeout), withTimeout(storage.open(), Timeout)]
+    const session = await complete(one, 'abc')
+    const lease = await one.acquireDecision?.(session, { timeout: 0 })
+    const waiting = another.acquireDecision?.(session, { timeout: 0 })
+    await vi.advanceTimersByTimeAsync(10 * Timeout)
+    await lease?.release()
+    const next = await waiting
+    expect(next?.session).toMatchObject({ state: 'receiving', received: 3 })
+    const busy = expect(one.acquireDecision?.(session, { timeout: 5 })).rejects.toMatchObject({
+      code: 'session-busy',
+    })
+    await vi.advanceTimersByTimeAsync(5)
+    await busy
+  })
+
+  it('limits the wait for a decision to its own timeout and that of the store, and releases a late lease', async () => {
+    const inner = sharedStorage().open()
+    const late = withResolvers<void>()
+    const release = vi.fn(async () => {})
+    inner.acquireDecision = async (session) => {
+      await late.promise
+      return { session, release }
+    }
+    const store = withTimeout(inner, Timeout)
+    const failed = expect(
+      store.acquireDecision?.(await complete(store, 'abc'), { timeout: 5 }),
+    ).rejects.toMatchObject({ code: 'store-failed' })
+    await vi.advanceTimersByTimeAsync(Timeout + 5)
+    await failed
+    late.resolve()
+    await vi.advanceTimersByTimeAsync(0)
+    expect(release).toHaveBeenCalledTimes(1)
+  })
+
+  it.each([
+    ['hangs', () => never],
+    ['rejects', () => Promise.reject(new Error('the service does not answer'))],
+  ])('continues when the release of a decision %s', async (_, release) => {
+    const inner = sharedStorage().open()
+    inner.acquireDecision = async (session) => ({ session, release })
+    const store = withTimeout(inner, Timeout)
+    const lease = await store.acquireDecision?.(await complete(store, 'abc'), { timeout: 0 })
+    const released = lease?.release()
+    await reachTimeout()
+    await expect(released).resolves.toBeUndefined()
+  })
+
+  it('accepts the next packet before a late append has settled, which then changes nothing', async () => {
+    const storage = sharedStorage()
+    const store = storage.open()
+    const { url } = await uploadServer({ store, storeTimeout: Timeout, sweepEvery: 0 })
+    const client = new TestClient(new URL('a.bin', url))
+    await client.create()
+    const { reached, resume } = store.pause('append')
+    const append = vi.spyOn(store, 'append')
+    const pending = client.fragment(0, hello, 5)
+    await reached
+    await reachTimeout()
+    expect((await pending).status).toBe(500)
+    const [late] = append.mock.results
+    const answer = await client.fragment(0, hello, 5)
+    expect([answer.status, received(answer)]).toEqual([200, 5])
+    resume()
+    await expect(late?.value).rejects.toMatchObject({ code: 'out-of-sync' })
+    expect(storage.files.get('a.bin')?.toString()).toBe('hello')
+  })
 })

@@ -10,6 +10,7 @@ import {
 } from '../../lib/index.ts'
 import type { Capabilities, StoreFixture } from '../../lib/testing/index.ts'
 import { temporaryDirectory } from '../support/directory.ts'
+import { sharedStorage } from '../support/shared-store.ts'
 
 /** The capabilities that the memory store does not have. */
 export const memoryCapabilities: Partial<Capabilities> = {
@@ -29,6 +30,22 @@ export function memoryStoreFixture(change: (store: MemoryStore) => Store = (stor
   return {
     store: change(store),
     published: async (name, first = 0) => store.files.get(name)?.subarray(first),
+  }
+}
+
+/** The capabilities that stores on a shared storage in memory do not have. */
+export const sharedCapabilities: Partial<Capabilities> = { ...memoryCapabilities, sharing: true }
+
+/** @param change wraps each store that is opened */
+export function sharedStoreFixture(
+  options: Parameters<typeof sharedStorage>[0] = {},
+  change: (store: Store) => Store = (store) => store,
+): StoreFixture {
+  const storage = sharedStorage(options)
+  return {
+    store: change(storage.open()),
+    reopen: () => change(storage.open()),
+    published: async (name, first = 0) => storage.files.get(name)?.subarray(first),
   }
 }
 

@@ -1,4 +1,6 @@
 import { bytes } from './append.ts'
+import { publishingAppends } from './append-and-publish.ts'
+import { conflicts } from './concurrent.ts'
 import { decisions } from './decide.ts'
 import type { Broken } from './kit.ts'
 import { locks } from './lock.ts'
@@ -14,10 +16,12 @@ import { shared } from './share.ts'
 export const brokenStores: readonly Broken[] = [
   ...sessions,
   ...bytes,
+  ...publishingAppends,
   ...decisions,
   ...publications,
   ...replies,
   ...ends,
   ...locks,
   ...shared,
+  ...conflicts,
 ]

@@ -2,7 +2,13 @@ import type { Readable } from 'node:stream'
 import type { Body, FileSystem, MemoryStore, Session, Store } from '../../../lib/index.ts'
 import { nodeFileSystem } from '../../../lib/stores/file/file-system.ts'
 import { type Capabilities, type Runner, storeSuite } from '../../../lib/testing/index.ts'
-import { fileStoreFixture, memoryCapabilities, memoryStoreFixture } from '../fixtures.ts'
+import {
+  fileStoreFixture,
+  memoryCapabilities,
+  memoryStoreFixture,
+  sharedCapabilities,
+  sharedStoreFixture,
+} from '../fixtures.ts'
 
 /** A store with one bug. */
 export interface Broken {
@@ -22,12 +28,13 @@ type Change<Kind extends Store = Store> = (good: Kind) => Partial<Store>
 
 const methods = [
   ...(['create', 'load', 'append', 'accept', 'reject', 'publish'] as const),
-  ...(['read', 'paths', 'saveReply', 'loadReply', 'remove', 'list', 'release'] as const),
+  ...(['read', 'paths', 'saveReply', 'loadReply', 'remove', 'list', 'release', 'acquireDecision'] as const),
 ]
 
 const withChange = <Kind extends Store>(good: Kind, change: Change<Kind>): Store =>
   ({
     locker: good.locker,
+    isShared: good.isShared,
     ...Object.fromEntries(methods.map((method) => [method, good[method]?.bind(good)])),
     ...change(good),
   }) as Store
@@ -45,6 +52,13 @@ export const inMemory = (
       ...memoryCapabilities,
       ...capabilities,
     }),
+})
+
+export const inSharedMemory = (bug: string, caughtBy: string, change: Change): Broken => ({
+  bug,
+  caughtBy,
+  suite: (runner) =>
+    storeSuite(runner, () => sharedStoreFixture({}, (good) => withChange(good, change)), sharedCapabilities),
 })
 
 export const inFiles = (bug: string, caughtBy: string, change: Change): Broken => ({
