@@ -12,14 +12,12 @@ export type Counts = Readonly<Record<Kind, number>>
 /** A request that was sent. */
 export interface SentRequest {
   readonly kind: Kind
-  /** The first part of the key after `.bits-sessions/`, or of the prefix of a listing. */
-  readonly folder: string | undefined
-  /** The next part. */
-  readonly name: string | undefined
-  /**
-   * For requests that add a block to a blob: whether they contain its bytes, or make the service copy them.
-   */
-  readonly block: 'sent' | 'copied' | undefined
+  /** Method and path, for messages. */
+  readonly text: string
+  /** Whether it lets the service copy an object into a block. */
+  readonly isBlockCopy: boolean
+  /** Whether it reads an object with the bytes of a part. */
+  readonly isPartRead: boolean
 }
 
 /**
@@ -39,14 +37,13 @@ export function requestsTo(bucket: string): SentRequest[] {
 }
 
 function describe(request: ClientRequest): SentRequest {
-  const { searchParams } = new URL(request.path, 'http://service')
-  const [, folder, name] = /\.bits-sessions\/(\w+)\/([^/?&]*)/.exec(decodeURIComponent(request.path)) ?? []
-  const block = request.hasHeader('x-ms-copy-source') ? 'copied' : 'sent'
+  const { pathname, searchParams } = new URL(request.path, 'http://service')
+  const path = decodeURIComponent(pathname)
   return {
     kind: kindOf(request.method, searchParams),
-    folder,
-    name,
-    block: searchParams.get('comp') === 'block' ? block : undefined,
+    text: `${request.method} ${request.path}`,
+    isBlockCopy: request.hasHeader('x-ms-copy-source'),
+    isPartRead: request.method === 'GET' && path.includes('/bytes/part-'),
   }
 }
 
@@ -58,19 +55,14 @@ function kindOf(method: string, query: URLSearchParams): Kind {
 }
 
 /**
- * Whether a node sends a request for its locks, independent of packets: its heartbeat, and its poll for
- * release requests.
- */
-export const isLockRequest = ({ folder }: SentRequest): boolean => folder === 'nodes' || folder === 'wants'
-
-/**
  * Counts the requests of each kind. Azurite refuses to copy blocks, so that the store reads and sends each
- * block instead. On a service that copies blocks this is one write, and it is counted as one.
+ * block instead. On a service that copies blocks this is one write, and it is counted as one. So nothing else may read parts.
  */
 export function count(sent: readonly SentRequest[]): Counts {
-  const blocks = sent.filter(({ block }) => block === 'sent').length
-  const refused = blocks > 0 ? sent.filter(({ block }) => block === 'copied').length : 0
-  const counts = { writes: 0 - refused, reads: 0 - blocks, lists: 0, removals: 0 }
-  for (const { kind } of sent) counts[kind] += 1
+  const counts = { writes: 0, reads: 0, lists: 0, removals: 0 }
+  const isCopyRefused = sent.some(({ isBlockCopy }) => isBlockCopy)
+  for (const { kind, isBlockCopy, isPartRead } of sent) {
+    if (!isCopyRefused || (!isBlockCopy && !isPartRead)) counts[kind] += 1
+  }
   return counts
 }

@@ -140,7 +140,9 @@ it('the tarball: contains the library, the examples and the pages only', async (
   expect(others.sort()).toEqual(
     [
       ...examples,
-      ...['cli', 'client', 'locks', 'protocol', 'stores'].map((folder) => `lib/${folder}/README.md`),
+      ...['cli', 'client', 'locks', 'protocol', 'stores', 'stores/object'].map(
+        (folder) => `lib/${folder}/README.md`,
+      ),
       'lib/README.md',
       'test/README.md',
       'test/bench/README.md',

@@ -40,6 +40,8 @@ export interface Place {
   beginUpload(key: string): Promise<void>
   /** The keys of unfinished uploads, which occupy storage and are not listed. */
   unfinished(): Promise<string[]>
+  /** Called by a test that shifts `Date.now()` by so many milliseconds: the client signs requests with the true time. */
+  setClockShift(ms: number): void
 }
 
 /** An object service for which there is a store. */
@@ -99,6 +101,8 @@ const azure: Engine = {
         const finished = new Set(await keys(false))
         return (await keys(true)).filter((key) => !finished.has(key))
       },
+      // The client uses `new Date()`.
+      setClockShift() {},
     }
   },
 }
@@ -161,6 +165,9 @@ const s3: Engine = {
       async unfinished() {
         const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket }))
         return Uploads.map(({ Key = '' }) => Key)
+      },
+      setClockShift(ms) {
+        client.config.systemClockOffset = -ms
       },
     }
   },

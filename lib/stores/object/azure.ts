@@ -30,10 +30,10 @@ export interface AzureStoreOptions extends ObjectStoreOptions {
  */
 export function azureStore(options: AzureStoreOptions): Store {
   const read = readObjectStoreOptions('azureStore', options, ['container'])
-  const { container, locker } = options
+  const { container } = options
   if (typeof container?.getBlockBlobClient !== 'function') {
     throw optionError('azureStore', 'container', "a ContainerClient of '@azure/storage-blob'", container)
   }
   const service = createAzureService(container, { prefix: read.prefix })
-  return objectStore(service, read, { locker, isShared: true })
+  return objectStore(service, read)
 }

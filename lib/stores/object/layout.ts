@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { Readable } from 'node:stream'
+import { addAbortSignal, Readable } from 'node:stream'
+import { inParallel } from './service/parallel.ts'
 import {
   type ComposeSource,
   InternalPrefix,
@@ -8,34 +9,22 @@ import {
 } from './service/service.ts'
 
 /**
- * The received bytes of an upload as objects, in this order: groups, parts, tail objects.
+ * Where the received bytes of an upload are: in parts, and behind them in tail objects.
  *
- * - A part has `partSize` bytes, which one request writes.
- * - A group is one object composed of `partsPerGroup` parts. Only files with more parts than one compose call
- *   accepts have groups.
- * - The tail objects hold the bytes behind the last part, together less than a part.
- *
- * The keys of groups and parts follow from their numbers, so that the size of the layout does not depend on
- * the size of the file. Part size and group size are fixed by the first fragment.
+ * Usually the parts are those of one upload to the final key (see `createUpload` of the service), which a completion
+ * publishes without a copy. If a session is `separate`, each part is an object of its own, which can be read.
  */
 export interface UploadLayout {
-  /**
-   * Random part of all keys. When bytes were lost and the upload starts again, its new objects have other
-   * keys than what remains of the old ones.
-   */
-  readonly epoch: string
-  /** Bytes. */
-  readonly partSize: number
-  /** 1: the layout has no groups. */
-  readonly partsPerGroup: number
-  /** Number of groups. */
-  readonly groups: number
-  /** Number of parts behind the groups. */
-  readonly parts: number
+  /** Id of the upload to the final key; undefined before its first part. */
+  readonly upload?: string
+  readonly parts: readonly Part[]
   readonly tail: readonly TailObject[]
 }
 
-/** An object with bytes that do not fill a part. */
+/** Size in bytes and tag of a part. If a session is `separate`, the tag is the name of the object. */
+export type Part = readonly [size: number, tag: string]
+
+/** An object with bytes that are fewer than a part must have. */
 export interface TailObject {
   /** Unique. */
   readonly name: string
@@ -45,46 +34,57 @@ export interface TailObject {
   readonly level: number
 }
 
-/**
- * Share of the sources of a compose call that groups may use; the rest is for the parts behind the last
- * group.
- */
-const ComposeHeadroom = 0.9
-
 /** This many tail objects of one level in a row become one of the next level. */
 const CompactionFactor = 32
 
 /** Entries of one page of a list. */
 export const ListPageSize = 1000
 
-/** The layout of a file of `total` bytes before its first byte. */
-export function emptyLayout(
+/** The layout before the first byte. */
+export const emptyLayout: UploadLayout = { parts: [], tail: [] }
+
+/**
+ * Each fragment writes the record, with about 45 bytes for each part. With parts of at least the square root of this number
+ * of bytes times the size of the file, all records together have at most a twentieth of its bytes: n parts take
+ * n * n * 45 / 2 bytes.
+ */
+const RecordCost = (20 * 45) / 2
+
+/** Sizes of the parts of an upload, in bytes. */
+export interface PartSizes {
+  /** The smallest part, except for the last one of a file. */
+  readonly min: number
+  /** A part is cut to this size once `min` more bytes are there, so that the rest is not too small for a part. */
+  readonly usual: number
+  /** Whether all parts except the last one must have the size `usual`. */
+  readonly areEqual: boolean
+}
+
+/** @param partSize of the options, in bytes */
+export function partSizes(
+  { minPartBytes, maxParts, equalParts }: ObjectService,
+  partSize: number,
   total: number,
-  {
-    partSize,
-    epoch,
-    maxSources,
-  }: Pick<UploadLayout, 'partSize' | 'epoch'> & Pick<ObjectService, 'maxSources'>,
-): UploadLayout {
-  const partsPerGroup = Math.max(1, Math.ceil(total / (partSize * Math.floor(maxSources * ComposeHeadroom))))
-  return { epoch, partSize, partsPerGroup, groups: 0, parts: 0, tail: [] }
+  { parts, tail }: UploadLayout,
+): PartSizes {
+  const min = Math.max(minPartBytes, Math.ceil(total / maxParts), Math.ceil(Math.sqrt(RecordCost * total)))
+  const [first] = parts
+  const usual = equalParts && first ? first[0] : Math.max(partSize, min, sizeOf(tail))
+  return { min, usual, areEqual: equalParts }
 }
 
 /** Number of bytes of a layout. */
-export const receivedOf = (layout: UploadLayout): number =>
-  layout.partSize * partCount(layout) + sizeOf(layout.tail)
+export const receivedOf = ({ parts, tail }: UploadLayout): number =>
+  parts.reduce((sum, [size]) => sum + size, 0) + sizeOf(tail)
 
 /** Number of bytes of several objects. */
 export const sizeOf = (objects: readonly { readonly size: number }[]): number =>
   objects.reduce((sum, { size }) => sum + size, 0)
 
-/** Number of parts, including those in groups. */
-const partCount = ({ groups, partsPerGroup, parts }: UploadLayout): number => groups * partsPerGroup + parts
-
 /** The layout after a part was written that has the bytes of all tail objects, and more behind them. */
-export const withPart = (layout: UploadLayout): UploadLayout => ({
+export const withPart = (layout: UploadLayout, part: Part): UploadLayout => ({
   ...layout,
-  parts: layout.parts + 1,
+  parts: [...layout.parts, part],
   tail: [],
 })
 
@@ -93,38 +93,6 @@ export const withTailObject = (layout: UploadLayout, object: TailObject): Upload
   ...layout,
   tail: [...layout.tail, object],
 })
-
-/** The key of the next part, below the prefix of the upload's bytes. */
-export const nextPartKey = (layout: UploadLayout): string => partKey(layout, partCount(layout))
-
-/** The objects of a layout, in the order of their bytes. Keys are below the prefix of the upload's bytes. */
-export function objectsOf(layout: UploadLayout): ComposeSource[] {
-  const { groups, partsPerGroup, partSize, parts, tail, epoch } = layout
-  const range = (count: number, keyOf: (i: number) => string, size: number): ComposeSource[] =>
-    Array.from({ length: count }, (_, i) => ({ key: keyOf(i), size }))
-  return [
-    ...range(groups, (i) => groupKey(layout, i), partSize * partsPerGroup),
-    ...range(parts, (i) => partKey(layout, groups * partsPerGroup + i), partSize),
-    ...tail.map(({ name, size }) => ({ key: tailObjectKey(epoch, name), size })),
-  ]
-}
-
-/** The next group, if its parts exist. */
-export function nextGroup(
-  layout: UploadLayout,
-): { key: string; sources: ComposeSource[]; after: UploadLayout } | undefined {
-  const { partsPerGroup, groups, parts, partSize } = layout
-  if (partsPerGroup === 1 || parts < partsPerGroup) return undefined
-  const sources = Array.from({ length: partsPerGroup }, (_, i) => ({
-    key: partKey(layout, groups * partsPerGroup + i),
-    size: partSize,
-  }))
-  return {
-    key: groupKey(layout, groups),
-    sources,
-    after: { ...layout, groups: groups + 1, parts: parts - partsPerGroup },
-  }
-}
 
 /**
  * The last tail objects, if they must be compacted into one: thousands of small fragments must not become
@@ -137,13 +105,6 @@ export function tailToCompact({ tail }: UploadLayout): readonly TailObject[] {
   return tail.length - first < CompactionFactor ? [] : tail.slice(first)
 }
 
-const groupKey = ({ epoch }: UploadLayout, i: number): string => `${epoch}/group-${paddedNumber(i)}`
-const partKey = ({ epoch }: UploadLayout, i: number): string => `${epoch}/part-${paddedNumber(i)}`
-export const tailObjectKey = (epoch: string, name: string): string => `${epoch}/piece-${name}`
-
-/** Numbers have leading zeros, so that services list the objects in the order of their bytes. */
-const paddedNumber = (i: number): string => String(i).padStart(8, '0')
-
 export const recordsPrefix = `${InternalPrefix}records/`
 export const recordKey = (id: string): string => `${recordsPrefix}${id}`
 
@@ -153,43 +114,41 @@ export const uploadPrefix = (id: string): string => `${uploadsPrefix}${id}/`
 export const bytesPrefix = (id: string): string => `${uploadPrefix(id)}bytes/`
 export const replyKey = (id: string, name: string): string => `${uploadPrefix(id)}reply-${name}`
 
+export const partKey = (prefix: string, name: string): string => `${prefix}part-${name}`
+export const tailKey = (prefix: string, name: string): string => `${prefix}tail-${name}`
+
 /** A name, or part of a name, that is never used twice. */
 export const randomId = (): string => randomBytes(12).toString('base64url')
 
-/** A list of the objects that hold an upload's bytes, complete or only its first page. */
-export class ObjectListing {
-  readonly #sizes = new Map<string, number>()
-  #isComplete = true
+/** Tail objects as sources. */
+export const tailSources = (prefix: string, tail: readonly TailObject[]): ComposeSource[] =>
+  tail.map(({ name, size }) => ({ key: tailKey(prefix, name), size }))
 
-  static async load(
-    service: ObjectService,
-    id: string,
-    { limit = ListPageSize, signal }: { readonly limit?: number } & ServiceOptions = {},
-  ): Promise<ObjectListing> {
-    const listing = new ObjectListing()
-    const prefix = bytesPrefix(id)
-    for await (const { key, size } of service.list(prefix, signal ? { signal } : {})) {
-      listing.#sizes.set(key.slice(prefix.length), size)
-      if (listing.#sizes.size < limit) continue
-      listing.#isComplete = false
-      break
-    }
-    return listing
-  }
+/**
+ * The objects with the bytes of an upload, in order. Parts of an upload to the final key are no objects.
+ * @param prefix of their keys
+ */
+export function objectsOf(
+  prefix: string,
+  { parts, tail }: UploadLayout,
+  isSeparate: boolean | undefined,
+): ComposeSource[] {
+  const objects = isSeparate ? parts.map(([size, name]) => ({ key: partKey(prefix, name), size })) : []
+  return [...objects, ...tailSources(prefix, tail)]
+}
 
-  get isComplete(): boolean {
-    return this.#isComplete
+/** Whether all these objects, whose keys begin with a prefix, exist. */
+export async function exist(
+  service: ObjectService,
+  prefix: string,
+  objects: readonly ComposeSource[],
+  options: ServiceOptions,
+): Promise<boolean> {
+  const missing = new Map(objects.map(({ key, size }) => [key, size]))
+  for await (const { key, size } of service.list(prefix, options)) {
+    if (missing.get(key) === size) missing.delete(key)
   }
-
-  /**
-   * Whether all objects of a layout exist, as far as they were listed. Lists are in the order of the keys.
-   */
-  covers(layout: UploadLayout): boolean {
-    const last = this.#isComplete ? undefined : [...this.#sizes.keys()].at(-1)
-    return objectsOf(layout).every(({ key, size }) =>
-      last !== undefined && key > last ? true : this.#sizes.get(key) === size,
-    )
-  }
+  return missing.size === 0
 }
 
 /** The concatenated bytes of objects, as a stream. */
@@ -201,15 +160,16 @@ export function streamObjects(service: ObjectService, sources: readonly ComposeS
 export async function readIntoMemory(
   service: ObjectService,
   sources: readonly ComposeSource[],
-): Promise<Buffer> {
-  const all = await Promise.all(
-    sources.map(async (source) => {
-      const chunks: Uint8Array[] = []
-      for await (const chunk of streamChunks(service, [source])) chunks.push(chunk)
-      return chunks
-    }),
-  )
-  return Buffer.concat(all.flat())
+  { signal }: ServiceOptions,
+): Promise<Uint8Array[]> {
+  const all = await inParallel(sources, sources.length, signal, async ({ key, size }, either) => {
+    const chunks: Uint8Array[] = []
+    if (size === 0) return chunks
+    const stream = addAbortSignal(either, service.read(key, 0, size - 1))
+    for await (const chunk of stream) chunks.push(chunk)
+    return chunks
+  })
+  return all.flat()
 }
 
 async function* streamChunks(

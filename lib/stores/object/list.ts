@@ -1,16 +1,17 @@
 import { BitsError } from '../../protocol/errors.ts'
 import { readGuid } from '../../protocol/packet.ts'
 import type { ListOptions } from '../store.ts'
-import { ListPageSize, recordKey, recordsPrefix, uploadPrefix, uploadsPrefix } from './layout.ts'
+import { recordKey, recordsPrefix, uploadPrefix, uploadsPrefix } from './layout.ts'
 import { SessionRecord } from './record.ts'
+import { removePrefix } from './remove.ts'
 import type { ObjectService } from './service/service.ts'
 
 /** Records that are read at a time. */
 const MaxRecordReads = 16
 
 /**
- * Yields the records of all sessions, in the order of their ids. Removes the objects of sessions without a
- * record.
+ * Yields the records of all sessions, in the order of their ids, also of sessions that were removed. Removes the objects of
+ * sessions without a record.
  */
 export async function* listRecords(
   service: ObjectService,
@@ -63,21 +64,4 @@ export async function* listRecords(
  */
 async function removeIfUnrecorded(service: ObjectService, id: string): Promise<void> {
   if (!(await service.head(recordKey(id)))) await removePrefix(service, uploadPrefix(id))
-}
-
-/** Removes all objects below a prefix that ends with `/`. */
-export async function removePrefix(service: ObjectService, prefix: string): Promise<void> {
-  let keys: string[] = []
-  let count = 0
-  for await (const { key } of service.list(prefix)) {
-    count += 1
-    keys.push(key)
-    if (keys.length < ListPageSize) continue
-    await service.remove(keys)
-    keys = []
-  }
-  if (count === 0) return
-  await service.remove(keys)
-  // An interrupted compose call leaves its sources, so there is nothing to abort where there are no objects.
-  await service.abortUploads(prefix)
 }

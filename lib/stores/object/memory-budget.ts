@@ -11,18 +11,13 @@ const MaxWrites = 4
  */
 export class MemoryBudget {
   readonly #size: number
-  readonly #partSize: number
   #fragments = 0
   #reserved = 0
   readonly #queue: { readonly bytes: number; readonly start: () => void }[] = []
 
-  /**
-   * @param size bytes
-   * @param partSize bytes of a part
-   */
-  constructor(size: number, partSize: number) {
+  /** @param size bytes */
+  constructor(size: number) {
     this.#size = size
-    this.#partSize = partSize
   }
 
   /** Called when a fragment begins. */
@@ -39,10 +34,27 @@ export class MemoryBudget {
    * Runs work that reads `bytes` back from the service, once there is room for them. All such work together
    * may use as much memory again as the buffers of all fragments, because thousands of fragments may complete
    * a part at the same moment.
+   * @param signal ends the wait
    */
-  async reserve<Result>(bytes: number, work: () => Promise<Result>): Promise<Result> {
-    await new Promise<void>((start) => {
-      this.#queue.push({ bytes, start })
+  async reserve<Result>(
+    bytes: number,
+    signal: AbortSignal | undefined,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    signal?.throwIfAborted()
+    await new Promise<void>((resolve, reject) => {
+      const abort = (): void => {
+        this.#queue.splice(this.#queue.indexOf(entry), 1)
+        reject(signal?.reason)
+        this.#startNext()
+      }
+      const start = (): void => {
+        signal?.removeEventListener('abort', abort)
+        resolve()
+      }
+      const entry = { bytes, start }
+      this.#queue.push(entry)
+      signal?.addEventListener('abort', abort)
       this.#startNext()
     })
     try {
@@ -63,14 +75,20 @@ export class MemoryBudget {
     }
   }
 
-  /** Bytes that a fragment buffers before it writes them, at most a part. */
-  get bufferSize(): number {
-    return Math.min(this.#partSize, Math.max(MinBufferBytes, Math.floor(this.#share / 2)))
+  /**
+   * Bytes that a fragment may buffer before it writes them.
+   * @param most bytes that it can use
+   */
+  bufferSize(most: number): number {
+    return Math.min(most, Math.max(MinBufferBytes, Math.floor(this.#share / 2)))
   }
 
-  /** Number of writes that a fragment may have in progress besides its buffer. */
-  get maxWrites(): number {
-    return Math.min(MaxWrites, Math.max(1, Math.floor(this.#share / this.bufferSize) - 1))
+  /**
+   * Number of writes that a fragment may have in progress besides its buffer.
+   * @param most bytes of its buffer
+   */
+  maxWrites(most: number): number {
+    return Math.min(MaxWrites, Math.max(1, Math.floor(this.#share / this.bufferSize(most)) - 1))
   }
 
   get #share(): number {

@@ -1,180 +1,181 @@
 import type { Readable } from 'node:stream'
-import type { Locker } from '../../locks/locker.ts'
 import { BitsError } from '../../protocol/errors.ts'
 import { isFinal } from '../state.ts'
 import type {
   AppendOptions,
   Body,
+  CreateOptions,
   Decision,
+  DecisionLease,
+  DecisionOptions,
   ListOptions,
   NewSession,
   Store,
   StoredReply,
   StoreOptions,
 } from '../store.ts'
+import { appendToSession } from './append.ts'
+import { removeStaleClaims } from './claim.ts'
+import type { LeaseTimes, StoreContext } from './context.ts'
 import {
   bytesPrefix,
   emptyLayout,
-  ObjectListing,
+  exist,
   objectsOf,
-  randomId,
   receivedOf,
   recordKey,
   replyKey,
   streamObjects,
-  type UploadLayout,
-  uploadPrefix,
 } from './layout.ts'
-import { listRecords, removePrefix } from './list.ts'
+import { defaultLeaseTimes, Lease } from './lease.ts'
+import { listRecords } from './list.ts'
+import { resetSession } from './losses.ts'
 import { MemoryBudget } from './memory-budget.ts'
-import { abandonPublication, publishSessionObject } from './publish.ts'
-import { type ObjectSession, type RecordState, SessionRecord, toSession } from './record.ts'
+import { publishSessionObject } from './publish.ts'
+import { type ObjectSession, type RecordState, SessionRecord, throwOutOfSync, toSession } from './record.ts'
+import { finishRemoval, removeSession } from './remove.ts'
 import { loadReply, writeReply } from './replies.ts'
-import { ConditionFailed, InternalPrefix, type ObjectService } from './service/service.ts'
-import { Writer } from './writer.ts'
+import { InternalPrefix, type ObjectService } from './service/service.ts'
+import { abortStrays } from './strays.ts'
 
 export interface ObjectStoreSettings {
   readonly service: ObjectService
-  /**
-   * Locks of sessions, shared by all processes that use the objects; undefined: there is only this process.
-   */
-  readonly locker: Locker | undefined
-  /** Locks of published names. */
-  readonly nameLocker: Locker
-  /** Removes what failed servers left of their locks. */
-  readonly clearLocks?: ((options: StoreOptions) => Promise<void>) | undefined
   /** Bytes of a part. */
   readonly partSize: number
   /** Bytes that all fragments in transit may use together. */
   readonly memory: number
   /** Longest name, in bytes of UTF-8, without the prefix of the service. */
   readonly maxNameBytes: number
+  /** Default: {@link defaultLeaseTimes} */
+  readonly leaseTimes?: LeaseTimes
 }
 
-/** The store of `azureStore` and `s3Store`. */
+/** The store of `azureStore` and `s3Store`: see README.md. */
 export class ObjectStore implements Store<ObjectSession> {
-  readonly locker?: Locker
-  readonly #service: ObjectService
-  readonly #nameLocker: Locker
-  readonly #clearLocks: ObjectStoreSettings['clearLocks']
-  readonly #partSize: number
+  readonly isShared = true
+  readonly #context: StoreContext
   readonly #maxNameBytes: number
-  readonly #memory: MemoryBudget
+  /** Leases of hooks that run, by record. */
+  readonly #leases = new WeakMap<SessionRecord, Lease>()
   /** The check that the service supports what the store needs, before the first session. */
   #prepared: Promise<void> | undefined
 
   constructor(settings: ObjectStoreSettings) {
-    const { service, locker, nameLocker, clearLocks, partSize, memory, maxNameBytes } = settings
-    if (locker) this.locker = locker
-    this.#service = service
-    this.#nameLocker = nameLocker
-    this.#clearLocks = clearLocks
-    this.#partSize = partSize
+    const { service, partSize, memory, maxNameBytes, leaseTimes = defaultLeaseTimes } = settings
+    this.#context = { service, partSize, leaseTimes, memory: new MemoryBudget(memory) }
     this.#maxNameBytes = maxNameBytes
-    this.#memory = new MemoryBudget(memory, partSize)
   }
 
-  async create(session: NewSession, options: StoreOptions = {}): Promise<ObjectSession> {
+  async create(session: NewSession, options: CreateOptions = {}): Promise<ObjectSession> {
+    const { service } = this.#context
     await this.#prepare()
     this.#checkName(session)
-    const { name, overwrite } = session
-    if (!overwrite && (await this.#service.head(name, options))) throw new BitsError('destination-exists')
-    return toSession(await SessionRecord.create(this.#service, session, options))
+    const { mayReadBytes, signal } = options
+    const serviceOptions = signal ? { signal } : {}
+    const state: RecordState = {
+      session,
+      updatedAt: session.created,
+      ...(mayReadBytes && { separate: true }),
+    }
+    const [record, found] = await Promise.allSettled([
+      SessionRecord.create(service, state, serviceOptions),
+      session.overwrite ? undefined : service.head(session.name, serviceOptions),
+    ])
+    if (record.status === 'rejected') throw record.reason
+    if (found.status === 'fulfilled' && !found.value) return toSession(record.value)
+    await service.remove([recordKey(session.id)])
+    throw found.status === 'rejected' ? found.reason : new BitsError('destination-exists')
   }
 
   async load(id: string, options: StoreOptions = {}): Promise<ObjectSession | undefined> {
-    const [record, listing] = await Promise.all([
-      SessionRecord.read(this.#service, id, options),
-      ObjectListing.load(this.#service, id, options),
-    ])
-    if (!record) return undefined
-    const { layout, total } = record.state
-    if (!layout || isFinal(record.state)) return toSession(record)
-    // All objects are checked when the file is complete; at each of thousands of fragments that would be too
-    // expensive.
-    const isSufficient = listing.isComplete || receivedOf(layout) !== total
-    return isSufficient && listing.covers(layout)
-      ? toSession(record)
-      : this.#loadWithAllObjects(record, options)
+    const { service } = this.#context
+    const record = await SessionRecord.read(service, id, options)
+    if (!record || record.state.removed) return undefined
+    const { layout = emptyLayout, total, separate } = record.state
+    const prefix = bytesPrefix(id)
+    const objects = objectsOf(prefix, layout, separate)
+    const isComplete = receivedOf(layout) === total && !isFinal(record.state)
+    // At each of thousands of fragments that would be too expensive.
+    if (!isComplete || objects.length === 0 || (await exist(service, prefix, objects, options))) {
+      return toSession(record)
+    }
+    // Another node may have replaced or published the objects that are missing.
+    const current = await SessionRecord.read(service, id, options)
+    return current?.version === record.version ? toSession(record, false) : this.load(id, options)
   }
 
-  /**
-   * A server that lost the session's lock may have updated the record after the objects were listed. Missing
-   * objects mean a loss only if the record is unchanged.
-   */
-  async #loadWithAllObjects(
-    before: SessionRecord,
-    options: StoreOptions,
-  ): Promise<ObjectSession | undefined> {
-    const { id } = before.state.session
-    const limit = Number.POSITIVE_INFINITY
-    const listing = await ObjectListing.load(this.#service, id, { ...options, limit })
-    const record = await SessionRecord.read(this.#service, id, options)
-    if (!record) return undefined
-    if (!record.hasSameVersion(before)) return this.#loadWithAllObjects(record, options)
-    return toSession(record, !record.state.layout || listing.covers(record.state.layout))
-  }
+  /** The caller caches sessions. No file or connection is open for one. */
+  release(): void {}
 
   /** `durable` needs no treatment: an object is durable when the service has answered. */
-  async append(session: ObjectSession, body: Body, { total, signal }: AppendOptions): Promise<ObjectSession> {
-    const { id, record } = session
-    const options = signal ? { signal } : {}
-    const layout = this.#layoutOf(session, total)
-    const writer = new Writer(this.#service, bytesPrefix(id), layout, this.#memory, options)
-    // Bytes that replace lost ones were not accepted.
-    const reset = session.state === 'lost' ? { accepted: undefined } : {}
-    const checkpoint = async (): Promise<void> => {
-      const { layout } = writer
-      await record.update({ ...reset, layout, total, updatedAt: Date.now() }).catch(throwOutOfSync)
-      await writer.removeObsolete()
-    }
-    this.#memory.join()
-    try {
-      for await (const chunks of body) {
-        signal?.throwIfAborted()
-        await writer.write(chunks)
-        if (!writer.needsCheckpoint) continue
-        await writer.flush()
-        await checkpoint()
+  async append(session: ObjectSession, body: Body, options: AppendOptions): Promise<ObjectSession> {
+    // Whether the service checks conditions is known afterwards.
+    await this.#prepare()
+    return appendToSession(this.#context, session, body, options)
+  }
+
+  async acquireDecision(
+    { record }: ObjectSession,
+    { signal, timeout }: DecisionOptions,
+  ): Promise<DecisionLease<ObjectSession>> {
+    for (;;) {
+      const session = toSession(record)
+      const { layout, separate } = record.state
+      if (session.state !== 'receiving' || session.received !== session.total) {
+        return { session, release: async () => {} }
       }
-      await writer.flush()
-    } catch (error) {
-      // All bytes that arrived before the failure count, if they can be written; otherwise those that were
-      // written.
-      await writer.flush().catch(() => {})
-      await checkpoint().catch(() => {})
-      throw error
-    } finally {
-      this.#memory.leave()
+      // The session was created by a server without the hook.
+      if (!separate && layout && layout.parts.length > 0) {
+        await resetSession(this.#context, record, undefined, { separate: true })
+      }
+      try {
+        const lease = await Lease.acquire(this.#context, record, {}, { signal, timeout })
+        this.#leases.set(record, lease)
+        const release = (): Promise<void> => {
+          this.#leases.delete(record)
+          return lease.release()
+        }
+        return { session, release }
+      } catch (error) {
+        // Instead of the error of the SDK, or of the timer.
+        signal?.throwIfAborted()
+        if (!(error instanceof BitsError && error.code === 'out-of-sync')) throw error
+      }
     }
-    await checkpoint()
-    return toSession(record)
   }
 
   async accept({ record }: ObjectSession, decision: Decision): Promise<void> {
     await record.update({ accepted: decision })
   }
 
-  async reject({ record }: ObjectSession, reason: string): Promise<void> {
-    await this.#finish(record, { rejected: reason })
+  async reject({ id, record }: ObjectSession, reason: string): Promise<void> {
+    const { service } = this.#context
+    const { layout = emptyLayout, separate, strays, session } = record.state
+    const { upload } = layout
+    const mayHaveStrays = service.keepsUploads && upload !== undefined
+    await record.update({
+      rejected: reason,
+      layout: undefined,
+      lease: undefined,
+      strays: mayHaveStrays || strays,
+    })
+    // What is not removed now is removed with the session.
+    const keys = objectsOf(bytesPrefix(id), layout, separate).map(({ key }) => key)
+    await service.remove(keys).catch(() => {})
+    if (mayHaveStrays) await service.abortUpload(session.name, upload).catch(() => {})
   }
 
-  async publish({ record }: ObjectSession): Promise<void> {
+  async publish({ record }: ObjectSession, { signal }: StoreOptions = {}): Promise<void> {
+    await this.#prepare()
     if (record.state.published) return
-    await publishSessionObject(this.#service, this.#nameLocker, this.#memory, record)
-    await this.#finish(record, { published: true })
-  }
-
-  /** Records a final state, and removes the bytes. */
-  async #finish(record: SessionRecord, change: Pick<RecordState, 'published' | 'rejected'>): Promise<void> {
-    const { layout, session } = record.state
-    await record.update({ ...change, layout: undefined })
-    // Objects that are not removed now are removed with the session.
-    await this.#service.remove(sourcesOf(session.id, layout).map(({ key }) => key)).catch(() => {})
+    await publishSessionObject(this.#context, record, { lease: this.#leases.get(record), signal }).catch(
+      throwOutOfSync,
+    )
   }
 
   read({ id, record }: ObjectSession): Readable {
-    return streamObjects(this.#service, sourcesOf(id, record.state.layout))
+    const { layout = emptyLayout, separate } = record.state
+    return streamObjects(this.#context.service, objectsOf(bytesPrefix(id), layout, separate))
   }
 
   async saveReply(
@@ -182,46 +183,41 @@ export class ObjectStore implements Store<ObjectSession> {
     body: Body = emptyReply(),
     { signal }: StoreOptions = {},
   ): Promise<void> {
+    const { service } = this.#context
     const previous = record.state.reply
-    const options = { partSize: this.#partSize, memory: this.#memory, ...(signal && { signal }) }
-    const reply = await writeReply(this.#service, id, body, options)
+    const reply = await writeReply(this.#context, id, body, signal ? { signal } : {})
     await record.update({ reply })
     // A reply that is not removed now is removed with the session.
-    if (previous) await this.#service.remove([replyKey(id, previous)]).catch(() => {})
+    if (previous) await service.remove([replyKey(id, previous)]).catch(() => {})
   }
 
   async loadReply({ id, record }: ObjectSession, options?: StoreOptions): Promise<StoredReply | undefined> {
     const { reply } = record.state
-    return reply === undefined ? undefined : loadReply(this.#service, id, reply, options)
+    return reply === undefined ? undefined : loadReply(this.#context, id, reply, options)
   }
 
-  async remove({ id, record }: ObjectSession): Promise<void> {
-    if (await SessionRecord.read(this.#service, id)) {
-      // Changes nothing, but fails if another server has updated the session after this one lost its lock.
-      await record.update({})
-      await abandonPublication(this.#service, this.#nameLocker, record.state)
-    }
-    // The record is removed last: as long as it exists, the sweep finds the rest.
-    await removePrefix(this.#service, uploadPrefix(id))
-    await this.#service.remove([recordKey(id)])
+  remove({ record }: ObjectSession, { signal }: StoreOptions = {}): Promise<void> {
+    return removeSession(this.#context, record, signal ? { signal } : {})
   }
 
   async *list(options: ListOptions = {}): AsyncIterable<ObjectSession> {
     await this.#prepare()
-    for await (const record of listRecords(this.#service, options)) yield toSession(record)
     const { signal } = options
-    await this.#clearLocks?.(signal ? { signal } : {})
-  }
-
-  #layoutOf({ state, record }: ObjectSession, total: number): UploadLayout {
-    const { layout } = record.state
-    if (layout && state !== 'lost') return layout
-    const { maxSources } = this.#service
-    return emptyLayout(total, { partSize: this.#partSize, epoch: randomId(), maxSources })
+    const removed: SessionRecord[] = []
+    for await (const record of listRecords(this.#context.service, options)) {
+      if (!record.state.removed) yield toSession(record)
+      else {
+        await finishRemoval(this.#context, record)
+        if (record.state.starting || record.state.strays) removed.push(record)
+      }
+    }
+    const serviceOptions = signal ? { signal } : {}
+    await abortStrays(this.#context, removed, serviceOptions)
+    await removeStaleClaims(this.#context.service, serviceOptions)
   }
 
   #prepare(): Promise<void> {
-    this.#prepared ??= this.#service.prepare().catch((error) => {
+    this.#prepared ??= this.#context.service.prepare().catch((error) => {
       this.#prepared = undefined
       throw error
     })
@@ -239,19 +235,5 @@ export class ObjectStore implements Store<ObjectSession> {
     }
   }
 }
-
-/**
- * A fragment that another server has overtaken gets the error by which the client asks for the current
- * offset. For decisions and publication ConditionFailed is answered as a failure, and the client repeats its
- * packet.
- */
-function throwOutOfSync(error: unknown): never {
-  if (!(error instanceof ConditionFailed)) throw error
-  throw new BitsError('out-of-sync', 'Another server has updated or removed the session', { cause: error })
-}
-
-/** The objects with the bytes of a session, in order. */
-const sourcesOf = (id: string, layout: UploadLayout | undefined): { key: string; size: number }[] =>
-  layout ? objectsOf(layout).map(({ key, size }) => ({ key: bytesPrefix(id) + key, size })) : []
 
 async function* emptyReply(): AsyncGenerator<never> {}

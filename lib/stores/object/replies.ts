@@ -1,46 +1,70 @@
 import { Readable } from 'node:stream'
 import type { Body, StoredReply } from '../store.ts'
-import { emptyLayout, objectsOf, randomId, replyKey, uploadPrefix } from './layout.ts'
-import type { MemoryBudget } from './memory-budget.ts'
-import { writeObject } from './publish.ts'
-import type { ObjectService, ServiceOptions } from './service/service.ts'
+import type { StoreContext } from './context.ts'
+import { emptyLayout, partSizes, randomId, readIntoMemory, replyKey, sizeOf, uploadPrefix } from './layout.ts'
+import { DirectUpload } from './parts.ts'
+import type { ServiceOptions } from './service/service.ts'
 import { Writer } from './writer.ts'
 
+/** Size in bytes of a reply that the sizes of its parts are made for; a larger one fails at the limit of parts. */
+const ExpectedReplyBytes = 2 ** 30
+
 /**
- * Stores a reply of any size. Its bytes are written like those of an upload; the reply then appears as one
- * object.
+ * Stores a reply. A small one is written by one request, a larger one by an upload to its key.
  * @returns its name, which is unique, so that a delayed write cannot replace a reply that was accepted
  */
 export async function writeReply(
-  service: ObjectService,
+  context: StoreContext,
   id: string,
   body: Body,
-  { partSize, memory, signal }: { readonly partSize: number; readonly memory: MemoryBudget } & ServiceOptions,
+  options: ServiceOptions,
 ): Promise<string> {
+  const { service, memory, partSize } = context
   const name = randomId()
-  const prefix = `${uploadPrefix(id)}replies/`
-  const layout = emptyLayout(0, { partSize, epoch: randomId(), maxSources: service.maxSources })
-  const options = signal ? { signal } : {}
-  const writer = new Writer(service, prefix, layout, memory, options)
+  const key = replyKey(id, name)
+  const create = async (): Promise<string> => (await service.createUpload(key, options)).id
+  const upload = new DirectUpload(context, key, { create })
+  const writer = new Writer({
+    service,
+    prefix: `${uploadPrefix(id)}replies/`,
+    layout: emptyLayout,
+    target: upload,
+    sizes: partSizes(service, partSize, ExpectedReplyBytes, emptyLayout),
+    memory,
+    ...options,
+  })
   memory.join()
   try {
     for await (const chunks of body) {
-      signal?.throwIfAborted()
+      options.signal?.throwIfAborted()
       await writer.write(chunks)
     }
-    await writer.flush()
-    await writeObject(service, memory, prefix, writer.layout, replyKey(id, name), options)
+    if (writer.hasParts) {
+      await writer.flush({ isEnd: true })
+      const tags = writer.layout.parts.map(([, tag]) => tag)
+      await service.completeUpload(key, await upload.begin(), tags, options)
+    } else {
+      const { tail, chunks } = await writer.takeAll()
+      await memory.reserve(sizeOf(tail), options.signal, async () =>
+        service.put(key, [...(await readIntoMemory(service, tail, options)), ...chunks], options),
+      )
+      await service.remove(tail.map((object) => object.key)).catch(() => {})
+    }
+    // Objects that are not removed now are removed with the session, or by a later sweep.
+    await writer.removeObsolete()
     return name
+  } catch (error) {
+    // What is not aborted now is aborted by a sweep.
+    if (upload.id !== undefined) await service.abortUpload(key, upload.id).catch(() => {})
+    throw error
   } finally {
     memory.leave()
-    // Objects that are not removed now are removed with the session.
-    await service.remove(objectsOf(writer.layout).map(({ key }) => prefix + key)).catch(() => {})
   }
 }
 
 /** Undefined if the reply does not exist. */
 export async function loadReply(
-  service: ObjectService,
+  { service }: Pick<StoreContext, 'service'>,
   id: string,
   name: string,
   options?: ServiceOptions,

@@ -13,8 +13,8 @@ import { createS3Service } from './service/s3/index.ts'
 /** Options of {@link s3Store}. */
 export interface S3StoreOptions extends ObjectStoreOptions {
   /**
-   * Required. Determines region, endpoint and credentials, which need `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject` and
-   * `s3:AbortMultipartUpload`, and for the bucket `s3:ListBucket` and `s3:ListBucketMultipartUploads`.
+   * Required. Determines region, endpoint and credentials, which need `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`,
+   * `s3:AbortMultipartUpload` and `s3:ListMultipartUploadParts`, and for the bucket `s3:ListBucket` and `s3:ListBucketMultipartUploads`.
    */
   readonly client: S3Client
   /** Required. The name of an existing bucket, not the ARN of an access point. It may have other objects, too. */
@@ -26,6 +26,11 @@ export interface S3StoreOptions extends ObjectStoreOptions {
    * it is published, not in the same step.
    */
   readonly conditionalWrites?: boolean
+  /**
+   * Whether all parts of a multipart upload, except the last, must have the same size, as R2 requires. Bytes that do not fill a
+   * part are then written twice. Default: false.
+   */
+  readonly equalParts?: boolean
 }
 
 /**
@@ -37,8 +42,13 @@ export interface S3StoreOptions extends ObjectStoreOptions {
  * @throws {TypeError} if an option is missing, unknown or out of range
  */
 export function s3Store(options: S3StoreOptions): Store {
-  const read = readObjectStoreOptions('s3Store', options, ['client', 'bucket', 'conditionalWrites'])
-  const { client, bucket, conditionalWrites = true, locker } = options
+  const read = readObjectStoreOptions('s3Store', options, [
+    'client',
+    'bucket',
+    'conditionalWrites',
+    'equalParts',
+  ])
+  const { client, bucket, conditionalWrites = true, equalParts = false } = options
   if (typeof client?.send !== 'function') {
     throw optionError('s3Store', 'client', "an S3Client of '@aws-sdk/client-s3'", client)
   }
@@ -46,11 +56,7 @@ export function s3Store(options: S3StoreOptions): Store {
     throw optionError('s3Store', 'bucket', 'the name of a bucket', bucket)
   }
   checkBoolean('s3Store', 'conditionalWrites', conditionalWrites)
-  if (!conditionalWrites && locker) {
-    throw new TypeError(
-      "s3Store: option 'locker' has no effect with conditionalWrites: false, which permits one process only; leave it out",
-    )
-  }
-  const service = createS3Service(client, { bucket, prefix: read.prefix, conditionalWrites })
-  return objectStore(service, read, { locker, isShared: conditionalWrites })
+  checkBoolean('s3Store', 'equalParts', equalParts)
+  const service = createS3Service(client, { bucket, prefix: read.prefix, conditionalWrites, equalParts })
+  return objectStore(service, read)
 }

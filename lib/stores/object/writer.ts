@@ -1,18 +1,21 @@
 import {
-  nextGroup,
-  nextPartKey,
+  type Part,
+  type PartSizes,
   randomId,
   readIntoMemory,
+  receivedOf,
   sizeOf,
   type TailObject,
-  tailObjectKey,
+  tailKey,
+  tailSources,
   tailToCompact,
   type UploadLayout,
   withPart,
   withTailObject,
 } from './layout.ts'
 import type { MemoryBudget } from './memory-budget.ts'
-import type { ObjectService, ServiceOptions } from './service/service.ts'
+import type { ComposeSource, ObjectService, ServiceOptions } from './service/service.ts'
+import { WriteBuffer } from './write-buffer.ts'
 
 /**
  * Parts that may be written between two updates of the session's record. If the node fails, at most these are
@@ -20,57 +23,89 @@ import type { ObjectService, ServiceOptions } from './service/service.ts'
  */
 const PartsPerCheckpoint = 16
 
-/** The write of one object that is in progress, and the layout once it has succeeded. */
-interface PendingWrite {
-  readonly done: Promise<unknown>
-  readonly after: UploadLayout
+/** Where parts are written. */
+export interface PartTarget {
+  /**
+   * Writes a part.
+   * @param number from 1
+   * @returns its tag
+   */
+  put(number: number, chunks: readonly Uint8Array[], options: ServiceOptions): Promise<string>
+}
+
+/** The write of one part or object that is in progress, and the layout once it has succeeded. */
+interface PendingWrite<Result = unknown> {
+  readonly done: Promise<Result>
+  readonly after: (before: UploadLayout, result: Result) => UploadLayout
+}
+
+export interface WriterSettings {
+  readonly service: ObjectService
+  /** Prefix of the keys of tail objects. */
+  readonly prefix: string
+  readonly layout: UploadLayout
+  readonly target: PartTarget
+  readonly sizes: PartSizes
+  readonly memory: MemoryBudget
+  /** Ends the writes, because otherwise they would occupy memory as long as the service does not answer. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The bytes behind the parts: those of tail objects, then those in memory. */
+export interface PendingBytes {
+  readonly tail: readonly ComposeSource[]
+  readonly chunks: readonly Uint8Array[]
 }
 
 /**
- * Appends bytes to a layout: whole parts as they fill, several of them at a time, and the rest as a tail
- * object.
+ * Appends bytes to a layout: parts as they fill, several of them at a time, and a rest that is too small for a part as a
+ * tail object.
  */
 export class Writer {
-  readonly #service: ObjectService
-  readonly #prefix: string
-  readonly #memory: MemoryBudget
-  /**
-   * The signal ends the writes, because otherwise they would occupy memory as long as the service does not
-   * answer.
-   */
+  readonly #settings: WriterSettings
   readonly #options: ServiceOptions
+  /** Bytes at which a part is cut. */
+  readonly #limit: number
   /** The layout of the bytes that were written. */
   #layout: UploadLayout
-  /** The layout when all writes in progress have succeeded. */
-  #expected: UploadLayout
+  /** Number of parts, and tail, when all writes in progress have succeeded. */
+  #partCount: number
+  #tail: readonly TailObject[]
+  #received: number
   readonly #writes: PendingWrite[] = []
   readonly #buffer = new WriteBuffer()
-  /** Size of the tail of {@link #expected}. */
-  #tailBytes: number
   #partsSinceCheckpoint = 0
   /** Keys of objects that are no longer needed once {@link layout} is recorded. */
   #obsolete: string[] = []
 
-  /** @param prefix of the keys of the upload's bytes */
-  constructor(
-    service: ObjectService,
-    prefix: string,
-    layout: UploadLayout,
-    memory: MemoryBudget,
-    { signal }: ServiceOptions,
-  ) {
-    this.#service = service
-    this.#prefix = prefix
-    this.#memory = memory
+  constructor(settings: WriterSettings) {
+    const { layout, sizes, signal } = settings
+    this.#settings = settings
     this.#options = signal ? { signal } : {}
+    this.#limit = sizes.areEqual ? sizes.usual : sizes.usual + sizes.min
     this.#layout = layout
-    this.#expected = layout
-    this.#tailBytes = sizeOf(layout.tail)
+    this.#partCount = layout.parts.length
+    this.#tail = layout.tail
+    this.#received = receivedOf(layout)
   }
 
-  /** The layout of the bytes that were written. */
   get layout(): UploadLayout {
     return this.#layout
+  }
+
+  /** Number of bytes of the layout when all bytes have been written. */
+  get received(): number {
+    return this.#received
+  }
+
+  /** Whether a part was written, or is being written. */
+  get hasParts(): boolean {
+    return this.#partCount > 0
+  }
+
+  /** Number of bytes behind the parts. */
+  get #pendingBytes(): number {
+    return sizeOf(this.#tail) + this.#buffer.size
   }
 
   /**
@@ -82,16 +117,21 @@ export class Writer {
   }
 
   async write(chunks: readonly Uint8Array[]): Promise<void> {
-    const { partSize } = this.#layout
+    const { memory, sizes } = this.#settings
     for (const chunk of chunks) {
       let rest = chunk
       while (rest.length > 0) {
-        const bytes = rest.subarray(0, partSize - this.#tailBytes - this.#buffer.size)
+        const bytes = rest.subarray(0, Math.max(1, this.#limit - this.#pendingBytes))
         rest = rest.subarray(bytes.length)
         this.#buffer.add(bytes)
-        const { size } = this.#buffer
-        if (this.#tailBytes + size === partSize) await this.#writePart()
-        else if (size >= this.#memory.bufferSize) await this.#writeTailObject()
+        this.#received += bytes.length
+        const pending = this.#pendingBytes
+        if (pending >= this.#limit) await this.#writePart(sizes.usual)
+        else if (this.#buffer.size >= memory.bufferSize(this.#limit)) {
+          // Many fragments share the memory.
+          if (pending >= sizes.min && !sizes.areEqual) await this.#writePart(pending)
+          else await this.#writeTailObject()
+        }
       }
     }
   }
@@ -99,59 +139,81 @@ export class Writer {
   /**
    * Resolves when all bytes are written. If it rejects, {@link layout} has the bytes before the first failed
    * write.
+   * @param isEnd whether the file ends here: its last part may have any size
    */
-  async flush(): Promise<void> {
-    if (this.#buffer.size > 0) await this.#writeTailObject()
+  async flush({ isEnd = false } = {}): Promise<void> {
+    const { min, areEqual } = this.#settings.sizes
+    const pending = this.#pendingBytes
+    const isPart = pending >= min ? isEnd || !areEqual : isEnd && this.hasParts && pending > 0
+    if (isPart) await this.#writePart(pending)
+    else if (this.#buffer.size > 0) await this.#writeTailObject()
     await this.#awaitWrites(0)
     await this.#compact()
     this.#partsSinceCheckpoint = 0
+  }
+
+  /** All bytes of a file without parts, instead of {@link flush}. */
+  async takeAll(): Promise<PendingBytes> {
+    await this.#awaitWrites(0)
+    const { prefix } = this.#settings
+    const tail = tailSources(prefix, this.#layout.tail)
+    return { tail, chunks: this.#buffer.take() }
   }
 
   /** Removes the objects that were needed only until {@link layout} was recorded. */
   async removeObsolete(): Promise<void> {
     const keys = this.#obsolete
     this.#obsolete = []
-    // Objects that are not removed now are removed with the session.
-    if (keys.length > 0) await this.#service.remove(keys).catch(() => {})
+    // Objects that are not removed now are removed with the session, or by a later sweep.
+    if (keys.length > 0) await this.#settings.service.remove(keys).catch(() => {})
   }
 
-  async #writePart(): Promise<void> {
-    const before = this.#expected
-    const bytes = this.#buffer.drain()
-    const tail = this.#tailSources(before, before.tail)
-    this.#tailBytes = 0
+  /** @param size of the part, with all bytes of the tail */
+  async #writePart(size: number): Promise<void> {
+    const { service, prefix, target, memory } = this.#settings
+    const number = this.#partCount + 1
+    const tail = tailSources(prefix, this.#tail)
+    const tailBytes = sizeOf(tail)
+    const bytes = this.#buffer.take(size - tailBytes)
+    this.#partCount = number
+    this.#tail = []
     this.#partsSinceCheckpoint += 1
     // The objects of the tail may still be in progress.
     const pending = tail.length > 0 ? this.#writes.map(({ done }) => done) : []
-    const put = (chunks: readonly Uint8Array[]) =>
-      this.#service.put(this.#prefix + nextPartKey(before), chunks, this.#options)
-    const write = async (): Promise<void> => {
+    const write = async (): Promise<string> => {
+      if (tail.length === 0) return target.put(number, bytes, this.#options)
       await Promise.all(pending)
-      if (tail.length === 0) await put(bytes)
-      else {
-        await this.#memory.reserve(sizeOf(tail), async () =>
-          put([await readIntoMemory(this.#service, tail), ...bytes]),
-        )
-      }
+      return memory.reserve(tailBytes, this.#options.signal, async () =>
+        target.put(
+          number,
+          [...(await readIntoMemory(service, tail, this.#options)), ...bytes],
+          this.#options,
+        ),
+      )
     }
     this.#obsolete.push(...tail.map(({ key }) => key))
-    await this.#addWrite(write(), withPart(before))
+    await this.#addWrite<string>({
+      done: write(),
+      after: (layout, tag) => withPart(layout, [size, tag] satisfies Part),
+    })
   }
 
   async #writeTailObject(): Promise<void> {
+    const { service, prefix } = this.#settings
     const object = { name: randomId(), size: this.#buffer.size, level: 0 }
-    const bytes = this.#buffer.drain()
-    this.#tailBytes += object.size
-    const write = this.#service.put(this.#tailKey(this.#expected, object.name), bytes, this.#options)
-    await this.#addWrite(write, withTailObject(this.#expected, object))
+    const bytes = this.#buffer.take()
+    this.#tail = [...this.#tail, object]
+    await this.#addWrite({
+      done: service.put(tailKey(prefix, object.name), bytes, this.#options),
+      after: (layout) => withTailObject(layout, object),
+    })
   }
 
-  async #addWrite(done: Promise<unknown>, after: UploadLayout): Promise<void> {
+  async #addWrite<Result>(write: PendingWrite<Result>): Promise<void> {
     // The rejection is handled where the write is awaited.
-    done.catch(() => {})
-    this.#writes.push({ done, after })
-    this.#expected = after
-    await this.#awaitWrites(this.#memory.maxWrites - 1)
+    write.done.catch(() => {})
+    this.#writes.push(write as PendingWrite)
+    await this.#awaitWrites(this.#settings.memory.maxWrites(this.#limit) - 1)
   }
 
   /**
@@ -161,86 +223,37 @@ export class Writer {
   async #awaitWrites(count: number): Promise<void> {
     for (let [write] = this.#writes; write && this.#writes.length > count; [write] = this.#writes) {
       try {
-        await write.done
-        this.#layout = write.after
+        this.#layout = write.after(this.#layout, await write.done)
         this.#writes.shift()
       } catch (error) {
-        // Bytes behind a hole do not count. Their writes must also end now: a late one could replace an
-        // object that is written again under the same key.
+        // Bytes behind a hole do not count. Their writes must also end now: a late one could replace a part
+        // that is written again with the same number.
         await Promise.allSettled(this.#writes.map(({ done }) => done))
         this.#writes.length = 0
-        this.#expected = this.#layout
+        this.#buffer.take()
+        this.#partCount = this.#layout.parts.length
+        this.#tail = this.#layout.tail
+        this.#received = receivedOf(this.#layout)
         this.#obsolete = []
         throw error
       }
     }
   }
 
-  /** Compacts tail objects, and composes groups of parts. */
+  /** Compacts tail objects. */
   async #compact(): Promise<void> {
+    const { service, prefix, memory } = this.#settings
     for (let tail = tailToCompact(this.#layout); tail.length > 0; tail = tailToCompact(this.#layout)) {
-      const sources = this.#tailSources(this.#layout, tail)
+      const sources = tailSources(prefix, tail)
       const size = sizeOf(tail)
       const object = { name: randomId(), size, level: (tail[0]?.level ?? 0) + 1 }
-      await this.#memory.reserve(size, async () => {
-        const bytes = await readIntoMemory(this.#service, sources)
-        await this.#service.put(this.#tailKey(this.#layout, object.name), [bytes], this.#options)
+      await memory.reserve(size, this.#options.signal, async () => {
+        const bytes = await readIntoMemory(service, sources, this.#options)
+        await service.put(tailKey(prefix, object.name), bytes, this.#options)
       })
       this.#obsolete.push(...sources.map(({ key }) => key))
       this.#layout = { ...this.#layout, tail: [...this.#layout.tail.slice(0, -tail.length), object] }
     }
-    for (let group = nextGroup(this.#layout); group; group = nextGroup(this.#layout)) {
-      const parts = group.sources.map(({ key, size }) => ({ key: this.#prefix + key, size }))
-      await this.#service.compose(parts, this.#prefix + group.key, this.#options)
-      this.#obsolete.push(...parts.map(({ key }) => key))
-      this.#layout = group.after
-    }
-    this.#expected = this.#layout
-  }
-
-  #tailSources(layout: UploadLayout, tail: readonly TailObject[]): { key: string; size: number }[] {
-    return tail.map(({ name, size }) => ({ key: this.#tailKey(layout, name), size }))
-  }
-
-  #tailKey({ epoch }: UploadLayout, name: string): string {
-    return this.#prefix + tailObjectKey(epoch, name)
-  }
-}
-
-/** Block size in bytes: the largest chunk of a socket. */
-const BlockSize = 64 * 1024
-
-/**
- * Bytes that are collected for one write. They are copied, because the memory of a chunk belongs to the body
- * again when the next batch is requested; and into blocks, because a chunk may have a single byte, and each
- * Buffer takes about a hundred bytes.
- */
-export class WriteBuffer {
-  #blocks: Buffer[] = []
-  #size = 0
-
-  /** Number of bytes. */
-  get size(): number {
-    return this.#size
-  }
-
-  add(bytes: Uint8Array): void {
-    for (let rest = bytes; rest.length > 0; ) {
-      const offset = this.#size % BlockSize
-      if (offset === 0) this.#blocks.push(Buffer.allocUnsafe(BlockSize))
-      const copied = rest.subarray(0, BlockSize - offset)
-      this.#blocks.at(-1)?.set(copied, offset)
-      this.#size += copied.length
-      rest = rest.subarray(copied.length)
-    }
-  }
-
-  /** Returns all bytes and empties the buffer. */
-  drain(): Uint8Array[] {
-    const used = (i: number): number => Math.min(BlockSize, this.#size - i * BlockSize)
-    const chunks = this.#blocks.map((block, i) => block.subarray(0, used(i)))
-    this.#blocks = []
-    this.#size = 0
-    return chunks
+    this.#tail = this.#layout.tail
   }
 }

@@ -20,7 +20,7 @@ const variants: Readonly<Record<'azurite' | 'ceph', Variant>> = {
   ceph: {
     title: 'without conditional writes, for one process',
     options: { conditionalWrites: false },
-    supports: { ...capabilities, sharing: false, locker: false },
+    supports: { ...capabilities, sharing: false },
   },
 }
 

@@ -3,21 +3,15 @@
  * real ones.
  */
 import { describe, it } from 'vitest'
-import { defaultTiming, type Timing } from '../../../lib/stores/object/lock/heartbeat.ts'
-import { objectLocker } from '../../../lib/stores/object/lock/locker.ts'
 import { objectStore, readObjectStoreOptions } from '../../../lib/stores/object/options.ts'
 import { type StoreFixture, storeSuite } from '../../../lib/testing/index.ts'
 import { memoryObjectService } from '../../support/memory-object-service.ts'
 import { capabilities } from './fixture.ts'
 
-/** Short polling intervals, because some tests wait for a release request. */
-const timing: Timing = { ...defaultTiming, releasePollInterval: 10, poll: [5, 20] }
-
 function memoryFixture(semantics: 'Azure' | 'S3'): StoreFixture {
   const service = memoryObjectService({ semantics })
   const options = readObjectStoreOptions('the test', {}, [])
-  const reopen = () =>
-    objectStore(service, options, { locker: objectLocker(service, timing), isShared: true })
+  const reopen = () => objectStore(service, options)
   return {
     store: reopen(),
     reopen,

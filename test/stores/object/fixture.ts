@@ -1,4 +1,4 @@
-import { memoryLocker } from '../../../lib/locks/memory.ts'
+import type { LeaseTimes } from '../../../lib/stores/object/context.ts'
 import { ObjectStore } from '../../../lib/stores/object/object-store.ts'
 import type { ObjectService } from '../../../lib/stores/object/service/service.ts'
 import type { Session, Store } from '../../../lib/stores/store.ts'
@@ -10,6 +10,7 @@ export const MiB = 2 ** 20
 /** Object services have no folders, and a test over 4 GiB would have to send them (`test/large` does). */
 export const capabilities: Partial<Capabilities> = {
   folders: false,
+  locker: false,
   missingFolders: false,
   paths: false,
   bigOffsets: false,
@@ -31,16 +32,17 @@ export async function objectStoreFixture(engine: Engine, options: PlaceOptions =
   }
 }
 
+/** So that a test need not wait for seconds until a lease, or a node, is regarded as dead. */
+export const shortTimes: LeaseTimes = { renew: 4, dead: 25, poll: 1 }
+
 /** A store over a service whose behaviour a test has changed. */
-export const storeOn = (service: ObjectService, partSize = 5 * MiB, memory = 256 * MiB): Store =>
-  new ObjectStore({
-    service,
-    locker: undefined,
-    nameLocker: memoryLocker(),
-    partSize,
-    memory,
-    maxNameBytes: 1024,
-  })
+export const storeOn = (
+  service: ObjectService,
+  partSize = 5 * MiB,
+  memory = 256 * MiB,
+  leaseTimes?: LeaseTimes,
+): Store =>
+  new ObjectStore({ service, partSize, memory, maxNameBytes: 1024, ...(leaseTimes && { leaseTimes }) })
 
 /** All bytes of an upload. */
 export async function readAll(store: Store, session: Session): Promise<Buffer> {
@@ -49,6 +51,6 @@ export async function readAll(store: Store, session: Session): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** The keys of all objects of sessions, without those of locks. */
+/** The keys of all objects of sessions, without claims. */
 export const sessionKeys = async (place: Place): Promise<string[]> =>
   (await place.keys()).filter((key) => /\.bits-sessions\/(records|uploads)\//.test(key))

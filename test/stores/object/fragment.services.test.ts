@@ -47,7 +47,8 @@ describe.each(engines)('Object store on $name', (engine) => {
       const other = place.store()
       await expect
         .poll(async () => (await loaded(other, session.id)).received, { timeout: 20_000 })
-        .toBe(16 * part.length)
+        // The record is updated after 16 parts, with the bytes behind them as one more part.
+        .toBe(17 * part.length)
       endBody()
       expect((await appending).received).toBe(18 * part.length)
     })
@@ -89,6 +90,10 @@ describe.each(engines)('Object store on $name', (engine) => {
           counts.push(chunks.length)
           return service.put(key, chunks, options)
         },
+        putPart(key, part, chunks, options) {
+          counts.push(chunks.length)
+          return service.putPart(key, part, chunks, options)
+        },
       })
       const session = newSession()
       await store.create(session)
@@ -97,8 +102,8 @@ describe.each(engines)('Object store on $name', (engine) => {
         for (let i = 0; i < file.length; i += 1) yield [file.subarray(i, i + 1)]
       }
       const total = file.length
-      const after = await store.append(await loaded(store, session.id), bytes(), { total, durable: true })
-      expect((await readAll(store, after)).equals(file)).toBe(true)
+      await store.append(await loaded(store, session.id), bytes(), { total, durable: true, publish: true })
+      expect((await place.see(session.name))?.bytes.equals(file)).toBe(true)
       // Each chunk is a Buffer, which takes about a hundred bytes besides its content.
       expect(Math.max(...counts)).toBeLessThan(10)
     })
@@ -140,7 +145,7 @@ describe.each(engines)('Object store on $name', (engine) => {
       for (const i of newSessions.keys()) expect((await place.see(`${i}.bin`))?.bytes.equals(file)).toBe(true)
     })
 
-    it('of a few bytes needs 4 service calls, however many came before', { timeout: 60_000 }, async () => {
+    it('of a few bytes needs 3 service calls, however many came before', { timeout: 60_000 }, async () => {
       const place = await engine.open()
       const { service, callsSince } = countingService(place.service())
       const store = storeOn(service)
@@ -153,8 +158,8 @@ describe.each(engines)('Object store on $name', (engine) => {
         await store.append(current, body(Buffer.alloc(100, i)), { total: 10_000, durable: false })
         costs.push(callsSince())
       }
-      // Reading the record, the list, writing the bytes and the record; sometimes tail objects are compacted.
-      const usual = costs.slice(1).filter((cost) => cost === 4)
+      // Reading the record, writing the bytes and the record; sometimes tail objects are compacted.
+      const usual = costs.slice(1).filter((cost) => cost === 3)
       expect(usual.length).toBeGreaterThanOrEqual(95)
       expect((await sessionKeys(place)).length).toBeLessThan(40)
       const after = await loaded(store, session.id)

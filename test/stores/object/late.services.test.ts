@@ -1,57 +1,48 @@
 import { describe, expect, it } from 'vitest'
+import type { PutOptions } from '../../../lib/stores/object/service/service.ts'
 import { engines } from '../../support/places.ts'
 import { withResolvers } from '../../support/promise.ts'
 import { body, complete, loaded, newSession } from '../../support/store.ts'
-import { storeOn } from './fixture.ts'
+import { shortTimes, storeOn } from './fixture.ts'
 
-/** A server whose call timed out, or that lost its lock, continues with the call. */
+/** A server whose call timed out, or that was stopped, continues with the call. */
 describe.each(engines)('Object store on $name', (engine) => {
   engine.describe('late calls', () => {
-    it('append: another server that loads meanwhile does not report lost bytes', async () => {
+    it('publish: another server that loads meanwhile does not report lost bytes', async () => {
       const place = await engine.open()
       const service = place.service()
-      const session = newSession()
       const late = storeOn(service)
-      await late.create(session)
-      await late.append(await loaded(late, session.id), body('abc'), { total: 9, durable: true })
-      const before = await loaded(late, session.id)
-      let isLate = true
-      const listed = withResolvers<void>()
-      // The objects are listed before the late append, and the record is read after it.
+      const { id } = await complete(late, 'abc')
+      const before = await loaded(late, id)
+      // The record is read before the late publication, and the objects are listed after it.
       const other = storeOn({
         ...service,
-        async get(key, options) {
-          await listed.promise
-          if (isLate) await late.append(before, body('def'), { total: 9, durable: true })
-          isLate = false
-          return service.get(key, options)
-        },
         async *list(prefix, options) {
-          const found = []
-          for await (const object of service.list(prefix, options)) found.push(object)
-          listed.resolve()
-          yield* found
+          await late.publish(before)
+          yield* service.list(prefix, options)
         },
       })
-      expect(await loaded(other, session.id)).toMatchObject({ state: 'receiving', received: 6 })
+      expect(await loaded(other, id)).toMatchObject({ state: 'published', received: 3 })
     })
 
     it('publish: does not replace a newer file', async () => {
       const place = await engine.open()
       const service = place.service()
-      const store = storeOn(service)
+      const store = storeOn(service, undefined, undefined, shortTimes)
       const first = await complete(store, 'first', { overwrite: true })
       const [reached, resume] = [withResolvers<void>(), withResolvers<void>()]
-      const late = storeOn({
+      const stopped = {
         ...service,
-        async put(key, chunks, options) {
+        async put(key: string, chunks: readonly Uint8Array[], options?: PutOptions) {
           if (key === first.name) {
             reached.resolve()
             await resume.promise
           }
           return service.put(key, chunks, options)
         },
-      })
+      }
+      // Its timers have stopped, too: the lease is not renewed.
+      const late = storeOn(stopped, undefined, undefined, { ...shortTimes, renew: 1e6 })
       const publishing = late.publish(await loaded(late, first.id)).catch(() => {})
       await reached.promise
       // The client repeats its packet to another server; then another client uploads a file of the same name.

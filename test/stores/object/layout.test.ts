@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import {
   emptyLayout,
-  nextGroup,
-  nextPartKey,
-  objectsOf,
+  type Part,
+  partSizes,
   receivedOf,
   sizeOf,
   tailToCompact,
@@ -11,76 +10,81 @@ import {
   withPart,
   withTailObject,
 } from '../../../lib/stores/object/layout.ts'
+import { memoryObjectService } from '../../support/memory-object-service.ts'
 
 const MiB = 2 ** 20
+const GiB = 2 ** 30
 const TiB = 2 ** 40
 
-/** Limits of S3: 10,000 parts per multipart upload, 5 GiB per part, 5 TiB per object. */
-const maxSources = 10_000
-const parameters = { partSize: 8 * MiB, epoch: 'e', maxSources }
-
-/** The layout of a file with all its groups, parts, and one tail object. */
-function filled(total: number): UploadLayout {
-  let layout = emptyLayout(total, parameters)
-  const { partSize, partsPerGroup } = layout
-  const parts = Math.floor(total / partSize)
-  layout = { ...layout, groups: Math.floor(parts / partsPerGroup), parts: parts % partsPerGroup }
-  if (partsPerGroup === 1) layout = { ...layout, groups: 0, parts }
-  return withTailObject(layout, { name: 'last', size: total - receivedOf(layout), level: 0 })
-}
+const s3 = memoryObjectService({ semantics: 'S3' })
+const azure = memoryObjectService({ semantics: 'Azure', maxParts: 50_000 })
+const withEqualParts = memoryObjectService({ semantics: 'S3', equalParts: true })
 
 describe('Upload layout', () => {
   it.each([
-    ['1 byte', 1],
-    ['8 MiB', 8 * MiB],
-    ['10 GiB', 10 * 2 ** 30],
-    ['70 GiB', 70 * 2 ** 30],
-    ['1 TiB', TiB],
+    ['S3', '1 byte', s3, 1],
+    ['S3', '8 MiB', s3, 8 * MiB],
+    ['S3', '10 GiB', s3, 10 * GiB],
+    ['S3', '48 GiB', s3, 48 * GiB],
+    ['S3', '1 TiB', s3, TiB],
+    ['S3', '5 TiB', s3, 5 * TiB],
+    ['Azure', '1 TiB', azure, TiB],
+    ['Azure', '5 TiB', azure, 5 * TiB],
+    ['R2', '5 TiB', withEqualParts, 5 * TiB],
+  ])('has sizes of parts within the limits of %s for a file of %s', (_, _size, service, total) => {
+    const { min, usual } = partSizes(service, 8 * MiB, total, emptyLayout)
+    expect(min).toBeGreaterThanOrEqual(service.minPartBytes)
+    // The largest part is cut before `min` more bytes are there.
+    expect(usual + min).toBeLessThanOrEqual(5 * GiB)
+    // All but the last have at least `min` bytes.
+    expect(Math.ceil(total / min)).toBeLessThanOrEqual(service.maxParts)
+  })
+
+  it('makes fragments of 5 MiB parts on S3 up to 48 GiB', () => {
+    expect(partSizes(s3, 8 * MiB, 48 * GiB, emptyLayout).min).toBeLessThan(5.1 * MiB)
+    expect(partSizes(s3, 8 * MiB, 10 * GiB, emptyLayout).min).toBe(5 * MiB)
+  })
+
+  it.each([
+    ['1 GiB', GiB],
+    ['48 GiB', 48 * GiB],
     ['5 TiB', 5 * TiB],
-  ])('keeps a file of %s within the object count and the size limits of one compose call', (_, total) => {
-    const layout = filled(total - 1)
-    const objects = objectsOf(layout)
-    expect(objects.length).toBeLessThanOrEqual(maxSources)
-    expect(objects.reduce((sum, { size }) => sum + size, 0)).toBe(total - 1)
-    for (const { size } of objects.slice(0, -1)) {
-      expect(size).toBeGreaterThanOrEqual(5 * MiB)
-      expect(size).toBeLessThanOrEqual(5 * 2 ** 30)
-    }
-    // A group is composed, too.
-    expect(layout.partsPerGroup).toBeLessThanOrEqual(maxSources)
+  ])(
+    'has so few parts for a file of %s that all records together have at most a twentieth of its bytes',
+    (_, total) => {
+      for (const service of [s3, azure]) {
+        const { min } = partSizes(service, 8 * MiB, total, emptyLayout)
+        const count = Math.ceil(total / min)
+        const part: Part = [min, 'x'.repeat(32)]
+        const entry = JSON.stringify(part).length + 1
+        expect((count * (count + 1) * entry) / 2).toBeLessThan(total / 18)
+      }
+    },
+  )
+
+  it('has a first part that can take all bytes of the tail, and later ones of its size if all must be equal', () => {
+    const tail = [{ name: 'a', size: 9 * MiB, level: 0 }]
+    expect(partSizes(withEqualParts, 5 * MiB, GiB, { parts: [], tail }).usual).toBe(9 * MiB)
+    const parts: Part[] = [[8 * MiB, 'x']]
+    expect(partSizes(withEqualParts, 5 * MiB, GiB, { parts, tail: [] }).usual).toBe(8 * MiB)
+    expect(partSizes(s3, 5 * MiB, GiB, { parts, tail: [] }).usual).toBe(5 * MiB)
   })
 
-  it('serializes to less than 200 characters for a file of 5 TiB', () => {
-    expect(JSON.stringify(filled(5 * TiB)).length).toBeLessThan(200)
-  })
-
-  it('names its objects in the order of their bytes', () => {
-    const names = objectsOf({ ...filled(TiB), tail: [] }).map(({ key }) => key)
-    expect(names).toEqual([...names].sort())
-    expect(new Set(names).size).toBe(names.length)
-  })
-
-  it('groups parts when there are enough, and continues their numbers', () => {
-    let layout: UploadLayout = { ...emptyLayout(TiB, parameters), partsPerGroup: 3 }
-    for (let i = 0; i < 3; i += 1) {
-      expect(nextGroup(layout)).toBeUndefined()
-      expect(nextPartKey(layout)).toBe(`e/part-0000000${i}`)
-      layout = withPart(layout)
-    }
-    const group = nextGroup(layout)
-    expect(group?.sources.map(({ key }) => key)).toEqual([
-      'e/part-00000000',
-      'e/part-00000001',
-      'e/part-00000002',
-    ])
-    expect(receivedOf(group?.after as UploadLayout)).toBe(receivedOf(layout))
-    expect(nextPartKey(group?.after as UploadLayout)).toBe('e/part-00000003')
-    expect(objectsOf(group?.after as UploadLayout)).toEqual([{ key: 'e/group-00000000', size: 24 * MiB }])
+  it('loses no byte when the tail becomes a part', () => {
+    const layout = withTailObject(withPart(emptyLayout, [5, 'x']), { name: 'a', size: 3, level: 0 })
+    expect(receivedOf(layout)).toBe(8)
+    expect(withPart(layout, [4, 'y'])).toEqual({
+      parts: [
+        [5, 'x'],
+        [4, 'y'],
+      ],
+      tail: [],
+    })
   })
 
   it('holds 100,000 fragments in under 130 tail objects, and rewrites each byte under 4 times on average', () => {
     const size = 80
-    let layout = emptyLayout(8 * MiB, parameters)
+    let layout: UploadLayout = emptyLayout
     let most = 0
     let rewritten = 0
     for (let i = 0; i < 100_000; i += 1) {

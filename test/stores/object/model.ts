@@ -46,15 +46,17 @@ interface Setting {
    * - `small`: the file fits in one request
    * - `s3`: the file is a multipart upload
    * - `s3 kms`: the same; the same bytes have another ETag each time
-   * - `ceph`: S3 that ignores the condition of CompleteMultipartUpload
+   * - `ceph`: S3 that ignores the condition of CompleteMultipartUpload, and refuses it if the upload has a part too many
    * - `azure`: the file is a list of blocks
    */
   readonly service: 'small' | 's3' | 's3 kms' | 'ceph' | 'azure'
   readonly nodes: number
   /** For each session, how many packets its client sends. */
   readonly packets: readonly number[]
-  /** Whether there is a hook `onUpload`, which does not read the bytes. */
+  /** Whether there is a hook `onUpload`: the bytes of a file that is not small are objects that it can read. */
   readonly hook?: boolean
+  /** Whether nodes may also publish a file that is not small by one PUT, because they have all of it. */
+  readonly mayBeSmall?: boolean
   readonly overwrite?: boolean
   /** How many nodes crash. */
   readonly crashes?: number
@@ -80,7 +82,8 @@ interface Setting {
   readonly units?: number
   /**
    * How the first session begins. Default: without a byte.
-   * - `part`: the record has a multipart upload with one part, which the client knows
+   * - `part`: the record has a multipart upload with one part, which the client knows. Also with a hook: then the server that
+   *   created the session had none
    * - `strays`: the session has ended, and an upload of which its record does not have the id was left
    */
   readonly begins?: 'part' | 'strays'
@@ -115,12 +118,15 @@ const strays = {
 export const mutants = {
   'updates the record without a condition': [
     'lost bytes',
-    { ...two, service: 'small', interrupts: true, failures: 1 },
+    { ...two, service: 'small', packets: [3], interrupts: true, units: 3 },
   ],
   'acknowledges before the record is written': ['lost bytes', { ...two, service: 's3', interrupts: true }],
   'completes whatever parts the service has': ['wrong bytes', threeUnits],
   'does not reset a session whose part was overwritten': ['stuck', threeUnits],
-  'takes a missing tail object for a loss': ['lost bytes', { ...threeUnits, packets: [3], hook: true }],
+  'takes a missing tail object for a loss': [
+    'lost bytes',
+    { ...two, packets: [3], service: 's3', interrupts: true, units: 3 },
+  ],
   'does not reset a session whose upload is missing': ['stuck', { ...two, service: 's3', aborts: 1 }],
   'takes a missing upload for a published one': ['false success', { ...two, service: 's3', aborts: 1 }],
   'publishes without a condition': ['replaced a file', { ...two, service: 's3', packets: [1, 1] }],
@@ -141,10 +147,16 @@ export const mutants = {
     'published twice',
     { ...threeUnits, consumers: 1 },
   ],
-  'publishes a small file without the lease': ['published twice', { ...two, service: 'small', consumers: 1 }],
+  'publishes a small file without the lease': [
+    'published twice',
+    { ...two, service: 'small', overwrite: true, consumers: 1 },
+  ],
   'does not check the lease': ['hook twice', { ...two, service: 's3', hook: true }],
   'takes the lease of a node that renews it': ['hook twice', { ...two, service: 's3', hook: true }],
-  'never takes the lease of another node': ['stuck', { ...two, service: 'small', crashes: 1 }],
+  'never takes the lease of another node': [
+    'stuck',
+    { ...two, service: 'small', overwrite: true, crashes: 1 },
+  ],
   'completes without a claim': ['replaced a file', { ...two, service: 'ceph', packets: [1, 1] }],
   'takes the claim of a session that is not finished': [
     'replaced a file',
@@ -165,9 +177,9 @@ export const mutants = {
   'creates an upload before the record says so': ['left behind', { ...two, service: 's3', crashes: 1 }],
   'forgets that an upload may have been created': ['left behind', { ...two, service: 's3', crashes: 1 }],
   'forgets that a request was repeated': ['left behind', { ...two, service: 's3', failures: 1 }],
-  'forgets an upload that another node started again': [
+  'forgets the upload of a session that starts again': [
     'left behind',
-    { ...two, service: 's3', packets: [3], consumers: 1, freezes: true, allows: ['published twice'] },
+    { ...two, packets: [1], service: 's3', hook: true, begins: 'part' },
   ],
   'removes strays before a day has passed': [
     'left behind',
@@ -175,6 +187,26 @@ export const mutants = {
   ],
   'aborts young uploads that no record has': ['lost bytes', strays],
   'aborts old uploads of other sessions': ['lost bytes', strays],
+  'forgets an upload when it publishes a small file': [
+    'left behind',
+    { ...two, service: 's3', mayBeSmall: true, crashes: 1 },
+  ],
+  'removes the claim after a failed completion': [
+    'replaced a file',
+    { ...two, service: 'ceph', packets: [1, 1], failures: 1 },
+  ],
+  'takes the claim of a removed session before its upload is aborted': [
+    'replaced a file',
+    { ...two, nodes: 3, service: 'ceph', packets: [2, 1], begins: 'part', cancels: true },
+  ],
+  'completes an upload with a part too many again': [
+    'stuck',
+    { ...threeUnits, service: 'ceph', packets: [3], failures: 1 },
+  ],
+  'joins objects without the lease': [
+    'published twice',
+    { ...two, service: 'azure', hook: true, consumers: 1 },
+  ],
   'numbers blocks by their place': [
     'wrong bytes',
     { ...two, service: 'azure', packets: [3], interrupts: true, units: 3 },
@@ -200,7 +232,7 @@ const isFile = (contents: readonly Content[], session: number, units: number): b
   return end === units
 }
 
-/** A part in the record: its last unit, and its ETag or block id. */
+/** A part in the record: its last unit, and its ETag, block id or the key of its object. */
 interface Part {
   readonly to: number
   readonly tag: string
@@ -211,10 +243,10 @@ interface SessionState {
   /** The id of the multipart upload. `starting`: it is about to be created. */
   readonly upload?: number | 'starting' | undefined
   readonly parts: readonly Part[]
-  /** The tail object, behind the parts. */
-  readonly tail?: { readonly key: string; readonly to: number } | undefined
-  /** Units of a small file, in the record. */
-  readonly inline: number
+  /** The tail objects, behind the parts. */
+  readonly tails: readonly { readonly key: string; readonly to: number }[]
+  /** The parts are objects. */
+  readonly separate?: boolean | undefined
   /** There may be multipart uploads whose ids are not known. */
   readonly strays?: boolean | undefined
   /** The packet that runs the hook, or writes a small file. */
@@ -227,17 +259,21 @@ interface SavedRecord extends SessionState {
   readonly version: number
 }
 
-const receivedOf = ({ parts, tail, inline }: SessionState): number => tail?.to ?? parts.at(-1)?.to ?? inline
 const partsEnd = ({ parts }: SessionState): number => parts.at(-1)?.to ?? 0
+const receivedOf = (state: SessionState): number => state.tails.at(-1)?.to ?? partsEnd(state)
+const uploadOf = ({ upload }: SessionState): number | undefined =>
+  typeof upload === 'number' ? upload : undefined
 
 type Condition = 'absent' | number | undefined
-type PublishAnswer = 'ok' | 'exists' | 'invalid part' | 'no upload'
+/** `busy`: the name is claimed, or changes again and again. */
+type PublishAnswer = 'ok' | 'own file' | 'exists' | 'invalid part' | 'no upload' | 'busy'
 
 /** Requests to the service; `wait`, `hook` and `isDayOld` are waits of a node. */
 type Request =
   | {
-      readonly op: 'get' | 'delete record' | 'create upload' | 'put tail' | 'remove tails' | 'head' | 'claim'
+      readonly op: 'get' | 'delete record' | 'create upload' | 'put object' | 'remove all objects' | 'head'
     }
+  | { readonly op: 'claim' | 'remove claim' }
   | { readonly op: 'get others' | 'list uploads' | 'hook' | 'is day old' }
   | { readonly op: 'update'; readonly version: number; readonly next: SessionState }
   | { readonly op: 'put part'; readonly id: number; readonly number: number }
@@ -248,7 +284,9 @@ type Request =
       readonly tags: readonly string[]
       readonly condition: Condition
     }
-  | { readonly op: 'get tail' | 'remove tail'; readonly key: string }
+  | { readonly op: 'copy part'; readonly id: number; readonly number: number; readonly key: string }
+  | { readonly op: 'get object'; readonly key: string }
+  | { readonly op: 'remove objects'; readonly keys: readonly string[] }
   | { readonly op: 'put file'; readonly condition: Condition }
   | { readonly op: 'put block'; readonly number: number }
   | { readonly op: 'commit'; readonly ids: readonly string[]; readonly condition: Condition }
@@ -258,7 +296,7 @@ type Request =
 
 const publishing: ReadonlySet<string> = new Set(['complete', 'put file', 'commit'])
 const reading: ReadonlySet<string> = new Set([
-  'get', 'get tail', 'head', 'get others', 'list uploads', 'list parts', 'is day old', 'wait', 'choose', 'hook',
+  'get', 'get object', 'head', 'get others', 'list uploads', 'list parts', 'is day old', 'wait', 'choose', 'hook',
 ]) // biome-ignore format: short
 
 /** The answer to a packet. */
@@ -278,6 +316,8 @@ interface Task {
   readonly token: number
   /** Whether the client waits for its Ack. */
   readonly isCurrent: boolean
+  /** Whether the record said that the file was published when the packet arrived. */
+  readonly isLate: boolean
   /** The record in the cache of the node. */
   readonly cached: SavedRecord | undefined
   readonly answers: readonly unknown[]
@@ -316,6 +356,11 @@ interface Upload {
   readonly parts: readonly (string | undefined)[]
 }
 
+interface Block {
+  readonly id: string
+  readonly content: Content
+}
+
 /** A request of a node that has crashed, or has given it up. */
 interface LateRequest {
   readonly session: number
@@ -324,14 +369,27 @@ interface LateRequest {
   readonly content: Content
 }
 
+interface PublishRequest {
+  readonly session: number
+  readonly token: number
+  readonly contents: readonly Content[]
+  readonly condition: Condition
+  readonly blocks?: readonly Block[]
+}
+
 interface World {
   readonly nodes: readonly Node[]
   readonly clients: readonly Client[]
   readonly records: readonly (SavedRecord | undefined)[]
   readonly uploads: readonly Upload[]
-  readonly tails: readonly { readonly key: string; readonly session: number }[]
-  readonly blocks: readonly { readonly id: string; readonly content: Content }[]
-  readonly file: { readonly session: number; readonly version: number } | undefined
+  /** Tail objects, and objects of sessions that are `separate`. */
+  readonly objects: readonly { readonly key: string; readonly session: number }[]
+  /** The uncommitted blocks of the name. */
+  readonly blocks: readonly Block[]
+  /** The published file, with its committed blocks. */
+  readonly file:
+    | { readonly session: number; readonly version: number; readonly blocks: readonly Block[] }
+    | undefined
   readonly claim: number | undefined
   readonly late: readonly LateRequest[]
   readonly history: readonly History[]
@@ -356,8 +414,7 @@ class Packet {
   readonly #units: number
   readonly #task: Task
   #next = 0
-  #retries = 0
-  /** The record that the node caches afterwards. */
+  /** The record that the node read or wrote last. */
   cache: SavedRecord | undefined
   isInHook = false
   /** Whether it sends, or has sent, the request that has published the file. */
@@ -388,6 +445,10 @@ class Packet {
     return this.#variant.mutant === mutant
   }
 
+  get #isAzure(): boolean {
+    return this.#variant.service === 'azure'
+  }
+
   #call<Answer>(request: Request, content: Content = ''): Answer {
     const publishes = publishing.has(request.op)
     if (publishes) this.publishes = true
@@ -396,6 +457,11 @@ class Packet {
     this.#next += 1
     if (publishes) this.publishes = answer === 'ok'
     return answer as Answer
+  }
+
+  #choose<Choice>(choices: readonly Choice[]): Choice {
+    const index = choices.length > 1 ? this.#call<number>({ op: 'choose', count: choices.length }) : 0
+    return choices[index] as Choice
   }
 
   #get(): SavedRecord | undefined {
@@ -416,7 +482,7 @@ class Packet {
     const { cached, first } = this.#task
     let record = cached ?? this.#get()
     // A record of the cache may be old: it is good for a write, which then fails, but not for an error.
-    if (cached && (first > receivedOf(cached) || cached.removed)) record = this.#get()
+    if (cached && !cached.published && (first > receivedOf(cached) || cached.removed)) record = this.#get()
     if (!record || record.removed) return { status: 'gone' }
     if (record.published) return { status: 'ok', received: this.#units }
     if (first > receivedOf(record)) return { status: 'range', received: receivedOf(record) }
@@ -434,111 +500,83 @@ class Packet {
   }
 
   #append(record: SavedRecord): Ack {
-    const { service, interrupts } = this.#variant
+    const { service, interrupts, mayBeSmall, hook } = this.#variant
     const start = receivedOf(record)
-    const how =
-      interrupts && this.#units - start > 1
-        ? this.#call<number>({ op: 'choose', count: service === 'small' ? 2 : 3 })
-        : 0
-    const to = how === 0 ? this.#units : start + 1
-    if (service === 'small') return this.#appendSmall(record, to)
+    const hows: ('all' | 'tail' | 'part' | 'one put')[] = ['all']
+    if (interrupts && this.#units - start > 1) hows.push('tail')
+    if (interrupts && this.#units - start > 1 && service !== 'small') hows.push('part')
+    if (mayBeSmall && record.parts.length === 0 && !record.separate && !hook) hows.push('one put')
+    const how = this.#choose(hows)
+    const to = how === 'all' || how === 'one put' ? this.#units : start + 1
+    if (how === 'one put' || (service === 'small' && how === 'all' && !hook))
+      return this.#publishSmall(record)
     const early = this.#is('acknowledges before the record is written')
-    if (how === 1) return early ? { status: 'ok', received: to } : this.#appendTail(record, to)
-    return service === 'azure' ? this.#appendBlock(record, to) : this.#appendPart(record, to)
-  }
-
-  #appendSmall(record: SavedRecord, to: number): Ack {
-    const { hook } = this.#variant
-    if (to === this.#units && !hook) {
-      if (this.#is('publishes a small file without the lease')) return this.#publishSmall(record)
-      return this.#withLease(record, {}, (leased) => this.#publishSmall(leased))
+    if (how === 'tail' || service === 'small') {
+      return early ? { status: 'ok', received: to } : this.#appendTail(record, to)
     }
-    if (to === this.#units) return this.#withLease(record, { inline: to }, (leased) => this.#runHook(leased))
-    const next = this.#update(record, { inline: to })
-    return next ? { status: 'ok', received: to } : this.#reload(to)
+    if (record.separate) return this.#appendObject(record, to)
+    return this.#isAzure ? this.#appendBlock(record, to) : this.#appendPart(record, to)
   }
 
   #appendTail(record: SavedRecord, to: number): Ack {
-    if (!this.#readTail(record)) return this.#tailMissing(record, to)
-    const { tail } = record
-    const key = this.#call<string>({ op: 'put tail' }, contentOf(this.#task.session, partsEnd(record), to))
-    const next = this.#update(record, { tail: { key, to } })
-    if (!next) return this.#reload(to)
-    if (tail) this.#call({ op: 'remove tail', key: tail.key })
-    return { status: 'ok', received: to }
+    const content = contentOf(this.#task.session, receivedOf(record), to)
+    const key = this.#call<string>({ op: 'put object' }, content)
+    const next = this.#update(record, { tails: [...record.tails, { key, to }] })
+    return next ? this.#appended(next) : this.#reload(to)
   }
 
-  /** Reads the tail object, whose bytes are rewritten together with those that follow. */
-  #readTail({ tail }: SavedRecord): boolean {
-    return !tail || this.#call<boolean>({ op: 'get tail', key: tail.key })
+  /** Reads the tail objects, whose bytes are written again together with those that follow. */
+  #readTails({ tails }: SavedRecord): boolean {
+    return tails.every(({ key }) => this.#call<boolean>({ op: 'get object', key }))
   }
 
-  /** Another node has written these bytes with those that follow, and has removed the object; or bytes are lost. */
-  #tailMissing(record: SavedRecord, to: number): Ack {
-    if (!this.#is('takes a missing tail object for a loss')) {
-      const current = this.#get()
-      if (current?.version !== record.version) return this.#reload(to)
+  #removeObjects(objects: readonly { readonly key: string }[]): void {
+    const keys = objects.map(({ key }) => key)
+    if (keys.length > 0) this.#call({ op: 'remove objects', keys })
+  }
+
+  /** The id of the upload to the final key, which is created if there is none, and the record as it is now. */
+  #beginUpload(before: SavedRecord): { id: number; record: SavedRecord; strays?: true } | undefined {
+    if (typeof before.upload === 'number') return { id: before.upload, record: before }
+    let record: SavedRecord | undefined = before
+    // The record says first that an upload may exist. A second node that finds this notes that there may be two.
+    if (!this.#is('creates an upload before the record says so')) {
+      const isSecond =
+        before.upload === 'starting' && !this.#is('forgets that an upload may have been created')
+      record = this.#update(before, { upload: 'starting', strays: isSecond || before.strays })
+      if (!record) return undefined
     }
-    const next = this.#update(
-      this.#is('takes a missing tail object for a loss') ? (this.#get() ?? record) : record,
-      {
-        parts: [],
-        tail: undefined,
-      },
-    )
-    return next ? { status: 'range', received: 0 } : this.#reload(to)
+    const { id, isRepeated } = this.#call<{ id: number; isRepeated: boolean }>({ op: 'create upload' })
+    // The SDK has sent the request twice, and the first one may have created an upload, too.
+    const isNoted = isRepeated && !this.#is('forgets that a request was repeated')
+    return { id, record, ...(isNoted && { strays: true }) }
   }
 
   #appendPart(before: SavedRecord, to: number): Ack {
-    let record = before
-    if (!this.#readTail(record)) return this.#tailMissing(record, to)
-    let id: number
-    let strays: boolean | undefined
-    if (typeof record.upload === 'number') id = record.upload
-    else {
-      // The record says first that an upload may exist. A second node that finds this notes that there may be two.
-      if (!this.#is('creates an upload before the record says so')) {
-        const isSecond =
-          record.upload === 'starting' && !this.#is('forgets that an upload may have been created')
-        const started = this.#update(record, { upload: 'starting', strays: isSecond || record.strays })
-        if (!started) return this.#reload(to)
-        record = started
-      }
-      const created = this.#call<{ id: number; isRepeated: boolean }>({ op: 'create upload' })
-      id = created.id
-      // The SDK has sent the request twice, and the first one may have created an upload, too.
-      if (created.isRepeated && !this.#is('forgets that a request was repeated')) strays = true
-    }
-    const content = contentOf(this.#task.session, partsEnd(record), to)
+    if (!this.#readTails(before)) return this.#reset(before)
+    const begun = this.#beginUpload(before)
+    if (!begun) return this.#reload(to)
+    const { id, record, strays } = begun
     const number = record.parts.length
+    const content = contentOf(this.#task.session, partsEnd(record), to)
     const tag = this.#call<string | undefined>({ op: 'put part', id, number }, content)
-    if (tag === undefined) return this.#uploadMissing(record)
+    if (tag === undefined) return this.#uploadMissing(record, id)
     const parts = [...record.parts, { to, tag }]
-    const { tail } = record
-    if (tail && this.#is('removes tail objects before the record is written')) {
-      this.#call({ op: 'remove tail', key: tail.key })
-    }
+    if (this.#is('removes tail objects before the record is written')) this.#removeObjects(record.tails)
     if (to === this.#units && !this.#variant.hook && record.parts.length > 0) {
       return this.#publishParts(record, parts)
     }
-    const change = { upload: id, parts, tail: undefined, strays: strays ?? record.strays }
-    const finish = (next: SavedRecord): SavedRecord => {
-      if (tail) this.#call({ op: 'remove tail', key: tail.key })
-      return next
-    }
-    if (to === this.#units && this.#variant.hook) {
-      return this.#withLease(record, change, (leased) => this.#runHook(finish(leased)))
-    }
+    const change = { upload: id, parts, tails: [], strays: strays ?? record.strays }
     const next = this.#update(record, change)
     if (next) {
-      finish(next)
-      return to === this.#units ? this.#publishParts(next, next.parts) : { status: 'ok', received: to }
+      this.#removeObjects(record.tails)
+      return this.#appended(next)
     }
+    const current = this.#get()
     // The upload that this node has created is not in the record.
-    if (record.upload !== id) this.#call({ op: 'abort', id })
+    if (record.upload !== id && current?.upload !== id) this.#call({ op: 'abort', id })
     else {
       // It may have overwritten a part of the record.
-      const current = this.#get()
       const other = current?.upload === id ? current.parts[number] : undefined
       if (current && other && other.tag !== tag) return this.#dropOverwrittenParts(current, current.parts)
     }
@@ -546,180 +584,302 @@ class Packet {
   }
 
   #appendBlock(record: SavedRecord, to: number): Ack {
-    if (!this.#readTail(record)) return this.#tailMissing(record, to)
-    const { session } = this.#task
-    const content = contentOf(session, partsEnd(record), to)
+    if (!this.#readTails(record)) return this.#reset(record)
+    const content = contentOf(this.#task.session, partsEnd(record), to)
     const id = this.#call<string>({ op: 'put block', number: record.parts.length }, content)
     const parts = [...record.parts, { to, tag: id }]
     const isRecorded = record.parts.length > 0 || this.#is('commits blocks of which the record has none')
     if (to === this.#units && !this.#variant.hook && isRecorded) return this.#publishParts(record, parts)
-    const { tail } = record
-    const change = { parts, tail: undefined }
-    const finish = (next: SavedRecord): SavedRecord => {
-      if (tail) this.#call({ op: 'remove tail', key: tail.key })
-      return next
-    }
-    if (to === this.#units) return this.#withLease(record, change, (leased) => this.#runHook(finish(leased)))
-    const next = this.#update(record, change)
-    if (!next) return this.#reload(to)
-    finish(next)
-    return to === this.#units ? this.#publishParts(next, next.parts) : { status: 'ok', received: to }
+    return this.#recordPart(record, parts)
   }
 
-  /** All units are in the record, and nothing is published. */
+  /** The bytes are an object of their own. */
+  #appendObject(record: SavedRecord, to: number): Ack {
+    if (!this.#readTails(record)) return this.#reset(record)
+    const content = contentOf(this.#task.session, partsEnd(record), to)
+    const tag = this.#call<string>({ op: 'put object' }, content)
+    return this.#recordPart(record, [...record.parts, { to, tag }])
+  }
+
+  #recordPart(record: SavedRecord, parts: readonly Part[]): Ack {
+    const next = this.#update(record, { parts, tails: [] })
+    if (!next) return this.#reload(parts.at(-1)?.to ?? 0)
+    this.#removeObjects(record.tails)
+    return this.#appended(next)
+  }
+
+  /** The bytes of a fragment are in the record. */
+  #appended(record: SavedRecord): Ack {
+    const received = receivedOf(record)
+    if (received < this.#units) return { status: 'ok', received }
+    return this.#variant.hook ? this.#decide(record) : this.#publish(record, false)
+  }
+
+  /** All units are in the record when the packet begins, and nothing is published. */
   #complete(record: SavedRecord): Ack {
-    const isSmall = this.#variant.service === 'small'
-    if (this.#variant.hook && !record.accepted)
-      return this.#withLease(record, {}, (leased) => this.#runHook(leased))
-    if (!isSmall) return this.#publishParts(record, record.parts)
-    return this.#withLease(record, {}, (leased) => this.#publishSmall(leased))
+    if (!this.#variant.hook || record.accepted) return this.#publish(record, false)
+    const next = this.#update(record, {})
+    return next ? this.#decide(next) : this.#again()
   }
 
-  /** Acquires the lease by an update of the record, together with other changes. */
-  #withLease(before: SavedRecord, changes: Partial<SessionState>, then: (record: SavedRecord) => Ack): Ack {
+  /** Other nodes have written the record meanwhile. */
+  #again(): Ack {
+    const record = this.#get()
+    if (!record || record.removed) return { status: 'gone' }
+    if (record.published) return { status: 'ok', received: this.#units }
+    const received = receivedOf(record)
+    return received === this.#units ? { status: 'busy' } : { status: 'range', received }
+  }
+
+  /** Waits while a living node has the lease. */
+  #waitForLease(before: SavedRecord): SavedRecord | undefined {
+    const { lease, version } = before
+    if (lease === undefined || lease === this.#task.token || this.#is('does not check the lease'))
+      return before
+    return this.#call<boolean>({ op: 'wait', lease, version }) ? this.#get() : before
+  }
+
+  /** Acquires the lease by an update of the record. Undefined if other nodes have changed the session. */
+  #acquire(before: SavedRecord): SavedRecord | undefined {
+    const progressOf = ({ version: _, lease: __, ...progress }: SavedRecord): string =>
+      JSON.stringify(progress)
     let record: SavedRecord | undefined = before
-    const { token: lease } = this.#task
-    const { hook } = this.#variant
-    const ignores = this.#is('does not check the lease')
-    if (record.lease !== undefined && record.lease !== lease && !ignores) {
-      const { lease: other, version } = record
-      const changed = this.#call<boolean>({ op: 'wait', lease: other, version })
-      if (changed) return this.#again(this.#units)
+    for (let attempt = 0; record && attempt < 3; attempt++) {
+      record = this.#waitForLease(record)
+      if (!record || progressOf(record) !== progressOf(before)) return undefined
+      const next = this.#update(record, { lease: this.#task.token })
+      if (next) return next
+      record = this.#get()
     }
-    const next = this.#update(record, { ...changes, lease })
-    if (!next) return this.#again(receivedOf({ ...record, ...changes }))
-    record = next
-    this.isInHook = hook === true && !record.accepted
-    return then(record)
+    return undefined
   }
 
-  #again(to: number): Ack {
-    if (this.#retries === 2) return { status: 'busy' }
-    this.#retries += 1
-    return this.#reload(to)
+  /** Removes the lease from the record, if it is still there. */
+  #release(ack: Ack): Ack {
+    const { cache } = this
+    if (cache && cache.lease === this.#task.token) this.#update(cache, { lease: undefined })
+    return ack
   }
 
-  #runHook(record: SavedRecord): Ack {
-    this.#call({ op: 'hook' })
-    // The hook still runs while its lease is renewed.
-    let current = record
-    if (this.#call<number>({ op: 'choose', count: 2 }) === 1) {
-      const renewed = this.#update(current, {})
-      if (!renewed) {
-        this.isInHook = false
-        return { status: 'busy' }
+  /** Runs the hook with the lease. */
+  #decide(before: SavedRecord): Ack {
+    let record: SavedRecord | undefined = before
+    for (let attempt = 0; attempt < 3; attempt++) {
+      if (!record || record.removed) return { status: 'gone' }
+      if (record.published) return { status: 'ok', received: this.#units }
+      const received = receivedOf(record)
+      if (received !== this.#units) return { status: 'range', received }
+      if (record.accepted) return this.#publish(record, false)
+      if (!record.separate && record.parts.length > 0) {
+        // The session was created by a server without the hook.
+        return this.#reset(record, { separate: true })
       }
-      current = renewed
+      const leased = this.#acquire(record)
+      if (leased) return this.#release(this.#runHook(leased))
+      record = this.#get()
     }
-    this.isInHook = false
-    const isSmall = this.#variant.service === 'small'
-    const accepted = this.#update(current, { accepted: true, ...(!isSmall && { lease: undefined }) })
-    if (!accepted) return this.#again(this.#units)
-    return isSmall ? this.#publishSmall(accepted) : this.#publishParts(accepted, accepted.parts)
-  }
-
-  /** The condition of the request that publishes: undefined if the name is taken. */
-  #condition(): Condition | 'taken' | 'own' {
-    if (!this.#variant.overwrite) return 'absent'
-    const found = this.#call<World['file']>({ op: 'head' })
-    if (!found) return 'absent'
-    return found.session === this.#task.session ? 'own' : found.version
-  }
-
-  #publishSmall(record: SavedRecord): Ack {
-    const condition = this.#condition()
-    if (condition === 'own') return this.#recordPublished(record)
-    const content = contentOf(this.#task.session, 0, this.#units)
-    const answer = this.#call<PublishAnswer>({ op: 'put file', condition: condition as Condition }, content)
-    return answer === 'ok' ? this.#recordPublished(record) : this.#nameTaken(record)
-  }
-
-  #publishParts(record: SavedRecord, parts: readonly Part[]): Ack {
-    const { service } = this.#variant
-    if (service === 'ceph' && !this.#is('completes without a claim')) {
-      const isClaimed = this.#call<boolean>({ op: 'claim' })
-      if (!isClaimed) return this.#recordParts(record, parts)
-      const found = this.#call<World['file']>({ op: 'head' })
-      if (found?.session === this.#task.session) return this.#recordPublished(record)
-      if (found && !this.#variant.overwrite) return { status: 'exists' }
-    }
-    const condition = this.#condition()
-    if (condition === 'own') return this.#recordPublished(record)
-    const tags = parts.map(({ tag }) => tag)
-    const answer = this.#call<PublishAnswer>(
-      service === 'azure'
-        ? { op: 'commit', ids: tags, condition: condition as Condition }
-        : { op: 'complete', id: record.upload as number, tags, condition: condition as Condition },
-    )
-    if (answer === 'ok') return this.#recordPublished(record)
-    if (answer === 'exists') return this.#nameTaken(record)
-    return answer === 'no upload' || service === 'azure'
-      ? this.#uploadMissing(record)
-      : this.#dropOverwrittenParts(record, parts)
-  }
-
-  /** The name is claimed by another session, so the client must try again later. */
-  #recordParts(record: SavedRecord, parts: readonly Part[]): Ack {
-    if (record.parts !== parts) this.#update(record, { parts, tail: undefined })
     return { status: 'busy' }
   }
 
-  #nameTaken(record: SavedRecord): Ack {
-    const found = this.#call<World['file']>({ op: 'head' })
-    if (found?.session === this.#task.session && !this.#is('does not recognize its own file')) {
-      return this.#recordPublished(record)
+  #runHook(record: SavedRecord): Ack {
+    this.isInHook = true
+    this.#call({ op: 'hook' })
+    // Usually the publication implies the decision. This write also stands for a renewal.
+    const accepted = this.#choose([false, true]) ? this.#update(record, { accepted: true }) : record
+    this.isInHook = false
+    return accepted ? this.#publish(accepted, true) : { status: 'busy' }
+  }
+
+  /** Publishes a session whose bytes are all in its record. */
+  #publish(record: SavedRecord, isLeased: boolean): Ack {
+    if (record.parts.length === 0) return this.#publishSmall(record, isLeased)
+    if (!record.separate) return this.#publishParts(record, record.parts)
+    if (isLeased || this.#is('joins objects without the lease')) return this.#publishObjects(record)
+    const leased = this.#acquire(record)
+    return leased ? this.#release(this.#publishObjects(leased)) : this.#again()
+  }
+
+  /** By one PUT. With `overwrite`, a delayed PUT could replace a newer file, so it needs the lease. */
+  #publishSmall(record: SavedRecord, isLeased = false): Ack {
+    const needsLease = this.#variant.overwrite && !this.#is('publishes a small file without the lease')
+    if (isLeased || !needsLease) return this.#putFile(record)
+    const leased = this.#acquire(record)
+    return leased ? this.#release(this.#putFile(leased)) : this.#reload(this.#units)
+  }
+
+  #putFile(record: SavedRecord): Ack {
+    if (!this.#readTails(record)) return this.#reset(record)
+    const content = contentOf(this.#task.session, 0, this.#units)
+    const answer = this.#publishOnCondition((condition) =>
+      this.#call<PublishAnswer>({ op: 'put file', condition }, content),
+    )
+    const isThere = answer === 'ok' || answer === 'own file'
+    return isThere ? this.#recordPublished(record, undefined) : this.#refused(answer)
+  }
+
+  /** Sends a request that publishes, unless the file of this session is there. */
+  #publishOnCondition(send: (condition: Condition) => PublishAnswer): PublishAnswer {
+    const { session } = this.#task
+    const { overwrite } = this.#variant
+    let found = overwrite ? this.#call<World['file']>({ op: 'head' }) : undefined
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const recognizes = attempt === 0 || !this.#is('does not recognize its own file')
+      if (found && found.session === session && recognizes) return 'own file'
+      if (found && !overwrite) return 'exists'
+      const answer = send(found ? found.version : 'absent')
+      if (answer !== 'exists') return answer
+      found = this.#call<World['file']>({ op: 'head' })
+      if (found && found.session === session && !this.#is('does not recognize its own file'))
+        return 'own file'
     }
-    return { status: found && !this.#variant.overwrite ? 'exists' : 'busy' }
+    return found && !overwrite ? 'exists' : 'busy'
+  }
+
+  #refused(answer: PublishAnswer): Ack {
+    return { status: answer === 'exists' ? 'exists' : 'busy' }
+  }
+
+  /** @param parts may have one more part than the record */
+  #publishParts(record: SavedRecord, parts: readonly Part[]): Ack {
+    const id = typeof record.upload === 'number' ? record.upload : undefined
+    const answer = this.#completeUpload(
+      id ?? -1,
+      parts.map(({ tag }) => tag),
+    )
+    if (answer === 'own file' && id !== undefined) this.#call({ op: 'abort', id })
+    if (answer === 'ok' || answer === 'own file') return this.#recordPublished(record, id)
+    if (answer === 'no upload') return this.#uploadMissing(record, id)
+    if (answer === 'invalid part') return this.#dropOverwrittenParts(record, parts)
+    return this.#refused(answer)
+  }
+
+  #completeUpload(id: number, tags: readonly string[]): PublishAnswer {
+    const complete = (condition: Condition): PublishAnswer =>
+      this.#call<PublishAnswer>(
+        this.#isAzure ? { op: 'commit', ids: tags, condition } : { op: 'complete', id, tags, condition },
+      )
+    if (this.#variant.service !== 'ceph' || this.#is('completes without a claim')) {
+      return this.#publishOnCondition(complete)
+    }
+    if (!this.#call<boolean>({ op: 'claim' })) return 'busy'
+    const found = this.#call<World['file']>({ op: 'head' })
+    let answer: PublishAnswer = 'own file'
+    if (found && found.session !== this.#task.session && !this.#variant.overwrite) answer = 'exists'
+    else if (found?.session !== this.#task.session) answer = complete(found ? found.version : 'absent')
+    // After another answer the completion may be repeated.
+    if (['ok', 'own file', 'exists'].includes(answer)) this.#call({ op: 'remove claim' })
+    return answer
+  }
+
+  /** Joins the objects of a `separate` session, with the lease. */
+  #publishObjects(before: SavedRecord): Ack {
+    const found = this.#call<World['file']>({ op: 'head' })
+    if (found && found.session !== this.#task.session && !this.#variant.overwrite) return { status: 'exists' }
+    if (found?.session === this.#task.session) return this.#recordPublished(before, uploadOf(before))
+    let record = before
+    let id = -1
+    if (!this.#isAzure) {
+      const begun = this.#beginUpload(before)
+      if (!begun) return { status: 'busy' }
+      id = begun.id
+      record = begun.record
+      if (record.upload !== id) {
+        const next = this.#update(record, { upload: id, strays: begun.strays ?? record.strays })
+        if (!next) return { status: 'busy' }
+        record = next
+      }
+    }
+    const tags: string[] = []
+    let start = 0
+    for (const [number, { tag: key, to }] of record.parts.entries()) {
+      const content = contentOf(this.#task.session, start, to)
+      const tag = this.#call<string | undefined>({ op: 'copy part', id, number, key }, content)
+      if (tag === 'no object') return this.#reset(record)
+      if (tag === undefined) return this.#copyLost(record)
+      tags.push(tag)
+      start = to
+    }
+    const answer = this.#completeUpload(id, tags)
+    if (answer === 'ok' || answer === 'own file') return this.#recordPublished(record, id)
+    return answer === 'no upload' ? this.#copyLost(record) : this.#refused(answer)
+  }
+
+  /** The upload of a `separate` session is missing. The next attempt begins another one. */
+  #copyLost(record: SavedRecord): Ack {
+    const found = this.#call<World['file']>({ op: 'head' })
+    if (found?.session === this.#task.session) return this.#recordPublished(record, uploadOf(record))
+    this.#update(record, { upload: undefined })
+    return { status: 'busy' }
   }
 
   /** Some parts of the record were overwritten. The bytes before the first of them count. */
   #dropOverwrittenParts(record: SavedRecord, parts: readonly Part[]): Ack {
     if (this.#is('does not reset a session whose part was overwritten')) return { status: 'busy' }
     const tags = this.#call<readonly string[] | undefined>({ op: 'list parts', id: record.upload as number })
-    if (!tags) return this.#uploadMissing(record)
+    if (!tags) return this.#uploadMissing(record, uploadOf(record))
     const end = parts.findIndex(({ tag }, i) => tags[i] !== tag)
-    if (end < 0) return this.#again(this.#units)
+    const forgets = this.#is('completes an upload with a part too many again')
+    if (end < 0 && tags.length > parts.length && !forgets) return this.#reset(record)
+    if (end < 0) return this.#again()
     const kept = parts.slice(0, end)
-    const next = this.#update(record, { parts: kept, tail: undefined, accepted: undefined })
+    const next = this.#update(record, { parts: kept, tails: [], accepted: undefined })
     return next ? { status: 'range', received: receivedOf(next) } : this.#reload(this.#units)
   }
 
   /** The multipart upload does not exist, or some blocks: the file was published, or the upload was aborted. */
-  #uploadMissing(record: SavedRecord): Ack {
+  #uploadMissing(record: SavedRecord, id: number | undefined): Ack {
     const found = this.#call<World['file']>({ op: 'head' })
     if (found?.session === this.#task.session || this.#is('takes a missing upload for a published one')) {
-      return this.#recordPublished(record)
+      return this.#recordPublished(record, id)
     }
     if (this.#is('does not reset a session whose upload is missing')) return { status: 'busy' }
     // Another node may have published the file, and is about to write the record.
     if (!this.#is('resets a session without the wait')) {
-      if (this.#call<boolean>({ op: 'wait', lease: 0, version: record.version }))
-        return this.#again(this.#units)
+      if (this.#call<boolean>({ op: 'wait', lease: 0, version: record.version })) return this.#again()
     }
-    const change = { upload: undefined, parts: [], tail: undefined, inline: 0, accepted: undefined }
-    const next = this.#update(record, change)
+    return this.#reset(record)
+  }
+
+  /** Bytes are lost. If the record has changed, another node has written or published them. */
+  #reset(record: SavedRecord, changes: Partial<SessionState> = {}): Ack {
+    let current: SavedRecord | undefined = record
+    if (this.#is('takes a missing tail object for a loss')) current = this.#get() ?? record
+    const forgets = this.#is('forgets the upload of a session that starts again')
+    const hadUpload = !this.#isAzure && record.upload !== undefined && !forgets
+    const next = this.#update(current, {
+      upload: undefined,
+      parts: [],
+      tails: [],
+      accepted: undefined,
+      lease: undefined,
+      strays: record.strays || hadUpload || undefined,
+      separate: record.separate || this.#isAzure || undefined,
+      ...changes,
+    })
     return next ? { status: 'range', received: 0 } : this.#reload(this.#units)
   }
 
-  /** Writes that the file was published, also if another node has written the record meanwhile. */
-  #recordPublished(before: SavedRecord): Ack {
+  /**
+   * Writes that the file was published, also if another node has written the record meanwhile.
+   * @param completed the upload that was completed
+   */
+  #recordPublished(before: SavedRecord, completed: number | undefined): Ack {
     let record: SavedRecord | undefined = before
     for (let attempt = 0; attempt < 3; attempt++) {
-      const completed = before.upload
-      // Another node may have started again, before it saw that the file is published.
-      const upload =
-        record.upload === completed || this.#is('forgets an upload that another node started again')
-          ? undefined
-          : record.upload
+      const { upload, strays } = record
+      const forgets = completed === undefined && this.#is('forgets an upload when it publishes a small file')
+      const hasOtherUpload = upload !== undefined && upload !== completed && !forgets && !this.#isAzure
       const done = this.#update(record, {
         published: true,
-        upload,
+        upload: undefined,
         parts: [],
-        tail: undefined,
+        tails: [],
         lease: undefined,
+        strays: hasOtherUpload || strays,
       })
       if (done) {
-        if (record.tail) this.#call({ op: 'remove tail', key: record.tail.key })
+        const objects = record.separate ? record.parts.map(({ tag }) => ({ key: tag })) : []
+        this.#removeObjects([...objects, ...record.tails])
         return { status: 'ok', received: this.#units }
       }
       if (this.#is('does not record a publication when the record has changed')) return { status: 'busy' }
@@ -731,7 +891,8 @@ class Packet {
 
   /** Close-Session, Cancel-Session, and the expiry of a session. */
   #end(): Ack {
-    let record = this.#task.cached ?? this.#get()
+    const { cached, kind } = this.#task
+    let record = cached?.published ? cached : this.#get()
     for (let attempt = 0; attempt < 3; attempt++) {
       if (!record) return { status: 'removed' }
       // Objects that it does not name are removed by a sweep, because their session has no record.
@@ -740,13 +901,9 @@ class Packet {
         this.cache = undefined
         return { status: 'removed' }
       }
-      if (record.lease !== undefined && !record.removed) {
-        // A sweep, Close-Session and Cancel-Session wait for a hook.
-        const changed: boolean = this.#call({ op: 'wait', lease: record.lease, version: record.version })
-        if (changed) {
-          record = this.#get()
-          continue
-        }
+      if (!record.removed) {
+        record = this.#waitForLease(record)
+        if (!record) return { status: 'removed' }
       }
       const early = this.#is('aborts the upload before the record is marked')
       if (early && typeof record.upload === 'number') this.#call({ op: 'abort', id: record.upload })
@@ -754,6 +911,8 @@ class Packet {
         ? record
         : this.#update(record, { removed: true, lease: undefined })
       if (marked) return this.#removeAll(marked)
+      // A packet has advanced the session.
+      if (kind === 'expire') return { status: 'busy' }
       record = this.#get()
     }
     return { status: 'busy' }
@@ -763,7 +922,7 @@ class Packet {
     const first = this.#is('removes the record before the upload is aborted')
     if (first) this.#call({ op: 'delete record' })
     if (typeof record.upload === 'number') this.#call({ op: 'abort', id: record.upload })
-    this.#call({ op: 'remove tails' })
+    this.#call({ op: 'remove all objects' })
     const mayHaveStrays = record.strays || record.upload === 'starting'
     const forgets = this.#is('forgets that an upload may have been created')
     if (!first && (!mayHaveStrays || forgets)) this.#call({ op: 'delete record' })
@@ -830,12 +989,13 @@ class Model {
     } = this.#variant
     const tag = contentOf(0, 0, 1)
     const upload = { id: 0, session: 0, creator: 0, parts: [tag] }
-    const empty: SessionState = { parts: [], inline: 0 }
+    const none: SessionState = { parts: [], tails: [] }
     const states: Record<NonNullable<Setting['begins']>, SessionState> = {
-      part: { ...empty, upload: 0, parts: [{ to: 1, tag }] },
-      strays: { ...empty, upload: 'starting', removed: true },
+      part: { ...none, upload: 0, parts: [{ to: 1, tag }] },
+      strays: { ...none, upload: 'starting', removed: true },
     }
-    const { begins } = this.#variant
+    const { begins, hook, service } = this.#variant
+    const empty = hook && service !== 'small' ? { ...none, separate: true } : none
     const acknowledged = (session: number): number => (begins === 'part' && session === 0 ? 1 : 0)
     return {
       nodes: Array.from({ length: nodes }, () => ({ isAlive: true, task: undefined, cache: [] })),
@@ -850,7 +1010,7 @@ class Model {
         version: session,
       })),
       uploads: begins ? [upload] : [],
-      tails: [],
+      objects: [],
       blocks: [],
       file: undefined,
       claim: undefined,
@@ -859,7 +1019,8 @@ class Model {
         published: 0,
         isConsumed: false,
         publisherFailed: false,
-        hasLostBytes: false,
+        // A session without the hook begins again when the hook is added.
+        hasLostBytes: hook === true && begins === 'part' && session === 0,
         isEnded: begins === 'strays' && session === 0,
       })),
       left: { crashes, failures, consumers, expirations, aborts },
@@ -910,7 +1071,8 @@ class Model {
     const start = (from: World, session: number, kind: Kind, cached?: SavedRecord): void => {
       const isCurrent = kind !== 'expire' && kind !== 'strays'
       const first = from.clients[session]?.offset ?? 0
-      const task: Task = { session, kind, first, token: freeToken(from), isCurrent, cached, answers: [] }
+      const isLate = from.records[session]?.published === true
+      const task = { session, kind, first, token: freeToken(from), isCurrent, isLate, cached, answers: [] }
       const nodes = from.nodes.map((each) =>
         isCurrent && each.task?.session === session
           ? { ...each, task: { ...each.task, isCurrent: false } }
@@ -932,7 +1094,8 @@ class Model {
         const clients = world.clients.with(session, { ...client, state, packets: client.packets - 1 })
         start({ ...world, clients }, session, kind)
         const cached = node.cache[session]
-        if (cached && kind !== 'cancel') start({ ...world, clients }, session, kind, cached)
+        if (cached && kind !== 'cancel' && (kind !== 'close' || cached.published))
+          start({ ...world, clients }, session, kind, cached)
       }
     })
     const { left } = world
@@ -957,10 +1120,15 @@ class Model {
     const { left } = world
     const isRead = reading.has(request.op)
     const late = isRead ? world.late : [...world.late, { session, request, content, token }]
+    const unclaims = request.op === 'complete' && this.#is('removes the claim after a failed completion')
     const fail = (from: World, isAlive: boolean): World => {
       const { cache } = world.nodes[n] as Node
       const node = { isAlive, task: undefined, cache: isAlive ? withItem(cache, session, undefined) : [] }
-      const next = { ...from, nodes: from.nodes.with(n, node) }
+      const next = {
+        ...from,
+        nodes: from.nodes.with(n, node),
+        ...(unclaims && isAlive && { claim: undefined }),
+      }
       return publishes ? withHistory(next, session, { publisherFailed: true }) : next
     }
     if (left.crashes > 0) {
@@ -1131,25 +1299,38 @@ class Model {
       case 'complete': {
         if (!upload) return [world, 'no upload']
         const checks = !this.#is('completes whatever parts the service has')
+        const { service } = this.#variant
+        if (service === 'ceph' && upload.parts.length > request.tags.length) return [world, 'invalid part']
         if (checks && request.tags.some((tag, i) => upload.parts[i] !== tag)) return [world, 'invalid part']
-        const condition = this.#variant.service === 'ceph' ? undefined : request.condition
-        const tags = request.tags.map((_, i) => upload.parts[i] ?? '')
-        const [next, answer] = this.#publish(world, session, tags, condition)
+        const condition = service === 'ceph' ? undefined : request.condition
+        const contents = request.tags.map((_, i) => upload.parts[i] ?? '')
+        const [next, answer] = this.#publish(world, { session, token, contents, condition })
         if (answer !== 'ok') return [next, answer]
         return [{ ...next, uploads: next.uploads.filter((each) => each !== upload) }, 'ok']
       }
-      case 'put tail': {
-        const key = `tail ${world.counter}`
-        return [{ ...world, tails: [...world.tails, { key, session }], counter: world.counter + 1 }, key]
+      case 'put object': {
+        const key = `object ${world.counter}`
+        const objects = [...world.objects, { key, session }]
+        return [{ ...world, objects, counter: world.counter + 1 }, key]
       }
-      case 'get tail':
-        return [world, world.tails.some(({ key }) => key === request.key)]
-      case 'remove tail':
-        return [{ ...world, tails: world.tails.filter(({ key }) => key !== request.key) }, undefined]
-      case 'remove tails':
-        return [{ ...world, tails: world.tails.filter((tail) => tail.session !== session) }, undefined]
+      case 'get object':
+        return [world, world.objects.some(({ key }) => key === request.key)]
+      case 'remove objects':
+        return [
+          { ...world, objects: world.objects.filter(({ key }) => !request.keys.includes(key)) },
+          undefined,
+        ]
+      case 'remove all objects':
+        return [{ ...world, objects: world.objects.filter((each) => each.session !== session) }, undefined]
+      case 'copy part': {
+        const { id, number, key } = request
+        if (!world.objects.some((each) => each.key === key)) return [world, 'no object']
+        const copy: Request =
+          this.#variant.service === 'azure' ? { op: 'put block', number } : { op: 'put part', id, number }
+        return this.#execute(world, session, token, copy, content)
+      }
       case 'put file':
-        return this.#publish(world, session, [content], request.condition)
+        return this.#publish(world, { session, token, contents: [content], condition: request.condition })
       case 'put block': {
         let id = `${session}: block ${world.counter}`
         if (this.#is('numbers blocks by their place')) id = `${session}: block ${request.number}`
@@ -1158,16 +1339,13 @@ class Model {
         return [{ ...world, blocks: [...others, { id, content }], counter: world.counter + 1 }, id]
       }
       case 'commit': {
-        const contents = request.ids.map((each) => world.blocks.find(({ id }) => id === each)?.content)
-        if (contents.some((each) => each === undefined)) return [world, 'no upload']
-        const [next, answer] = this.#publish(world, session, contents as Content[], request.condition)
-        if (answer !== 'ok') return [next, answer]
-        // A commit discards all other blocks of the name.
-        const others = world.clients.flatMap((_, s) =>
-          s !== session && world.blocks.some((each) => each.content.startsWith(`${s}:`)) ? [s] : [],
-        )
-        const discarded = others.reduce((each, s) => withHistory(each, s, { hasLostBytes: true }), next)
-        return [{ ...discarded, blocks: [] }, 'ok']
+        // The service also finds blocks that are committed.
+        const blocks = [...world.blocks, ...(world.file?.blocks ?? [])]
+        const listed = request.ids.map((each) => blocks.find(({ id }) => id === each))
+        if (listed.some((each) => each === undefined)) return [world, 'no upload']
+        const contents = listed.map((each) => each?.content ?? '')
+        const { condition } = request
+        return this.#publish(world, { session, token, contents, condition, blocks: listed as Block[] })
       }
       case 'head':
         return [world, world.file]
@@ -1175,13 +1353,21 @@ class Model {
         const { claim } = world
         if (claim === undefined || claim === session) return [{ ...world, claim: session }, true]
         const other = world.records[claim]
-        const isFinished = !other || other.published || other.removed
+        // A claim is stale after an hour, when no completion of its session is in progress.
+        const isStale =
+          !world.nodes.some(({ task }) => task?.session === claim) &&
+          !world.late.some((each) => each.session === claim && each.request.op === 'complete')
+        const isFinished = !other || other.published || other.removed || isStale
         if (!isFinished && !this.#is('takes the claim of a session that is not finished'))
           return [world, false]
         // What a removed session has left is aborted first.
-        const uploads = other?.removed ? world.uploads.filter(({ id }) => id !== other.upload) : world.uploads
+        const aborts = !this.#is('takes the claim of a removed session before its upload is aborted')
+        const uploads =
+          other?.removed && aborts ? world.uploads.filter(({ id }) => id !== other.upload) : world.uploads
         return [{ ...world, claim: session, uploads }, true]
       }
+      case 'remove claim':
+        return [{ ...world, claim: undefined }, undefined]
       case 'list uploads': {
         // No request is carried out a day late.
         const isYoung = ({ id, creator }: Upload): boolean =>
@@ -1201,9 +1387,7 @@ class Model {
 
   #publish(
     world: World,
-    session: number,
-    contents: readonly Content[],
-    condition: Condition,
+    { session, token, contents, condition, blocks = [] }: PublishRequest,
   ): [World, PublishAnswer] {
     const { file } = world
     const isMet = condition === undefined || (condition === 'absent' ? !file : file?.version === condition)
@@ -1211,11 +1395,21 @@ class Model {
       !this.#is('publishes without a condition') && !this.#is('publishes without a condition, with overwrite')
     if (!isMet && isChecked) return [world, 'exists']
     const history = world.history[session] as History
-    let next: World = { ...world, file: { session, version: world.counter }, counter: world.counter + 1 }
+    const version = world.counter
+    let next: World = { ...world, file: { session, version, blocks }, blocks: [], counter: version + 1 }
+    // Azure discards all other blocks of the name.
+    for (const other of world.clients.keys()) {
+      const hasBlocks = world.blocks.some(({ content }) => content.startsWith(`${other}:`))
+      if (other !== session && hasBlocks) next = withHistory(next, other, { hasLostBytes: true })
+    }
     if (file && file.session !== session) next = withHistory(next, file.session, { isConsumed: true })
     next = withHistory(next, session, { published: history.published + 1, isConsumed: false })
     let violation: Violation | undefined
-    const isExcused = history.publisherFailed && history.isConsumed
+    // Without `overwrite` a small file is published without the lease.
+    const task = world.nodes.find((node) => node.task?.token === token)?.task
+    const hasRecordOfBefore = task !== undefined && (!task.isLate || task.cached !== undefined)
+    const isSmall = this.#variant.service === 'small' && !this.#variant.overwrite && hasRecordOfBefore
+    const isExcused = history.isConsumed && (history.publisherFailed || isSmall)
     if (!isFile(contents, session, this.#units)) violation = 'wrong bytes'
     else if (file && file.session !== session && !(this.#variant.overwrite && isMet)) {
       violation = 'replaced a file'
@@ -1243,7 +1437,7 @@ class Model {
     return (
       world.records === before.records &&
       world.uploads === before.uploads &&
-      world.tails === before.tails &&
+      world.objects === before.objects &&
       world.blocks === before.blocks &&
       world.file === before.file &&
       world.claim === before.claim &&
@@ -1269,13 +1463,16 @@ class Model {
   #heldOf(world: World, session: number): number {
     const record = world.records[session]
     if (!record) return 0
-    const { parts, tail, inline } = record
+    const { parts, tails, separate } = record
     const upload = world.uploads.find(({ id }) => id === record.upload)
-    const isHeld = ({ tag }: Part, i: number): boolean =>
-      this.#variant.service === 'azure' ? world.blocks.some(({ id }) => id === tag) : upload?.parts[i] === tag
+    const isObject = (key: string): boolean => world.objects.some((each) => each.key === key)
+    const isHeld = ({ tag }: Part, i: number): boolean => {
+      if (separate) return isObject(tag)
+      const isBlock = world.blocks.some(({ id }) => id === tag)
+      return this.#variant.service === 'azure' ? isBlock : upload?.parts[i] === tag
+    }
     if (!parts.every(isHeld)) return parts[parts.findIndex((part, i) => !isHeld(part, i)) - 1]?.to ?? 0
-    if (tail && !world.tails.some(({ key }) => key === tail.key)) return partsEnd(record)
-    return receivedOf({ parts, tail, inline })
+    return tails.every(({ key }) => isObject(key)) ? receivedOf(record) : partsEnd(record)
   }
 
   #hookTwice(world: World): Violation | undefined {
@@ -1333,8 +1530,8 @@ class Model {
       }
     }
     // A sweep removes the objects of sessions without a record. Uncommitted blocks are discarded by the service.
-    const tails = world.tails.filter(({ session }) => world.records[session])
-    const isClean = tails.length === 0 && world.uploads.length === 0 && world.records.every((each) => !each)
+    const objects = world.objects.filter(({ session }) => world.records[session])
+    const isClean = objects.length === 0 && world.uploads.length === 0 && world.records.every((each) => !each)
     return isClean ? undefined : 'left behind'
   }
 
@@ -1342,7 +1539,8 @@ class Model {
   #runAlone(start: World, session: number, kind: Kind): World | Violation {
     const first = start.clients[session]?.offset ?? 0
     const isCurrent = kind !== 'expire' && kind !== 'strays'
-    const task: Task = { session, kind, first, token: 99, isCurrent, cached: undefined, answers: [] }
+    const isLate = true
+    const task: Task = { session, kind, first, token: 99, isCurrent, isLate, cached: undefined, answers: [] }
     let world = start
     const packet = new Packet(this.#variant, task, (request, content) => {
       if (!this.#isPossible(world, session, request)) throw new Failed('stuck')
@@ -1419,8 +1617,9 @@ function withoutLostCauses(world: World): World {
   if (world.late.length === 0) return world
   const late = world.late.filter(({ session, request }) => {
     if (request.op === 'update') return world.records[session]?.version === request.version
-    if (request.op === 'put part' || request.op === 'complete' || request.op === 'abort') {
-      return world.uploads.some(({ id }) => id === request.id)
+    // Azure has no uploads.
+    if (['put part', 'copy part', 'complete', 'abort'].includes(request.op) && 'id' in request) {
+      return request.id < 0 || world.uploads.some(({ id }) => id === request.id)
     }
     return true
   })
@@ -1429,7 +1628,7 @@ function withoutLostCauses(world: World): World {
 
 /** A text that is the same for equal states: of versions, it says only which are current, and which are equal. */
 function encode(world: World): string {
-  const { nodes, clients, records, uploads, tails, blocks, file, claim, late, history, left } = world
+  const { nodes, clients, records, uploads, objects, blocks, file, claim, late, history, left } = world
   const versions = new Set(records.map((record) => record?.version))
   const codeOf = (value: unknown): string => {
     const old: string[] = []
@@ -1440,10 +1639,10 @@ function encode(world: World): string {
     })
   }
   const nodeCodes = nodes.map(({ isAlive, task, cache }) => {
-    const { session, kind, first, token, isCurrent, cached, answers } = task ?? {}
-    return codeOf([isAlive, cache, session, kind, first, token, isCurrent, cached, answers])
+    const { session, kind, first, token, isCurrent, isLate, cached, answers } = task ?? {}
+    return codeOf([isAlive, cache, session, kind, first, token, isCurrent, isLate, cached, answers])
   })
-  const rest = [clients, records, uploads, tails, blocks, file, claim, late, history, left]
+  const rest = [clients, records, uploads, objects, blocks, file, claim, late, history, left]
   return nodeCodes.sort().join() + codeOf(rest)
 }
 

@@ -1,7 +1,6 @@
 import { S3Client } from '@aws-sdk/client-s3'
 import { ContainerClient } from '@azure/storage-blob'
 import { describe, expect, it } from 'vitest'
-import { memoryLocker } from '../../../lib/locks/memory.ts'
 import { type AzureStoreOptions, azureStore } from '../../../lib/stores/object/azure.ts'
 import { type S3StoreOptions, s3Store } from '../../../lib/stores/object/s3.ts'
 
@@ -25,17 +24,10 @@ describe.each([
     ],
     ['a partSize above its maximum', { partSize: '1gb' }, /'partSize' takes/],
     ['a memory of 0', { memory: 0 }, /'memory' takes/],
-    ['an invalid locker', { locker: {} }, /'locker' takes/],
   ])('reject %s with a TypeError', (_, options, message) => {
     expect(() => open(options)).toThrow(TypeError)
     expect(() => open(options)).toThrow(message)
     expect(() => open(options)).toThrow(name)
-  })
-
-  it('use a default locker unless locker is given', () => {
-    expect(open({}).locker).toBeDefined()
-    const locker = memoryLocker()
-    expect(open({ locker }).locker).toBe(locker)
   })
 })
 
@@ -45,13 +37,8 @@ it('azureStore: throws when container is no ContainerClient', () => {
   }
 })
 
-it('s3Store: throws for an invalid client, bucket, conditionalWrites or locker', () => {
+it('s3Store: throws for an invalid client, bucket or conditionalWrites', () => {
   expect(() => s3({ client: {} })).toThrow(/'client' takes an S3Client/)
   expect(() => s3({ bucket: '' })).toThrow(/'bucket' takes/)
   expect(() => s3({ conditionalWrites: 'no' })).toThrow(/'conditionalWrites' takes true or false, not 'no'/)
-  expect(() => s3({ conditionalWrites: false, locker: memoryLocker() })).toThrow(/'locker' has no effect/)
-})
-
-it('s3Store: has no locker when conditionalWrites is false', () => {
-  expect(s3({ conditionalWrites: false }).locker).toBeUndefined()
 })

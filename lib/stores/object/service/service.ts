@@ -5,13 +5,28 @@ import type { Readable } from 'node:stream'
  * bucket (container) and the prefix that the application chose.
  *
  * A written object is visible to all readers at once (both services guarantee this), and never in part. Calls
- * reject with the error of the service's SDK, except for {@link ConditionFailed} and {@link ObjectMissing}.
+ * reject with the error of the service's SDK, except for {@link ConditionFailed},
+ * {@link ObjectMissing}, {@link UploadMissing} and {@link PartsChanged}.
  */
 export interface ObjectService {
-  /** Smallest size in bytes of a source of `compose`; the last source may be smaller. */
-  readonly minSourceBytes: number
-  /** Largest number of sources of one `compose` call. */
-  readonly maxSources: number
+  /** Smallest size in bytes of a part of an upload; the last part may be smaller. */
+  readonly minPartBytes: number
+  /** Largest number of parts of an upload. */
+  readonly maxParts: number
+  /**
+   * Whether an upload exists at the service until it is completed or aborted, and its parts have numbers (S3). If not
+   * (Azure), `createUpload` sends no request, a part never replaces another one, and the service discards the parts of
+   * abandoned uploads itself: all parts of a key that a completion, or a `put`, of that key does not name, and all a week
+   * after the last one was written.
+   */
+  readonly keepsUploads: boolean
+  /** Whether all parts of an upload, except the last, must have the same size (R2). */
+  readonly equalParts: boolean
+  /**
+   * Whether `completeUpload` checks its condition in the same step as the object appears. If not, it ignores the condition.
+   * Known after `prepare`.
+   */
+  readonly checksCompletion: boolean
 
   /**
    * Checks once that the service can be reached and supports what the store needs.
@@ -51,28 +66,87 @@ export interface ObjectService {
   remove(keys: readonly string[], options?: ServiceOptions): Promise<void>
 
   /**
-   * Removes an object if it has this version. A service without conditional removals removes any version. A
-   * missing object is no error.
+   * Begins an upload: an object whose bytes are written in parts, and which appears when it is completed.
+   * @param attributes of the object; a service without {@link keepsUploads} takes those of `completeUpload`
    */
-  removeIfVersion(key: string, version: string, options?: ServiceOptions): Promise<void>
+  createUpload(
+    key: string,
+    options?: ServiceOptions & { readonly attributes?: ObjectAttributes },
+  ): Promise<CreatedUpload>
 
   /**
-   * Concatenates objects to a new object, which becomes visible at once and complete. The service copies the
-   * bytes itself where it can. A call that is interrupted may leave an unfinished upload, which is not listed
-   * and which `abortUploads` removes.
+   * Writes a part, in one request. On a service with {@link keepsUploads} it replaces the part of the same number.
+   * @param number of the part, from 1; without gaps in the end
+   * @returns the tag of the part, at most 64 ASCII characters. With {@link keepsUploads} the same bytes usually have the same tag, other
+   * bytes never; without, each call returns another one
+   * @throws {UploadMissing}
+   */
+  putPart(
+    key: string,
+    part: PartPlace,
+    chunks: readonly Uint8Array[],
+    options?: ServiceOptions,
+  ): Promise<string>
+
+  /**
+   * As `putPart`, with the bytes of a whole object of at least `minPartBytes`, except for the last part. The service copies them
+   * itself where it can.
+   * @throws {ObjectMissing} the source does not exist
+   * @throws {UploadMissing}
+   */
+  copyPart(key: string, part: PartPlace, source: ComposeSource, options?: ServiceOptions): Promise<string>
+
+  /**
+   * The tags of the parts that an upload has now, by number from 1 (index 0); only for services with {@link keepsUploads}.
+   * Undefined if the upload is missing.
+   */
+  listParts(
+    key: string,
+    upload: string,
+    options?: ServiceOptions,
+  ): Promise<(string | undefined)[] | undefined>
+
+  /**
+   * Makes the object appear, complete, with the parts of these tags, which have the numbers 1, 2, 3 and so on.
    *
-   * The condition is checked in the same step as the object appears, where the service supports that.
-   * Otherwise it is checked before, and the caller must run the calls for one key one after the other.
-   * @throws {ConditionFailed}
-   * @throws {ObjectMissing} a source does not exist
+   * An upload is completed at most once, except that a call without {@link keepsUploads} and without a condition writes the
+   * same object again as long as it exists. Ceph resolves for an upload that is completed already if its object exists.
+   * @param tags at least one
+   * @throws {ConditionFailed} the upload can be completed with another condition
+   * @throws {UploadMissing} also if the upload was completed already, by a request whose answer was lost
+   * @throws {PartsChanged} the upload can be completed with the right tags. Ceph (release 16 at least) also requires that
+   * the upload has no other parts
    */
-  compose(sources: readonly ComposeSource[], key: string, options?: PutOptions): Promise<void>
+  completeUpload(key: string, upload: string, tags: readonly string[], options?: PutOptions): Promise<void>
 
-  /**
-   * Removes what interrupted `compose` calls left: for this key, or, if it ends with `/` or is empty, for all
-   * keys that begin with it. No `compose` call for these keys may be running.
-   */
-  abortUploads(key: string, options?: ServiceOptions): Promise<void>
+  /** Discards an upload and its parts. A missing upload is no error. Does nothing without {@link keepsUploads}. */
+  abortUpload(key: string, upload: string, options?: ServiceOptions): Promise<void>
+
+  /** The uploads to keys that begin with `prefix`, that are neither completed nor aborted. None without {@link keepsUploads}. */
+  listUploads(prefix: string, options?: ServiceOptions): AsyncIterable<ListedUpload>
+}
+
+/** Result of `createUpload`. */
+export interface CreatedUpload {
+  /** At most 512 ASCII characters. */
+  readonly id: string
+  /** The SDK has sent the request more than once, so that another upload may exist, whose id is unknown. */
+  readonly isRepeated: boolean
+}
+
+/** The upload and the number of a part. */
+export interface PartPlace {
+  readonly upload: string
+  /** From 1. */
+  readonly number: number
+}
+
+/** An entry of `listUploads`. */
+export interface ListedUpload {
+  readonly key: string
+  readonly id: string
+  /** When it was created: milliseconds since 1970, by the clock of the service. */
+  readonly created: number
 }
 
 export interface ServiceOptions {
@@ -113,7 +187,7 @@ export interface FoundObject {
   readonly version: string
   /** Milliseconds since 1970, by the clock of the service. Some services have a resolution of one second. */
   readonly modified: number
-  /** As passed to `put` or `compose`. */
+  /** As passed to `put`, `createUpload` or `completeUpload`. */
   readonly metadata: Readonly<Record<string, string>>
 }
 
@@ -140,13 +214,29 @@ export class ObjectMissing extends Error {
   override readonly name = 'ObjectMissing'
 }
 
+/** The upload does not exist: it was completed or aborted, or some of its parts were discarded. */
+export class UploadMissing extends Error {
+  override readonly name = 'UploadMissing'
+}
+
+/** Some parts of an upload do not have the tags that `completeUpload` was called with. Nothing was written. */
+export class PartsChanged extends Error {
+  override readonly name = 'PartsChanged'
+}
+
+export const uploadMissing = (key: string, cause?: unknown): UploadMissing =>
+  new UploadMissing(`There is no upload to "${key}", or parts of it are missing`, { cause })
+
+export const partsChanged = (key: string, cause?: unknown): PartsChanged =>
+  new PartsChanged(`Parts of the upload to "${key}" were overwritten, or are missing`, { cause })
+
 export const conditionFailed = (key: string, cause?: unknown): ConditionFailed =>
   new ConditionFailed(`The condition of the write to "${key}" was not met`, { cause })
 
 export const objectMissing = (key: string, cause?: unknown): ObjectMissing =>
   new ObjectMissing(`There is no object "${key}"`, { cause })
 
-/** Prefix of all objects of the store and its locks. Published files are never below it. */
+/** Prefix of all objects of the store. Published files are never below it. */
 export const InternalPrefix = '.bits-sessions/'
 
 /** Options of an SDK call; the SDKs of both services name the signal alike. */

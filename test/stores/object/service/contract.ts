@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'vitest'
-import { composeSection } from './contract/compose.ts'
 import { keysOf, type Section, type ServiceCapabilities, type ServiceFixture } from './contract/fixture.ts'
 import { listSection } from './contract/list.ts'
 import { readSection } from './contract/read.ts'
 import { removeSection } from './contract/remove.ts'
+import { completionSection, partSection, uploadSection } from './contract/uploads.ts'
 import { conditionSection, writeSection } from './contract/write.ts'
 
 const prepareSection: Section = {
@@ -28,16 +28,19 @@ const sections = [
   readSection,
   listSection,
   removeSection,
-  composeSection,
+  uploadSection,
+  completionSection,
+  partSection,
 ]
 
 /** Time limit of a test in milliseconds. Some tests write a thousand objects. */
 const timeout = 120_000
 
 const allSupported: ServiceCapabilities = {
-  conditionalRemovals: true,
-  conditionalCompose: true,
   percentInSources: true,
+  checksCompletion: true,
+  unnamedParts: true,
+  discardsParts: true,
 }
 
 /**

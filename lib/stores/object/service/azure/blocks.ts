@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import {
   BlobSASPermissions,
@@ -6,48 +5,8 @@ import {
   type BlockBlobStageBlockFromURLOptions,
   type ContainerClient,
 } from '@azure/storage-blob'
-import { inParallel } from '../parallel.ts'
-import type { PutOptions } from '../service.ts'
-import { assertBlobPrecondition, azureErrorCode, azureErrorStatus, uploadBlob } from './requests.ts'
-
-/** Blocks that are copied at a time. */
-const MaxBlockCopies = 8
-
-/**
- * Attempts of one compose call; each attempt after the first was caused by another write to the same blob.
- */
-const MaxComposeAttempts = 5
-
-interface BlobSource {
-  readonly blob: BlockBlobClient
-  readonly size: number
-}
-
-/**
- * Concatenates blobs: stages each source as a block, then commits the list of blocks, which makes all of them
- * visible at once. A commit discards all other staged blocks of that blob; compose calls whose blocks were
- * discarded start again.
- */
-export async function composeBlobs(
-  target: BlockBlobClient,
-  sources: readonly BlobSource[],
-  options: PutOptions,
-  stage: StageBlock,
-): Promise<void> {
-  const { condition, signal } = options
-  const blocks = blocksOf(sources)
-  const ids = blocks.map(({ id }) => id)
-  for (let attempt = 1; ; attempt += 1) {
-    if (condition) await assertBlobPrecondition(target, condition, signal)
-    await inParallel(blocks, MaxBlockCopies, signal, (block, either) => stage(target, block, either))
-    try {
-      await uploadBlob(target, options, (writeOptions) => target.commitBlockList(ids, writeOptions))
-      return
-    } catch (error) {
-      if (azureErrorCode(error) !== 'InvalidBlockList' || attempt === MaxComposeAttempts) throw error
-    }
-  }
-}
+import { abortOptions } from '../service.ts'
+import { azureErrorCode, azureErrorStatus } from './requests.ts'
 
 /** One block of a blob: all bytes of another blob. */
 interface Block {
@@ -57,30 +16,8 @@ interface Block {
   readonly size: number
 }
 
-/**
- * Computes blocks whose ids depend on all sources and on the offset. Different sources have different ids.
- * The same sources have the same ids, so that a repeated compose call replaces the blocks of an interrupted
- * one. Otherwise a large file that fails often could reach the limit of 100,000 uncommitted blocks
- * ("Understanding block blobs").
- *
- * All uncommitted ids of a blob must have the same length. These have the length of the ids of the SDKs for
- * JavaScript and .NET, 48 bytes, so that blocks that other programs left do not cause errors.
- */
-function blocksOf(sources: readonly BlobSource[]): Block[] {
-  const names = sources.map(({ blob, size }) => [blob.name, size])
-  const hash = createHash('sha256').update(JSON.stringify(names)).digest('hex').slice(0, 36)
-  const blocks: Block[] = []
-  let offset = 0
-  for (const { blob: source, size } of sources) {
-    const id = Buffer.from(hash + offset.toString(16).padStart(12, '0')).toString('base64')
-    if (size > 0) blocks.push({ id, source, size })
-    offset += size
-  }
-  return blocks
-}
-
 /** Stages a block of a blob. */
-type StageBlock = (target: BlockBlobClient, block: Block, signal: AbortSignal) => Promise<void>
+type StageBlock = (target: BlockBlobClient, block: Block, signal?: AbortSignal) => Promise<void>
 
 /**
  * Returns a function that lets the service copy blocks itself (Put Block From URL). If the service cannot,
@@ -97,7 +34,7 @@ export function createBlockStager(
 
   const copy: StageBlock = async (target, { id, source, size }, signal) => {
     const { url, ...authorization } = await authorize(source)
-    await target.stageBlockFromURL(id, url, 0, size, { abortSignal: signal, ...authorization })
+    await target.stageBlockFromURL(id, url, 0, size, { ...abortOptions(signal), ...authorization })
   }
 
   const transfer: StageBlock = async (target, { id, source, size }, signal) => {
@@ -112,7 +49,7 @@ export function createBlockStager(
       return stream
     }
     try {
-      const abortSignal = AbortSignal.any([signal, failure.signal])
+      const abortSignal = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal
       await target.stageBlock(id, body, size, { abortSignal })
     } catch (error) {
       throw failure.signal.reason ?? error

@@ -1,20 +1,21 @@
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import type { BlockBlobClient, ContainerClient } from '@azure/storage-blob'
 import { inParallel } from '../parallel.ts'
 import { abortOptions, type ObjectService, objectMissing } from '../service.ts'
-import { composeBlobs, createBlockStager } from './blocks.ts'
+import { createBlockStager } from './blocks.ts'
 import {
   azureErrorCode,
+  blobBody,
   decodeMetadata,
   download,
   etagOf,
   isBlobMissing,
-  isBlobPreconditionFailed,
   lazyReadable,
   propertiesOf,
   uploadBlob,
   withoutWriteToken,
 } from './requests.ts'
+import { blockIdOf, commitBlocks, newAzureId, putAzurePart } from './uploads.ts'
 
 export interface AzureServiceOptions {
   /** Prefix of the names of all blobs, usually a name and `/`. Default: none */
@@ -26,6 +27,9 @@ const MaxBlobRemovals = 16
 
 /** Largest number of blocks of a blob (page "Scalability and performance targets for Blob Storage"). */
 const MaxBlocks = 50_000
+
+/** The service accepts smaller blocks, but each takes a request and a line of the list. */
+const MinBlockBytes = 65_536
 
 /**
  * The object service in a container of Azure Blob Storage.
@@ -56,8 +60,11 @@ export function createAzureService(
   const stage = createBlockStager(container, (source, size) => read(source, 0, size))
 
   return {
-    minSourceBytes: 1,
-    maxSources: MaxBlocks,
+    minPartBytes: MinBlockBytes,
+    maxParts: MaxBlocks,
+    keepsUploads: false,
+    equalParts: false,
+    checksCompletion: true,
 
     async prepare() {
       const { origin, pathname } = new URL(container.url)
@@ -77,9 +84,7 @@ export function createAzureService(
 
     async put(key, chunks, options = {}) {
       const blob = blobAt(key)
-      const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-      // A function, so that the SDK can repeat the request. One buffer would be a copy of all chunks.
-      const body = (): Readable => Readable.from(chunks, { objectMode: false })
+      const { body, size } = blobBody(chunks)
       return uploadBlob(blob, options, (writeOptions) => blob.upload(body, size, writeOptions))
     },
 
@@ -131,28 +136,43 @@ export function createAzureService(
       )
     },
 
-    async removeIfVersion(key, version, { signal } = {}) {
-      const conditions = { ifMatch: version }
-      try {
-        await blobAt(key).delete({ deleteSnapshots: 'include', conditions, ...abortOptions(signal) })
-      } catch (error) {
-        if (!isBlobPreconditionFailed(error)) throw error
-      }
+    async createUpload(_key, options) {
+      options?.signal?.throwIfAborted()
+      return { id: newAzureId(), isRepeated: false }
     },
 
-    async compose(sources, key, options = {}) {
-      const blobs = sources.map((source) => ({ blob: blobAt(source.key), size: source.size }))
-      await composeBlobs(blobAt(key), blobs, options, stage)
+    putPart: (key, { upload }, chunks, options) => putAzurePart(blobAt(key), upload, chunks, options),
+
+    async copyPart(key, { upload }, source, { signal } = {}) {
+      signal?.throwIfAborted()
+      const tag = newAzureId()
+      const block = { id: blockIdOf(upload, tag), source: blobAt(source.key), size: source.size }
+      await stage(blobAt(key), block, signal)
+      return tag
+    },
+
+    async listParts() {
+      throw new Error('Azure cannot list the parts of one upload')
+    },
+
+    async completeUpload(key, upload, tags, options = {}) {
+      const blocks = tags.map((tag) => blockIdOf(upload, tag))
+      await commitBlocks(blobAt(key), blocks, options)
     },
 
     /**
-     * Does nothing: an interrupted compose call leaves uncommitted blocks, which are no part of any blob. No
-     * request only discards them: it would have to create an empty blob, or rewrite the existing one. The
-     * service discards them a week after the last one was written, or when a blob of that name is written or
-     * committed (Microsoft's page "Understanding block blobs, append blobs, and page blobs").
+     * Does nothing: uncommitted blocks are no part of any blob. No request only discards them: it would have to
+     * create an empty blob, or rewrite the existing one. The service discards them a week after the last one was
+     * written, or when a blob of that name is written or committed (Microsoft's page "Understanding block blobs,
+     * append blobs, and page blobs").
      */
-    async abortUploads(_key, options) {
+    async abortUpload(_key, _upload, options) {
       options?.signal?.throwIfAborted()
+    },
+
+    async *listUploads(_prefix, options) {
+      options?.signal?.throwIfAborted()
+      yield* []
     },
   }
 }

@@ -79,6 +79,20 @@ export function lazyReadable(start: (signal: AbortSignal) => AsyncGenerator<Uint
   return Readable.from({ [Symbol.asyncIterator]: () => iterator }, { objectMode: false })
 }
 
+/**
+ * The body of a request. Several chunks are a function that streams them, so that the SDK can repeat the request. Joining them
+ * would cost more: 11 ms of processor time for 5 MiB in 80 chunks, instead of 5 ms.
+ */
+export function blobBody(chunks: readonly Uint8Array[]): {
+  readonly body: Buffer | (() => Readable)
+  readonly size: number
+} {
+  const [first] = chunks
+  const size = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+  if (!first || chunks.length > 1) return { body: () => Readable.from(chunks, { objectMode: false }), size }
+  return { body: Buffer.from(first.buffer, first.byteOffset, size), size }
+}
+
 /** Options that Put Blob and Put Block List have in common. */
 interface WriteOptions {
   readonly abortSignal?: AbortSignal
@@ -119,19 +133,6 @@ export async function uploadBlob(
     if (found?.metadata?.[BlobWriteTokenKey] === token) return etagOf(found)
     throw conditionFailed(blob.name, error)
   }
-}
-
-/**
- * Checks the condition of a write before its bytes are copied.
- * @throws {ConditionFailed}
- */
-export async function assertBlobPrecondition(
-  blob: BlockBlobClient,
-  condition: Precondition,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const version = (await propertiesOf(blob, signal))?.etag
-  if (version !== (condition === 'absent' ? undefined : condition.version)) throw conditionFailed(blob.name)
 }
 
 /** The properties of a blob; undefined if it does not exist. */

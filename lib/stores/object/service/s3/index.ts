@@ -2,7 +2,6 @@ import type { S3Client } from '@aws-sdk/client-s3'
 import { keyedMutex } from '../parallel.ts'
 import type { ObjectService, Precondition } from '../service.ts'
 import { listFolders, listObjects } from './list.ts'
-import { abortMultipartUploads, composeObject } from './multipart.ts'
 import {
   assertObjectPrecondition,
   type ConditionFields,
@@ -10,12 +9,20 @@ import {
   getObject,
   putObject,
   readObject,
-  removeObjectIf,
   removeObjects,
   toConditionFields,
 } from './objects.ts'
-import { probeConditionalWrites } from './probe.ts'
-import { type Bucket, type EtagForm, quotedEtag } from './requests.ts'
+import { type ConditionSupport, probeConditionalWrites } from './probe.ts'
+import { type Bucket, quotedEtag } from './requests.ts'
+import {
+  abortS3Upload,
+  completeS3Upload,
+  copyS3Part,
+  createS3Upload,
+  listS3Parts,
+  listS3Uploads,
+  putS3Part,
+} from './uploads.ts'
 
 export interface S3ServiceOptions {
   readonly bucket: string
@@ -26,47 +33,67 @@ export interface S3ServiceOptions {
    * conditions are checked before a write, and only one process may use the bucket below the prefix.
    */
   readonly conditionalWrites?: boolean
+  /**
+   * Whether all parts of an upload, except the last, must have the same size, as Cloudflare R2 requires. Default:
+   * false
+   */
+  readonly equalParts?: boolean
 }
 
 /**
  * The object service in a bucket of S3, or of a service with the same API.
  *
- * The credentials need s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload, and for the
- * bucket s3:ListBucket (without which S3 reports a missing object as forbidden) and
- * s3:ListBucketMultipartUploads.
+ * The credentials need s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and
+ * s3:ListMultipartUploadParts, and for the bucket s3:ListBucket (without which S3 reports a missing object as
+ * forbidden) and s3:ListBucketMultipartUploads.
  *
- * An object that was written on a condition, or composed, has an additional metadata entry `bits-write`, by
+ * An object that was written on a condition by one request has an additional metadata entry `bits-write`, by
  * which its writer recognizes it. `head` does not return that entry.
  *
  * @param client is used with its own timeouts, retries and checksums, and is not destroyed
  */
 export function createS3Service(client: S3Client, options: S3ServiceOptions): ObjectService {
-  const { prefix = '', conditionalWrites = true } = options
+  const { prefix = '', conditionalWrites = true, equalParts = false } = options
   const bucket: Bucket = { client, name: options.bucket, prefix }
   const runExclusive = keyedMutex()
-  let probe: Promise<EtagForm> | undefined
+  let probe: Promise<ConditionSupport> | undefined
+  let checksCompletion = !conditionalWrites
 
-  const etagForm = (): Promise<EtagForm> => {
-    probe ??= probeConditionalWrites(bucket, conditionalWrites).catch((error) => {
-      probe = undefined
-      throw error
-    })
+  const probed = (): Promise<ConditionSupport> => {
+    probe ??= probeConditionalWrites(bucket, conditionalWrites).then(
+      (support) => {
+        if (conditionalWrites) checksCompletion = support.checksCompletion
+        return support
+      },
+      (error) => {
+        probe = undefined
+        throw error
+      },
+    )
     return probe
   }
 
   const fieldsOf = async (condition: Precondition | undefined): Promise<ConditionFields> => {
     if (!conditionalWrites) return {}
-    return toConditionFields(condition, typeof condition === 'object' ? await etagForm() : quotedEtag)
+    return toConditionFields(
+      condition,
+      typeof condition === 'object' ? (await probed()).etagForm : quotedEtag,
+    )
   }
 
   return {
     // "5 MiB to 5 GiB. There is no minimum size limit on the last part of your multipart upload" (S3 user
     // guide).
-    minSourceBytes: 5 * 2 ** 20,
-    maxSources: 10_000,
+    minPartBytes: 5 * 2 ** 20,
+    maxParts: 10_000,
+    keepsUploads: true,
+    equalParts,
+    get checksCompletion() {
+      return checksCompletion
+    },
 
     async prepare() {
-      await etagForm()
+      await probed()
     },
 
     async put(key, chunks, options = {}) {
@@ -85,15 +112,27 @@ export function createS3Service(client: S3Client, options: S3ServiceOptions): Ob
     folders: (prefix, options) => listFolders(bucket, prefix, options),
     remove: (keys, options) => removeObjects(bucket, keys, options),
 
-    async removeIfVersion(key, version, options) {
-      const { IfMatch } = await fieldsOf({ version })
-      await removeObjectIf(bucket, key, IfMatch, options)
+    createUpload: (key, options) => createS3Upload(bucket, key, options),
+    putPart: (key, part, chunks, options) => putS3Part(bucket, key, part, chunks, options),
+    copyPart: (key, part, source, options) => copyS3Part(bucket, key, part, source, options),
+    listParts: (key, upload, options) => listS3Parts(bucket, key, upload, options),
+
+    async completeUpload(key, upload, tags, options = {}) {
+      const { condition, signal } = options
+      const complete = (fields: ConditionFields): Promise<void> =>
+        completeS3Upload(bucket, key, upload, tags, options, fields)
+      if (conditionalWrites) {
+        if (!condition) return complete({})
+        const support = await probed()
+        return complete(support.checksCompletion ? toConditionFields(condition, support.etagForm) : {})
+      }
+      return runExclusive(key, async () => {
+        await assertObjectPrecondition(bucket, key, condition, signal)
+        await complete({})
+      })
     },
 
-    async compose(sources, key, options = {}) {
-      await composeObject(bucket, sources, key, options, await fieldsOf(options.condition))
-    },
-
-    abortUploads: (key, options) => abortMultipartUploads(bucket, key, options),
+    abortUpload: (key, upload, options) => abortS3Upload(bucket, key, upload, options),
+    listUploads: (prefix, options) => listS3Uploads(bucket, prefix, options),
   }
 }

@@ -92,8 +92,24 @@ interface S3Error {
 const s3ErrorCode = (error: unknown): string | undefined => (error as S3Error).name
 const s3ErrorStatus = (error: unknown): number | undefined => (error as S3Error).$metadata?.httpStatusCode
 
+/**
+ * S3 sends status 200 before it copies, and an error that occurs later in the body. The SDK finds that error
+ * only if the body ends with it.
+ * @param etag undefined if the response has no result; empty if the service (Ceph) does not know it yet
+ */
+export function assertResult(key: string, etag: string | undefined): void {
+  if (etag === undefined) throw new Error(`S3 did not report whether it wrote ${key}`)
+}
+
 /** The multipart upload does not exist: it was aborted or completed. */
 export const isUploadMissing = (error: unknown): boolean => s3ErrorCode(error) === 'NoSuchUpload'
+
+/** A part of a multipart upload has another ETag than the completion names, or is missing. */
+export const isPartChanged = (error: unknown): boolean =>
+  ['InvalidPart', 'InvalidPartOrder'].includes(s3ErrorCode(error) ?? '')
+
+/** The service failed. It may have carried out the request. */
+export const isInternalError = (error: unknown): boolean => s3ErrorCode(error) === 'InternalError'
 
 /** The object does not exist. */
 export const isKeyMissing = (error: unknown): boolean =>

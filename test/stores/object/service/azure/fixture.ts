@@ -1,6 +1,9 @@
 import { ContainerClient, StorageSharedKeyCredential } from '@azure/storage-blob'
 import { createAzureService } from '../../../../../lib/stores/object/service/azure/index.ts'
-import type { ServiceFixture } from '../contract/fixture.ts'
+import type { ServiceCapabilities, ServiceFixture } from '../contract/fixture.ts'
+
+/** What Azurite does not support. */
+export const azuriteCapabilities: Partial<ServiceCapabilities> = { discardsParts: false }
 
 /** Fixture for the contract suite, over a container. */
 export const azureFixture = (container: ContainerClient): ServiceFixture => ({

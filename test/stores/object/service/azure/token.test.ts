@@ -83,7 +83,7 @@ it.each([
   ['reused while it is valid', 3600, 1],
   ['requested again before it expires', 240, 20],
 ])(
-  'Azure compose(): reads sources with a token of the credential, which is %s',
+  'Azure copyPart(): reads sources with a token of the credential, which is %s',
   async (_, lifetime, times) => {
     const server = await newCopyServer()
     const requestedScopes: unknown[] = []
@@ -106,8 +106,12 @@ it.each([
       sources.map(({ key }, i) => service.put(key, [bytes.subarray(i * 1000, (i + 1) * 1000)])),
     )
     const before = requestedScopes.length
-    await service.compose(sources, 'composed')
-    assertBytes((await service.get('composed'))?.bytes, bytes)
+    const { id } = await service.createUpload('copied')
+    const tags = await Promise.all(
+      sources.map((source, i) => service.copyPart('copied', { upload: id, number: i + 1 }, source)),
+    )
+    await service.completeUpload('copied', id, tags)
+    assertBytes((await service.get('copied'))?.bytes, bytes)
     expect(server.requests).not.toContain('PUT block')
     expect(server.copies.map(({ authorization }) => authorization?.slice(0, 7))).toEqual(
       sources.map(() => 'Bearer '),

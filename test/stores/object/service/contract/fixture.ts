@@ -13,12 +13,14 @@ export interface ServiceFixture {
 
 /** Features that some services lack. */
 export interface ServiceCapabilities {
-  /** `removeIfVersion()` keeps other versions. */
-  readonly conditionalRemovals: boolean
-  /** `compose()` checks its condition in the same step as the object appears. */
-  readonly conditionalCompose: boolean
-  /** The key of one of several sources of `compose()` may have a percent sign. */
+  /** The key of a source of `copyPart()` may have a percent sign. */
   readonly percentInSources: boolean
+  /** `completeUpload()` checks its condition. */
+  readonly checksCompletion: boolean
+  /** `completeUpload()` ignores parts whose numbers are above those that it names. */
+  readonly unnamedParts: boolean
+  /** Without `keepsUploads`, a `put()` discards the parts of uploads of its key, as Microsoft documents. */
+  readonly discardsParts: boolean
 }
 
 export interface TestFixture extends ServiceFixture {

@@ -1,8 +1,7 @@
 import { HeadObjectCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import { onTestFinished } from 'vitest'
 import { createS3Service, type S3ServiceOptions } from '../../../../../lib/stores/object/service/s3/index.ts'
-import type { ComposeSource, ObjectService } from '../../../../../lib/stores/object/service/service.ts'
-import { noise } from '../../../../support/bytes.ts'
+import type { ObjectService } from '../../../../../lib/stores/object/service/service.ts'
 import { s3Service, temporaryBucket } from '../../../../support/ceph.ts'
 import type { ServiceCapabilities, ServiceFixture } from '../contract/fixture.ts'
 import { type FaultProxy, faultProxy, type ProxiedRequest, type ProxyAction } from './fault-proxy.ts'
@@ -14,10 +13,10 @@ export const prefix = 'files/'
  * What Ceph's gateway does not support. `percentInSources` is false because its release 16 decodes the key of
  * the object that a part is copied from twice.
  */
-export const cephCapabilities: ServiceCapabilities = {
-  conditionalRemovals: false,
-  conditionalCompose: false,
+export const cephCapabilities: Partial<ServiceCapabilities> = {
   percentInSources: false,
+  checksCompletion: false,
+  unnamedParts: false,
 }
 
 /** Fixture for the contract suite, over a new bucket. */
@@ -76,7 +75,7 @@ export function actionsFor(
   return (request) => (matches(request) ? (remaining.next().value ?? 'pass') : 'pass')
 }
 
-/** Whether a request writes or copies a whole object. */
+/** Whether a request writes a whole object. */
 export const isWrite = ({ method, url }: ProxiedRequest): boolean =>
   method === 'PUT' && !url.search.includes('partNumber')
 
@@ -85,13 +84,3 @@ export const isCompletion = ({ method, url }: ProxiedRequest): boolean =>
   method === 'POST' && url.searchParams.has('uploadId')
 
 export const isHead = ({ method }: ProxiedRequest): boolean => method === 'HEAD'
-
-/** Writes two sources for `compose()`. */
-export async function twoSources(service: ObjectService): Promise<readonly ComposeSource[]> {
-  await service.put('one', [noise(service.minSourceBytes)])
-  await service.put('two', [noise(10)])
-  return [
-    { key: 'one', size: service.minSourceBytes },
-    { key: 'two', size: 10 },
-  ]
-}

@@ -2,10 +2,9 @@ import { expect, it } from 'vitest'
 import { describeS3 } from '../../../../support/ceph.ts'
 import { put, textOf } from '../contract/fixture.ts'
 import type { FakeResponse } from './fault-proxy.ts'
-import { actionsFor, isCompletion, isHead, isWrite, proxiedService, twoSources } from './fixture.ts'
+import { actionsFor, isHead, isWrite, proxiedService } from './fixture.ts'
 
 const conflict: FakeResponse = { status: 409, code: 'ConditionalRequestConflict' }
-const failed: FakeResponse = { status: 412, code: 'PreconditionFailed' }
 
 describeS3('S3 put() with a lost response', () => {
   it('absent: recognizes its own write, and resolves', async () => {
@@ -80,90 +79,5 @@ describeS3('S3 put() with concurrent requests', () => {
       name: 'AccessDenied',
     })
     await expect(service.put('a', [])).rejects.toMatchObject({ name: 'AccessDenied' })
-  })
-})
-
-describeS3('S3 compose() with a lost response', () => {
-  const uploadMissing: FakeResponse = { status: 404, code: 'NoSuchUpload' }
-
-  it('recognizes its own object when S3 returns NoSuchUpload', async () => {
-    const { service, direct } = await proxiedService(actionsFor(isCompletion, 'lose response', uploadMissing))
-    const sources = await twoSources(direct)
-    await service.compose(sources, 'a', { condition: 'absent' })
-    expect((await direct.head('a'))?.size).toBe(direct.minSourceBytes + 10)
-  })
-
-  it('recognizes its own object when S3 returns PreconditionFailed', async () => {
-    const { service, direct } = await proxiedService(actionsFor(isCompletion, 'lose response', failed))
-    const sources = await twoSources(direct)
-    await service.compose(sources, 'a', { condition: 'absent' })
-    expect((await direct.head('a'))?.size).toBe(direct.minSourceBytes + 10)
-  })
-
-  it('rejects with NoSuchUpload when the object is of an older compose call with the same sources', async () => {
-    const { service, direct } = await proxiedService(actionsFor(isCompletion, 'lose', uploadMissing))
-    const sources = await twoSources(direct)
-    await direct.compose(sources, 'a')
-    await expect(service.compose(sources, 'a')).rejects.toMatchObject({ name: 'NoSuchUpload' })
-  })
-
-  it('recognizes its own object when it has one source', async () => {
-    const { service, direct } = await proxiedService(actionsFor(isWrite, 'lose response', failed))
-    await put(direct, 'one', 'abc')
-    await service.compose([{ key: 'one', size: 3 }], 'a', { condition: 'absent' })
-    expect(await textOf(direct, 'a')).toBe('abc')
-  })
-})
-
-describeS3('S3 compose() with status 200 and no result', () => {
-  const error = '<?xml version="1.0"?>\n<Error><Code>InternalError</Code></Error>'
-  const errorWith200: FakeResponse = { status: 200, body: error }
-
-  it('is sent again when the body has an error', async () => {
-    const { service, direct } = await proxiedService(actionsFor(isCompletion, errorWith200))
-    await service.compose(await twoSources(direct), 'a')
-    expect((await direct.head('a'))?.size).toBe(direct.minSourceBytes + 10)
-  })
-
-  it('rejects with the error when every repetition has it', async () => {
-    const { service, direct } = await proxiedService((request) =>
-      isCompletion(request) ? errorWith200 : 'pass',
-    )
-    const composing = service.compose(await twoSources(direct), 'a')
-    await expect(composing).rejects.toMatchObject({ name: 'InternalError' })
-    expect(await direct.head('a')).toBeUndefined()
-  })
-
-  it('rejects with ConditionFailed when the body has PreconditionFailed, also for a copy', async () => {
-    const refused: FakeResponse = { status: 200, body: error.replace('InternalError', 'PreconditionFailed') }
-    const { service, direct } = await proxiedService((request) =>
-      isCompletion(request) || isWrite(request) ? refused : 'pass',
-    )
-    const sources = await twoSources(direct)
-    for (const input of [sources, sources.slice(1)]) {
-      const composing = service.compose(input, 'a', { condition: 'absent' })
-      await expect(composing).rejects.toMatchObject({ name: 'ConditionFailed' })
-    }
-  })
-
-  it('resolves for an unknown body only if the object exists', async () => {
-    const unknown: FakeResponse = { status: 200, body: `${error}\n` }
-    const { service, direct } = await proxiedService((request) => (isCompletion(request) ? unknown : 'pass'))
-    const sources = await twoSources(direct)
-    await expect(service.compose(sources, 'a')).rejects.toThrow('did not report')
-    expect(await direct.head('a')).toBeUndefined()
-    const done = await proxiedService((request) => (isCompletion(request) ? { after: unknown } : 'pass'))
-    await done.service.compose(await twoSources(done.direct), 'a')
-    expect((await done.direct.head('a'))?.size).toBe(direct.minSourceBytes + 10)
-  })
-})
-
-describeS3('S3 compose() with concurrent requests', () => {
-  it('rejects with ConditionFailed when the completion returns 412 or 409', async () => {
-    for (const refusal of [failed, conflict]) {
-      const { service, direct } = await proxiedService(actionsFor(isCompletion, refusal))
-      const composing = service.compose(await twoSources(direct), 'a', { condition: 'absent' })
-      await expect(composing).rejects.toMatchObject({ name: 'ConditionFailed' })
-    }
   })
 })

@@ -5,7 +5,7 @@ import { expect, it, onTestFinished, vi } from 'vitest'
 import { decodeKey } from '../../../../../lib/stores/object/service/s3/list.ts'
 import { noise } from '../../../../support/bytes.ts'
 import { describeS3 } from '../../../../support/ceph.ts'
-import { bytesOf, keysOf, put } from '../contract/fixture.ts'
+import { all, bytesOf, keysOf, put } from '../contract/fixture.ts'
 import type { FakeResponse } from './fault-proxy.ts'
 import { actionsFor, isHead, proxiedService } from './fixture.ts'
 
@@ -88,31 +88,46 @@ describeS3('S3 read()', () => {
 })
 
 describeS3('S3 signal that is aborted during a request', () => {
-  it.each(['put', 'get', 'head', 'remove', 'removeIfVersion', 'abortUploads'] as const)(
-    'rejects %s()',
-    async (call) => {
-      let isPrepared = false
-      const action = () => (isPrepared ? 'hold' : 'pass')
-      const { service, held, abandoned } = await proxiedService(action, { conditionalWrites: true })
-      await service.prepare()
-      isPrepared = true
-      const controller = new AbortController()
-      const { signal } = controller
-      const calls = {
-        put: () => service.put('a', [Buffer.from('abc')], { signal }),
-        get: () => service.get('a', { signal }),
-        head: () => service.head('a', { signal }),
-        remove: () => service.remove(['a'], { signal }),
-        removeIfVersion: () => service.removeIfVersion('a', '"version"', { signal }),
-        abortUploads: () => service.abortUploads('', { signal }),
-      }
-      const called = calls[call]()
-      await held
-      controller.abort()
-      await expect(called).rejects.toMatchObject({ name: 'AbortError' })
-      await abandoned
-    },
-  )
+  it.each([
+    'put',
+    'get',
+    'head',
+    'remove',
+    'createUpload',
+    'putPart',
+    'copyPart',
+    'listParts',
+    'completeUpload',
+    'abortUpload',
+    'listUploads',
+  ] as const)('rejects %s()', async (call) => {
+    let isPrepared = false
+    const action = () => (isPrepared ? 'hold' : 'pass')
+    const { service, held, abandoned } = await proxiedService(action, { conditionalWrites: true })
+    await service.prepare()
+    isPrepared = true
+    const controller = new AbortController()
+    const { signal } = controller
+    const part = { upload: 'id', number: 1 }
+    const calls = {
+      put: () => service.put('a', [Buffer.from('abc')], { signal }),
+      get: () => service.get('a', { signal }),
+      head: () => service.head('a', { signal }),
+      remove: () => service.remove(['a'], { signal }),
+      createUpload: () => service.createUpload('a', { signal }),
+      putPart: () => service.putPart('a', part, [Buffer.from('abc')], { signal }),
+      copyPart: () => service.copyPart('a', part, { key: 'b', size: 1 }, { signal }),
+      listParts: () => service.listParts('a', 'id', { signal }),
+      completeUpload: () => service.completeUpload('a', 'id', ['tag'], { signal }),
+      abortUpload: () => service.abortUpload('a', 'id', { signal }),
+      listUploads: () => all(service.listUploads('', { signal })),
+    }
+    const called = calls[call]()
+    await held
+    controller.abort()
+    await expect(called).rejects.toMatchObject({ name: 'AbortError' })
+    await abandoned
+  })
 })
 
 describeS3('S3 remove()', () => {
@@ -137,7 +152,7 @@ describeS3('S3 remove()', () => {
     await expect(service.remove(['a', 'b'])).rejects.toThrow('AccessDenied: x/b')
   })
 
-  it('passes on other errors (AccessDenied), and so does removeIfVersion()', async () => {
+  it('passes on other errors (AccessDenied)', async () => {
     const response: FakeResponse = { status: 403, code: 'AccessDenied' }
     let isRefused = false
     const { service } = await proxiedService(() => (isRefused ? response : 'pass'))
@@ -145,51 +160,15 @@ describeS3('S3 remove()', () => {
     isRefused = true
     await expect(service.remove(['a', 'b'])).rejects.toMatchObject({ name: 'AccessDenied' })
     await expect(service.remove(['a'])).rejects.toMatchObject({ name: 'AccessDenied' })
-    await expect(service.removeIfVersion('a', 'abc')).rejects.toMatchObject({ name: 'AccessDenied' })
-  })
-})
-
-describeS3('S3 removeIfVersion()', () => {
-  const isConditional = ({ method, headers }: { method: string; headers: object }): boolean =>
-    method === 'DELETE' && 'if-match' in headers
-
-  it.each([
-    { status: 412, code: 'PreconditionFailed' },
-    { status: 409, code: 'ConditionalRequestConflict' },
-  ])('keeps another version when the service returns $code', async (response) => {
-    const { service, direct } = await proxiedService((request) =>
-      isConditional(request) ? response : 'pass',
-    )
-    const version = await put(service, 'a')
-    await service.removeIfVersion('a', version)
-    expect(await keysOf(direct)).toEqual(['a'])
-  })
-
-  it('removes without a condition when the service returns NotImplemented', async () => {
-    const { service, direct } = await proxiedService((request) =>
-      isConditional(request) ? { status: 501, code: 'NotImplemented' } : 'pass',
-    )
-    await service.removeIfVersion('a', await put(service, 'a'))
-    expect(await keysOf(direct)).toEqual([])
-  })
-
-  it('resolves when S3 returns NoSuchKey', async () => {
-    const { service } = await proxiedService((request) =>
-      isConditional(request) ? { status: 404, code: 'NoSuchKey' } : 'pass',
-    )
-    await service.removeIfVersion('a', 'abc')
   })
 })
 
 describeS3('S3 metadata', () => {
   it('is rejected above 2048 bytes before any request that writes', async () => {
-    const { service, direct, requests } = await proxiedService()
+    const { service, requests } = await proxiedService()
     const long = { contentType: 'text/plain', metadata: { name: 'ö'.repeat(400) } }
     await expect(service.put('a', [], { attributes: long })).rejects.toThrow('2048')
-    await put(direct, 'one')
-    await expect(service.compose([{ key: 'one', size: 3 }], 'a', { attributes: long })).rejects.toThrow(
-      '2048',
-    )
+    await expect(service.createUpload('a', { attributes: long })).rejects.toThrow('2048')
     expect(requests.filter((request) => !isHead(request))).toEqual([])
     const fits = { contentType: 'text/plain', metadata: { name: 'x'.repeat(2_000) } }
     await service.put('a', [], { attributes: fits, condition: 'absent' })
