@@ -120,7 +120,7 @@ class Farm {
   }
 }
 
-/** Resolves when a node does nothing but send its heartbeat. */
+/** Resolves when a node does nothing any more: requests that it has sent have ended. */
 async function idle({ child }: Node): Promise<Usage> {
   for (let before = await child.request<Usage>('usage'); ; ) {
     await delay(1000)
