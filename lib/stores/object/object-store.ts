@@ -104,9 +104,6 @@ export class ObjectStore implements Store<ObjectSession> {
     return current?.version === record.version ? toSession(record, false) : this.load(id, options)
   }
 
-  /** The caller caches sessions. No file or connection is open for one. */
-  release(): void {}
-
   /** `durable` needs no treatment: an object is durable when the service has answered. */
   async append(session: ObjectSession, body: Body, options: AppendOptions): Promise<ObjectSession> {
     // Whether the service checks conditions is known afterwards.
@@ -204,16 +201,22 @@ export class ObjectStore implements Store<ObjectSession> {
     await this.#prepare()
     const { signal } = options
     const removed: SessionRecord[] = []
+    let failure: unknown
+    const onFailure = (error: unknown): void => {
+      failure ??= error
+    }
     for await (const record of listRecords(this.#context.service, options)) {
       if (!record.state.removed) yield toSession(record)
       else {
-        await finishRemoval(this.#context, record)
+        await finishRemoval(this.#context, record).catch(onFailure)
         if (record.state.starting || record.state.strays) removed.push(record)
       }
     }
     const serviceOptions = signal ? { signal } : {}
     await abortStrays(this.#context, removed, serviceOptions)
     await removeStaleClaims(this.#context.service, serviceOptions)
+    // What is left of one session must not hide the others.
+    if (failure) throw failure
   }
 
   #prepare(): Promise<void> {

@@ -3,9 +3,8 @@ import { createHash } from 'node:crypto'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { NewSession, Session } from '../../../lib/stores/store.ts'
 import { noise } from '../../support/bytes.ts'
-import { withResolvers } from '../../support/promise.ts'
 import { body, listed, loaded, newSession, refusal } from '../../support/store.ts'
-import { type Node, sharedBucket } from './observed.ts'
+import { type Node, sharedBucket, stopBefore } from './observed.ts'
 
 const hour = 3_600_000
 const large = noise(12_000)
@@ -23,23 +22,6 @@ async function twoSessions(more: Partial<NewSession> = {}) {
   const { id } = await one.store.create(newSession(more))
   const { id: otherId } = await other.store.create(newSession(more))
   return { ...shared, one, other, id, otherId }
-}
-
-/** Stops a node before a request. Resolves to a function that continues it. */
-async function stopBefore(node: Node, name: string, work: () => Promise<unknown>) {
-  const [reached, resume] = [withResolvers<void>(), withResolvers<void>()]
-  node.next(name, async (send) => {
-    reached.resolve()
-    await resume.promise
-    return send()
-  })
-  const done = work()
-  done.catch(() => {})
-  await Promise.race([reached.promise, done])
-  return async (): Promise<void> => {
-    resume.resolve()
-    await done
-  }
 }
 
 describe('Claim of a name', () => {

@@ -3,13 +3,14 @@ import { Readable } from 'node:stream'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { readIntoMemory } from '../../../lib/stores/object/layout.ts'
 import { MemoryBudget } from '../../../lib/stores/object/memory-budget.ts'
-import { conditionFailed } from '../../../lib/stores/object/service/service.ts'
+import { conditionFailed, type ObjectService } from '../../../lib/stores/object/service/service.ts'
 import type { DecisionLease, Store } from '../../../lib/stores/store.ts'
 import { noise } from '../../support/bytes.ts'
 import { memoryObjectService } from '../../support/memory-object-service.ts'
 import { withResolvers } from '../../support/promise.ts'
 import { body, loaded, newSession, refusal } from '../../support/store.ts'
-import { type Node, sharedBucket } from './observed.ts'
+import { storeOn } from './fixture.ts'
+import { sharedBucket, stopBefore } from './observed.ts'
 
 const file = noise(12_000)
 const gaveUp = new Error('the caller gave up')
@@ -28,23 +29,6 @@ async function decided() {
     return lease
   }
   return { ...shared, one, other, id, lease: await decide(one.store) }
-}
-
-/** Stops a node before a request. Resolves to a function that continues it. */
-async function stopBefore(node: Node, name: string, work: () => Promise<unknown>) {
-  const [reached, resume] = [withResolvers<void>(), withResolvers<void>()]
-  node.next(name, async (send) => {
-    reached.resolve()
-    await resume.promise
-    return send()
-  })
-  const done = work()
-  done.catch(() => {})
-  await reached.promise
-  return (): Promise<unknown> => {
-    resume.resolve()
-    return done
-  }
 }
 
 describe('Object store', () => {
@@ -141,3 +125,28 @@ describe('Memory budget', () => {
     expect(silent.destroyed).toBe(true)
   })
 })
+
+describe('list()', () => {
+  it('lists all sessions, and then rejects, when the rest of a removed one cannot be removed', async () => {
+    const { one, id, lease, service } = await decided()
+    await lease.release()
+    const failing = storeOn({ ...service, list: failingList(service, id) })
+    await expect(failing.remove(await loaded(one.store, id))).rejects.toThrow('connection lost')
+    // They come after the removed one.
+    const ids = ['{FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFF1}', '{FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFF2}']
+    for (const other of ids) await one.store.create(newSession({ id: other }))
+    const listed: string[] = []
+    const list = async (): Promise<void> => {
+      for await (const session of failing.list()) listed.push(session.id)
+    }
+    await expect(list()).rejects.toThrow('connection lost')
+    expect(listed).toEqual(ids)
+  })
+})
+
+/** Fails for the objects of one session. */
+const failingList = (service: ObjectService, id: string): ObjectService['list'] =>
+  async function* (prefix, options) {
+    if (prefix.includes(id)) throw new Error('connection lost')
+    yield* service.list(prefix, options)
+  }

@@ -6,6 +6,7 @@ import {
   type MemoryObjectServiceOptions,
   memoryObjectService,
 } from '../../support/memory-object-service.ts'
+import { withResolvers } from '../../support/promise.ts'
 import { storeOn } from './fixture.ts'
 
 /** Carries out a request, or does something else. */
@@ -134,4 +135,25 @@ export function sharedBucket(options: NodeOptions = {}) {
     return found === undefined ? undefined : JSON.parse(found)
   }
   return { bucket, service, newNode, uploads, recordOf, fileOf: (name = 'a.bin') => bucket.get(name)?.bytes }
+}
+
+/** Stops a node before a request. Resolves to a function that continues it, and resolves as the work does. */
+export async function stopBefore(
+  node: Node,
+  name: string,
+  work: () => Promise<unknown>,
+): Promise<() => Promise<unknown>> {
+  const [reached, resume] = [withResolvers<void>(), withResolvers<void>()]
+  node.next(name, async (send) => {
+    reached.resolve()
+    await resume.promise
+    return send()
+  })
+  const done = work()
+  done.catch(() => {})
+  await Promise.race([reached.promise, done])
+  return () => {
+    resume.resolve()
+    return done
+  }
 }
