@@ -97,7 +97,7 @@ async function replaceClaim(
   // A completion takes minutes at most, so the clocks may differ by almost an hour.
   const isStale = Date.now() - attributes.modified > StaleClaimMs
   if (!hasEnded && !isStale) throw busy()
-  // Its completion may still be in progress.
+  // The node that completes its upload may not have noticed the removal.
   const { removed, layout } = record?.state ?? {}
   if (removed && layout?.upload !== undefined) await service.abortUpload(name, layout.upload)
   const condition = { version: claim.version }

@@ -21,9 +21,9 @@ export interface LeaseOptions {
 }
 
 /**
- * The lease of a session, a field of its record: lets one packet at a time run `onUpload`, publish a small file with `overwrite`, or
- * join separate objects. It is renewed until it is released. All changes of the record are conditional, so none of them succeeds after another node has
- * acquired the lease.
+ * The lease of a session, a field of its record: lets one packet at a time run `onUpload`, publish a small file with `overwrite`,
+ * or join separate objects. It is renewed until it is released. All changes of the record are conditional, so none of them
+ * succeeds after another node has acquired the lease.
  */
 export class Lease {
   readonly #record: SessionRecord

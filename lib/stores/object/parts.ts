@@ -73,7 +73,7 @@ export function sessionUpload(
     const { starting, strays } = record.state
     await record.update({ starting: true, strays: starting ?? strays })
     const created = await service.createUpload(name, { attributes, ...options })
-    // Saved with the id.
+    // The caller records the id after this, so that no write of the record drops the mark.
     if (created.isRepeated) await record.update({ strays: true })
     return created.id
   }

@@ -46,14 +46,15 @@ const MaxOwnerBytes = 1024
 
 /**
  * Publishes a session whose bytes are all in its record.
- * @param lease that the caller holds; the signal ends waits and copies
+ * @param options the lease that the caller holds, and a signal that ends waits and copies
  * @throws {BitsError} `destination-exists`; `out-of-sync` if bytes were lost
  */
 export async function publishSessionObject(
   context: StoreContext,
   record: SessionRecord,
-  { lease, signal }: Pick<PublicationOptions, 'lease' | 'signal'>,
+  options: Pick<PublicationOptions, 'lease' | 'signal'>,
 ): Promise<void> {
+  const { lease, signal } = options
   const { session, layout = emptyLayout, separate, total = 0 } = record.state
   if (layout.parts.length > 0 && !separate) return publishUpload(context, record, layout, { signal })
   if (layout.parts.length === 0) {
